@@ -1,0 +1,15 @@
+"""The one exception that stands for a mistake of the user's, as opposed to a run that failed."""
+
+
+class ConfigError(ValueError):
+    """A setting, file or folder that cannot be used as given.
+
+    The message alone must be enough to mend it: what was wrong, which value, what is allowed, which config key.
+    Commands print it without a traceback and exit with status 2.
+    """
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises `ConfigError(message)` unless `condition` holds."""
+    if not condition:
+        raise ConfigError(message)

@@ -1,0 +1,115 @@
+"""Curves and comparisons of experiments: named series with a band, and seeds as dots with their mean."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from nas.analysis.plots.names import INK, LINE_COLOURS, LINE_DASHES
+from nas.analysis.plots.style import markers, new_figure, numbers, save, styled
+from nas.errors import require
+
+Series = tuple[Sequence[float], Sequence[float]]
+
+
+def _titled(ax: Axes, title: str | None) -> None:
+    if title:
+        ax.set_title(title, loc="left", weight="bold")
+
+
+def draw_lines(
+    series: Mapping[str, Series],
+    path: str | Path,
+    xlabel: str,
+    ylabel: str,
+    title: str | None = None,
+    band: Mapping[str, Series] | None = None,
+    logy: bool = False,
+) -> Path:
+    """Draws named curves.
+
+    Args:
+        series: name -> (x, y) of equal length; NaN breaks a curve.
+        path: a .png, .pdf or .svg file.
+        xlabel: quantity and unit along x.
+        ylabel: quantity and unit along y.
+        title: text above the axes.
+        band: name -> (low, high), each as long as that series' x.
+        logy: logarithmic y axis; values that are not positive leave a break.
+
+    Raises:
+        ConfigError: lengths differ, a band has no series, or the file cannot be written.
+    """
+    band = band or {}
+    require(len(series) >= 1, "figure: no series to draw")
+    unknown = sorted(set(band) - set(series))
+    require(not unknown, f"figure: bands {unknown} belong to no series; known are {sorted(series)}")
+    with styled():
+        figure = new_figure(900, 540)
+        ax = figure.subplots()
+        for index, (name, pair) in enumerate(series.items()):
+            require(len(pair) == 2, f"figure: series {name!r} must be a pair (x, y)")
+            x, y = numbers(pair[0], f"x of {name!r}"), numbers(pair[1], f"y of {name!r}")
+            require(len(x) == len(y), f"figure: series {name!r} has {len(x)} x for {len(y)} y")
+            look = {
+                "color": LINE_COLOURS[index % len(LINE_COLOURS)],
+                "linestyle": LINE_DASHES[index // len(LINE_COLOURS) % len(LINE_DASHES)],
+            }
+            if name in band:
+                low, high = (numbers(side, f"band of {name!r}") for side in band[name])
+                require(len(low) == len(high) == len(x), f"figure: the band of {name!r} is not as long as its x")
+                ax.fill_between(x, low, high, color=look["color"], alpha=0.18, lw=0)
+            ax.plot(x, y, label=name, **look, **markers(len(x)))
+        if logy:
+            ax.set_yscale("log", nonpositive="mask")
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel(ylabel)
+        if len(series) > 1:
+            figure.legend(loc="outside lower center", ncols=min(len(series), 4))
+        _titled(ax, title)
+        return save(figure, path)
+
+
+def draw_comparison(
+    groups: Mapping[str, Sequence[float]],
+    path: str | Path,
+    ylabel: str,
+    title: str | None = None,
+) -> Path:
+    """Draws one dot a seed for every named group, with the mean and one standard deviation beside the dots.
+
+    Args:
+        groups: name -> values, one a seed; NaN (a failed run) is left out and the count says so.
+        path: a .png, .pdf or .svg file.
+        ylabel: quantity and unit.
+        title: text above the axes.
+
+    Raises:
+        ConfigError: a group holds something else than numbers, no number at all, or the file cannot be written.
+    """
+    require(len(groups) >= 1, "figure: no group to draw")
+    found = {name: numbers(values, f"group {name!r}") for name, values in groups.items()}
+    found = {name: values[np.isfinite(values)] for name, values in found.items()}
+    for name, values in found.items():
+        require(len(values) >= 1, f"figure: group {name!r} has no value")
+    with styled():
+        figure = new_figure(max(420.0, 190.0 + 170.0 * len(found)), 520)
+        ax = figure.subplots()
+        for index, values in enumerate(found.values()):
+            colour = LINE_COLOURS[index % len(LINE_COLOURS)]
+            # Fixed, even steps aside instead of random ones: the same data must give the same picture.
+            aside = index - 0.12 + (np.arange(len(values)) % 5 - 2) * 0.045
+            ax.plot(aside, values, "o", color=colour, alpha=0.75, markersize=7, markeredgecolor="white")
+            mean, spread = values.mean(), values.std(ddof=1) if len(values) > 1 else 0.0
+            ax.errorbar(index + 0.17, mean, yerr=spread or None, fmt="D", color=INK, capsize=6, markersize=6, lw=1.6)
+            note = f"{mean:.2f}" + (f" ± {spread:.2f}" if len(values) > 1 else "")
+            ax.annotate(note, (index + 0.17, mean), (8, 0), textcoords="offset points", va="center", fontsize=9.5)
+        ticks = [f"{name}\n(n = {len(values)})" for name, values in found.items()]
+        ax.set_xticks(range(len(ticks)), ticks, color=INK)
+        ax.set_xlim(-0.5, len(found) - 0.5 + 0.15)
+        ax.grid(False, axis="x")
+        ax.margins(y=0.15)
+        ax.set_ylabel(ylabel)
+        _titled(ax, title)
+        return save(figure, path)

@@ -1,0 +1,65 @@
+"""How an operation is called and coloured in a picture."""
+
+import re
+
+INK = "#222222"
+FAINT = "#9a9a9a"
+
+# Okabe and Ito's palette, which stays distinct under the common kinds of colour blindness.
+FAMILIES = {
+    "separable": "#0072B2",
+    "dilated": "#D55E00",
+    "pooling": "#009E73",
+    "skip": "#444444",
+    "convolution": "#CC79A7",
+    "activation": "#CC79A7",
+    "other": "#B8860B",
+    "none": FAINT,
+}
+
+LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444", "#8A6D00")
+LINE_DASHES = ("-", "--", ":", "-.")
+
+_PREFIXES = (("sep_conv", "separable"), ("dil_sep", "dilated"), ("dil_conv", "dilated"))
+_ACTIVATIONS = frozenset({"relu", "tanh", "sigmoid", "elu", "gelu", "silu", "swish", "leaky_relu"})
+
+
+def family(operation: str) -> str:
+    """The family (a key of `FAMILIES`) that decides an operation's colour."""
+    name = operation.lower()
+    if name in {"none", "zero", "zeroize"}:
+        return "none"
+    if name.startswith(("skip", "identity")):
+        return "skip"
+    if name in _ACTIVATIONS:
+        return "activation"
+    for prefix, kind in _PREFIXES:
+        if name.startswith(prefix):
+            return kind
+    if "pool" in name:
+        return "pooling"
+    if "sep" in name.split("_"):
+        return "separable"
+    return "convolution" if "conv" in name else "other"
+
+
+def short_name(operation: str) -> str:
+    """A name that fits on an arrow: `sep_conv_3x3` becomes `sep 3×3`; unknown names keep their words."""  # noqa: RUF002
+    if operation == "skip_connect":
+        return "skip"
+    words = re.sub(r"(?<=\d)x(?=\d)", "×", operation).split("_")  # noqa: RUF001
+    kept = [word for word in words if word not in {"conv", "pool"}]
+    sized = any("×" in word for word in words)  # noqa: RUF001
+    if kept and kept[0] == "nor":
+        kept[0] = "conv"
+    if not sized or not kept[0].isalpha():
+        kept = words
+    return " ".join(kept)
+
+
+def line_style(index: int, operation: str) -> dict[str, object]:
+    """Line keywords for the `index`-th operation of a legend; `none` is always the faint dotted line."""
+    if family(operation) == "none":
+        return {"color": FAINT, "linestyle": ":"}
+    dash = LINE_DASHES[index // len(LINE_COLOURS) % len(LINE_DASHES)]
+    return {"color": LINE_COLOURS[index % len(LINE_COLOURS)], "linestyle": dash}

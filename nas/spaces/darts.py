@@ -1,0 +1,162 @@
+"""The DARTS space and its sub-spaces S1-S4, which are the same class over other lists of candidates."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from nas.errors import ConfigError, require
+from nas.genotype import Cell, Edge, Genotype, check_operations
+from nas.spaces.darts_network import DartsNetwork
+from nas.spaces.darts_supernet import DartsSupernet, reduction_positions
+from nas.spaces.operations import operation_builders
+from nas.spaces.space import ZERO, EdgeGroup
+from nas.spaces.stems import check_image_size
+
+INPUTS = 2
+
+
+class DartsSpace:
+    """Cells of two inputs and a few nodes, every node fed by all earlier ones.
+
+    Args:
+        name: the space's name in run folders (`darts`, `s1`, ...); genotypes carry the family name `darts`.
+        operations: candidate operations: one list for all edges, or per group (`normal`, `reduce`) one list, or
+            per group one list an edge.
+        num_nodes: intermediate nodes of a cell.
+        num_cells: cells of the supernet.
+        init_channels: C of the supernet's first cells.
+        stem_multiplier: stem channels / C.
+        stem: `cifar` or `imagenet`.
+        edges_per_node: in-edges that derivation keeps a node.
+
+    Raises:
+        ConfigError: a size is not positive, or the lists of operations do not fit the edges.
+    """
+
+    family = "darts"
+
+    def __init__(
+        self,
+        name: str,
+        operations: Sequence[str] | Mapping[str, Sequence],
+        num_nodes: int = 4,
+        num_cells: int = 8,
+        init_channels: int = 16,
+        stem_multiplier: int = 3,
+        stem: str = "cifar",
+        edges_per_node: int = 2,
+    ):
+        for key, value in {
+            "num_nodes": num_nodes,
+            "num_cells": num_cells,
+            "init_channels": init_channels,
+            "stem_multiplier": stem_multiplier,
+            "edges_per_node": edges_per_node,
+        }.items():
+            require(isinstance(value, int) and value >= 1, f"space.{key}={value}: must be a whole number of at least 1")
+        require(num_cells >= 3, f"space.num_cells={num_cells}: two reductions need at least 3 cells")
+        require(init_channels % 2 == 0, f"space.init_channels={init_channels}: must be even, reductions halve it")
+        require(
+            edges_per_node <= INPUTS,
+            f"space.edges_per_node={edges_per_node}: the first node has only {INPUTS} inputs",
+        )
+        self.name = name
+        self.num_cells = num_cells
+        self.init_channels = init_channels
+        self.stem_multiplier = stem_multiplier
+        self.stem = stem
+        self.edges_per_node = edges_per_node
+        edges = tuple((source, target) for target in range(INPUTS, INPUTS + num_nodes) for source in range(target))
+        self.groups: dict[str, EdgeGroup] = {
+            group: EdgeGroup(edges, _lists(operations, group, len(edges))) for group in ("normal", "reduce")
+        }
+        known = operation_builders()
+        for group in self.groups.values():
+            for names in group.operations:
+                unknown = sorted(set(names) - set(known))
+                require(not unknown, f"space.operations: unknown operations {unknown}; known are {sorted(known)}")
+                require(set(names) != {ZERO}, f"space.operations: an edge has only {ZERO!r} to choose from")
+
+    def supernet(self, image_shape: Sequence[int], num_classes: int) -> DartsSupernet:
+        """The supernet for images (C, H, W).
+
+        Raises:
+            ConfigError: the images are too small for the reductions.
+        """
+        check_image_size(image_shape, self.stem, len(reduction_positions(self.num_cells)))
+        return DartsSupernet(
+            self.groups,
+            image_shape,
+            num_classes,
+            self.num_cells,
+            self.init_channels,
+            self.stem_multiplier,
+            self.stem,
+        )
+
+    def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:
+        """Keeps, for every node, its strongest in-edges by their best operation other than `none` (section 2.4).
+
+        Ties keep the lower index, as the authors' sort does.
+        """
+        cells = {}
+        for name, group in self.groups.items():
+            best = [
+                max(
+                    ((value, -column) for column, value in enumerate(row) if operations[column] != ZERO),
+                )
+                for row, operations in zip(strengths[name].detach().tolist(), group.operations, strict=True)
+            ]
+            nodes = []
+            for target in sorted({target for _, target in group.edges}):
+                rows = [row for row, edge in enumerate(group.edges) if edge[1] == target]
+                rows.sort(key=lambda row: -best[row][0])
+                nodes.append(
+                    tuple(
+                        Edge(group.edges[row][0], group.operations[row][-best[row][1]])
+                        for row in rows[: self.edges_per_node]
+                    )
+                )
+            cells[name] = Cell(tuple(nodes), tuple(range(INPUTS, INPUTS + len(nodes))), INPUTS)
+        return Genotype(self.family, tuple(cells.items()))
+
+    def network(
+        self,
+        genotype: Genotype,
+        image_shape: Sequence[int],
+        num_classes: int,
+        num_cells: int = 20,
+        init_channels: int = 36,
+        stem: str = "cifar",
+        auxiliary: bool = False,
+    ) -> DartsNetwork:
+        """The evaluation network.
+
+        Raises:
+            ConfigError: the genotype is of another space or holds unknown operations, or a size does not fit.
+        """
+        if genotype.space != self.family or "normal" not in genotype or "reduce" not in genotype:
+            raise ConfigError(f"genotype: it belongs to space {genotype.space!r}, not {self.family!r}")
+        check_operations(genotype, operation_builders())
+        for group in ("normal", "reduce"):
+            require(genotype[group].inputs == INPUTS, f"genotype: cell {group} must have {INPUTS} inputs")
+        require(num_cells >= 3, f"recipe.num_cells={num_cells}: two reductions need at least 3 cells")
+        require(
+            init_channels >= 2 and init_channels % 2 == 0,
+            f"recipe.init_channels={init_channels}: must be even and at least 2",
+        )
+        return DartsNetwork(
+            genotype, image_shape, num_classes, num_cells, init_channels, self.stem_multiplier, stem, auxiliary
+        )
+
+
+def _lists(operations: Sequence[str] | Mapping[str, Sequence], group: str, num_edges: int) -> tuple[tuple[str, ...], ...]:
+    if isinstance(operations, Mapping):
+        require(group in operations, f"space.operations: no list for group {group!r}")
+        operations = operations[group]
+    require(
+        not isinstance(operations, str) and len(operations) > 0, f"space.operations: {operations!r} is not a list of names"
+    )
+    if all(isinstance(name, str) for name in operations):
+        return tuple(tuple(operations) for _ in range(num_edges))
+    return tuple(tuple(names) for names in operations)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 
 from nas.errors import ConfigError, require
 
@@ -143,6 +144,13 @@ class Genotype:
         return self.to_text()
 
 
+def _index(value: object) -> int:
+    """A node index; refuses fractions, words and truth values rather than rounding them."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{value!r} is not a whole number")
+    return value
+
+
 def from_dict(data: Mapping) -> Genotype:
     """Reads the containers that `Genotype.to_dict` writes.
 
@@ -161,10 +169,11 @@ def from_dict(data: Mapping) -> Genotype:
         cells = {
             name: Cell(
                 nodes=tuple(
-                    tuple(Edge(int(e["source"]), str(e["operation"])) for e in node) for node in cell["nodes"]
+                    tuple(Edge(_index(e["source"]), str(e["operation"])) for e in node)
+                    for node in cell["nodes"]
                 ),
-                output=tuple(int(node) for node in cell["output"]),
-                inputs=int(cell["inputs"]),
+                output=tuple(_index(node) for node in cell["output"]),
+                inputs=_index(cell["inputs"]),
             )
             for name, cell in data["cells"].items()
         }
@@ -183,7 +192,7 @@ def parse(text: str) -> Genotype:
     if text.startswith("{"):
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"genotype: broken JSON ({error})") from error
         return from_dict(data)
     if text.startswith("|"):
@@ -209,8 +218,8 @@ def _literal(node: ast.expr):
         return list(range(*bounds))
     try:
         return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError) as error:
-        raise ConfigError(f"genotype: only constants are allowed, found {ast.unparse(node)!r}") from error
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise ConfigError(f"genotype: only constants are allowed, found a {type(node).__name__}") from error
 
 
 def _parse_literature(text: str) -> Genotype:
@@ -219,10 +228,12 @@ def _parse_literature(text: str) -> Genotype:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ConfigError(f"genotype: cannot parse {text[:60]!r} ({error})") from error
     require(
-        isinstance(call, ast.Call) and not call.args,
+        isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args,
         "genotype: expected Genotype(name=[...], ...) with keywords only",
     )
-    fields = {keyword.arg: _literal(keyword.value) for keyword in call.keywords if keyword.arg}
+    names = [keyword.arg for keyword in call.keywords]
+    require(None not in names and len(set(names)) == len(names), f"genotype: fields {names} repeat or unpack")
+    fields = {keyword.arg: _literal(keyword.value) for keyword in call.keywords}
     if "recurrent" in fields:
         allowed, pairs_of, inputs, per_node = {"recurrent", "concat"}, {"recurrent": "concat"}, 1, 1
         space = "darts_rnn"
@@ -234,8 +245,8 @@ def _parse_literature(text: str) -> Genotype:
     cells = {}
     for name, concat in pairs_of.items():
         try:
-            edges = [Edge(int(source), str(operation)) for operation, source in fields[name]]
-            output = tuple(int(node) for node in fields[concat])
+            edges = [Edge(_index(source), str(operation)) for operation, source in fields[name]]
+            output = tuple(_index(node) for node in fields[concat])
         except (TypeError, ValueError) as error:
             raise ConfigError(
                 f"genotype: {name} must be a list of ('operation', input) pairs ({error})"
@@ -254,7 +265,7 @@ def parse_nasbench201(text: str) -> Genotype:
     """
     nodes = []
     for target, part in enumerate(text.strip().split("+"), start=1):
-        match = re.fullmatch(r"\|((?:[A-Za-z0-9_]+~\d+\|)+)", part)
+        match = re.fullmatch(r"\|((?:[A-Za-z0-9_]+~[0-9]{1,4}\|)+)", part)
         require(match is not None, f"genotype: malformed NAS-Bench-201 node {part!r}")
         edges = [
             Edge(int(source), operation)
@@ -280,9 +291,12 @@ def nasbench201_text(genotype: Genotype) -> str:
 def published() -> Mapping[str, Mapping[str, Genotype]]:
     """The architectures of the literature: name -> space -> genotype (a name may exist in two spaces)."""
     data = json.loads(resources.files("nas").joinpath("published.json").read_text(encoding="utf-8"))
-    return {
-        name: {space: from_dict(entry) for space, entry in entries.items()} for name, entries in data.items()
-    }
+    return MappingProxyType(
+        {
+            name: MappingProxyType({space: from_dict(entry) for space, entry in entries.items()})
+            for name, entries in data.items()
+        }
+    )
 
 
 def load(reference: str | Path, space: str | None = None) -> Genotype:
@@ -311,14 +325,16 @@ def _find(text: str, space: str | None) -> Genotype:
         return entries.get(space) or next(iter(entries.values()))
     if text.startswith(("{", "|", "Genotype(")):
         return parse(text)
-    path = Path(text).expanduser()
     try:
+        path = Path(text).expanduser()
         if path.is_dir():
             path = path / "genotype.json"
         if path.is_file():
             return _read(path)
-    except OSError as error:
-        raise ConfigError(f"genotype={text}: cannot read it ({error.strerror})") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"genotype={text[:80]}: cannot read it ({error})") from error
     names = ", ".join(published())
     raise ConfigError(f"genotype={text}: no such run folder, file or published name (published: {names})")
 

@@ -8,12 +8,15 @@ STEM = {"stem.0.weight": "stem.conv.weight"} | {f"stem.1.{n}": f"stem.bn.{n}" fo
     "weight", "bias", "running_mean", "running_var", "num_batches_tracked")}
 
 
-def locate(supernet, name):
+def tensors_of(supernet):
+    return dict(supernet.named_parameters()) | dict(supernet.named_buffers())
+
+
+def locate(supernet, name, tensors):
     """(tensor of the fast supernet, index into its first dimension or None) for a literal name; None if it has none.
 
     The fast supernet keeps one BN for all edges of a source that pool alike, and no counter of batches.
     """
-    tensors = dict(supernet.named_parameters()) | dict(supernet.named_buffers())
     if name in STEM:
         return tensors[STEM[name]], None
     if name.startswith("classifier."):
@@ -44,9 +47,10 @@ def locate(supernet, name):
 
 def load_literal(supernet, state):
     """Copies a literal state dict (name -> tensor) into the fast supernet."""
+    tensors = tensors_of(supernet)
     with torch.no_grad():
         for name, value in state.items():
-            place = locate(supernet, name)
+            place = locate(supernet, name, tensors)
             if place is not None:
                 tensor, index = place
                 (tensor if index is None else tensor[index]).copy_(value)
@@ -54,9 +58,9 @@ def load_literal(supernet, state):
 
 def literal_view(supernet, names, attribute=None):
     """The fast supernet's tensors (or their `.grad`) under literal names."""
-    found = {}
+    found, tensors = {}, tensors_of(supernet)
     for name in names:
-        place = locate(supernet, name)
+        place = locate(supernet, name, tensors)
         if place is None:
             continue
         tensor, index = place

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -52,7 +53,7 @@ class _Plan:
             real = [item for item in column if item in self.names]
             half = max((self.half[item] for item in real), default=RADIUS)
             label = max((widths.get(item, 0.0) for item in real), default=0.0)
-            x += self._bend(index) if index else 0.0
+            x += self.bend(index) if index else 0.0
             self.left.append(x)
             self.labels.append(label)
             x += label + (ARROW if label else 0.0) + half
@@ -64,13 +65,13 @@ class _Plan:
         self.height = max(y + half for y, half in spans) + MARGIN + HEADING - self.bottom
         self.column = {item: index for index, col in enumerate(self.layout.columns) for item in col}
 
-    def _bend(self, index: int) -> float:
+    def bend(self, index: int) -> float:
         """How far apart two columns stand: steep wires need room to bend."""
         column = set(self.layout.columns[index])
         rises = [
             abs(self.layout.y[a] - self.layout.y[b] - (wire.offset if b == wire.target else 0.0))
             for wire in self.layout.wires
-            for a, b in zip(wire.stops, wire.stops[1:], strict=False)
+            for a, b in pairwise(wire.stops)
             if b in column
         ]
         return min(max(52.0, 0.42 * max(rises, default=0.0)), 100.0)
@@ -97,14 +98,14 @@ def _curve(plan: _Plan, wire: Wire) -> Curve:
     for lane in wire.lanes:
         index = plan.column[lane]
         bend(plan.left[index], y[lane])
-        points.append((plan.left[index + 1] - plan._bend(index + 1), y[lane]))
+        points.append((plan.left[index + 1] - plan.bend(index + 1), y[lane]))
         codes.append(Curve.LINETO)
     bend(plan.left[last] - (0 if wire.operation else 1), y[wire.target] + wire.offset)
     return Curve(points, codes)
 
 
 def draw_cell(ax: Axes, cell: Cell, heading: str | None = None) -> None:
-    """Draws one cell over the whole of `ax`; text grows and shrinks with the axes.
+    """Draws one cell over the whole of `ax`; its text fits the size that the axes have at this moment.
 
     Args:
         ax: any axes; its ticks and frame are removed and its limits set to the cell's extent.
@@ -128,7 +129,9 @@ def _draw(ax: Axes, plan: _Plan, heading: str | None) -> None:
         x, y = plan.nodes[plan.column[item]], plan.layout.y[item]
         if item in plan.boxes:
             half = plan.half[item]
-            ax.add_patch(_rounded(x - half, y - RADIUS, 2 * half, 2 * RADIUS, 10, ec=INK, fc="#ececec", lw=1.3 * scale))
+            ax.add_patch(
+                _rounded(x - half, y - RADIUS, 2 * half, 2 * RADIUS, 10, ec=INK, fc="#ececec", lw=1.3 * scale)
+            )
         else:
             ax.add_patch(Circle((x, y), RADIUS, ec=INK, fc="white", lw=1.6 * scale, zorder=5))
         write_text(x, y, text)
@@ -154,7 +157,9 @@ def _draw_wire(ax: Axes, plan: _Plan, wire: Wire, scale: float, write_text: part
     left, width, y = plan.left[index], plan.labels[index], plan.layout.y[wire.target]
     centre = y + wire.offset
     ax.add_patch(_rounded(left, centre - LABEL_HEIGHT / 2, width, LABEL_HEIGHT, 8, fc="white", **look))
-    write_text(left + width / 2, centre, short_name(wire.operation), color=FAINT if none else INK, gid="label")
+    write_text(
+        left + width / 2, centre, short_name(wire.operation), color=FAINT if none else INK, gid="label"
+    )
     # The arrow aims at the node's middle, so that the tips of a tall stack spread around the circle.
     arrow = FancyArrowPatch(
         (left + width, centre),
@@ -171,13 +176,13 @@ def _draw_wire(ax: Axes, plan: _Plan, wire: Wire, scale: float, write_text: part
     ax.add_patch(arrow)
 
 
-def _rows(plans: list[_Plan]) -> list[list[_Plan]]:
+def _rows(plans: dict[str, _Plan]) -> list[list[tuple[str, _Plan]]]:
     """Fills rows from left to right while they stay narrow enough for a page."""
-    rows: list[list[_Plan]] = [[]]
-    for plan in plans:
-        if rows[-1] and sum(p.width for p in rows[-1]) + plan.width > MAX_WIDTH:
+    rows: list[list[tuple[str, _Plan]]] = [[]]
+    for name, plan in plans.items():
+        if rows[-1] and sum(p.width for _, p in rows[-1]) + plan.width > MAX_WIDTH:
             rows.append([])
-        rows[-1].append(plan)
+        rows[-1].append((name, plan))
     return rows
 
 
@@ -197,31 +202,35 @@ def draw_genotype(genotype: Genotype, path: str | Path, title: str | None = None
     """
     path = Path(path)
     plans = {name: _Plan(cell) for name, cell in genotype.cells}
-    headings = {id(plan): f"{name} cell" if name in NAMED else name for name, plan in plans.items()}
-    rows = _rows(list(plans.values()))
+    rows = _rows(plans)
     kinds = [kind for kind in FAMILIES if kind in {family(o) for o in genotype.operations}]
     legend, header = (40.0 if kinds else 0.0), (46.0 if title else 8.0)
-    width = max(sum(plan.width for plan in row) for row in rows)
+    width = max(sum(plan.width for _, plan in row) for row in rows)
     width = max(width, 60.0 + 150.0 * len(kinds), 2 * MARGIN + 1.25 * _text_width(title or ""))
-    height = sum(max(plan.height for plan in row) for row in rows) + header + legend
+    height = sum(max(plan.height for _, plan in row) for row in rows) + header + legend
     with styled():
         figure = new_figure(width, height, constrained=False)
         top = height - header
         for row in rows:
             x = 0.0
-            for plan in row:
+            for name, plan in row:
                 spot = (x / width, (top - plan.height) / height, plan.width / width, plan.height / height)
-                _draw(figure.add_axes(spot), plan, headings[id(plan)])
+                _draw(figure.add_axes(spot), plan, f"{name} cell" if name in NAMED else name)
                 x += plan.width
-            top -= max(plan.height for plan in row)
+            top -= max(plan.height for _, plan in row)
         if title:
             at = (MARGIN / width, 1 - 12 / height)
             figure.text(*at, title, fontsize=1.2 * FONT * 72 / DPI, weight="bold", va="top")
         handles = [
-            Line2D([], [], color=FAMILIES[kind], lw=3, ls=":" if kind == "none" else "-", label=kind) for kind in kinds
+            Line2D([], [], color=FAMILIES[kind], lw=3, ls=":" if kind == "none" else "-", label=kind)
+            for kind in kinds
         ]
         if handles:
-            spot = {"loc": "lower left", "bbox_to_anchor": ((MARGIN - 6) / width, 2 / height), "borderaxespad": 0}
+            spot = {
+                "loc": "lower left",
+                "bbox_to_anchor": ((MARGIN - 6) / width, 2 / height),
+                "borderaxespad": 0,
+            }
             figure.legend(handles=handles, ncols=len(kinds), fontsize=0.9 * FONT * 72 / DPI, **spot)
         save(figure, path)
     write(path.with_suffix(".dot"), to_dot(genotype).encode())

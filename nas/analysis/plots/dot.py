@@ -15,7 +15,7 @@ def _quoted(text: str) -> str:
 
 
 def to_dot(genotype: Genotype) -> str:
-    """The graph in the DOT language: one cluster a cell, one line an edge, labels are the full operation names."""
+    """The graph in the DOT language: one cluster a cell, one line an edge, operation names in full."""
     lines = ["digraph genotype {", "  rankdir=LR;", '  node [shape=circle, fontname="Helvetica"];']
     lines.append('  edge [fontname="Helvetica", fontsize=11];')
     for number, (name, cell) in enumerate(genotype.cells):

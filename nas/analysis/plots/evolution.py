@@ -14,10 +14,12 @@ from nas.analysis.plots.weights import Operations, edge_names, per_edge
 from nas.errors import require
 
 ACROSS = 7
-PANEL_WIDTH, PANEL_HEIGHT = 190.0, 150.0
+PANEL_WIDTH, PANEL_HEIGHT = 190.0, 170.0
 
 
-def _draw_edge(ax: Axes, curves_TO: np.ndarray, names: list[str], looks: Mapping[str, dict], edge: str) -> None:
+def _draw_edge(
+    ax: Axes, curves_TO: np.ndarray, names: list[str], looks: Mapping[str, dict], edge: str
+) -> None:
     few = markers(len(curves_TO))
     for name, curve in zip(names, curves_TO.T, strict=False):
         ax.plot(np.arange(len(curve)), curve, **looks[name], **few, lw=1.5)
@@ -70,7 +72,9 @@ def draw_weight_evolution(
         arrays[group] = np.where(np.isfinite(array), array, np.nan)
         pairs = (edges_by_group or {}).get(group)
         edges[group] = edge_names(pairs) if pairs else [f"edge {i}" for i in range(array.shape[1])]
-        require(len(edges[group]) == array.shape[1], f"figure: {group} has {array.shape[1]} edges, not as named")
+        require(
+            len(edges[group]) == array.shape[1], f"figure: {group} has {array.shape[1]} edges, not as named"
+        )
     every = list(dict.fromkeys(name for rows in names.values() for row in rows for name in row))
     looks = {name: line_style(index, name) for index, name in enumerate(every)}
     across = min(ACROSS, max(array.shape[1] for array in arrays.values()))
@@ -80,7 +84,9 @@ def draw_weight_evolution(
     height = sum(downs) * PANEL_HEIGHT + 34 * len(downs) + 24 * legend_rows + 40 + (34 if title else 0)
     with styled():
         figure = new_figure(width, height)
-        parts = figure.subfigures(len(arrays), 1, squeeze=False, height_ratios=[d + 0.25 for d in downs])[:, 0]
+        parts = figure.subfigures(len(arrays), 1, squeeze=False, height_ratios=[d + 0.25 for d in downs])[
+            :, 0
+        ]
         for part, down, group in zip(parts, downs, arrays, strict=True):
             part.suptitle(f"{group} (op weight over epochs)", weight="bold", x=0.01, ha="left", fontsize=12)
             axes = part.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()

@@ -1,11 +1,12 @@
 """Where everything in a drawn cell goes: nodes in columns by depth, long edges in lanes of their own.
 
-An edge that skips columns passes each of them in a lane, which takes part in the ordering like a node does. So no
+An edge that skips columns passes each of them in a lane, which takes part in the ordering like a node. So no
 curve runs behind a node or a label, whatever the cell. Units are pixels, y grows upwards.
 """
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def lay_out(cell: Cell) -> Layout:
     for column in columns:
         column.reverse()
 
-    links = [pair for wire in wires for pair in zip(wire.stops, wire.stops[1:], strict=False)]
+    links = [pair for wire in wires for pair in pairwise(wire.stops)]
     columns = _untangle(columns, links)
     layout = Layout(columns, wires, {}, heights)
     _settle(layout)
@@ -93,11 +94,11 @@ def _crossings(left: list[Hashable], right: list[Hashable], after: dict) -> int:
 
 
 def _total(columns: list[list[Hashable]], after: dict) -> int:
-    return sum(_crossings(a, b, after) for a, b in zip(columns, columns[1:], strict=False))
+    return sum(_crossings(a, b, after) for a, b in pairwise(columns))
 
 
 def _untangle(columns: list[list[Hashable]], links: list[tuple[Hashable, Hashable]]) -> list[list[Hashable]]:
-    """Reorders all columns but the inputs' so that few wires cross: barycentre sweeps, then neighbour swaps."""
+    """Reorders all columns but the inputs' so that few wires cross: barycentre sweeps, then swaps."""
     before, after = _neighbours(links)
     best, fewest = [list(c) for c in columns], _total(columns, after)
     for sweep in range(12):
@@ -109,7 +110,9 @@ def _untangle(columns: list[list[Hashable]], links: list[tuple[Hashable, Hashabl
             toward = before if forward else after
             centre = len(beside) / 2
             columns[index].sort(
-                key=lambda item, t=toward, p=place, c=centre: np.mean([p[o] for o in t[item]]) if item in t else c
+                key=lambda item, t=toward, p=place, c=centre: (
+                    np.mean([p[o] for o in t[item]]) if item in t else c
+                )
             )
         count = _total(columns, after)
         if count < fewest:
@@ -131,7 +134,7 @@ def _settle(layout: Layout) -> None:
     pulls: dict[Hashable, list[tuple[Hashable, float, float]]] = {}
     for wire in layout.wires:
         stops = wire.stops
-        for left, right in zip(stops, stops[1:], strict=False):
+        for left, right in pairwise(stops):
             shift = wire.offset if right == wire.target else 0.0
             strength = 8.0 if isinstance(left, tuple) and isinstance(right, tuple) else 1.0
             pulls.setdefault(left, []).append((right, shift, strength))
@@ -154,7 +157,7 @@ def _settle(layout: Layout) -> None:
 
 def _spaced(wanted: list[float], heights: list[float]) -> list[float]:
     """The heights nearest to `wanted` (least squares) that keep the order and the gaps between items."""
-    steps = [(a + b) / 2 + GAP for a, b in zip(heights, heights[1:], strict=False)]
+    steps = [(a + b) / 2 + GAP for a, b in pairwise(heights)]
     base = np.concatenate([[0.0], np.cumsum(steps)])
     blocks: list[tuple[float, int]] = []
     for value in np.asarray(wanted) - base:

@@ -58,7 +58,9 @@ def draw_lines(
             }
             if name in band:
                 low, high = (numbers(side, f"band of {name!r}") for side in band[name])
-                require(len(low) == len(high) == len(x), f"figure: the band of {name!r} is not as long as its x")
+                require(
+                    len(low) == len(high) == len(x), f"figure: the band of {name!r} is not as long as its x"
+                )
                 ax.fill_between(x, low, high, color=look["color"], alpha=0.18, lw=0)
             ax.plot(x, y, label=name, **look, **markers(len(x)))
         if logy:
@@ -86,7 +88,7 @@ def draw_comparison(
         title: text above the axes.
 
     Raises:
-        ConfigError: a group holds something else than numbers, no number at all, or the file cannot be written.
+        ConfigError: a group holds something else than numbers or none at all, or the file cannot be written.
     """
     require(len(groups) >= 1, "figure: no group to draw")
     found = {name: numbers(values, f"group {name!r}") for name, values in groups.items()}
@@ -102,9 +104,13 @@ def draw_comparison(
             aside = index - 0.12 + (np.arange(len(values)) % 5 - 2) * 0.045
             ax.plot(aside, values, "o", color=colour, alpha=0.75, markersize=7, markeredgecolor="white")
             mean, spread = values.mean(), values.std(ddof=1) if len(values) > 1 else 0.0
-            ax.errorbar(index + 0.17, mean, yerr=spread or None, fmt="D", color=INK, capsize=6, markersize=6, lw=1.6)
+            ax.errorbar(
+                index + 0.17, mean, yerr=spread or None, fmt="D", color=INK, capsize=6, markersize=6, lw=1.6
+            )
             note = f"{mean:.2f}" + (f" ± {spread:.2f}" if len(values) > 1 else "")
-            ax.annotate(note, (index + 0.17, mean), (8, 0), textcoords="offset points", va="center", fontsize=9.5)
+            ax.annotate(
+                note, (index + 0.17, mean), (8, 0), textcoords="offset points", va="center", fontsize=9.5
+            )
         ticks = [f"{name}\n(n = {len(values)})" for name, values in found.items()]
         ax.set_xticks(range(len(ticks)), ticks, color=INK)
         ax.set_xlim(-0.5, len(found) - 0.5 + 0.15)

@@ -20,6 +20,8 @@ FAMILIES = {
 LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444", "#8A6D00")
 LINE_DASHES = ("-", "--", ":", "-.")
 
+TIMES = "\u00d7"
+
 _PREFIXES = (("sep_conv", "separable"), ("dil_sep", "dilated"), ("dil_conv", "dilated"))
 _ACTIVATIONS = frozenset({"relu", "tanh", "sigmoid", "elu", "gelu", "silu", "swish", "leaky_relu"})
 
@@ -44,12 +46,13 @@ def family(operation: str) -> str:
 
 
 def short_name(operation: str) -> str:
-    """A name that fits on an arrow: `sep_conv_3x3` becomes `sep 3×3`; unknown names keep their words."""  # noqa: RUF002
+    """A name that fits on an arrow: "sep 3x3" for `sep_conv_3x3`; unknown names keep their words."""
     if operation == "skip_connect":
         return "skip"
-    words = re.sub(r"(?<=\d)x(?=\d)", "×", operation).split("_")  # noqa: RUF001
+    # An escaped dollar sign keeps matplotlib from reading a name as a formula.
+    words = re.sub(r"(?<=\d)x(?=\d)", TIMES, operation.replace("$", r"\$")).split("_")
     kept = [word for word in words if word not in {"conv", "pool"}]
-    sized = any("×" in word for word in words)  # noqa: RUF001
+    sized = any(TIMES in word for word in words)
     if kept and kept[0] == "nor":
         kept[0] = "conv"
     if not sized or not kept[0].isalpha():

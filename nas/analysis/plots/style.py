@@ -56,7 +56,9 @@ def new_figure(width: float, height: float, constrained: bool = True) -> Figure:
         height: the same.
         constrained: let matplotlib place the axes so that no text collides.
     """
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, layout="constrained" if constrained else None)
+    figure = Figure(
+        figsize=(width / DPI, height / DPI), dpi=DPI, layout="constrained" if constrained else None
+    )
     FigureCanvasAgg(figure)
     if constrained:
         figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
@@ -72,7 +74,9 @@ def save(figure: Figure, path: str | Path) -> Path:
     """
     path = Path(path)
     kind = path.suffix[1:].lower()
-    require(kind in FORMATS, f"figure {path}: the name must end in one of {', '.join('.' + f for f in FORMATS)}")
+    require(
+        kind in FORMATS, f"figure {path}: the name must end in one of {', '.join('.' + f for f in FORMATS)}"
+    )
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=DPI)
     return write(path, buffer.getvalue())

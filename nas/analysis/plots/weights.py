@@ -20,14 +20,16 @@ def per_edge(operations: Operations, edges: int, what: str) -> list[list[str]]:
     """The operation names of every edge, from one list for all edges or from one list an edge.
 
     Raises:
-        ConfigError: the number of lists is not `edges`.
+        ConfigError: a list is empty, or there are not as many as `edges`.
     """
+    require(len(operations) >= 1, f"figure: {what} has no operations")
     if all(isinstance(name, str) for name in operations):
         return [list(operations)] * edges
     require(
         len(operations) == edges and not any(isinstance(names, str) for names in operations),
         f"figure: {what} has {edges} edges but lists operations for {len(operations)}",
     )
+    require(all(len(names) >= 1 for names in operations), f"figure: an edge of {what} has no operation")
     return [list(names) for names in operations]
 
 
@@ -80,7 +82,9 @@ def _draw_group(
     uniform = all(row == names[0] for row in names)
     ax.set_xticks(range(weights_EO.shape[1]) if uniform else [])
     if uniform:
-        ax.set_xticklabels([short_name(name) for name in names[0]], rotation=35, ha="right", rotation_mode="anchor")
+        ax.set_xticklabels(
+            [short_name(name) for name in names[0]], rotation=35, ha="right", rotation_mode="anchor"
+        )
     for edge, row in enumerate(weights_EO):
         best = np.nanargmax(row) if np.isfinite(row).any() else -1
         for place, value in enumerate(row):
@@ -106,8 +110,8 @@ def draw_op_weights(
 
     Args:
         weights_by_group: group -> [E, O]; rows may differ in length, NaN leaves a cell empty.
-        operations_by_group: group -> O names, or E lists of names where edges differ; then every cell of the map
-            carries its own name.
+        operations_by_group: group -> O names, or E lists of names where edges differ; then every cell of the
+            map carries its own name.
         edges_by_group: group -> E pairs (source, target).
         path: a .png, .pdf or .svg file.
         title: text above the maps.
@@ -136,7 +140,9 @@ def draw_op_weights(
         for ax, (group, matrix) in zip(axes, matrices.items(), strict=True):
             image = _draw_group(ax, matrix, names[group], edge_names(edges_by_group[group]), colours)
             ax.set_title(group, loc="left", weight="bold")
-        figure.colorbar(image, ax=list(axes), label="op weight", pad=0.01, aspect=35).outline.set_visible(False)
+        figure.colorbar(image, ax=list(axes), label="op weight", pad=0.01, aspect=35).outline.set_visible(
+            False
+        )
         if title:
             figure.suptitle(title, weight="bold", x=0.01, ha="left")
         return save(figure, path)

@@ -1,0 +1,1 @@
+"""Search methods: how an architecture is found."""

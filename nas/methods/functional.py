@@ -1,0 +1,71 @@
+"""Small tools for gradient updates: freezing and trying out, both undone whatever happens."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def frozen(parameters: Sequence[Tensor]) -> Iterator[None]:
+    """Keeps autograd from computing gradients of `parameters` inside the block."""
+    changed = [p for p in parameters if p.requires_grad]
+    for p in changed:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in changed:
+            p.requires_grad_(True)
+
+
+class Trial:
+    """Several forward passes, some at other weights, that leave behind what one ordinary pass would.
+
+    Inside the block every pass that follows `rewind()` sees the same BN buffers and draws the same random numbers,
+    so that a difference between two passes is no noise. At the end the weights are what they were, copied back
+    rather than computed back; buffers and generators stand as they did when `keep()` was called, or as at the start.
+    """
+
+    def __init__(self, network: nn.Module, weights: Sequence[Tensor]):
+        self.weights = list(weights)
+        self.buffers = list(network.buffers())
+        self.device = self.weights[0].device
+
+    def __enter__(self) -> "Trial":
+        with torch.no_grad():
+            self.saved = [w.detach().clone() for w in self.weights]
+        self.start = self.kept = self._state()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.restore_weights()
+        self._set(self.start if error[0] is not None else self.kept)
+
+    def rewind(self) -> None:
+        """Puts buffers and generators back to the start."""
+        self._set(self.start)
+
+    def keep(self) -> None:
+        """Chooses the present buffers and generators as those to leave behind."""
+        self.kept = self._state()
+
+    @torch.no_grad()
+    def restore_weights(self) -> None:
+        """Puts the weights back to the start, bit by bit."""
+        torch._foreach_copy_(self.weights, self.saved)
+
+    def _state(self) -> tuple[list[Tensor], Tensor, Tensor | None]:
+        buffers = [b.detach().clone() for b in self.buffers]
+        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        return buffers, torch.get_rng_state(), cuda
+
+    @torch.no_grad()
+    def _set(self, state: tuple[list[Tensor], Tensor, Tensor | None]) -> None:
+        buffers, cpu, cuda = state
+        if buffers:
+            torch._foreach_copy_(self.buffers, buffers)
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state(cuda, self.device)

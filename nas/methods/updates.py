@@ -1,0 +1,242 @@
+"""Architecture gradients: which derivative of the architecture loss a method follows.
+
+`FirstOrder` takes the weights as given (xi = 0). `Unrolled` differentiates through one virtual step of the weights
+(Liu et al. 2019, equations 6 to 8):
+
+    w'   = w - xi * step(grad_w L_train(w, alpha))
+    grad = d_alpha L_val(w', alpha) - xi * d^2_{alpha,w} L_train(w, alpha) . v,     v = grad_{w'} L_val(w', alpha)
+
+`step` is the weight optimiser's own, with momentum and weight decay, as the authors' code has it, or the paper's
+plain gradient. The product with v is either their finite difference,
+[d_alpha L_train(w + e v) - d_alpha L_train(w - e v)] / (2 e) with e = epsilon / ||v||, or exact by double backward.
+The two differ widely on real supernets, because the finite difference crosses kinks of ReLU and max-pooling that
+autograd ignores (docs/second_order.md).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from nas.errors import ConfigError, require
+from nas.methods.functional import Trial, frozen
+
+
+@dataclass
+class Bilevel:
+    """The two-level problem as an update sees it.
+
+    Attributes:
+        loss: batch -> scalar loss at the current weights and alpha, with a fresh draw of the op weights.
+        network: the module whose parameters are the weights and whose buffers are BN statistics.
+        weights: the weights.
+        alphas: the architecture parameters.
+        optimizer: the weight optimiser; read for learning rate, momentum and weight decay, never stepped.
+        average: averages tensors over processes, in place; None in a single process.
+    """
+
+    loss: Callable[[Any], Tensor]
+    network: nn.Module
+    weights: Sequence[Tensor]
+    alphas: Sequence[Tensor]
+    optimizer: torch.optim.Optimizer
+    average: Callable[[Sequence[Tensor]], None] | None = None
+
+    def gradients(self, loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Gradients of `loss`, zero where it does not depend on an input, averaged over processes."""
+        found = torch.autograd.grad(loss, list(inputs), allow_unused=True)
+        gradients = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)]
+        if self.average is not None:
+            self.average(gradients)
+        return gradients
+
+
+@dataclass
+class ArchitectureGradient:
+    """What an update returns.
+
+    Attributes:
+        loss: the architecture loss that was differentiated, detached.
+        gradients: one tensor an alpha.
+        vector: v, the gradient at the virtual weights; empty for first order.
+        implicit: the product d^2 L_train . v, one tensor an alpha, before the factor -xi; empty for first order.
+    """
+
+    loss: Tensor
+    gradients: list[Tensor]
+    vector: list[Tensor] = field(default_factory=list)
+    implicit: list[Tensor] = field(default_factory=list)
+
+
+class Update(Protocol):
+    """How the architecture gradient is computed."""
+
+    def gradient(self, problem: Bilevel, weight_batch: Any, architecture_batch: Any) -> ArchitectureGradient:
+        """The gradient that the architecture optimiser steps with.
+
+        Leaves the weights as they were, and BN buffers and random generators where one forward pass on the
+        architecture batch leaves them.
+        """
+
+
+class FirstOrder:
+    """d_alpha L_val(w, alpha): the weights are taken for converged (section 2.3, xi = 0)."""
+
+    def gradient(self, problem: Bilevel, weight_batch: Any, architecture_batch: Any) -> ArchitectureGradient:
+        """One forward and one backward pass, the latter for alpha alone; `weight_batch` is not looked at."""
+        with frozen(problem.weights):
+            loss = problem.loss(architecture_batch)
+            return ArchitectureGradient(loss.detach(), problem.gradients(loss, problem.alphas))
+
+
+class Unrolled:
+    """The gradient through one virtual weight step.
+
+    Args:
+        xi: step size of the virtual step; None takes the weight optimiser's current learning rate.
+        implicit: `finite_difference` (the original) or `exact` (double backward).
+        epsilon: numerator of the finite difference's step, 0.01 in the paper.
+        momentum: whether the virtual step includes the optimiser's momentum and weight decay (the authors' code)
+            or is the paper's plain gradient step.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    def __init__(
+        self,
+        xi: float | None = None,
+        implicit: str = "finite_difference",
+        epsilon: float = 0.01,
+        momentum: bool = True,
+    ):
+        require(xi is None or xi >= 0, f"method.xi={xi}: must be null (the current learning rate) or at least 0")
+        require(
+            implicit in ("finite_difference", "exact"),
+            f"method.implicit={implicit}: unknown; known are finite_difference, exact",
+        )
+        require(epsilon > 0, f"method.epsilon={epsilon}: must be positive")
+        self.xi = xi
+        self.implicit = implicit
+        self.epsilon = epsilon
+        self.momentum = momentum
+
+    def gradient(self, problem: Bilevel, weight_batch: Any, architecture_batch: Any) -> ArchitectureGradient:
+        """Four passes with a finite difference: train at w, architecture at w', train at w + e v and w - e v."""
+        step = VirtualStep(problem.optimizer, problem.weights, self.xi, self.momentum)
+        alphas = list(problem.alphas)
+        with Trial(problem.network, problem.weights) as trial:
+            with frozen(alphas):
+                train = problem.gradients(problem.loss(weight_batch), problem.weights)
+            step.apply(train)
+            del train
+            trial.rewind()
+            loss = problem.loss(architecture_batch)
+            both = problem.gradients(loss, [*alphas, *problem.weights])
+            direct, vector = both[: len(alphas)], both[len(alphas) :]
+            trial.keep()
+            trial.restore_weights()
+            trial.rewind()
+            product = exact_product if self.implicit == "exact" else self._finite_difference
+            implicit = product(problem, trial, weight_batch, vector)
+        gradients = [d - step.gain * i for d, i in zip(direct, implicit, strict=True)]
+        return ArchitectureGradient(loss.detach(), gradients, vector, implicit)
+
+    def _finite_difference(
+        self, problem: Bilevel, trial: Trial, weight_batch: Any, vector: Sequence[Tensor]
+    ) -> list[Tensor]:
+        return finite_difference_product(problem, trial, weight_batch, vector, self.epsilon)
+
+
+def exact_product(problem: Bilevel, trial: Trial, weight_batch: Any, vector: Sequence[Tensor]) -> list[Tensor]:
+    """d^2_{alpha,w} L_train(w, alpha) . vector by double backward, one tensor an alpha."""
+    trial.rewind()
+    loss = problem.loss(weight_batch)
+    first = torch.autograd.grad(loss, list(problem.weights), create_graph=True, allow_unused=True)
+    pairs = [(g, v) for g, v in zip(first, vector, strict=True) if g is not None and g.requires_grad]
+    inner = sum((g * v).sum() for g, v in pairs)
+    return problem.gradients(inner, problem.alphas)
+
+
+def finite_difference_product(
+    problem: Bilevel, trial: Trial, weight_batch: Any, vector: Sequence[Tensor], epsilon: float
+) -> list[Tensor]:
+    """The same product as a central difference of step epsilon / ||vector||; zero where the vector is zero.
+
+    Leaves the weights displaced: the trial puts them back.
+    """
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(vector))))
+    if not norm > 0:
+        return [torch.zeros_like(a) for a in problem.alphas]
+    radius = float(epsilon / norm)
+    weights = list(problem.weights)
+    sides = []
+    # A difference of two nearby gradients drowns in half precision.
+    with torch.autocast(weights[0].device.type, enabled=False), frozen(weights):
+        for sign in (1.0, -1.0):
+            trial.restore_weights()
+            with torch.no_grad():
+                torch._foreach_add_(weights, list(vector), alpha=sign * radius)
+            trial.rewind()
+            sides.append(problem.gradients(problem.loss(weight_batch), problem.alphas))
+    return [(plus - minus) / (2 * radius) for plus, minus in zip(*sides, strict=True)]
+
+
+class VirtualStep:
+    """One step of the weight optimiser that leaves no trace in its state.
+
+    Attributes:
+        gain: d(step) / d(gradient), the factor of the implicit term: xi, times what momentum adds.
+
+    Raises:
+        ConfigError: the optimiser is not SGD with a single parameter group.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, weights: Sequence[Tensor], xi: float | None, momentum: bool):
+        if not isinstance(optimizer, torch.optim.SGD) or len(optimizer.param_groups) != 1:
+            raise ConfigError(
+                "method.update=unrolled: the virtual step is defined for SGD with one parameter group, not for "
+                f"{type(optimizer).__name__}; set method.weight_optimizer._target_=torch.optim.SGD"
+            )
+        self.optimizer = optimizer
+        self.weights = list(weights)
+        self.group = optimizer.param_groups[0]
+        self.momentum = momentum
+        self.xi = float(self.group["lr"]) if xi is None else float(xi)
+        fresh = "momentum_buffer" not in optimizer.state.get(self.weights[0], {})
+        share = 1.0 if fresh or not self.group["momentum"] else 1.0 - self.group["dampening"]
+        if momentum and self.group["nesterov"]:
+            share = 1.0 + self.group["momentum"] * share
+        self.gain = self.xi * (share if momentum else 1.0)
+
+    @torch.no_grad()
+    def apply(self, gradients: Sequence[Tensor]) -> None:
+        """Moves the weights by -xi * step(gradients)."""
+        for weight, gradient in zip(self.weights, gradients, strict=True):
+            weight.sub_(self._direction(weight, gradient), alpha=self.xi)
+
+    def _direction(self, weight: Tensor, gradient: Tensor) -> Tensor:
+        if not self.momentum:
+            return gradient
+        direction = gradient + self.group["weight_decay"] * weight
+        mu = self.group["momentum"]
+        if not mu:
+            return direction
+        buffer = self.optimizer.state.get(weight, {}).get("momentum_buffer")
+        moved = direction if buffer is None else mu * buffer + (1 - self.group["dampening"]) * direction
+        return direction + mu * moved if self.group["nesterov"] else moved
+
+
+def build_update(name: str, xi: float | None, implicit: str, epsilon: float, momentum: bool) -> Update:
+    """Builds the update of that name.
+
+    Raises:
+        ConfigError: there is none, or a value is out of range.
+    """
+    if name == "first_order":
+        return FirstOrder()
+    if name == "unrolled":
+        return Unrolled(xi, implicit, epsilon, momentum)
+    raise ConfigError(f"method.update={name}: unknown update; known are first_order, unrolled")

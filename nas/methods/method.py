@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,10 @@ class Method(nn.Module):
         warmup_epochs: epochs at the start in which alpha rests and only the weights learn.
         layout: what the rows and columns of alpha mean (edges and operations a group), as plain containers; a
             checkpoint holds it and refuses to load into another.
+        clip: global gradient norm of the weights, None for none.
+        weight_optimizer: parameters -> optimiser of the weights.
+        weight_scheduler: that optimiser -> its schedule, stepped once an epoch.
+        architecture_optimizer: parameters -> optimiser of alpha.
 
     Raises:
         ConfigError: a value is unknown or out of range.
@@ -43,13 +47,22 @@ class Method(nn.Module):
         init_scale: float = 1e-3,
         warmup_epochs: int = 0,
         layout: Mapping | None = None,
+        clip: float | None = None,
+        weight_optimizer: Callable | None = None,
+        weight_scheduler: Callable | None = None,
+        architecture_optimizer: Callable | None = None,
     ):
         super().__init__()
         require(warmup_epochs >= 0, f"method.warmup_epochs={warmup_epochs}: must be at least 0")
         require(init_scale >= 0, f"method.init_scale={init_scale}: must be at least 0")
+        require(clip is None or clip > 0, f"method.clip={clip}: must be null or positive")
         self.name = name
         self.warmup_epochs = warmup_epochs
         self.layout = layout
+        self.clip = clip
+        self.weight_optimizer = weight_optimizer
+        self.weight_scheduler = weight_scheduler
+        self.architecture_optimizer = architecture_optimizer
         self.relaxation = build_relaxation(relaxation)
         self.update = None if update == "none" else build_update(update, xi, implicit, epsilon, virtual_momentum)
         self.alpha = nn.ParameterDict(

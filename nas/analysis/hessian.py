@@ -1,0 +1,87 @@
+"""The dominant eigenvalue of the Hessian of a loss with respect to the architecture parameters.
+
+Zela et al. 2020 (RobustDARTS) watch it on one batch of the architecture split, network in training mode, weights
+not unrolled, and stop a search when it grows. "Dominant" is the largest eigenvalue, not the largest in magnitude.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from torch import Tensor
+
+from nas.errors import ConfigError
+
+EXACT_UP_TO = 64
+
+
+@dataclass(frozen=True)
+class Dominant:
+    """A dominant eigenvalue and how it was found (`exact` or `lanczos`)."""
+
+    value: float
+    mode: str
+
+
+def hessian_product(loss: Callable[[], Tensor], alphas: Sequence[Tensor]) -> Callable[[np.ndarray], np.ndarray]:
+    """v -> H v by double backward, on one graph of the first derivative.
+
+    Args:
+        loss: a scalar, differentiable twice in `alphas`; called once.
+        alphas: the parameters, concatenated in this order.
+    """
+    alphas = list(alphas)
+    first = torch.autograd.grad(loss(), alphas, create_graph=True, allow_unused=True)
+    gradient_N = torch.cat(
+        [(torch.zeros_like(a) if g is None else g).flatten() for a, g in zip(alphas, first, strict=True)]
+    )
+
+    def product(vector_N: np.ndarray) -> np.ndarray:
+        direction_N = torch.as_tensor(np.asarray(vector_N).reshape(-1), dtype=gradient_N.dtype)
+        found = torch.autograd.grad(
+            gradient_N, alphas, direction_N.to(gradient_N.device), retain_graph=True, allow_unused=True
+        )
+        parts = [torch.zeros_like(a) if g is None else g for a, g in zip(alphas, found, strict=True)]
+        return torch.cat([p.detach().flatten() for p in parts]).double().cpu().numpy()
+
+    return product
+
+
+def dominant_eigenvalue(
+    losses: Sequence[Callable[[], Tensor]], alphas: Sequence[Tensor], mode: str = "auto", weight_decay: float = 0.0
+) -> Dominant:
+    """The largest eigenvalue of the Hessian of the mean of some losses.
+
+    Args:
+        losses: one function a batch.
+        alphas: the parameters, at most a few hundred in all.
+        mode: `exact` builds the whole matrix, row by row; `lanczos` needs some 20 to 40 products, whatever its
+            size; `auto` is exact up to 64 parameters.
+        weight_decay: added to the diagonal.
+
+    Raises:
+        ConfigError: the mode is unknown.
+    """
+    size = sum(a.numel() for a in alphas)
+    if mode not in ("auto", "exact", "lanczos"):
+        raise ConfigError(f"analysis.hessian.mode={mode}: unknown; known are auto, exact, lanczos")
+    if mode == "auto":
+        mode = "exact" if size <= EXACT_UP_TO else "lanczos"
+    products = [hessian_product(loss, alphas) for loss in losses]
+
+    def product(vector_N: np.ndarray) -> np.ndarray:
+        return np.mean([p(vector_N) for p in products], axis=0)
+
+    if mode == "exact" or size <= 2:
+        matrix_NN = np.stack([product(row_N) for row_N in np.eye(size)])
+        return Dominant(float(np.linalg.eigvalsh((matrix_NN + matrix_NN.T) / 2)[-1]) + weight_decay, "exact")
+    operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
+    # A fixed start vector, so that a run repeats itself.
+    start_N = np.random.default_rng(0).standard_normal(size)
+    try:
+        value = eigsh(operator, k=1, which="LA", v0=start_N, tol=1e-4, return_eigenvectors=False)[0]
+    except ArpackNoConvergence as error:
+        value = error.eigenvalues[0] if len(error.eigenvalues) else float("nan")
+    return Dominant(float(value) + weight_decay, "lanczos")

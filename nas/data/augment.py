@@ -1,0 +1,145 @@
+"""Augmentation of whole batches, on whatever device the batch is on.
+
+Shapes: B images, C channels, H rows, W columns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from nas.errors import require
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What was drawn for a batch; a part that is switched off is None.
+
+    Attributes:
+        top_B, left_B: corner of the crop in the padded image, 0 to 2 * pad [B]
+        flip_B: whether to mirror the crop left to right [B]
+        row_B, column_B: centre of the square that is cut out, anywhere in the image [B]
+    """
+
+    top_B: Tensor | None = None
+    left_B: Tensor | None = None
+    flip_B: Tensor | None = None
+    row_B: Tensor | None = None
+    column_B: Tensor | None = None
+
+
+class BatchAugment(nn.Module):
+    """Turns uint8 images into a network's input: crop, mirror, scale to [0, 1], normalise, cut out.
+
+    Every image gets its own draws, so a batch is distributed as torchvision's RandomCrop(padding),
+    RandomHorizontalFlip, ToTensor and Normalize would make it image by image, followed by the Cutout of the
+    DARTS code: one square, centred on any pixel, that may leave the image; zero after normalisation.
+    Padding is black before normalisation.
+
+    A module only so that `.to` moves and casts mean and std, whose type the result has; they are not in
+    checkpoints.
+
+    Args:
+        mean, std: one number a channel, on the scale where a pixel of 255 is 1
+        pad: pixels added on each of the four sides before cropping back to the old size; 0 for no crop
+        flip: whether to mirror every other image, on average
+        cutout: side of the square in pixels, an even number; 0 for none
+        channels_last: whether the result is laid out in memory as [B, H, W, C]; its shape is the same
+
+    Raises:
+        ConfigError: a number is out of range, `cutout` is odd, or mean and std differ in length.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        pad: int = 0,
+        flip: bool = False,
+        cutout: int = 0,
+        channels_last: bool = False,
+    ):
+        super().__init__()
+        require(len(mean) == len(std) > 0, f"mean has {len(mean)} channels, but std has {len(std)}")
+        require(min(std) > 0, f"std must be above 0 in every channel, not {list(std)}")
+        require(pad >= 0, f"dataset.augment.pad: must be at least 0, not {pad}")
+        # The square reaches cutout / 2 to either side of its centre: an odd side would lose a pixel.
+        require(cutout >= 0 and cutout % 2 == 0, f"dataset.cutout: must be even and at least 0, not {cutout}")
+        self.pad = pad
+        self.flip = flip
+        self.cutout = cutout
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        for name, values in (("mean_C11", mean), ("std_C11", std)):
+            column = torch.tensor(list(values), dtype=torch.float32)[:, None, None]
+            self.register_buffer(name, column, persistent=False)
+
+    def forward(self, images_BCHW: Tensor, train: bool, generator: Generator | None = None) -> Tensor:
+        """Returns the network's input [B, C, H, W].
+
+        Args:
+            images_BCHW: uint8
+            train: False only scales and normalises, and draws nothing
+            generator: source of the draws, on the images' device; None for torch's global one
+
+        Raises:
+            ConfigError: the images are not uint8 [B, C, H, W] with as many channels as `mean`.
+        """
+        channels = len(self.mean_C11)
+        require(
+            images_BCHW.dtype == torch.uint8 and images_BCHW.ndim == 4 and images_BCHW.shape[1] == channels,
+            f"expected uint8 images [B, {channels}, H, W], not {images_BCHW.dtype} {list(images_BCHW.shape)}",
+        )
+        if not train:
+            return self.apply_draw(images_BCHW, Draw())
+        return self.apply_draw(images_BCHW, self.draw(images_BCHW, generator))
+
+    def draw(self, images_BCHW: Tensor, generator: Generator | None = None) -> Draw:
+        """Draws for every image of the batch, on its device, what is switched on."""
+        num_images, _, height, width = images_BCHW.shape
+
+        def integers(stop: int) -> Tensor:
+            return torch.randint(stop, (num_images,), generator=generator, device=images_BCHW.device)
+
+        corners = [integers(2 * self.pad + 1) for _ in range(2)] if self.pad else [None, None]
+        flip_B = integers(2).bool() if self.flip else None
+        centre = [integers(height), integers(width)] if self.cutout else [None, None]
+        return Draw(*corners, flip_B, *centre)
+
+    def apply_draw(self, images_BCHW: Tensor, draw: Draw) -> Tensor:
+        """Applies given draws: the deterministic half of `forward`."""
+        # Divided and subtracted as torchvision does, in three steps, for results equal to the last bit.
+        x_BCHW = self._crop(images_BCHW, draw).to(self.mean_C11.dtype)
+        x_BCHW.div_(255).sub_(self.mean_C11).div_(self.std_C11)
+        # After the arithmetic, which a CPU does four times slower with three channels innermost.
+        x_BCHW = x_BCHW.contiguous(memory_format=self.memory_format)
+        if draw.row_B is None:
+            return x_BCHW
+        height, width = x_BCHW.shape[2:]
+        hole_BHW = self._reach(draw.row_B, height)[:, :, None] & self._reach(draw.column_B, width)[:, None, :]
+        return x_BCHW.masked_fill_(hole_BHW[:, None], 0)
+
+    def _crop(self, images_BCHW: Tensor, draw: Draw) -> Tensor:
+        """Crops and mirrors by one gather of pixels, with the same map for all channels of an image."""
+        if draw.top_B is None and draw.flip_B is None:
+            return images_BCHW
+        num_images, channels, height, width = images_BCHW.shape
+        device = images_BCHW.device
+        rows = torch.arange(height, device=device).expand(num_images, height)
+        columns = torch.arange(width, device=device).expand(num_images, width)
+        if draw.flip_B is not None:
+            columns = torch.where(draw.flip_B[:, None], width - 1 - columns, columns)
+        if draw.top_B is not None:
+            images_BCHW = F.pad(images_BCHW, (self.pad,) * 4)
+            rows = rows + draw.top_B[:, None]
+            columns = columns + draw.left_B[:, None]
+        pixels = (rows[:, :, None] * images_BCHW.shape[3] + columns[:, None, :]).view(num_images, 1, -1)
+        cropped = images_BCHW.flatten(2).gather(2, pixels.expand(-1, channels, -1))
+        return cropped.view(num_images, channels, height, width)
+
+    def _reach(self, centre_B: Tensor, length: int) -> Tensor:
+        """Returns which of `length` rows or columns the square covers [B, length]."""
+        first_B1 = centre_B[:, None] - self.cutout // 2
+        place = torch.arange(length, device=centre_B.device)
+        return (place >= first_B1) & (place < first_B1 + self.cutout)

@@ -1,0 +1,113 @@
+"""Batches of uint8 images in an order that depends on the seed and the epoch alone."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset, default_collate
+
+from nas.errors import require
+
+
+class EpochSampler(DistributedSampler):
+    """A DistributedSampler whose `set_epoch` also sets what the loader's worker processes draw from.
+
+    torch seeds its workers from a global generator, so a resumed run would crop its images otherwise.
+    """
+
+    def __init__(self, dataset: Dataset, num_replicas: int, rank: int, shuffle: bool, seed: int, stream: int):
+        order = _derive(seed, stream)
+        super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=shuffle, seed=order)
+        self._worker_numbers = (seed, stream, rank)
+        self.workers = torch.Generator()
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Makes the next pass that of `epoch`; Lightning calls this by itself."""
+        super().set_epoch(epoch)
+        self.workers.manual_seed(_derive(*self._worker_numbers, epoch))
+
+
+def batches(
+    dataset: Dataset,
+    indices: Tensor,
+    *,
+    batch_size: int,
+    shuffle: bool,
+    seed: int,
+    stream: int = 0,
+    num_replicas: int = 1,
+    rank: int = 0,
+    num_workers: int = 0,
+    pin_memory: bool = False,
+    key: str = "dataset.batch_size",
+) -> DataLoader:
+    """Returns a loader of (uint8 [B, C, H, W], int64 labels [B]) over some images of a data set.
+
+    Call `loader.sampler.set_epoch(epoch)` before every epoch (Lightning does): epoch e then comes in the
+    same order whether the run was resumed or not. With workers the same holds for augmentation image by
+    image; without, that draws from torch's global generator.
+
+    The last, smaller batch is kept as the papers' code does, unless it would be a single image of a shuffled
+    loader: batch norm cannot train on that at a resolution of 1 x 1. With several replicas a few images
+    come twice so that all replicas make the same number of steps; with one, each image comes exactly once.
+
+    Args:
+        dataset: of (image, label) pairs; `__getitems__` is used where there is one, and may return a whole
+            batch
+        indices: which images [number of images]
+        batch_size: images a batch of one replica
+        shuffle: whether the order changes with the epoch; else it is that of `indices`
+        seed: of the run, 0 to 2**32 - 1
+        stream: tells loaders of one run apart, so that they shuffle independently; at least 0
+        num_replicas: processes that share the images
+        rank: number of this process, from 0
+        num_workers: processes that fetch images; 0 for none
+        pin_memory: whether batches are put where a GPU can copy them from asynchronously
+        key: the setting that `batch_size` came from
+
+    Raises:
+        ConfigError: there is no image, an index is beyond the data set, or a number is out of range.
+    """
+    require(len(indices) > 0, "the part of the data set to load holds no image")
+    require(
+        int(indices.min()) >= 0 and int(indices.max()) < len(dataset),
+        f"indices run from {int(indices.min())} to {int(indices.max())}, but the data set holds "
+        f"{len(dataset)} images: a split belongs to the data set it was made for",
+    )
+    require(num_replicas >= 1, f"the number of processes must be at least 1, not {num_replicas}")
+    require(0 <= rank < num_replicas, f"rank must be from 0 to {num_replicas - 1}, not {rank}")
+    require(num_workers >= 0, f"dataset.num_workers: must be at least 0, not {num_workers}")
+    valid_seed = isinstance(seed, int) and 0 <= seed < 2**32
+    require(valid_seed, f"seed: must be an integer from 0 to {2**32 - 1}, not {seed!r}")
+    require(stream >= 0, f"the stream of a loader must be at least 0, not {stream}")
+    # A list, because reading a tensor one index at a time costs more than the gather that follows.
+    part = Subset(dataset, indices.tolist())
+    sampler = EpochSampler(part, num_replicas, rank, shuffle, seed, stream)
+    most = len(sampler)
+    require(
+        isinstance(batch_size, int) and 1 <= batch_size <= most,
+        f"{key}: must be an integer from 1 to {most}, the images that a process has here, not {batch_size!r}",
+    )
+    return DataLoader(
+        part,
+        batch_size=batch_size,
+        sampler=sampler,
+        drop_last=shuffle and batch_size > 1 and most % batch_size == 1,
+        collate_fn=_collate,
+        num_workers=num_workers,
+        pin_memory=pin_memory,
+        generator=sampler.workers,
+    )
+
+
+def _collate(fetched: Any) -> Any:
+    # A tuple is a batch already; a list holds one pair an image.
+    return fetched if isinstance(fetched, tuple) else default_collate(fetched)
+
+
+def _derive(*numbers: int) -> int:
+    # Hashed, because torch adds the epoch to this seed: seed 0 in epoch 1 must not be seed 1 in epoch 0.
+    # Shifted to leave room for that addition in 63 bits.
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(2))

@@ -1,0 +1,75 @@
+"""What a source of images is, and the in-memory data set that most sources return.
+
+Shapes: N images of a data set, B of a batch, C channels, H rows, W columns.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from nas.errors import require
+
+
+class ImageSource(Protocol):
+    """A set of labelled images that is known without being read.
+
+    The attributes never touch the disk, so that a plan or a cost can be computed without the images. `mean`
+    and `std` are per channel, on the scale where a pixel of 255 is 1.
+    """
+
+    name: str
+    num_classes: int
+    image_shape: tuple[int, int, int]  # C, H, W
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def train(self, augmented: bool = True) -> Dataset:
+        """Returns the training images as (uint8 image CHW, int label), with `.labels` (int64 [N]).
+
+        `augmented=False` prepares each image as `test` does, for a validation share. It makes a difference
+        only where images are augmented one by one; the others are augmented later, as batches.
+        """
+        ...
+
+    def test(self) -> Dataset:
+        """Returns the test images in the same form."""
+        ...
+
+
+class TensorImages(Dataset):
+    """Images held in memory, read as whole batches by one index operation.
+
+    Args:
+        images_NCHW: uint8 [N, C, H, W]
+        labels_N: class indices [N], kept as int64
+
+    Raises:
+        ConfigError: the images are not uint8 [N, C, H, W], or labels and images differ in number.
+    """
+
+    def __init__(self, images_NCHW: Tensor, labels_N: Tensor):
+        found = f"{images_NCHW.dtype} {list(images_NCHW.shape)}"
+        require(
+            images_NCHW.dtype == torch.uint8 and images_NCHW.ndim == 4,
+            f"images must be a uint8 tensor of shape [N, C, H, W], not {found}",
+        )
+        require(
+            labels_N.shape == images_NCHW.shape[:1],
+            f"{len(images_NCHW)} images need one label each, but labels have shape {list(labels_N.shape)}",
+        )
+        self.images_NCHW = images_NCHW
+        self.labels = labels_N.to(torch.int64)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.images_NCHW[index], int(self.labels[index])
+
+    def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Returns the batch (uint8 [B, C, H, W], int64 [B]) in the order of `indices`."""
+        indices_B = torch.as_tensor(indices, dtype=torch.int64)
+        return self.images_NCHW[indices_B], self.labels[indices_B]

@@ -1,0 +1,106 @@
+"""The two parts of a training set in a search, as a value that can be stored, read back and compared."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nas.errors import ConfigError, require
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Indices into the training set: `weight` trains the network, `architecture` the architecture.
+
+    Both are int64 [any length >= 1], disjoint and strictly ascending. Two splits are equal when their
+    indices are.
+
+    Raises:
+        ConfigError: a part is empty, not int64, not strictly ascending or negative, or the parts overlap.
+    """
+
+    weight: Tensor
+    architecture: Tensor
+
+    def __post_init__(self):
+        for name, part in (("weight", self.weight), ("architecture", self.architecture)):
+            require(
+                part.dtype == torch.int64 and part.ndim == 1 and len(part) > 0,
+                f"split: the {name} part must be a list of at least one int64 index",
+            )
+            require(
+                bool((part[1:] > part[:-1]).all()) and int(part[0]) >= 0,
+                f"split: the {name} part must hold non-negative indices in strictly ascending order",
+            )
+        shared = int(torch.isin(self.weight, self.architecture).sum())
+        require(shared == 0, f"split: {shared} images are in both the weight and the architecture part")
+
+    @property
+    def hash(self) -> str:
+        """Sha256 in hex of both parts, the same on every platform."""
+        return hash_indices(self.weight, self.architecture)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Split) and self.hash == other.hash
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    def to_dict(self) -> dict:
+        """Returns plain lists for JSON: single indices, and runs of consecutive ones as [start, stop)."""
+        return {
+            "weight": _to_runs(self.weight),
+            "architecture": _to_runs(self.architecture),
+            "hash": self.hash,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping) -> "Split":
+        """Reads what `to_dict` returned.
+
+        Raises:
+            ConfigError: a key is missing, an entry is no index or run, or the hash shows that indices
+                were altered.
+        """
+        missing = {"weight", "architecture", "hash"} - set(stored)
+        require(not missing, f"split: the stored split lacks {', '.join(sorted(missing))}")
+        split = cls(weight=_from_runs(stored["weight"]), architecture=_from_runs(stored["architecture"]))
+        require(
+            split.hash == stored["hash"],
+            f"split: the stored indices have the hash {split.hash}, but beside them stands {stored['hash']}",
+        )
+        return split
+
+
+def hash_indices(*parts: Tensor) -> str:
+    """Returns the sha256 in hex of the type, length and little-endian bytes of each part in turn."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"int64 {len(part)} ".encode())
+        digest.update(part.cpu().numpy().astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _to_runs(indices: Tensor) -> list[int | list[int]]:
+    starts = torch.cat([torch.tensor([True]), indices[1:] != indices[:-1] + 1]).nonzero().flatten()
+    firsts = indices[starts].tolist()
+    lengths = starts.diff(append=torch.tensor([len(indices)])).tolist()
+    return [
+        first if length == 1 else [first, first + length]
+        for first, length in zip(firsts, lengths, strict=True)
+    ]
+
+
+def _from_runs(entries: Iterable) -> Tensor:
+    parts = []
+    for entry in entries:
+        match entry:
+            case int():
+                parts.append(torch.tensor([entry]))
+            case [int() as start, int() as stop] if start < stop:
+                parts.append(torch.arange(start, stop))
+            case _:
+                raise ConfigError(f"split: expected an index or a run [start, stop], not {entry!r}")
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64)

@@ -1,0 +1,154 @@
+"""Lightning's view of the data: which loaders, on which process, augmented on the device the batch is on."""
+
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities import CombinedLoader
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from nas.data.augment import BatchAugment
+from nas.data.loaders import batches
+from nas.data.sources import ImageSource
+from nas.data.split import Split, hash_indices
+from nas.data.splits import split, subset
+
+WEIGHT, ARCHITECTURE, TRAIN, VALID, TEST = range(5)
+
+
+class ImageData(pl.LightningDataModule):
+    """Common part: batches arrive as uint8, are moved by Lightning, and are augmented there.
+
+    Args:
+        source: where the images come from.
+        batch_size: images a batch of one process.
+        seed: of order and augmentation.
+        augment: keyword arguments `pad` and `flip` of `BatchAugment`.
+        cutout: side in pixels.
+        num_workers: processes that fetch images.
+        channels_last: memory layout of the augmented batch.
+        overfit: keep to one unaugmented batch in a fixed order.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        batch_size: int,
+        seed: int,
+        augment: dict[str, Any],
+        cutout: int = 0,
+        num_workers: int = 0,
+        channels_last: bool = False,
+        overfit: bool = False,
+    ):
+        super().__init__()
+        self.source = source
+        self.batch_size = batch_size
+        self.seed = seed
+        self.num_workers = num_workers
+        self.overfit = overfit
+        self.augment = BatchAugment(
+            source.mean, source.std, **augment, cutout=cutout, channels_last=channels_last
+        )
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Augments whole batches; nested dictionaries of batches keep their form."""
+        if isinstance(batch, dict):
+            return {name: self.on_after_batch_transfer(part, dataloader_idx) for name, part in batch.items()}
+        images_BCHW, labels_B = batch
+        train = self.trainer.training and not self.overfit
+        augment = self.augment.to(images_BCHW.device)
+        return augment(images_BCHW, train).to(torch.get_default_dtype()), labels_B
+
+    def _loader(self, dataset: Any, indices: Tensor, stream: int, shuffle: bool) -> DataLoader:
+        if self.overfit:
+            indices, shuffle = indices[: self.batch_size], False
+        trainer = self.trainer
+        world_size = trainer.world_size if trainer else 1
+        share = math.ceil(len(indices) / world_size)
+        return batches(
+            dataset,
+            indices,
+            batch_size=self.batch_size if shuffle else min(self.batch_size, share),
+            shuffle=shuffle,
+            seed=self.seed,
+            stream=stream,
+            num_replicas=world_size,
+            rank=trainer.global_rank if trainer else 0,
+            num_workers=self.num_workers,
+            pin_memory=bool(trainer and trainer.strategy.root_device.type == "cuda"),
+        )
+
+
+class SearchData(ImageData):
+    """The weight split and the architecture split of the training set.
+
+    An epoch is one pass over the weight split; batches of the architecture split come beside it, from the start
+    again when they run out. Both are augmented, as in the authors' code. Validation is the architecture split
+    without augmentation.
+    """
+
+    def __init__(self, *args: Any, split: Split, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.split = split
+
+    def prepare(self) -> None:
+        """Reads the training set and builds both loaders once, so that bad data or sizes are found before a run."""
+        self.train_images = self.source.train()
+        self.plain_images = self.source.train(augmented=False)
+        self.train_dataloader()
+
+    def train_dataloader(self) -> CombinedLoader:
+        """Batches {"weight": ..., "architecture": ...}."""
+        weight = self._loader(self.train_images, self.split.weight, WEIGHT, shuffle=True)
+        architecture = self._loader(self.train_images, self.split.architecture, ARCHITECTURE, shuffle=True)
+        mode = "max_size_cycle" if len(architecture) < len(weight) else "min_size"
+        return CombinedLoader({"weight": weight, "architecture": architecture}, mode)
+
+    def val_dataloader(self) -> DataLoader:
+        """The architecture split in order, unaugmented."""
+        return self._loader(self.plain_images, self.split.architecture, VALID, shuffle=False)
+
+
+class EvaluationData(ImageData):
+    """The training set, a validation part held out of it if wanted, and the test set."""
+
+    def __init__(self, *args: Any, indices: tuple[Tensor, Tensor], **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.train_indices, self.valid_indices = indices
+
+    def prepare(self) -> None:
+        """Reads the images and builds the training loader once, so that bad data or sizes are found before a run."""
+        self.train_images = self.source.train()
+        self.plain_images = self.source.train(augmented=False)
+        self.test_images = self.source.test()
+        self.train_dataloader()
+
+    def train_dataloader(self) -> DataLoader:
+        """Shuffled and augmented."""
+        return self._loader(self.train_images, self.train_indices, TRAIN, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader | list:
+        """The held-out part; nothing if there is none."""
+        if len(self.valid_indices) == 0:
+            return []
+        return self._loader(self.plain_images, self.valid_indices, VALID, shuffle=False)
+
+    def test_dataloader(self) -> DataLoader:
+        """The test set in order."""
+        return self._loader(self.test_images, torch.arange(len(self.test_images)), TEST, shuffle=False)
+
+
+def search_split(source: ImageSource, mode: str, ratio: float, fraction: float, seed: int) -> Split:
+    """The fixed split of a source's training set."""
+    return split(source.train().labels, mode, ratio, fraction, seed)
+
+
+def evaluation_indices(
+    source: ImageSource, mode: str, fraction: float, seed: int, valid: float
+) -> tuple[tuple[Tensor, Tensor], str]:
+    """Training and validation indices, and their hash."""
+    indices = subset(source.train().labels, fraction, seed, mode, valid)
+    return indices, hash_indices(*indices)

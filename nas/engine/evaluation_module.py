@@ -1,0 +1,87 @@
+"""An evaluation as a LightningModule: an ordinary training run with drop-path and an auxiliary head."""
+
+from collections.abc import Callable
+
+import pytorch_lightning as pl
+from torch import Tensor, nn
+
+from nas.engine.divergence import FiniteGuard
+from nas.engine.tasks import Classification
+
+Batch = tuple[Tensor, Tensor]
+
+
+class EvaluationModule(pl.LightningModule):
+    """Trains an evaluation network from scratch (Liu et al. 2019, section 3.2).
+
+    Args:
+        network: `forward(images) -> (logits, auxiliary logits or None)`, with `set_drop_path(rate)`.
+        task: loss and score.
+        optimizer: parameters -> optimiser.
+        scheduler: optimiser -> schedule, stepped once an epoch.
+        drop_path: probability of dropping a path at the end; it rises linearly from 0 over the epochs.
+        auxiliary_weight: weight of the auxiliary head's loss.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Classification,
+        optimizer: Callable,
+        scheduler: Callable,
+        drop_path: float = 0.0,
+        auxiliary_weight: float = 0.0,
+    ):
+        super().__init__()
+        self.network = network
+        self.task = task
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.drop_path = drop_path
+        self.auxiliary_weight = auxiliary_weight
+        self.guard = FiniteGuard()
+
+    def configure_optimizers(self) -> tuple[list, list]:
+        """One optimiser, one schedule an epoch."""
+        optimizer = self.optimizer(self.network.parameters())
+        return [optimizer], [self.scheduler(optimizer)]
+
+    def on_train_epoch_start(self) -> None:
+        """Raises the drop-path rate with the epoch, as the authors' code does (rate * epoch / epochs)."""
+        self.network.set_drop_path(self.drop_path * self.current_epoch / max(1, self.trainer.max_epochs))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of a batch, the auxiliary head's share included."""
+        images_BCHW, labels_B = batch
+        logits_BK, auxiliary_BK = self.network(images_BCHW)
+        loss = self.task.loss(logits_BK, labels_B)
+        total = loss
+        if auxiliary_BK is not None:
+            total = loss + self.auxiliary_weight * self.task.loss(auxiliary_BK, labels_B)
+        self.guard.watch("training", total, self.current_epoch, self.global_step)
+        score = self.task.score(logits_BK.detach(), labels_B)
+        self._record("train_loss", loss.detach(), batch)
+        self._record(f"train_{self.task.metric}", score, batch)
+        bar = {"loss": loss.detach(), "acc": score, "lr": self.optimizers().param_groups[0]["lr"]}
+        self.log_dict(bar, prog_bar=True, logger=False, on_step=True, on_epoch=False)
+        return total
+
+    def on_train_epoch_end(self) -> None:
+        """A last look at the losses of the epoch."""
+        self.guard.check(self.current_epoch)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and score on the held-out part."""
+        self._measure("valid", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and score on the test set."""
+        self._measure("test", batch)
+
+    def _measure(self, part: str, batch: Batch) -> None:
+        logits_BK, _ = self.network(batch[0])
+        self._record(f"{part}_loss", self.task.loss(logits_BK, batch[1], train=False), batch)
+        self._record(f"{part}_{self.task.metric}", self.task.score(logits_BK, batch[1]), batch)
+
+    def _record(self, name: str, value: Tensor, batch: Batch) -> None:
+        self.log(name, value, on_step=False, on_epoch=True, batch_size=len(batch[1]), sync_dist=True)

@@ -1,0 +1,65 @@
+"""The pictures of a run folder, drawn from its tables: a view that can be redrawn at any time."""
+
+from collections.abc import Mapping
+
+from nas.analysis import plots
+from nas.engine.run_folder import RunFolder, read_table
+from nas.genotype import Genotype
+from nas.spaces.space import Space
+
+
+def draw_search(folder: RunFolder, space: Space, genotype: Genotype, strengths: Mapping) -> None:
+    """Draws the cells, the op weights at the end and along the search, and the curves."""
+    groups = space.groups
+    operations = {name: group.operations for name, group in groups.items()}
+    edges = {name: group.edges for name, group in groups.items()}
+    plots.draw_genotype(genotype, folder.figures / "genotype.png")
+    plots.draw_op_weights(
+        {name: strengths[name].tolist() for name in groups}, operations, edges, folder.figures / "op_weights.png"
+    )
+    rows = read_table(folder / "metrics.csv")
+    if len(rows) > 0 and "weight_loss" in rows[0]:
+        plots.draw_curves(_numbers(rows), folder.figures / "curves.png")
+        history = weight_history(folder, space)
+        if history is not None:
+            plots.draw_weight_evolution(history, operations, folder.figures / "evolution.png", edges_by_group=edges)
+    implicit = read_table(folder / "implicit.csv")
+    if implicit:
+        steps = [int(row["step"]) for row in implicit]
+        plots.draw_lines(
+            {"cosine": (steps, [float(row["cosine"]) for row in implicit])},
+            folder.figures / "implicit.png",
+            "search step",
+            "cosine with the exact product",
+            "Finite difference against double backward",
+        )
+
+
+def draw_evaluation(folder: RunFolder, genotype: Genotype) -> None:
+    """Draws the cells and the curves."""
+    plots.draw_genotype(genotype, folder.figures / "genotype.png")
+    rows = read_table(folder / "metrics.csv")
+    if rows:
+        plots.draw_curves(_numbers(rows), folder.figures / "curves.png")
+
+
+def weight_history(folder: RunFolder, space: Space) -> dict[str, list] | None:
+    """The op weights of all epochs from `architecture.csv`: {group: [epochs, E, O]}; None if there are none."""
+    rows = read_table(folder / "architecture.csv")
+    if not rows:
+        return None
+    history: dict[str, list] = {}
+    epochs = sorted({int(row["epoch"]) for row in rows})
+    for name, group in space.groups.items():
+        num_edges, num_operations = group.shape
+        values = [float(row["weight"]) for row in rows if row["group"] == name]
+        size = num_edges * num_operations
+        history[name] = [
+            [values[e * size + r * num_operations : e * size + (r + 1) * num_operations] for r in range(num_edges)]
+            for e in range(len(epochs))
+        ]
+    return history
+
+
+def _numbers(rows: list[dict[str, str]]) -> list[dict[str, float]]:
+    return [{name: float(value) for name, value in row.items() if value != ""} for row in rows]

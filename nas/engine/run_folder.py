@@ -1,0 +1,134 @@
+"""The folder of a run: the files that are the truth, each written whole or not at all."""
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nas.errors import ConfigError, require
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file to a temporary name beside it and renames it, so that no reader sees half of it.
+
+    Raises:
+        ConfigError: the folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True) if path.parent.is_dir() else None
+        raise ConfigError(f"{path}: cannot write it ({error.strerror}); see hydra.run.dir") from error
+
+
+class RunFolder:
+    """Where everything of one run lies.
+
+    Attributes:
+        path: the folder.
+        checkpoints: its sub-folder of checkpoints.
+        figures: its sub-folder of pictures.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.figures = self.path / "figures"
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def holds_a_run(self) -> bool:
+        """Whether some run has been here before."""
+        return (self.path / "config.yaml").exists()
+
+    def write_json(self, name: str, data: Mapping) -> None:
+        """Writes `data` as JSON; numbers that JSON does not know become null."""
+        write_text(self.path / name, json.dumps(_plain(data), indent=1) + "\n")
+
+    def read_json(self, name: str) -> dict:
+        """Reads what `write_json` wrote; an empty dict where there is nothing.
+
+        Raises:
+            ConfigError: the file is damaged.
+        """
+        path = self.path / name
+        if not path.exists():
+            return {}
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ConfigError(f"{path}: damaged ({error})") from error
+
+
+class Table:
+    """A CSV file with one or more rows an epoch, cut back to the checkpoint's epoch when a run is resumed.
+
+    Small tables are written whole after each addition; with `append=True` rows are added at the end instead, and a
+    row that was cut off is dropped on the next start.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], first_epoch: int = 0, append: bool = False):
+        self.path = path
+        self.append = append
+        self.columns = list(columns)
+        self.rows = [row for row in read_table(path) if int(row["epoch"]) < first_epoch]
+        for row in self.rows:
+            self._learn(row)
+        self._write_all()
+        if append:
+            self.rows = []
+
+    def add(self, rows: Sequence[Mapping]) -> None:
+        """Adds rows, each with an `epoch`."""
+        for row in rows:
+            self._learn(row)
+        if self.append:
+            try:
+                with self.path.open("a", encoding="utf-8", newline="") as file:
+                    file.write(self._text(rows))
+            except OSError as error:
+                raise ConfigError(f"{self.path}: cannot write it ({error.strerror})") from error
+        else:
+            self.rows += [dict(row) for row in rows]
+            self._write_all()
+
+    def _learn(self, row: Mapping) -> None:
+        new = [name for name in row if name not in self.columns]
+        require(not (new and self.append), f"{self.path.name}: unknown columns {new}")
+        self.columns += new
+
+    def _write_all(self) -> None:
+        header = self._text([dict(zip(self.columns, self.columns, strict=True))])
+        write_text(self.path, header + self._text(self.rows))
+
+    def _text(self, rows: Sequence[Mapping]) -> str:
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, self.columns, restval="", lineterminator="\n")
+        writer.writerows(rows)
+        return buffer.getvalue()
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The complete rows of a CSV file; none if it does not exist."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [row for row in rows if None not in row and None not in row.values() and row.get("epoch", "").isdigit()]
+
+
+def _plain(value):
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

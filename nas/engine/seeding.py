@@ -1,0 +1,30 @@
+"""Random numbers that depend on the seed and the epoch alone, so that a resumed run draws the same ones."""
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+
+def derive_seed(*numbers: int) -> int:
+    """One seed from several numbers, independent of those from any others."""
+    return int(np.random.SeedSequence([int(n) for n in numbers]).generate_state(1, np.uint32)[0])
+
+
+class SeedEpochs(pl.Callback):
+    """Reseeds torch's generators at the start of every epoch from (seed, epoch, rank).
+
+    Augmentation, drop-path and sampled op weights draw from them. Because an epoch's numbers depend on nothing that
+    came before, a run that is resumed at an epoch's start continues bit by bit.
+    """
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        torch.manual_seed(derive_seed(self.seed, trainer.current_epoch, trainer.global_rank))
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        torch.manual_seed(derive_seed(self.seed, trainer.current_epoch, trainer.global_rank, 1))
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        torch.manual_seed(derive_seed(self.seed, trainer.global_rank, 2))

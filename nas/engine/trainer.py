@@ -1,0 +1,156 @@
+"""Lightning's Trainer from a hardware profile, and what its exceptions mean."""
+
+import logging
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.trainer.states import TrainerStatus
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from nas.engine.checkpoints import EpochCheckpoints
+from nas.engine.progress import Bar, Clock
+from nas.engine.seeding import SeedEpochs
+from nas.errors import ConfigError, require
+
+log = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """The run was interrupted by Ctrl-C or a signal and can be resumed."""
+
+
+def quiet() -> None:
+    """Drops Lightning's advice and notices that mean nothing to users of this project."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    logging.getLogger("lightning").setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*The number of training batches.*is smaller than the logging interval.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*found in the `last_batch`.*",
+        ".*treespec, LeafSpec.*",
+        ".*isinstance.treespec.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def check_hardware(hardware: Mapping) -> None:
+    """Refuses a profile that this machine cannot serve.
+
+    Raises:
+        ConfigError: GPUs are missing or too old for an option.
+    """
+    if hardware["accelerator"] not in ("gpu", "cuda"):
+        return
+    found = torch.cuda.device_count()
+    needed = hardware["devices"] if isinstance(hardware["devices"], int) else 1
+    require(
+        found >= max(1, needed),
+        f"hardware={hardware['name']}: needs {needed} CUDA GPU(s), found {found}; choose hardware=cpu, or set "
+        "hardware.devices",
+    )
+    if hardware["compile"]:
+        major, minor = torch.cuda.get_device_capability()
+        require(
+            major >= 7,
+            f"hardware.compile=true: the compiler needs compute capability 7.0, this GPU has {major}.{minor}",
+        )
+
+
+def use_device(hardware: Mapping) -> None:
+    """Sets what torch keeps for the whole process: threads and the speed of matrix products."""
+    if hardware["threads"]:
+        torch.set_num_threads(hardware["threads"])
+
+
+def build_trainer(
+    hardware: Mapping,
+    trainer: Mapping,
+    checkpoint: Mapping,
+    folder: Path,
+    seed: int,
+    clock: Clock,
+    callbacks: Sequence[Callback],
+    logger: Logger | bool,
+    clip: float | None = None,
+) -> pl.Trainer:
+    """Builds the Trainer.
+
+    Args:
+        hardware: the `hardware` group.
+        trainer: the `trainer` keys.
+        checkpoint: the `checkpoint` keys.
+        folder: where checkpoints go.
+        seed: reseeds every epoch.
+        clock: measures epochs.
+        callbacks: more callbacks, called before checkpoints are saved.
+        logger: from `build_logger`.
+        clip: global gradient norm, for automatic optimisation only.
+
+    Raises:
+        ConfigError: Lightning does not accept a value.
+    """
+    options = dict(trainer)
+    bar = options.pop("enable_progress_bar") and wants_bar()
+    progress = [Bar(clock)] if bar else []
+    epochs = options["max_epochs"]
+    require(isinstance(epochs, int) and epochs >= 1, f"trainer.max_epochs={epochs}: must be a whole number above 0")
+    try:
+        return pl.Trainer(
+            accelerator=hardware["accelerator"],
+            devices=hardware["devices"],
+            num_nodes=hardware["num_nodes"],
+            strategy=hardware["strategy"],
+            precision=hardware["precision"],
+            deterministic=hardware["deterministic"],
+            benchmark=hardware["benchmark"],
+            gradient_clip_val=clip,
+            callbacks=[
+                clock,
+                SeedEpochs(seed),
+                *callbacks,
+                *progress,
+                EpochCheckpoints(folder, checkpoint["every"], checkpoint["keep"]),
+            ],
+            logger=logger,
+            enable_progress_bar=bool(bar),
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            **options,
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise ConfigError(f"trainer, hardware={hardware['name']}: {error}") from error
+
+
+def wants_bar() -> bool:
+    """Whether someone watches: a terminal, and no CI."""
+    return sys.stdout.isatty() and not os.environ.get("CI")
+
+
+def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, checkpoint: Path | None) -> None:
+    """Trains, from a checkpoint if there is one.
+
+    Raises:
+        Stopped: Ctrl-C or SIGTERM.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as error:
+        # Lightning ends the process itself on Ctrl-C; the run folder must be finished first.
+        if trainer.state.status != TrainerStatus.INTERRUPTED:
+            raise
+        raise Stopped("interrupted") from error
+    finally:
+        signal.signal(signal.SIGINT, handler)

@@ -1,0 +1,38 @@
+"""Every file of conf/dataset: the same keys, a comment on each, and a source that can be made from it."""
+
+from pathlib import Path
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from nas.data.augment import BatchAugment
+
+FILES = sorted((Path(__file__).parents[2] / "conf" / "dataset").glob("*.yaml"))
+NAMES = [path.stem for path in FILES]
+
+
+def test_there_is_one_file_for_every_data_set():
+    assert {"cifar10", "cifar100", "digits", "imagenet"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_overrides_never_depend_on_the_data_set(path):
+    config, reference = OmegaConf.load(path), OmegaConf.load(FILES[0])
+    assert config.keys() == reference.keys()
+    assert config.augment.keys() == reference.augment.keys()
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_every_key_says_what_it_is(path):
+    lines = [line for line in path.read_text().splitlines() if line.strip()]
+    assert [line for line in lines if "#" not in line] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_the_source_is_what_the_file_says_and_fits_its_augmentation(path):
+    config = OmegaConf.create({"dataset": OmegaConf.load(path)})
+    source = instantiate(config.dataset.source)
+    assert source.name == config.dataset.name == path.stem
+    assert source.image_shape[0] == len(source.mean)
+    BatchAugment(source.mean, source.std, cutout=config.dataset.cutout, **config.dataset.augment)

@@ -123,7 +123,7 @@ def build_trainer(
             ],
             logger=logger,
             enable_progress_bar=bool(bar),
-            enable_checkpointing=False,
+            enable_checkpointing=True,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,

@@ -123,7 +123,9 @@ def message(error: BaseException) -> str:
     unknown = re.search(r"Could not override '([\w.]+)'", text)
     if unknown:
         close = difflib.get_close_matches(unknown[1], known_keys(), n=1, cutoff=0.7)
-        return f"unknown key {unknown[1]!r}" + (f"; did you mean {close[0]!r}?" if close else "; see --cfg job")
+        return f"unknown key {unknown[1]!r}" + (
+            f"; did you mean {close[0]!r}?" if close else "; see --cfg job"
+        )
     return text.strip()
 
 
@@ -181,9 +183,9 @@ def resumed(config: DictConfig, folder: Path) -> DictConfig:
         saved = OmegaConf.load(path)
         same = saved.get("command")
     except Exception as error:
-        if not isinstance(error, OmegaConfBaseException | ValueError | OSError | AttributeError) and "yaml" not in str(
-            type(error)
-        ):
+        if not isinstance(
+            error, OmegaConfBaseException | ValueError | OSError | AttributeError
+        ) and "yaml" not in str(type(error)):
             raise
         raise ConfigError(f"resume={config.resume}: {path.name} is damaged ({error})") from error
     require(

@@ -24,13 +24,17 @@ def run(config: DictConfig, path: Path) -> None:
     genotype = genotypes.load(config.genotype, space.family)
     cost = cost_of(config, space, genotype)
     if config.format == "json":
-        print(json.dumps({"params": cost.params, "params_auxiliary": cost.params_auxiliary, "macs": cost.macs}))
+        print(
+            json.dumps({"params": cost.params, "params_auxiliary": cost.params_auxiliary, "macs": cost.macs})
+        )
         return
     from rich.console import Console
     from rich.table import Table
 
     recipe = config.recipe
-    table = Table(title=f"{config.dataset.name}, {recipe.num_cells} cells, C={recipe.init_channels}", show_footer=True)
+    table = Table(
+        title=f"{config.dataset.name}, {recipe.num_cells} cells, C={recipe.init_channels}", show_footer=True
+    )
     table.add_column("part", footer="total without auxiliary head")
     table.add_column("parameters", justify="right", footer=f"{cost.params:,}")
     table.add_column("multiply-adds an image", justify="right", footer=f"{cost.macs:,}")

@@ -32,7 +32,9 @@ def run(config: DictConfig, path: Path) -> float:
     if session.resuming:
         genotype = genotypes.load(folder / "genotype.json", space.family)
     else:
-        require(config.genotype is not None, "genotype=null: name a run folder, a file or a published genotype")
+        require(
+            config.genotype is not None, "genotype=null: name a run folder, a file or a published genotype"
+        )
         genotype = genotypes.load(config.genotype, space.family)
     source = instantiate(config.dataset.source)
     cost = cost_of(config, space, genotype)
@@ -113,12 +115,18 @@ def _train(session, genotype, network, data, checkpoint, epochs_done) -> None:
         done = True
     finally:
         if lightning.is_global_zero:
-            numbers = {k: v for k, v in recorder.last_row.items() if k not in ("epoch", "learning_rate", "drop_path")}
+            numbers = {
+                k: v for k, v in recorder.last_row.items() if k not in ("epoch", "learning_rate", "drop_path")
+            }
             session.summary |= numbers | {"epochs": lightning.current_epoch, "steps": lightning.global_step}
             draw_evaluation(folder, genotype)
             close_logger(lightning, session.summary, sorted(folder.figures.glob("*.png")), failed=not done)
-    print(f"\ntest accuracy {100 * session.summary['test_accuracy']:.2f}%, loss {session.summary['test_loss']:.4f}")
-    print(f"{session.summary['params'] / 1e6:.3f} M parameters, {session.summary['macs'] / 1e6:.2f} M multiply-adds")
+    print(
+        f"\ntest accuracy {100 * session.summary['test_accuracy']:.2f}%, loss {session.summary['test_loss']:.4f}"
+    )
+    print(
+        f"{session.summary['params'] / 1e6:.3f} M parameters, {session.summary['macs'] / 1e6:.2f} M multiply-adds"
+    )
     print(f"run folder: {folder.path}", flush=True)
 
 

@@ -112,7 +112,9 @@ def _train(session, space, method, supernet, data, task, checkpoint, epochs_done
     finally:
         if lightning.is_global_zero:
             row = recorder.last_row
-            numbers = {k: v for k, v in row.items() if k not in ("epoch", "learning_rate", "architecture_step_loss")}
+            numbers = {
+                k: v for k, v in row.items() if k not in ("epoch", "learning_rate", "architecture_step_loss")
+            }
             numbers |= {"epochs": lightning.current_epoch, "steps": int(module.iteration)}
             if recorder.hessian_mode:
                 numbers["hessian_mode"] = recorder.hessian_mode
@@ -132,7 +134,9 @@ def _finish(session, space, method, numbers, quiet: bool = False) -> None:
     if not method.trains:
         columns = ("epoch", "group", "source", "target", "operation", "weight")
         Table(folder / "architecture.csv", columns).add(weight_rows(space, method.strengths(), 0))
-        Table(folder / "metrics.csv", ("epoch", "num_skip")).add([{"epoch": 0, "num_skip": count_skips(genotype)}])
+        Table(folder / "metrics.csv", ("epoch", "num_skip")).add(
+            [{"epoch": 0, "num_skip": count_skips(genotype)}]
+        )
         numbers = {"epochs": 0, "steps": 0}
     write_text(folder / "genotype.json", genotype.to_json() + "\n")
     cost = cost_of(config, space, genotype)

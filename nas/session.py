@@ -45,7 +45,9 @@ class Session:
         self.config = config
         self.summary: dict[str, Any] = {}
         self._start = time.monotonic()
-        self._before = float(self.folder.read_json("summary.json").get("seconds") or 0.0) if self.resuming else 0.0
+        self._before = (
+            float(self.folder.read_json("summary.json").get("seconds") or 0.0) if self.resuming else 0.0
+        )
 
     def open(self, split: Mapping | None) -> None:
         """Writes what is needed to repeat the run. Called once everything that can be refused has been built."""
@@ -144,7 +146,9 @@ def git_commit() -> str | None:
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=10, check=True)
+    done = subprocess.run(
+        ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=10, check=True
+    )
     return done.stdout.strip()
 
 

@@ -56,7 +56,9 @@ class Parity:
         def loss(batch):
             return F.cross_entropy(network(batch[0], {g: a.softmax(-1) for g, a in alphas.items()}), batch[1])
 
-        return Bilevel(loss, network, list(network.parameters()), [alphas["normal"], alphas["reduce"]], optimizer)
+        return Bilevel(
+            loss, network, list(network.parameters()), [alphas["normal"], alphas["reduce"]], optimizer
+        )
 
     def rows(self) -> Iterator[tuple[str, float, float]]:
         """(array, largest relative error, bound) for everything that the file holds."""
@@ -119,7 +121,9 @@ class Parity:
         problem = self.problem(network, alphas, optimizer)
         before = [w.detach().clone() for w in problem.weights]
         found = Unrolled().gradient(problem, self.train, self.valid)
-        assert all(torch.equal(a, b) for a, b in zip(before, problem.weights, strict=True)), "weights were not restored"
+        assert all(torch.equal(a, b) for a, b in zip(before, problem.weights, strict=True)), (
+            "weights were not restored"
+        )
         for key, gradient in zip(GROUPS.values(), found.gradients, strict=True):
             yield self._row(f"{prefix}.grad_{key}", gradient, SECOND)
         if prefix == "second_order":
@@ -172,7 +176,9 @@ class Parity:
 
 def adam(alphas) -> torch.optim.Adam:
     """The architecture optimiser of the reference numbers."""
-    return torch.optim.Adam([alphas["normal"], alphas["reduce"]], lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
+    return torch.optim.Adam(
+        [alphas["normal"], alphas["reduce"]], lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3
+    )
 
 
 def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:

@@ -44,7 +44,9 @@ def count_cost(build: Callable[[], nn.Module], image_shape: Sequence[int]) -> Co
     root = type(network).__name__
     parts = []
     for name, module in _parts(network):
-        macs = sum(by_module.get(f"{root}.{name}", {}).values()) // 2  # the counter counts multiply and add apart
+        macs = (
+            sum(by_module.get(f"{root}.{name}", {}).values()) // 2
+        )  # the counter counts multiply and add apart
         parts.append((name, _parameters(module), macs))
     auxiliary = getattr(network, AUXILIARY, None)
     params_auxiliary = 0 if auxiliary is None else _parameters(auxiliary)

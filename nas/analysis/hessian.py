@@ -25,8 +25,10 @@ class Dominant:
     mode: str
 
 
-def hessian_product(loss: Callable[[], Tensor], alphas: Sequence[Tensor]) -> Callable[[np.ndarray], np.ndarray]:
-    """v -> H v by double backward, on one graph of the first derivative.
+def hessian_product(
+    loss: Callable[[], Tensor], alphas: Sequence[Tensor]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """V -> H v by double backward, on one graph of the first derivative.
 
     Args:
         loss: a scalar, differentiable twice in `alphas`; called once.
@@ -50,7 +52,10 @@ def hessian_product(loss: Callable[[], Tensor], alphas: Sequence[Tensor]) -> Cal
 
 
 def dominant_eigenvalue(
-    losses: Sequence[Callable[[], Tensor]], alphas: Sequence[Tensor], mode: str = "auto", weight_decay: float = 0.0
+    losses: Sequence[Callable[[], Tensor]],
+    alphas: Sequence[Tensor],
+    mode: str = "auto",
+    weight_decay: float = 0.0,
 ) -> Dominant:
     """The largest eigenvalue of the Hessian of the mean of some losses.
 

@@ -80,7 +80,8 @@ def load(path: Path) -> dict[str, Any]:
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise ConfigError(f"checkpoint {path}: damaged ({_short(error)})") from error
     require(
-        isinstance(checkpoint, dict) and "state_dict" in checkpoint, f"checkpoint {path}: not one of Lightning's"
+        isinstance(checkpoint, dict) and "state_dict" in checkpoint,
+        f"checkpoint {path}: not one of Lightning's",
     )
     return checkpoint
 

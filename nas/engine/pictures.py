@@ -15,14 +15,19 @@ def draw_search(folder: RunFolder, space: Space, genotype: Genotype, strengths: 
     edges = {name: group.edges for name, group in groups.items()}
     plots.draw_genotype(genotype, folder.figures / "genotype.png")
     plots.draw_op_weights(
-        {name: strengths[name].tolist() for name in groups}, operations, edges, folder.figures / "op_weights.png"
+        {name: strengths[name].tolist() for name in groups},
+        operations,
+        edges,
+        folder.figures / "op_weights.png",
     )
     rows = read_table(folder / "metrics.csv")
     if len(rows) > 0 and "weight_loss" in rows[0]:
         plots.draw_curves(_numbers(rows), folder.figures / "curves.png")
         history = weight_history(folder, space)
         if history is not None:
-            plots.draw_weight_evolution(history, operations, folder.figures / "evolution.png", edges_by_group=edges)
+            plots.draw_weight_evolution(
+                history, operations, folder.figures / "evolution.png", edges_by_group=edges
+            )
     implicit = read_table(folder / "implicit.csv")
     if implicit:
         steps = [int(row["step"]) for row in implicit]
@@ -55,7 +60,10 @@ def weight_history(folder: RunFolder, space: Space) -> dict[str, list] | None:
         values = [float(row["weight"]) for row in rows if row["group"] == name]
         size = num_edges * num_operations
         history[name] = [
-            [values[e * size + r * num_operations : e * size + (r + 1) * num_operations] for r in range(num_edges)]
+            [
+                values[e * size + r * num_operations : e * size + (r + 1) * num_operations]
+                for r in range(num_edges)
+            ]
             for e in range(len(epochs))
         ]
     return history

@@ -51,7 +51,9 @@ class Bar(RichProgressBar):
         """Loss, accuracy, learning rate and time left."""
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
-        shown = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in metrics.items()}
+        shown = {
+            name: f"{value:.4g}" if isinstance(value, float) else value for name, value in metrics.items()
+        }
         left = self.clock.left(trainer)
         return shown | ({"left": left} if left else {})
 

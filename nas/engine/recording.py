@@ -27,7 +27,15 @@ class EpochRecorder(pl.Callback):
         lines: whether to print a line an epoch.
     """
 
-    columns = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "learning_rate", "drop_path")
+    columns = (
+        "epoch",
+        "train_loss",
+        "train_accuracy",
+        "valid_loss",
+        "valid_accuracy",
+        "learning_rate",
+        "drop_path",
+    )
 
     def __init__(self, folder: RunFolder, clock: Clock, first_epoch: int, lines: bool):
         self.folder = folder
@@ -44,7 +52,9 @@ class EpochRecorder(pl.Callback):
 
     def row(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """The numbers of this epoch."""
-        logged = {name: float(value) for name, value in trainer.callback_metrics.items() if name in self.columns}
+        logged = {
+            name: float(value) for name, value in trainer.callback_metrics.items() if name in self.columns
+        }
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         found = {"epoch": trainer.current_epoch, **logged, "learning_rate": float(rate)}
         found |= self.extras(trainer, pl_module)

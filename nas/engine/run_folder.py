@@ -121,7 +121,9 @@ def read_table(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return [row for row in rows if None not in row and None not in row.values() and row.get("epoch", "").isdigit()]
+    return [
+        row for row in rows if None not in row and None not in row.values() and row.get("epoch", "").isdigit()
+    ]
 
 
 def _plain(value):

@@ -69,7 +69,9 @@ class SearchModule(pl.LightningModule):
         """One architecture step where the schedule has one, one weight step."""
         weight_batch, architecture_batch = batch["weight"], batch["architecture"]
         if self.keep_batches:
-            self.recent_batches = [*self.recent_batches, (weight_batch, architecture_batch)][-self.keep_batches :]
+            self.recent_batches = [*self.recent_batches, (weight_batch, architecture_batch)][
+                -self.keep_batches :
+            ]
         if self.method.active(self.current_epoch):
             self._architecture_step(weight_batch, architecture_batch)
         self._weight_step(weight_batch)

@@ -7,7 +7,6 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -103,7 +102,10 @@ def build_trainer(
     bar = options.pop("enable_progress_bar") and wants_bar()
     progress = [Bar(clock)] if bar else []
     epochs = options["max_epochs"]
-    require(isinstance(epochs, int) and epochs >= 1, f"trainer.max_epochs={epochs}: must be a whole number above 0")
+    require(
+        isinstance(epochs, int) and epochs >= 1,
+        f"trainer.max_epochs={epochs}: must be a whole number above 0",
+    )
     try:
         return pl.Trainer(
             accelerator=hardware["accelerator"],
@@ -138,7 +140,9 @@ def wants_bar() -> bool:
     return sys.stdout.isatty() and not os.environ.get("CI")
 
 
-def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, checkpoint: Path | None) -> None:
+def fit(
+    trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, checkpoint: Path | None
+) -> None:
     """Trains, from a checkpoint if there is one.
 
     Raises:

@@ -64,9 +64,14 @@ class Method(nn.Module):
         self.weight_scheduler = weight_scheduler
         self.architecture_optimizer = architecture_optimizer
         self.relaxation = build_relaxation(relaxation)
-        self.update = None if update == "none" else build_update(update, xi, implicit, epsilon, virtual_momentum)
+        self.update = (
+            None if update == "none" else build_update(update, xi, implicit, epsilon, virtual_momentum)
+        )
         self.alpha = nn.ParameterDict(
-            {group: nn.Parameter(self.relaxation.initial(*shapes[group], init_scale)) for group in sorted(shapes)}
+            {
+                group: nn.Parameter(self.relaxation.initial(*shapes[group], init_scale))
+                for group in sorted(shapes)
+            }
         )
 
     @property
@@ -119,7 +124,10 @@ class Method(nn.Module):
 def layout_of(groups: Mapping) -> dict:
     """Plain containers that say what alpha's rows and columns mean."""
     return {
-        name: {"edges": [list(edge) for edge in group.edges], "operations": [list(names) for names in group.operations]}
+        name: {
+            "edges": [list(edge) for edge in group.edges],
+            "operations": [list(names) for names in group.operations],
+        }
         for name, group in groups.items()
     }
 

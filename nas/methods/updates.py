@@ -112,7 +112,9 @@ class Unrolled:
         epsilon: float = 0.01,
         momentum: bool = True,
     ):
-        require(xi is None or xi >= 0, f"method.xi={xi}: must be null (the current learning rate) or at least 0")
+        require(
+            xi is None or xi >= 0, f"method.xi={xi}: must be null (the current learning rate) or at least 0"
+        )
         require(
             implicit in ("finite_difference", "exact"),
             f"method.implicit={implicit}: unknown; known are finite_difference, exact",
@@ -150,7 +152,9 @@ class Unrolled:
         return finite_difference_product(problem, trial, weight_batch, vector, self.epsilon)
 
 
-def exact_product(problem: Bilevel, trial: Trial, weight_batch: Any, vector: Sequence[Tensor]) -> list[Tensor]:
+def exact_product(
+    problem: Bilevel, trial: Trial, weight_batch: Any, vector: Sequence[Tensor]
+) -> list[Tensor]:
     """d^2_{alpha,w} L_train(w, alpha) . vector by double backward, one tensor an alpha."""
     trial.rewind()
     loss = problem.loss(weight_batch)
@@ -194,7 +198,9 @@ class VirtualStep:
         ConfigError: the optimiser is not SGD with a single parameter group.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, weights: Sequence[Tensor], xi: float | None, momentum: bool):
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, weights: Sequence[Tensor], xi: float | None, momentum: bool
+    ):
         if not isinstance(optimizer, torch.optim.SGD) or len(optimizer.param_groups) != 1:
             raise ConfigError(
                 "method.update=unrolled: the virtual step is defined for SGD with one parameter group, not for "

@@ -53,9 +53,14 @@ class DartsSpace:
             "stem_multiplier": stem_multiplier,
             "edges_per_node": edges_per_node,
         }.items():
-            require(isinstance(value, int) and value >= 1, f"space.{key}={value}: must be a whole number of at least 1")
+            require(
+                isinstance(value, int) and value >= 1,
+                f"space.{key}={value}: must be a whole number of at least 1",
+            )
         require(num_cells >= 3, f"space.num_cells={num_cells}: two reductions need at least 3 cells")
-        require(init_channels % 2 == 0, f"space.init_channels={init_channels}: must be even, reductions halve it")
+        require(
+            init_channels % 2 == 0, f"space.init_channels={init_channels}: must be even, reductions halve it"
+        )
         require(
             edges_per_node <= INPUTS,
             f"space.edges_per_node={edges_per_node}: the first node has only {INPUTS} inputs",
@@ -66,7 +71,9 @@ class DartsSpace:
         self.stem_multiplier = stem_multiplier
         self.stem = stem
         self.edges_per_node = edges_per_node
-        edges = tuple((source, target) for target in range(INPUTS, INPUTS + num_nodes) for source in range(target))
+        edges = tuple(
+            (source, target) for target in range(INPUTS, INPUTS + num_nodes) for source in range(target)
+        )
         self.groups: dict[str, EdgeGroup] = {
             group: EdgeGroup(edges, _lists(operations, group, len(edges))) for group in ("normal", "reduce")
         }
@@ -74,7 +81,9 @@ class DartsSpace:
         for group in self.groups.values():
             for names in group.operations:
                 unknown = sorted(set(names) - set(known))
-                require(not unknown, f"space.operations: unknown operations {unknown}; known are {sorted(known)}")
+                require(
+                    not unknown, f"space.operations: unknown operations {unknown}; known are {sorted(known)}"
+                )
                 require(set(names) != {ZERO}, f"space.operations: an edge has only {ZERO!r} to choose from")
 
     def supernet(self, image_shape: Sequence[int], num_classes: int) -> DartsSupernet:
@@ -146,16 +155,26 @@ class DartsSpace:
             f"recipe.init_channels={init_channels}: must be even and at least 2",
         )
         return DartsNetwork(
-            genotype, image_shape, num_classes, num_cells, init_channels, self.stem_multiplier, stem, auxiliary
+            genotype,
+            image_shape,
+            num_classes,
+            num_cells,
+            init_channels,
+            self.stem_multiplier,
+            stem,
+            auxiliary,
         )
 
 
-def _lists(operations: Sequence[str] | Mapping[str, Sequence], group: str, num_edges: int) -> tuple[tuple[str, ...], ...]:
+def _lists(
+    operations: Sequence[str] | Mapping[str, Sequence], group: str, num_edges: int
+) -> tuple[tuple[str, ...], ...]:
     if isinstance(operations, Mapping):
         require(group in operations, f"space.operations: no list for group {group!r}")
         operations = operations[group]
     require(
-        not isinstance(operations, str) and len(operations) > 0, f"space.operations: {operations!r} is not a list of names"
+        not isinstance(operations, str) and len(operations) > 0,
+        f"space.operations: {operations!r} is not a list of names",
     )
     if all(isinstance(name, str) for name in operations):
         return tuple(tuple(operations) for _ in range(num_edges))

@@ -22,7 +22,9 @@ class ScalePlan:
     The gather and the split are one operator each, whatever the number of cells and edges.
     """
 
-    def __init__(self, group: EdgeGroup, sources: Sequence[int], holders: Mapping[int, Mapping[str, Sequence[int]]]):
+    def __init__(
+        self, group: EdgeGroup, sources: Sequence[int], holders: Mapping[int, Mapping[str, Sequence[int]]]
+    ):
         num_operations = group.shape[1]
         self.keys: list[tuple[int, str]] = []
         self.sizes: list[int] = []
@@ -36,7 +38,7 @@ class ScalePlan:
         self.order = torch.tensor(order)
 
     def __call__(self, weights_EO: Tensor) -> dict[int, dict[str, tuple[Tensor, ...]]]:
-        """source -> candidate -> the 0-dimensional op weights of the edges that hold it."""
+        """Source -> candidate -> the 0-dimensional op weights of the edges that hold it."""
         self.order = self.order.to(weights_EO.device)
         scales: dict[int, dict[str, tuple[Tensor, ...]]] = {}
         values = weights_EO.flatten()[self.order].split(self.sizes)
@@ -76,7 +78,9 @@ class SearchCell(nn.Module):
             )
         self.fan_out = nn.ModuleDict(fan_outs)
 
-    def forward(self, s0_BCHW: Tensor, s1_BCHW: Tensor, scales: dict[int, dict[str, Sequence[Tensor]]]) -> Tensor:
+    def forward(
+        self, s0_BCHW: Tensor, s1_BCHW: Tensor, scales: dict[int, dict[str, Sequence[Tensor]]]
+    ) -> Tensor:
         """Two cell inputs -> the concatenated nodes [B, nodes*C, H', W']."""
         states = [self.preprocess0(s0_BCHW), self.preprocess1(s1_BCHW)]
         sums: list[Tensor | None] = [None] * self.num_nodes

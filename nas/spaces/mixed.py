@@ -31,7 +31,9 @@ class StackedConv(nn.Module):
         bound = fan_in**-0.5
         self.groups = groups
         self.kernel = kernel
-        self.weight = nn.Parameter(torch.empty(m, c_out, c_in // groups, kernel, kernel).uniform_(-bound, bound))
+        self.weight = nn.Parameter(
+            torch.empty(m, c_out, c_in // groups, kernel, kernel).uniform_(-bound, bound)
+        )
 
     def forward(self, x_BCHW: Tensor, weight: Tensor, stride: int = 1, dilation: int = 1) -> Tensor:
         """Applies one of the stacked convolutions, `weight` being its slice."""
@@ -66,7 +68,7 @@ class StackedNorm(nn.Module):
 
 
 def _add(total: Tensor | None, term: Tensor) -> Tensor:
-    """total + term, in place: whoever made `total` has not kept it for its backward pass."""
+    """Total + term, in place: whoever made `total` has not kept it for its backward pass."""
     return term if total is None else total.add_(term)
 
 
@@ -101,7 +103,9 @@ class SeparableCandidate(nn.Module):
         super().__init__()
         self.stride = stride
         self.dilation = dilation
-        self.depthwise = nn.ModuleList(StackedConv(m, channels, channels, kernel, channels) for _ in range(repeats))
+        self.depthwise = nn.ModuleList(
+            StackedConv(m, channels, channels, kernel, channels) for _ in range(repeats)
+        )
         self.pointwise = nn.ModuleList(StackedConv(m, channels, channels) for _ in range(repeats))
         self.norm = nn.ModuleList(StackedNorm(m, channels) for _ in range(repeats))
 
@@ -159,7 +163,9 @@ class ReduceCandidate(nn.Module):
     def forward(self, shared, scales, sums, targets):
         even_BCHW = shared.relu[:, :, ::2, ::2]
         odd_BCHW = shared.relu[:, :, 1::2, 1::2]
-        for i, (weight_1, weight_2) in enumerate(zip(self.conv_1.weight.unbind(0), self.conv_2.weight.unbind(0))):
+        for i, (weight_1, weight_2) in enumerate(
+            zip(self.conv_1.weight.unbind(0), self.conv_2.weight.unbind(0))
+        ):
             h_BCHW = torch.cat([self.conv_1(even_BCHW, weight_1), self.conv_2(odd_BCHW, weight_2)], dim=1)
             sums[targets[i]] = _add(sums[targets[i]], self.norm(h_BCHW, i, scales[i]))
 
@@ -210,7 +216,9 @@ class FanOut(nn.Module):
         operations: for each of the M edges its candidates.
     """
 
-    def __init__(self, channels: int, stride: int, targets: Sequence[int], operations: Sequence[Sequence[str]]):
+    def __init__(
+        self, channels: int, stride: int, targets: Sequence[int], operations: Sequence[Sequence[str]]
+    ):
         super().__init__()
         holders: dict[str, list[int]] = {}
         for edge, names in enumerate(operations):

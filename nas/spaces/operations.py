@@ -30,7 +30,9 @@ def relu_conv_bn(c_in: int, c_out: int, kernel: int, stride: int, affine: bool) 
     )
 
 
-def _depthwise_separable(channels: int, kernel: int, stride: int, dilation: int, affine: bool) -> list[nn.Module]:
+def _depthwise_separable(
+    channels: int, kernel: int, stride: int, dilation: int, affine: bool
+) -> list[nn.Module]:
     padding = dilation * (kernel - 1) // 2
     return [
         nn.ReLU(),
@@ -43,7 +45,8 @@ def _depthwise_separable(channels: int, kernel: int, stride: int, dilation: int,
 def separable_conv(channels: int, kernel: int, stride: int, affine: bool) -> nn.Sequential:
     """Depthwise and pointwise convolution with ReLU before and BN after, twice; the stride is in the first."""
     return nn.Sequential(
-        *_depthwise_separable(channels, kernel, stride, 1, affine), *_depthwise_separable(channels, kernel, 1, 1, affine)
+        *_depthwise_separable(channels, kernel, stride, 1, affine),
+        *_depthwise_separable(channels, kernel, 1, 1, affine),
     )
 
 
@@ -64,7 +67,9 @@ class FactorizedReduce(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, affine: bool):
         super().__init__()
-        require(c_out % 2 == 0, f"space.init_channels: reductions need an even number of channels, not {c_out}")
+        require(
+            c_out % 2 == 0, f"space.init_channels: reductions need an even number of channels, not {c_out}"
+        )
         self.relu = nn.ReLU()
         self.conv_1 = nn.Conv2d(c_in, c_out // 2, 1, 2, bias=False)
         self.conv_2 = nn.Conv2d(c_in, c_out // 2, 1, 2, bias=False)
@@ -141,5 +146,7 @@ def operation(name: str, channels: int, stride: int, affine: bool = True) -> nn.
     """
     builders = operation_builders()
     if name not in builders:
-        raise ConfigError(f"space.operations: unknown operation {name!r}; known are {', '.join(sorted(builders))}")
+        raise ConfigError(
+            f"space.operations: unknown operation {name!r}; known are {', '.join(sorted(builders))}"
+        )
     return builders[name](channels, stride, affine)

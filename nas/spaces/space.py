@@ -33,7 +33,10 @@ class EdgeGroup:
             f"space.operations: {len(self.operations)} lists for {len(self.edges)} edges",
         )
         sizes = {len(operations) for operations in self.operations}
-        require(len(sizes) == 1, f"space.operations: every edge needs as many candidates as the others, found {sizes}")
+        require(
+            len(sizes) == 1,
+            f"space.operations: every edge needs as many candidates as the others, found {sizes}",
+        )
         require(min(sizes) >= 1, "space.operations: an edge needs at least one candidate operation")
         for edge, operations in zip(self.edges, self.operations, strict=True):
             require(
@@ -66,7 +69,8 @@ class Space(Protocol):
 def check_op_weights(groups: Mapping[str, EdgeGroup], op_weights: Mapping[str, Tensor]) -> None:
     """Raises `ConfigError` unless there is one tensor of the right shape for every group."""
     require(
-        set(op_weights) == set(groups), f"op weights for groups {sorted(op_weights)}, but the space has {sorted(groups)}"
+        set(op_weights) == set(groups),
+        f"op weights for groups {sorted(op_weights)}, but the space has {sorted(groups)}",
     )
     for name, group in groups.items():
         require(

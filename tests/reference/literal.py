@@ -85,7 +85,9 @@ class LiteralCell(nn.Module):
     def __init__(self, group, c_prev_prev, c_prev, channels, reduction, reduction_prev):
         super().__init__()
         self.group = group
-        self.preprocess0 = Reduce(c_prev_prev, channels) if reduction_prev else ReluConv(c_prev_prev, channels)
+        self.preprocess0 = (
+            Reduce(c_prev_prev, channels) if reduction_prev else ReluConv(c_prev_prev, channels)
+        )
         self.preprocess1 = ReluConv(c_prev, channels)
         self._ops = nn.ModuleList(
             Mixed(names, channels, 2 if reduction and source < 2 else 1)
@@ -108,7 +110,9 @@ class LiteralCell(nn.Module):
 class LiteralDarts(nn.Module):
     """Same arguments as `DartsSupernet`, CIFAR stem only."""
 
-    def __init__(self, groups, image_shape, num_classes, num_cells, init_channels, stem_multiplier=3, stem="cifar"):
+    def __init__(
+        self, groups, image_shape, num_classes, num_cells, init_channels, stem_multiplier=3, stem="cifar"
+    ):
         super().__init__()
         stem_channels = stem_multiplier * init_channels
         self.stem = nn.Sequential(

@@ -4,8 +4,10 @@ import re
 
 import torch
 
-STEM = {"stem.0.weight": "stem.conv.weight"} | {f"stem.1.{n}": f"stem.bn.{n}" for n in (
-    "weight", "bias", "running_mean", "running_var", "num_batches_tracked")}
+STEM = {"stem.0.weight": "stem.conv.weight"} | {
+    f"stem.1.{n}": f"stem.bn.{n}"
+    for n in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+}
 
 
 def tensors_of(supernet):

@@ -71,7 +71,9 @@ def test_channels_last_agrees():
     fast, literal, weights = pair(DARTS)
     x = torch.randn(4, 3, 16, 16).double()
     expected = literal(x, weights)
-    torch.testing.assert_close(fast(x.to(memory_format=torch.channels_last), weights), expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        fast(x.to(memory_format=torch.channels_last), weights), expected, rtol=1e-10, atol=1e-12
+    )
 
 
 def test_noise_is_fresh_scaled_and_strided():

@@ -1,0 +1,54 @@
+"""Steps of an experiment as commands, each done once: a pipeline that is stopped and started again goes on."""
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def run_step(command: str, folder: Path, overrides: Sequence[str]) -> dict:
+    """Runs `python -m nas.<command>` into `folder` unless it has finished there, resuming it if it was stopped.
+
+    Returns:
+        The run's summary.
+
+    Raises:
+        SystemExit: the step failed; what it printed has been shown.
+    """
+    summary = read_summary(folder)
+    if summary.get("status") == "finished":
+        return summary
+    arguments = (
+        [f"resume={folder}"] if (folder / "config.yaml").exists() else [f"hydra.run.dir={folder}", *overrides]
+    )
+    print(f"{folder}: python -m nas.{command} {' '.join(arguments)}", flush=True)
+    done = subprocess.run([sys.executable, "-m", f"nas.{command}", *arguments], check=False)
+    if done.returncode:
+        raise SystemExit(
+            f"{folder}: nas.{command} ended with status {done.returncode}; start again to continue"
+        )
+    return read_summary(folder)
+
+
+def read_summary(folder: Path) -> dict:
+    """The summary of a run folder; empty if there is none."""
+    path = folder / "summary.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation of at least two values, as text."""
+    if len(values) < 2:
+        return f"{values[0]:.2f} (n = 1)" if values else "none"
+    return f"{statistics.mean(values):.2f} +- {statistics.stdev(values):.2f} (n = {len(values)})"
+
+
+def markdown(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows of equal keys as a Markdown table."""
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
+    return (
+        "\n".join(lines + ["| " + " | ".join(str(row[name]) for name in names) + " |" for row in rows]) + "\n"
+    )

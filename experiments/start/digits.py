@@ -28,8 +28,6 @@ def main() -> None:
         for method in arguments.methods:
             place = folder / method / f"seed{seed}"
             search = ["experiment=start/digits", f"method={method}", f"seed={seed}", *arguments.overrides]
-            if method == "random":
-                search.append("~method.architecture_optimizer")
             run_step("search", place / "search", search)
             evaluate = ["experiment=start/evaluate_digits", f"genotype={place / 'search'}", f"seed={seed}"]
             found[method].append(run_step("evaluate", place / "evaluate", [*evaluate, *arguments.overrides]))

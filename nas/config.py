@@ -1,11 +1,11 @@
-"""From the command line to objects: where the configuration lies, resolvers, instantiation, and friendly errors.
+"""From the command line to objects: where conf/ lies, resolvers, instantiation, and friendly errors.
 
 Only this module and the commands know Hydra. Nothing here imports torch, so that `--help`, `--cfg job` and a
 misspelt override answer at once.
 """
 
 import difflib
-import logging
+import json
 import os
 import re
 import sys
@@ -26,10 +26,6 @@ from nas.errors import ConfigError, require
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
 USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
-# What a resumed run may change: how it is computed and shown, and for how long, not what is computed.
-RESUMABLE = ("hardware", "logger", "trainer", "checkpoint", "traceback", "debug")
-
-log = logging.getLogger(__name__)
 
 
 class RunFailed(Exception):
@@ -39,7 +35,7 @@ class RunFailed(Exception):
 def register_resolvers() -> None:
     """Makes `${nas.outputs:}` and `${nas.run_dir:...}` known to OmegaConf; may be called again."""
     OmegaConf.register_new_resolver("nas.outputs", _outputs, replace=True)
-    OmegaConf.register_new_resolver("nas.run_dir", _run_dir, replace=True)
+    OmegaConf.register_new_resolver("nas.run_dir", _run_dir, replace=True, use_cache=True)
 
 
 def _outputs() -> str:
@@ -47,7 +43,21 @@ def _outputs() -> str:
 
 
 def _run_dir(resume: str | None, default: str) -> str:
-    return os.path.abspath(os.path.expanduser(resume)) if resume else default
+    """The folder to continue, or a new one: two runs that start in one second get two folders."""
+    if resume:
+        path = os.path.abspath(os.path.expanduser(str(resume)))
+        # Hydra creates the folder that is named here, so a misspelt one has to be refused before.
+        require(
+            os.path.isfile(os.path.join(path, "config.yaml")),
+            f"resume={resume}: no run folder there (config.yaml is missing)",
+        )
+        return path
+    path = os.path.abspath(default)
+    number = 2
+    while os.path.exists(path):
+        path = f"{os.path.abspath(default)}_{number}"
+        number += 1
+    return path
 
 
 def command(name: str, run: Callable[[DictConfig, Path], Any]) -> Callable[[], None]:
@@ -58,8 +68,8 @@ def command(name: str, run: Callable[[DictConfig, Path], Any]) -> Callable[[], N
         run: what it does with the composed configuration and its run folder.
 
     Returns:
-        A function that ends the process: status 0, 2 for a mistake of the user's, 1 for a failed run, 130 after
-        Ctrl-C. Errors are one message, unless `traceback=true` (every `debug` sets it).
+        A function that ends the process: status 0, 2 for a mistake of the user's, 1 for a failed run, 130
+        after Ctrl-C. Errors are one message, unless `traceback=true` (every `debug` sets it).
     """
 
     def job(config: DictConfig) -> Any:
@@ -74,9 +84,11 @@ def command(name: str, run: Callable[[DictConfig, Path], Any]) -> Callable[[], N
                 traceback.print_exc()
             # A sweep goes on with its other jobs and reports at the end.
             if sweep:
-                print(f"job {HydraConfig.get().job.num}: {message(error)}", file=sys.stderr)
+                number = HydraConfig.get().job.num
+                print(f"job {number} failed: {message(error, name)}", file=sys.stderr, flush=True)
+                _record_failure(folder, name, message(error, name))
                 raise
-            sys.exit(report(error))
+            sys.exit(report(error, name))
 
     def main() -> None:
         register_resolvers()
@@ -87,55 +99,79 @@ def command(name: str, run: Callable[[DictConfig, Path], Any]) -> Callable[[], N
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except (HydraException, OmegaConfBaseException, ConfigError, RunFailed, OSError) as error:
-            sys.exit(report(error))
+            sys.exit(report(error, name))
         except Exception as error:
-            if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-                sys.exit(status(error))
+            # A sweep raises the first error of its jobs again, and each has been told.
+            if "-m" in sys.argv[1:] or "--multirun" in sys.argv[1:]:
+                sys.exit(report(error, name))
             raise
 
     job.__name__ = name
     return main
 
 
+def _record_failure(folder: Path, name: str, text: str) -> None:
+    """Leaves a summary in the folder of a job that was refused before it could write one."""
+    path = folder / "summary.json"
+    if folder.is_dir() and not path.exists():
+        summary = {"schema": 1, "command": name, "status": "failed", "error": text}
+        path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+
+
 def status(error: BaseException) -> int:
     """The exit status that an error stands for."""
-    if isinstance(error, ConfigError | HydraException | OmegaConfBaseException | OSError):
+    if isinstance(error, HydraException | OmegaConfBaseException | OSError) or _cause(error, ConfigError):
         return USER_ERROR
     return FAILURE
 
 
-def report(error: BaseException) -> int:
-    """Prints an error as one message on standard error; returns the exit status."""
-    print(f"error: {message(error)}", file=sys.stderr)
+def report(error: BaseException, name: str) -> int:
+    """Prints an error of a command as one message on standard error; returns the exit status."""
+    print(f"error: {message(error, name)}", file=sys.stderr, flush=True)
     return status(error)
 
 
-def message(error: BaseException) -> str:
-    """An error in words, with a suggestion where a key is misspelt."""
+def message(error: BaseException, name: str) -> str:
+    """An error in words, with a suggestion where a key of the command `name` is misspelt."""
+    refused = _cause(error, ConfigError)
+    if refused is not None:
+        return str(refused)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, HydraException) and error.__cause__ is not None:
         text = f"{error}\n{error.__cause__}"
-    elif isinstance(error, ConfigError | RunFailed | HydraException | OmegaConfBaseException):
+    elif isinstance(error, RunFailed | HydraException | OmegaConfBaseException):
         text = str(error)
     else:
         text = f"{type(error).__name__}: {error}"
     unknown = re.search(r"Could not override '([\w.]+)'", text)
-    if unknown:
-        close = difflib.get_close_matches(unknown[1], known_keys(), n=1, cutoff=0.7)
-        return f"unknown key {unknown[1]!r}" + (
-            f"; did you mean {close[0]!r}?" if close else "; see --cfg job"
-        )
-    return text.strip()
+    if not unknown:
+        return text.strip()
+    # "space" is no help to someone who typed "space.foo".
+    known = [key for key in known_keys(name) if not unknown[1].startswith(f"{key}.")]
+    close = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.7)
+    if not close:
+        return f"unknown key {unknown[1]!r}; see --cfg job"
+    if close[0] == unknown[1]:
+        return f"unknown key {unknown[1]!r}: not one of nas.{name} with these choices; see --cfg job"
+    return f"unknown key {unknown[1]!r}; did you mean {close[0]!r}?"
 
 
-def known_keys() -> list[str]:
-    """All dotted keys that some configuration file sets, for suggestions."""
-    keys = set()
+def _cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def known_keys(name: str) -> list[str]:
+    """All groups and dotted keys that some configuration file of a command sets, for suggestions."""
+    keys = {path.name for path in CONF.iterdir() if path.is_dir()}
     for path in CONF.rglob("*.yaml"):
         group = path.relative_to(CONF).parts[:-1]
+        if not group and path.stem != name:
+            continue
         prefix = "" if not group or group[0] in ("experiment", "debug", "paths", "sweep") else f"{group[0]}."
-        keys |= {prefix + key for key in _flat(OmegaConf.load(path))}
+        keys |= {prefix + key for key in _flat(OmegaConf.load(path)) if key != "defaults"}
     return sorted(keys)
 
 
@@ -171,46 +207,11 @@ def plain(config: DictConfig | ListConfig) -> Any:
     return OmegaConf.to_container(config, resolve=True)
 
 
-def resumed(config: DictConfig, folder: Path) -> DictConfig:
-    """The configuration of a run that is to be continued: its own, with what a resumed run may change.
-
-    Raises:
-        ConfigError: the folder holds no run of this command, or an override would change what is computed.
-    """
-    path = folder / "config.yaml"
-    require(path.is_file(), f"resume={config.resume}: no run folder there ({path.name} is missing)")
-    try:
-        saved = OmegaConf.load(path)
-        same = saved.get("command")
-    except Exception as error:
-        if not isinstance(
-            error, OmegaConfBaseException | ValueError | OSError | AttributeError
-        ) and "yaml" not in str(type(error)):
-            raise
-        raise ConfigError(f"resume={config.resume}: {path.name} is damaged ({error})") from error
-    require(
-        same == config.command,
-        f"resume={config.resume}: it is a run of nas.{same}, not of nas.{config.command}",
-    )
-    for override in HydraConfig.get().overrides.task:
-        key = override.lstrip("+~").split("=")[0].split("@")[0]
-        root = re.split(r"[./]", key)[0]
-        if root == "resume":
-            continue
-        require(
-            root in RESUMABLE,
-            f"{override}: a resumed run keeps its settings; only {', '.join(RESUMABLE)} can change",
-        )
-        OmegaConf.update(saved, key, OmegaConf.select(config, key), force_add=True)
-    saved.resume = config.resume
-    return saved
-
-
 def refuse_multirun_ddp(config: DictConfig) -> None:
-    """Raises `ConfigError` for several processes within a multirun: every process would re-run the whole sweep."""
+    """Raises `ConfigError` for several processes within a multirun: each would re-run the whole sweep."""
     several = config.hardware.devices not in (1, "1") or config.hardware.num_nodes != 1
     if several and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise ConfigError(
-            f"hardware={config.hardware.name}: a multirun cannot start {config.hardware.devices} processes a job, "
-            "since each would re-run the whole sweep; run the jobs one by one, or with hardware.devices=1"
+            f"hardware={config.hardware.name}: a multirun cannot start {config.hardware.devices} processes a "
+            "job, since each would re-run the sweep; run the jobs one by one, or with hardware.devices=1"
         )

@@ -16,10 +16,16 @@ def run(config: DictConfig, path: Path) -> float:
         RunFailed: the training broke down.
     """
     import pytorch_lightning as pl
+    import torch
 
     from nas import genotype as genotypes
     from nas.engine import checkpoints, data_module, trainer
-    from nas.search import data_arguments
+    from nas.engine.evaluation_module import EvaluationModule
+    from nas.engine.progress import Clock
+    from nas.engine.recording import EpochRecorder
+    from nas.engine.run_folder import write_text
+    from nas.engine.tasks import Classification
+    from nas.search import data_arguments, trainer_of
     from nas.session import Session, cost_of
 
     trainer.quiet()
@@ -52,11 +58,30 @@ def run(config: DictConfig, path: Path) -> float:
     )
     data = data_module.EvaluationData(**data_arguments(config, source), indices=indices)
     data.prepare()
+    module = EvaluationModule(
+        torch.compile(network) if config.hardware.compile else network,
+        Classification(config.recipe.label_smoothing),
+        instantiate(config.recipe.optimizer),
+        instantiate(config.recipe.scheduler),
+        config.recipe.drop_path,
+        config.recipe.auxiliary_weight,
+    )
+    trainer.check_optimizers(module, "recipe")
+    clip = config.recipe.clip
+    require(clip is None or clip > 0, f"recipe.clip={clip}: must be null or positive")
     checkpoint, epochs_done = checkpoints.newest_readable(folder.checkpoints)
+    if checkpoint is not None:
+        checkpoints.check_fits(module, checkpoint)
+    if session.nothing_left(epochs_done):
+        return session.earlier["test_accuracy"]
+    clock = Clock()
+    lines = not (config.trainer.enable_progress_bar and trainer.wants_bar())
+    recorder = EpochRecorder(folder, clock, epochs_done, lines, session.progress)
+    if len(data.valid_indices) == 0:
+        config.trainer.limit_val_batches = 0
+    lightning = trainer_of(config, folder, clock, recorder, clip)
     session.open(None)
     if not session.resuming:
-        from nas.engine.run_folder import write_text
-
         write_text(folder / "genotype.json", genotype.to_json() + "\n")
     session.summary |= {
         "split_hash": split_hash,
@@ -65,68 +90,35 @@ def run(config: DictConfig, path: Path) -> float:
         "params_auxiliary": cost.params_auxiliary,
         "macs": cost.macs,
     }
-    session.run(lambda: _train(session, genotype, network, data, checkpoint, epochs_done))
+    session.run(lambda: _train(session, genotype, module, data, lightning, recorder, checkpoint))
     return session.summary["test_accuracy"]
 
 
-def _train(session, genotype, network, data, checkpoint, epochs_done) -> None:
-    import torch
-
-    from nas.engine.evaluation_module import EvaluationModule
+def _train(session, genotype, module, data, lightning, recorder, checkpoint) -> None:
     from nas.engine.loggers import build_logger, close_logger
     from nas.engine.pictures import draw_evaluation
-    from nas.engine.progress import Clock
-    from nas.engine.recording import EpochRecorder
-    from nas.engine.tasks import Classification
-    from nas.engine.trainer import build_trainer, fit, wants_bar
+    from nas.engine.trainer import fit, test
 
-    config, folder, recipe = session.config, session.folder, session.config.recipe
-    module = EvaluationModule(
-        torch.compile(network) if config.hardware.compile else network,
-        Classification(recipe.label_smoothing),
-        instantiate(recipe.optimizer),
-        instantiate(recipe.scheduler),
-        recipe.drop_path,
-        recipe.auxiliary_weight,
-    )
-    clock = Clock()
-    recorder = EpochRecorder(
-        folder, clock, epochs_done, lines=not (config.trainer.enable_progress_bar and wants_bar())
-    )
-    logger = build_logger(plain(config.logger), folder, plain(config), "evaluate")
-    trainer_options = plain(config.trainer)
-    trainer_options["profiler"] = instantiate(config.trainer.profiler) if config.trainer.profiler else None
-    lightning = build_trainer(
-        plain(config.hardware),
-        trainer_options,
-        plain(config.checkpoint),
-        folder.checkpoints,
-        config.seed,
-        clock,
-        [recorder],
-        logger,
-        recipe.clip,
-    )
+    config, folder = session.config, session.folder
     done = False
     try:
+        lightning.logger = build_logger(plain(config.logger), folder, plain(config), "evaluate")
         fit(lightning, module, data, checkpoint)
-        results = lightning.test(module, datamodule=data, verbose=False)[0]
-        session.summary |= {name: float(value) for name, value in results.items()}
+        steps = {"epochs": lightning.current_epoch, "steps": lightning.global_step}
+        session.summary |= recorder.numbers | steps
+        session.summary |= {name: float(value) for name, value in test(lightning, module, data).items()}
         done = True
     finally:
-        if lightning.is_global_zero:
-            numbers = {
-                k: v for k, v in recorder.last_row.items() if k not in ("epoch", "learning_rate", "drop_path")
-            }
-            session.summary |= numbers | {"epochs": lightning.current_epoch, "steps": lightning.global_step}
+        if lightning.is_global_zero and recorder.table is not None:
+            if not done:
+                steps = {"epochs": lightning.current_epoch, "steps": lightning.global_step}
+                session.summary |= recorder.numbers | steps
             draw_evaluation(folder, genotype)
+        if lightning.is_global_zero:
             close_logger(lightning, session.summary, sorted(folder.figures.glob("*.png")), failed=not done)
-    print(
-        f"\ntest accuracy {100 * session.summary['test_accuracy']:.2f}%, loss {session.summary['test_loss']:.4f}"
-    )
-    print(
-        f"{session.summary['params'] / 1e6:.3f} M parameters, {session.summary['macs'] / 1e6:.2f} M multiply-adds"
-    )
+    summary = session.summary
+    print(f"\ntest accuracy {100 * summary['test_accuracy']:.2f}%, loss {summary['test_loss']:.4f}")
+    print(f"{summary['params'] / 1e6:.3f} M parameters, {summary['macs'] / 1e6:.2f} M multiply-adds")
     print(f"run folder: {folder.path}", flush=True)
 
 

@@ -1,13 +1,11 @@
 """`python -m nas.search`: searches an architecture and writes a run folder."""
 
-import logging
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from nas.config import command, instantiate, plain
-
-log = logging.getLogger(__name__)
+from nas.errors import require
 
 
 def run(config: DictConfig, path: Path) -> None:
@@ -18,11 +16,15 @@ def run(config: DictConfig, path: Path) -> None:
         RunFailed: the search broke down.
     """
     import pytorch_lightning as pl
+    import torch
 
     from nas.engine import checkpoints, data_module, trainer
+    from nas.engine.progress import Clock
+    from nas.engine.recording import SearchRecorder
+    from nas.engine.search_module import SearchModule
     from nas.engine.tasks import Classification
     from nas.methods.method import layout_of
-    from nas.session import Session
+    from nas.session import Session, cost_of
 
     trainer.quiet()
     session = Session(config, path)
@@ -36,22 +38,78 @@ def run(config: DictConfig, path: Path) -> None:
         shapes={name: group.shape for name, group in space.groups.items()},
         layout=layout_of(space.groups),
     )
+    if config.get("plan"):
+        from nas.engine.plan import print_plan
+
+        print_plan(plain(config), space, method, instantiate(config.dataset.source), path)
+        return
+    # Prices the present genotype: a recipe that fits no network is found now, not after the search.
+    with torch.random.fork_rng(devices=[]):
+        cost_of(config, space, space.derive(method.strengths()))
     if not method.trains:
         session.open(None)
         session.run(lambda: _finish(session, space, method, {}))
         return
+    check_precision(config.hardware.precision)
     source = instantiate(config.dataset.source)
     split = data_module.search_split(
         source, config.dataset.split, config.dataset.split_ratio, config.dataset.fraction, config.split_seed
     )
+    check_split(folder, split)
     data = data_module.SearchData(**data_arguments(config, source), split=split)
     data.prepare()
     supernet = space.supernet(source.image_shape, source.num_classes)
+    if config.hardware.compile:
+        supernet = torch.compile(supernet)
+    module = SearchModule(supernet, method, Classification())
+    trainer.check_optimizers(module, "method")
     checkpoint, epochs_done = checkpoints.newest_readable(folder.checkpoints)
+    if checkpoint is not None:
+        checkpoints.check_fits(module, checkpoint)
+    if session.nothing_left(epochs_done):
+        return
+    clock = Clock()
+    recorder = SearchRecorder(
+        folder,
+        clock,
+        epochs_done,
+        lines=not (config.trainer.enable_progress_bar and trainer.wants_bar()),
+        tell=session.progress,
+        space=space,
+        hessian=plain(config.analysis.hessian),
+        implicit_every=config.analysis.implicit.every,
+    )
+    lightning = trainer_of(config, folder, clock, recorder)
     session.open(split.to_dict())
     session.summary |= {"split_hash": split.hash}
-    session.run(
-        lambda: _train(session, space, method, supernet, data, Classification(), checkpoint, epochs_done)
+    session.run(lambda: _train(session, space, module, data, lightning, recorder, checkpoint))
+
+
+def check_precision(precision: str) -> None:
+    """Refuses precisions that a search cannot be run in.
+
+    Raises:
+        ConfigError: architecture gradients would be lost in it.
+    """
+    known = ("32-true", "64-true", "bf16-mixed")
+    require(
+        str(precision) in known,
+        f"hardware.precision={precision}: a search runs in {', '.join(known)}; float16 scales the loss, "
+        "which the gradients of alpha, the finite difference and the clipping of weights do not survive",
+    )
+
+
+def check_split(folder, split) -> None:
+    """Refuses to continue a run on other images than those it was started on.
+
+    Raises:
+        ConfigError: the folder's `split.json` names another split.
+    """
+    stored = folder.read_json("split.json").get("hash", split.hash)
+    require(
+        stored == split.hash,
+        f"{folder / 'split.json'}: the run was started on another split of the data (hash {stored[:12]}) "
+        f"than its config.yaml gives now ({split.hash[:12]}); was it edited, or did the images change?",
     )
 
 
@@ -69,63 +127,49 @@ def data_arguments(config: DictConfig, source) -> dict:
     }
 
 
-def _train(session, space, method, supernet, data, task, checkpoint, epochs_done) -> None:
-    import torch
+def trainer_of(config: DictConfig, folder, clock, recorder, clip: float | None = None):
+    """Lightning's Trainer as configured, without a logger yet."""
+    from nas.engine.trainer import build_trainer
 
-    from nas.engine.loggers import build_logger, close_logger
-    from nas.engine.progress import Clock
-    from nas.engine.recording import SearchRecorder
-    from nas.engine.search_module import SearchModule
-    from nas.engine.trainer import build_trainer, fit, wants_bar
-
-    config, folder = session.config, session.folder
-    if config.hardware.compile:
-        supernet = torch.compile(supernet)
-    module = SearchModule(supernet, method, task)
-    clock = Clock()
-    recorder = SearchRecorder(
-        folder,
-        clock,
-        epochs_done,
-        lines=not (config.trainer.enable_progress_bar and wants_bar()),
-        space=space,
-        hessian=plain(config.analysis.hessian),
-        implicit_every=config.analysis.implicit.every,
-    )
-    logger = build_logger(plain(config.logger), folder, plain(config), "search")
-    trainer_options = plain(config.trainer)
-    trainer_options["profiler"] = instantiate(config.trainer.profiler) if config.trainer.profiler else None
-    lightning = build_trainer(
+    options = plain(config.trainer)
+    options["profiler"] = instantiate(config.trainer.profiler) if config.trainer.profiler else None
+    return build_trainer(
         plain(config.hardware),
-        trainer_options,
+        options,
         plain(config.checkpoint),
         folder.checkpoints,
         config.seed,
         clock,
         [recorder],
-        logger,
+        clip,
     )
+
+
+def _train(session, space, module, data, lightning, recorder, checkpoint) -> None:
+    from nas.engine.loggers import build_logger, close_logger
+    from nas.engine.trainer import fit
+
+    config, folder = session.config, session.folder
     done = False
     try:
+        lightning.logger = build_logger(plain(config.logger), folder, plain(config), "search")
         fit(lightning, module, data, checkpoint)
         done = True
     finally:
-        if lightning.is_global_zero:
-            row = recorder.last_row
-            numbers = {
-                k: v for k, v in row.items() if k not in ("epoch", "learning_rate", "architecture_step_loss")
-            }
-            numbers |= {"epochs": lightning.current_epoch, "steps": int(module.iteration)}
+        # Where the run broke down before it began, the folder stays as an earlier start left it.
+        if lightning.is_global_zero and recorder.table is not None:
+            numbers = recorder.numbers | {"epochs": lightning.current_epoch, "steps": int(module.iteration)}
             if recorder.hessian_mode:
                 numbers["hessian_mode"] = recorder.hessian_mode
-            _finish(session, space, method, numbers, quiet=not done)
+            _finish(session, space, module.method, numbers, quiet=not done)
+        if lightning.is_global_zero:
             close_logger(lightning, session.summary, sorted(folder.figures.glob("*.png")), failed=not done)
 
 
 def _finish(session, space, method, numbers, quiet: bool = False) -> None:
     """Derives, prices, draws and sums up; with `quiet` (a run that did not end) without the closing words."""
     from nas.engine.pictures import draw_search
-    from nas.engine.recording import count_skips, weight_rows
+    from nas.engine.rows import count_skips, weight_rows
     from nas.engine.run_folder import Table, write_text
     from nas.session import cost_of
 
@@ -149,7 +193,8 @@ def _finish(session, space, method, numbers, quiet: bool = False) -> None:
     draw_search(folder, space, genotype, method.strengths())
     if quiet:
         return
-    evaluate = f"python -m nas.evaluate genotype={folder.path} space={config.space.name} dataset={config.dataset.name}"
+    evaluate = f"python -m nas.evaluate genotype={folder.path} "
+    evaluate += f"space={config.space.name} dataset={config.dataset.name}"
     if config.recipe.name != config.dataset.name:
         evaluate += f" recipe={config.recipe.name}"
     if config.dataset.root and config.dataset.name != "digits":

@@ -1,25 +1,35 @@
 """What `nas.search` and `nas.evaluate` have in common: opening, closing and summing up a run folder."""
 
-import importlib.metadata
 import logging
-import platform
-import subprocess
-import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from nas.config import ROOT, ConfigError, RunFailed, plain, refuse_multirun_ddp, resumed
+from nas.config import ConfigError, RunFailed, plain, refuse_multirun_ddp
+from nas.engine.provenance import device_name, git_commit, versions
 from nas.engine.run_folder import RunFolder, write_text
 from nas.errors import require
 
 log = logging.getLogger(__name__)
 SCHEMA = 1
+# What a resumed run may change: how it is computed and shown, and for how long, not what is computed.
+RESUMABLE = (
+    "hardware",
+    "logger",
+    "checkpoint",
+    "traceback",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.max_epochs",
+    "trainer.profiler",
+)
 
 
 class Session:
@@ -28,6 +38,8 @@ class Session:
     Attributes:
         config: the configuration in force; that of the folder if the run is resumed.
         folder: the run folder.
+        resuming: whether an earlier run is continued.
+        earlier: the summary that a resumed run had.
         summary: what `summary.json` will hold; the command adds to it.
     """
 
@@ -35,28 +47,49 @@ class Session:
         refuse_multirun_ddp(config)
         self.folder = RunFolder(path)
         self.resuming = config.resume is not None
+        self.summary: dict[str, Any] = {}
+        self.earlier: dict[str, Any] = {}
+        self._before = 0.0
         if self.resuming:
-            config = resumed(config, path)
+            require(
+                HydraConfig.get().mode != RunMode.MULTIRUN,
+                f"resume={config.resume}: a multirun cannot resume; continue its jobs one at a time",
+            )
+            require(
+                path == Path(str(config.resume)).expanduser().absolute(),
+                f"hydra.run.dir={path}: a resumed run stays in its folder {config.resume}",
+            )
+            config = resumed(config, path, HydraConfig.get().overrides.task)
+            old = self.folder.read_json("summary.json")
+            require(isinstance(old, dict), f"{path / 'summary.json'}: damaged (no JSON object)")
+            self._before = float(old.get("seconds") or 0.0)
+            self.earlier = old
         else:
             require(
                 not self.folder.holds_a_run(),
-                f"hydra.run.dir={path}: it holds a run already; continue it with resume={path}, or choose another",
+                f"hydra.run.dir={path}: it holds a run already; continue it with resume={path}, or choose "
+                "another",
             )
-        self.config = config
-        self.summary: dict[str, Any] = {}
-        self._start = time.monotonic()
-        self._before = (
-            float(self.folder.read_json("summary.json").get("seconds") or 0.0) if self.resuming else 0.0
+        seed = config.seed
+        require(
+            isinstance(seed, int) and 0 <= seed < 2**32,
+            f"seed={seed}: must be a whole number from 0 to {2**32 - 1}",
         )
+        self.config = config
+        self._start = time.monotonic()
+        self._versions, self._commit = versions(), git_commit()
 
     def open(self, split: Mapping | None) -> None:
-        """Writes what is needed to repeat the run. Called once everything that can be refused has been built."""
+        """Writes what is needed to repeat the run, once everything that can be refused has been built."""
+        config = self.config.copy()
+        config.resume = None
         if not self.resuming:
             overrides = OmegaConf.to_yaml(HydraConfig.get().overrides.task)
             write_text(self.folder / "overrides.yaml", overrides)
             if split is not None:
                 self.folder.write_json("split.json", split)
-            write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config, resolve=True))
+        # Last, because its presence says that the folder can be resumed.
+        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
 
     def run(self, body: Callable[[], None]) -> None:
         """Runs the body and writes the summary, whatever happens.
@@ -67,36 +100,53 @@ class Session:
         """
         from nas.engine.trainer import Stopped
 
-        self._write("running")
+        self.write("running")
         try:
             body()
-        except Stopped as error:
-            self._write("stopped")
+        except (KeyboardInterrupt, Stopped) as error:
+            self.write("stopped")
             print(f"stopped; continue with: {self.again()}", flush=True)
             raise KeyboardInterrupt from error
-        except KeyboardInterrupt:
-            self._write("stopped")
-            print(f"stopped; continue with: {self.again()}", flush=True)
-            raise
         except ConfigError as error:
             self.summary["error"] = str(error)
-            self._write("failed")
+            write_text(self.folder / "error.txt", traceback.format_exc())
+            self.write("failed")
             raise
         except Exception as error:
             self.summary["error"] = f"{type(error).__name__}: {error}"
             write_text(self.folder / "error.txt", traceback.format_exc())
-            self._write("failed")
+            self.write("failed")
             raise RunFailed(
-                f"{error or type(error).__name__}\nThe traceback is in {self.folder / 'error.txt'}; the last good "
-                f"checkpoint is kept, continue with: {self.again()}"
+                f"{error or type(error).__name__}\nThe traceback is in {self.folder / 'error.txt'}; "
+                f"{self._kept()}"
             ) from error
-        self._write("finished")
+        # What an earlier, failed start left behind is no longer true.
+        (self.folder / "error.txt").unlink(missing_ok=True)
+        self.write("finished")
+
+    def progress(self, numbers: Mapping[str, Any]) -> None:
+        """Sums up a run that goes on, so that a killed one has told how far it came."""
+        self.summary |= numbers
+        self.write("running")
+
+    def nothing_left(self, epochs_done: int) -> bool:
+        """Whether the run that is to be resumed has reached its end; says so."""
+        done = self.earlier.get("status") == "finished" and epochs_done >= self.config.trainer.max_epochs
+        if done:
+            print(f"{self.folder.path} is finished already ({epochs_done} epochs); nothing is left to do")
+        return done
 
     def again(self) -> str:
         """The command that continues this run."""
         return f"python -m nas.{self.config.command} resume={self.folder.path}"
 
-    def _write(self, status: str) -> None:
+    def _kept(self) -> str:
+        if any(self.folder.checkpoints.glob("*.ckpt")):
+            return f"the last good checkpoint is kept, continue with: {self.again()}"
+        return "it broke down before the first checkpoint"
+
+    def write(self, status: str) -> None:
+        """Writes `summary.json` as things stand."""
         config = self.config
         head = {
             "schema": SCHEMA,
@@ -110,46 +160,62 @@ class Session:
             "seed": config.seed,
             "seconds": round(self._before + time.monotonic() - self._start, 3),
             "device": device_name(config.hardware.accelerator),
-            "versions": versions(),
-            "git_commit": git_commit(),
+            "versions": self._versions,
+            "git_commit": self._commit,
         }
         self.folder.write_json("summary.json", head | self.summary)
 
 
-def device_name(accelerator: str) -> str:
-    """The processor or GPU that computes."""
-    torch = sys.modules.get("torch")
-    if accelerator in ("gpu", "cuda") and torch is not None and torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        if lines:
-            name = f"{lines[0].split(':', 1)[1].strip()} ({len(lines)} cores)"
-    return name
+def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictConfig:
+    """The configuration of a run that is to be continued: its own, with what a resumed run may change.
 
-
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    names = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "timm", "numpy")
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
-
-
-def git_commit() -> str | None:
-    """The commit of this checkout, with `+changes` if files differ from it; None outside a repository."""
-    try:
-        head = _git("rev-parse", "HEAD")
-        return head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=10, check=True
+    Raises:
+        ConfigError: the folder holds no run of this command, or an override would change what is computed.
+    """
+    saved = _read(folder / "config.yaml", f"resume={config.resume}")
+    same = saved.get("command")
+    require(
+        same == config.command,
+        f"resume={config.resume}: it is a run of nas.{same}, not of nas.{config.command}",
     )
-    return done.stdout.strip()
+    given = _given_before(folder)
+    for override in overrides:
+        key = override.lstrip("+~").split("=")[0].split("@")[0].replace("/", ".")
+        # Typing the whole first command again changes nothing.
+        if key == "resume" or override in given:
+            continue
+        require(
+            any(key == allowed or key.startswith(f"{allowed}.") for allowed in RESUMABLE),
+            f"{override}: a resumed run keeps its settings; only {', '.join(RESUMABLE)} can change",
+        )
+        OmegaConf.update(saved, key, OmegaConf.select(config, key), force_add=True)
+        if key == "trainer.max_epochs":
+            log.warning("%s: the learning rate keeps the schedule that the run was started with", override)
+    saved.resume = config.resume
+    missing = [key for key in config if key not in saved]
+    require(not missing, f"resume={config.resume}: config.yaml is damaged (it lacks {', '.join(missing)})")
+    return saved
+
+
+def _read(path: Path, what: str) -> DictConfig:
+    import yaml
+
+    require(path.is_file(), f"{what}: no run folder there ({path.name} is missing)")
+    try:
+        found = OmegaConf.load(path)
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{what}: {path.name} is damaged ({text})") from error
+    require(isinstance(found, DictConfig), f"{what}: {path.name} is damaged (it holds no keys)")
+    return found
+
+
+def _given_before(folder: Path) -> list[str]:
+    path = folder / "overrides.yaml"
+    try:
+        return [str(override) for override in OmegaConf.to_container(OmegaConf.load(path))]
+    except (OmegaConfBaseException, ValueError, OSError, TypeError):
+        return []
 
 
 def cost_of(config: DictConfig, space: Any, genotype: Any) -> Any:

@@ -1,6 +1,7 @@
 """Checkpoints at the end of epochs, and finding one that can be read."""
 
 import logging
+import os
 import pickle
 import re
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
+from torch import nn
 
+from nas.engine.divergence import Diverged
 from nas.errors import ConfigError, require
 
 log = logging.getLogger(__name__)
@@ -19,7 +22,15 @@ PATTERN = re.compile(r"epoch=(\d+)\.ckpt")
 class EpochCheckpoints(Checkpoint):
     """Saves through Lightning every few epochs and after the last, keeping the newest few.
 
-    Lightning calls it after every other callback, so the tables of an epoch are on disk before its checkpoint is.
+    Lightning calls it after every other callback, so an epoch's tables are on disk before its checkpoint is.
+
+    Args:
+        folder: where checkpoints go.
+        every: epochs between checkpoints.
+        keep: how many to keep.
+
+    Raises:
+        ConfigError: a number is below 1.
     """
 
     def __init__(self, folder: Path, every: int = 1, keep: int = 2):
@@ -30,13 +41,47 @@ class EpochCheckpoints(Checkpoint):
         self.keep = keep
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves, then deletes what is older than the newest few."""
         done = trainer.current_epoch + 1
         if done % self.every and done != trainer.max_epochs:
             return
-        trainer.save_checkpoint(self.folder / f"epoch={done:04d}.ckpt")
+        refuse_broken(pl_module, done)
+        # Renamed when complete: whoever kills the run finds whole checkpoints only.
+        partial = self.folder / f".epoch={done:04d}.partial"
+        trainer.save_checkpoint(partial)
         if trainer.is_global_zero:
+            os.replace(partial, self.folder / f"epoch={done:04d}.ckpt")
             for path in list_checkpoints(self.folder)[self.keep :]:
                 path.unlink(missing_ok=True)
+
+
+def refuse_broken(module: nn.Module, epoch: int) -> None:
+    """Keeps weights that are no numbers out of the checkpoints.
+
+    Raises:
+        Diverged: a parameter is NaN or infinite.
+    """
+    for name, parameter in module.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise Diverged(f"{name} became nan or infinite at the end of epoch {epoch}")
+
+
+def check_fits(module: nn.Module, path: Path) -> None:
+    """Loads a checkpoint's parameters into a module, to find out before the run whether they belong there.
+
+    Raises:
+        ConfigError: they are those of another network, or of other edges or operations.
+    """
+    try:
+        module.load_state_dict(load(path)["state_dict"])
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        raise ConfigError(
+            f"checkpoint {path}: it does not fit the network that config.yaml describes "
+            f"({' '.join(lines[1:2])[:200]})"
+        ) from error
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("checkpoint:", f"checkpoint {path}:", 1)) from error
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -46,7 +91,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def newest_readable(folder: Path) -> tuple[Path | None, int]:
-    """The newest checkpoint that loads, and the number of epochs it has behind it; (None, 0) if there is none.
+    """The newest checkpoint that loads, and how many epochs it has behind it; (None, 0) if there is none.
 
     Damaged ones are named in a warning and passed over.
 
@@ -58,13 +103,13 @@ def newest_readable(folder: Path) -> tuple[Path | None, int]:
         try:
             load(path)
         except ConfigError as error:
-            log.warning("%s; falling back to the one before", error)
+            log.warning("warning: %s; falling back to the one before", error)
             continue
         return path, int(PATTERN.fullmatch(path.name)[1])
     if paths:
         raise ConfigError(
-            f"resume={folder.parent}: none of its {len(paths)} checkpoints can be read; "
-            f"delete {folder} to start this run over"
+            f"resume={folder.parent}: none of its {len(paths)} checkpoint(s) can be read; "
+            f"delete {folder} to repeat this run from its start"
         )
     return None, 0
 

@@ -85,9 +85,9 @@ class ImageData(pl.LightningDataModule):
 class SearchData(ImageData):
     """The weight split and the architecture split of the training set.
 
-    An epoch is one pass over the weight split; batches of the architecture split come beside it, from the start
-    again when they run out. Both are augmented, as in the authors' code. Validation is the architecture split
-    without augmentation.
+    An epoch is one pass over the weight split; batches of the architecture split come beside it, from the
+    start again when they run out. Both are augmented, as in the authors' code. Validation is the architecture
+    split without augmentation.
     """
 
     def __init__(self, *args: Any, split: Split, **kwargs: Any):
@@ -95,7 +95,7 @@ class SearchData(ImageData):
         self.split = split
 
     def prepare(self) -> None:
-        """Reads the training set and builds both loaders once, so that bad data or sizes are found before a run."""
+        """Reads the training set and builds both loaders once: bad data or sizes are found before a run."""
         self.train_images = self.source.train()
         self.plain_images = self.source.train(augmented=False)
         self.train_dataloader()
@@ -120,7 +120,7 @@ class EvaluationData(ImageData):
         self.train_indices, self.valid_indices = indices
 
     def prepare(self) -> None:
-        """Reads the images and builds the training loader once, so that bad data or sizes are found before a run."""
+        """Reads the images and builds the training loader once: bad data or sizes are found before a run."""
         self.train_images = self.source.train()
         self.plain_images = self.source.train(augmented=False)
         self.test_images = self.source.test()

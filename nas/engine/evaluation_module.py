@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from nas.engine.divergence import FiniteGuard
 from nas.engine.tasks import Classification
+from nas.errors import require
 
 Batch = tuple[Tensor, Tensor]
 
@@ -33,6 +34,8 @@ class EvaluationModule(pl.LightningModule):
         auxiliary_weight: float = 0.0,
     ):
         super().__init__()
+        require(0 <= drop_path < 1, f"recipe.drop_path={drop_path}: must be at least 0 and below 1")
+        require(auxiliary_weight >= 0, f"recipe.auxiliary_weight={auxiliary_weight}: must be at least 0")
         self.network = network
         self.task = task
         self.optimizer = optimizer

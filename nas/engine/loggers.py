@@ -37,6 +37,9 @@ def build_logger(settings: Mapping, folder: RunFolder, config: Mapping, job_type
         return TensorBoardLogger(folder.path, name="tensorboard", version="")
     if name != "wandb":
         raise ConfigError(f"logger.name={name}: unknown logger; known are csv, tensorboard, wandb")
+    # Importing it takes a second, which runs without it should not pay.
+    import wandb
+
     tags = [job_type, config["space"]["name"], config["dataset"]["name"], *settings["tags"]]
     if "method" in config:
         tags.append(config["method"]["name"])
@@ -50,6 +53,8 @@ def build_logger(settings: Mapping, folder: RunFolder, config: Mapping, job_type
         job_type=job_type,
         tags=tags,
         config=dict(config),
+        # The default of 90 s looks like a hanging run to someone without a network.
+        settings=wandb.Settings(init_timeout=30, silent=True),
     )
     try:
         _ = logger.experiment

@@ -49,7 +49,7 @@ def draw_evaluation(folder: RunFolder, genotype: Genotype) -> None:
 
 
 def weight_history(folder: RunFolder, space: Space) -> dict[str, list] | None:
-    """The op weights of all epochs from `architecture.csv`: {group: [epochs, E, O]}; None if there are none."""
+    """The op weights of all epochs in `architecture.csv`: {group: [epochs, E, O]}; None if there are none."""
     rows = read_table(folder / "architecture.csv")
     if not rows:
         return None

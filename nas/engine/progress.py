@@ -17,13 +17,15 @@ class Clock(pl.Callback):
         self._start = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the watch."""
         self._start = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Notes how long the epoch took, its validation included."""
         self.epoch_seconds.append(time.monotonic() - self._start)
 
     def left(self, trainer: pl.Trainer) -> str:
-        """Time to the end of the run at the pace of the last epochs, as text; empty before it can be known."""
+        """Time to the end of the run at the pace of the last epochs, as text; empty before it is known."""
         recent = self.epoch_seconds[-5:]
         if not recent or trainer.max_epochs is None:
             return ""
@@ -32,7 +34,7 @@ class Clock(pl.Callback):
 
 def duration(seconds: float) -> str:
     """Seconds as people write them: 45s, 12m05s, 3h20m."""
-    seconds = int(round(seconds))
+    seconds = round(seconds)
     if seconds < 60:
         return f"{seconds}s"
     if seconds < 3600:

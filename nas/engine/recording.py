@@ -1,7 +1,7 @@
 """What a run writes after each epoch: the tables, the present genotype, and copies for the loggers."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,10 +9,12 @@ import pytorch_lightning as pl
 from nas.analysis.hessian import dominant_eigenvalue
 from nas.engine.loggers import log_heatmap, log_row
 from nas.engine.progress import Clock, epoch_line
+from nas.engine.rows import count_skips, weight_rows
 from nas.engine.run_folder import RunFolder, Table, write_text
-from nas.genotype import Genotype
+from nas.errors import require
 from nas.methods.agreement import implicit_agreement
-from nas.spaces.space import SKIP, Space
+from nas.methods.functional import Trial
+from nas.spaces.space import Space
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ class EpochRecorder(pl.Callback):
         clock: says how long the rest takes.
         first_epoch: rows of this epoch and later are dropped: the run was resumed before them.
         lines: whether to print a line an epoch.
+        tell: called with the numbers for the summary after each epoch.
     """
 
     columns = (
@@ -37,26 +40,46 @@ class EpochRecorder(pl.Callback):
         "drop_path",
     )
 
-    def __init__(self, folder: RunFolder, clock: Clock, first_epoch: int, lines: bool):
+    # Columns that say nothing about the run as a whole.
+    passing = ("epoch", "learning_rate", "drop_path", "architecture_step_loss")
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        clock: Clock,
+        first_epoch: int,
+        lines: bool,
+        tell: Callable[[Mapping[str, Any]], None] | None = None,
+    ):
         self.folder = folder
         self.clock = clock
         self.lines = lines
         self.first_epoch = first_epoch
-        self.last_row: dict[str, Any] = {}
+        self.tell = tell
+        self.numbers: dict[str, Any] = {}
+        self._rate = 0.0
         self.table: Table | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the tables, cut back to where the run continues."""
         if trainer.is_global_zero:
             self.table = Table(self.folder / "metrics.csv", self.columns, self.first_epoch)
+            for row in self.table.rows:
+                self._note({name: _number(text) for name, text in row.items() if text != ""})
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Notes the learning rate before the schedule moves it on."""
+        self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def _note(self, row: Mapping[str, Any]) -> None:
+        self.numbers |= {k: v for k, v in row.items() if v is not None and k not in self.passing}
 
     def row(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """The numbers of this epoch."""
         logged = {
             name: float(value) for name, value in trainer.callback_metrics.items() if name in self.columns
         }
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        found = {"epoch": trainer.current_epoch, **logged, "learning_rate": float(rate)}
+        found = {"epoch": trainer.current_epoch, **logged, "learning_rate": self._rate}
         found |= self.extras(trainer, pl_module)
         return {name: found.get(name) for name in self.columns if name in found or name in self.kept()}
 
@@ -70,13 +93,20 @@ class EpochRecorder(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning calls this before the epoch's checkpoint is saved."""
-        self.last_row = self.row(trainer, pl_module)
+        row = self.row(trainer, pl_module)
+        self._note(row)
         if not trainer.is_global_zero:
             return
-        self.table.add([self.last_row])
-        log_row(trainer, self.last_row)
+        self.table.add([row])
+        if self.tell is not None:
+            self.tell({**self.numbers, "epochs": trainer.current_epoch + 1})
+        log_row(trainer, row)
         if self.lines:
-            log.info(epoch_line(self.last_row, trainer.max_epochs, self.clock.left(trainer)))
+            log.info(epoch_line(row, trainer.max_epochs, self.clock.left(trainer)))
+
+
+def _number(text: str) -> int | float:
+    return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
 class SearchRecorder(EpochRecorder):
@@ -102,6 +132,20 @@ class SearchRecorder(EpochRecorder):
 
     def __init__(self, *args: Any, space: Space, hessian: Mapping, implicit_every: int = 0, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        for key, least in (("every", 0), ("batches", 1)):
+            value = hessian[key]
+            require(
+                isinstance(value, int) and value >= least,
+                f"analysis.hessian.{key}={value}: must be a whole number of at least {least}",
+            )
+        require(
+            hessian["mode"] in ("auto", "exact", "lanczos"),
+            f"analysis.hessian.mode={hessian['mode']}: unknown; known are auto, exact, lanczos",
+        )
+        require(
+            isinstance(implicit_every, int) and implicit_every >= 0,
+            f"analysis.implicit.every={implicit_every}: must be a whole number of at least 0",
+        )
         self.space = space
         self.hessian = dict(hessian)
         self.implicit_every = implicit_every
@@ -111,6 +155,7 @@ class SearchRecorder(EpochRecorder):
         self.hessian_mode: str | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Opens the tables, and asks the module to keep the batches that the extras need."""
         super().on_fit_start(trainer, pl_module)
         if self.hessian["every"]:
             pl_module.keep_batches = self.hessian["batches"]
@@ -158,45 +203,21 @@ class SearchRecorder(EpochRecorder):
         return found
 
     def kept(self) -> tuple[str, ...]:
+        """The eigenvalue, where it is asked for."""
         return ("hessian_eigenvalue",) if self.hessian["every"] else ()
 
     def _eigenvalue(self, pl_module: pl.LightningModule) -> float:
-        was_training = pl_module.supernet.training
-        pl_module.supernet.train()
-        buffers = [b.clone() for b in pl_module.supernet.buffers()]
+        supernet = pl_module.supernet
+        was_training = supernet.training
         losses = [lambda batch=batch: pl_module.loss(batch) for _, batch in pl_module.recent_batches]
-        found = dominant_eigenvalue(
-            losses, pl_module.method.alphas(), self.hessian["mode"], self.hessian["weight_decay"]
-        )
-        for buffer, value in zip(pl_module.supernet.buffers(), buffers, strict=True):
-            buffer.copy_(value)
-        pl_module.supernet.train(was_training)
+        supernet.train()
+        try:
+            # A trial puts BN buffers and random generators back: looking must not change the search.
+            with Trial(supernet, pl_module.weights):
+                found = dominant_eigenvalue(
+                    losses, pl_module.method.alphas(), self.hessian["mode"], self.hessian["weight_decay"]
+                )
+        finally:
+            supernet.train(was_training)
         self.hessian_mode = found.mode
         return found.value
-
-
-def weight_rows(space: Space, strengths: Mapping[str, Any], epoch: int) -> list[dict[str, Any]]:
-    """The op weights of an epoch as rows of `architecture.csv`."""
-    rows = []
-    for name, group in space.groups.items():
-        for (source, target), operations, weights in zip(
-            group.edges, group.operations, strengths[name].tolist(), strict=True
-        ):
-            for operation, weight in zip(operations, weights, strict=True):
-                rows.append(
-                    {
-                        "epoch": epoch,
-                        "group": name,
-                        "source": source,
-                        "target": target,
-                        "operation": operation,
-                        "weight": weight,
-                    }
-                )
-    return rows
-
-
-def count_skips(genotype: Genotype) -> int:
-    """Skip connections in the derived normal cell (or the only one): the sign of a collapsing search."""
-    cells = dict(genotype.cells)
-    return cells.get("normal", next(iter(cells.values()))).count(SKIP)

@@ -70,8 +70,8 @@ class RunFolder:
 class Table:
     """A CSV file with one or more rows an epoch, cut back to the checkpoint's epoch when a run is resumed.
 
-    Small tables are written whole after each addition; with `append=True` rows are added at the end instead, and a
-    row that was cut off is dropped on the next start.
+    Small tables are written whole after each addition; with `append=True` rows are added at the end instead,
+    and a row that was cut off is dropped on the next start.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], first_epoch: int = 0, append: bool = False):

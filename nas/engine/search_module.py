@@ -19,7 +19,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class SearchModule(pl.LightningModule):
-    """Every step: one architecture step on a batch of the architecture split, then one weight step (algorithm 1).
+    """Every step: an architecture step on a batch of the architecture split, then a weight step (alg. 1).
 
     Args:
         supernet: `forward(images, op_weights)`.
@@ -51,6 +51,8 @@ class SearchModule(pl.LightningModule):
 
     def loss(self, batch: Batch) -> Tensor:
         """Loss of a batch at the current weights and alpha, with a fresh draw of the op weights."""
+        # Autocast keeps half-precision copies of weights, which an unrolled step changes between its passes.
+        torch.clear_autocast_cache()
         return self.task.loss(self.supernet(batch[0], self.method.op_weights()), batch[1])
 
     def bilevel(self) -> Bilevel:

@@ -13,7 +13,7 @@ def derive_seed(*numbers: int) -> int:
 class SeedEpochs(pl.Callback):
     """Reseeds torch's generators at the start of every epoch from (seed, epoch, rank).
 
-    Augmentation, drop-path and sampled op weights draw from them. Because an epoch's numbers depend on nothing that
+    Augmentation, drop-path and sampled op weights draw from them. As an epoch's numbers depend on nothing that
     came before, a run that is resumed at an epoch's start continues bit by bit.
     """
 
@@ -21,10 +21,13 @@ class SeedEpochs(pl.Callback):
         self.seed = seed
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Seeds the epoch."""
         torch.manual_seed(derive_seed(self.seed, trainer.current_epoch, trainer.global_rank))
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Seeds the validation, apart from training."""
         torch.manual_seed(derive_seed(self.seed, trainer.current_epoch, trainer.global_rank, 1))
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Seeds the test."""
         torch.manual_seed(derive_seed(self.seed, trainer.global_rank, 2))

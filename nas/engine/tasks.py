@@ -3,6 +3,8 @@
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas.errors import require
+
 
 class Classification:
     """Cross-entropy and accuracy.
@@ -14,6 +16,10 @@ class Classification:
     metric = "accuracy"
 
     def __init__(self, label_smoothing: float = 0.0):
+        require(
+            0 <= label_smoothing <= 1,
+            f"recipe.label_smoothing={label_smoothing}: must be from 0 to 1",
+        )
         self.label_smoothing = label_smoothing
 
     def loss(self, logits_BK: Tensor, labels_B: Tensor, train: bool = True) -> Tensor:

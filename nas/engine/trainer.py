@@ -5,13 +5,13 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import Logger
 from pytorch_lightning.trainer.states import TrainerStatus
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
@@ -33,6 +33,7 @@ def quiet() -> None:
     logging.getLogger("lightning").setLevel(logging.WARNING)
     for message in (
         ".*does not have many workers.*",
+        ".*Starting from v1.9.0, `tensorboardX` has been removed.*",
         ".*The number of training batches.*is smaller than the logging interval.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*found in the `last_batch`.*",
@@ -54,8 +55,8 @@ def check_hardware(hardware: Mapping) -> None:
     needed = hardware["devices"] if isinstance(hardware["devices"], int) else 1
     require(
         found >= max(1, needed),
-        f"hardware={hardware['name']}: needs {needed} CUDA GPU(s), found {found}; choose hardware=cpu, or set "
-        "hardware.devices",
+        f"hardware={hardware['name']}: needs {needed} CUDA GPU(s), found {found}; choose hardware=cpu, or "
+        "set hardware.devices",
     )
     if hardware["compile"]:
         major, minor = torch.cuda.get_device_capability()
@@ -79,7 +80,6 @@ def build_trainer(
     seed: int,
     clock: Clock,
     callbacks: Sequence[Callback],
-    logger: Logger | bool,
     clip: float | None = None,
 ) -> pl.Trainer:
     """Builds the Trainer.
@@ -92,7 +92,6 @@ def build_trainer(
         seed: reseeds every epoch.
         clock: measures epochs.
         callbacks: more callbacks, called before checkpoints are saved.
-        logger: from `build_logger`.
         clip: global gradient norm, for automatic optimisation only.
 
     Raises:
@@ -105,6 +104,11 @@ def build_trainer(
     require(
         isinstance(epochs, int) and epochs >= 1,
         f"trainer.max_epochs={epochs}: must be a whole number above 0",
+    )
+    share = options["limit_train_batches"]
+    require(
+        isinstance(share, int | float) and share > 0,
+        f"trainer.limit_train_batches={share}: must be above 0, a share (1.0) or a number (10) of batches",
     )
     try:
         return pl.Trainer(
@@ -123,7 +127,8 @@ def build_trainer(
                 *progress,
                 EpochCheckpoints(folder, checkpoint["every"], checkpoint["keep"]),
             ],
-            logger=logger,
+            # Set later: opening one writes files, and everything else is to be refused before.
+            logger=False,
             enable_progress_bar=bool(bar),
             enable_checkpointing=True,
             enable_model_summary=False,
@@ -131,6 +136,8 @@ def build_trainer(
             use_distributed_sampler=False,
             **options,
         )
+    except ConfigError:
+        raise
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise ConfigError(f"trainer, hardware={hardware['name']}: {error}") from error
 
@@ -138,6 +145,20 @@ def build_trainer(
 def wants_bar() -> bool:
     """Whether someone watches: a terminal, and no CI."""
     return sys.stdout.isatty() and not os.environ.get("CI")
+
+
+def check_optimizers(module: pl.LightningModule, keys: str) -> None:
+    """Builds the optimisers once, so that bad numbers are found before a run.
+
+    Raises:
+        ConfigError: an optimiser or schedule does not accept a value; `keys` says where it is set.
+    """
+    try:
+        module.configure_optimizers()
+    except ConfigError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{keys}: {error}") from error
 
 
 def fit(
@@ -148,11 +169,30 @@ def fit(
     Raises:
         Stopped: Ctrl-C or SIGTERM.
     """
+    with stoppable(trainer):
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+
+
+def test(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule) -> dict[str, float]:
+    """Tests and returns the numbers.
+
+    Raises:
+        Stopped: Ctrl-C or SIGTERM.
+    """
+    with stoppable(trainer):
+        return trainer.test(module, datamodule=data, verbose=False)[0]
+
+
+@contextmanager
+def stoppable(trainer: pl.Trainer) -> Iterator[None]:
+    """Turns Lightning's way of ending the process on Ctrl-C or SIGTERM into `Stopped`.
+
+    The run folder must be finished first.
+    """
     handler = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+        yield
     except SystemExit as error:
-        # Lightning ends the process itself on Ctrl-C; the run folder must be finished first.
         if trainer.state.status != TrainerStatus.INTERRUPTED:
             raise
         raise Stopped("interrupted") from error

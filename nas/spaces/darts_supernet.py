@@ -1,11 +1,13 @@
 """The supernet of the DARTS space: cells whose nodes fan out over every candidate operation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from nas.spaces.mixed import FanOut
+from nas.spaces.mixed import Execution, FanOut
+from nas.spaces.native.separable import DenseGradient
 from nas.spaces.operations import FactorizedReduce, relu_conv_bn
 from nas.spaces.space import EdgeGroup, check_op_weights
 from nas.spaces.stems import build_stem
@@ -58,8 +60,10 @@ class SearchCell(nn.Module):
         channels: int,
         reduction: bool,
         reduction_prev: bool,
+        execution: Execution,
     ):
         super().__init__()
+        self.execution = execution
         self.num_nodes = max(target for _, target in group.edges) - 1
         self.preprocess0 = (
             FactorizedReduce(c_prev_prev, channels, affine=False)
@@ -75,6 +79,7 @@ class SearchCell(nn.Module):
                 stride=2 if reduction and source < 2 else 1,
                 targets=[group.edges[row][1] - 2 for row in rows],
                 operations=[group.operations[row] for row in rows],
+                execution=execution,
             )
         self.fan_out = nn.ModuleDict(fan_outs)
 
@@ -87,7 +92,8 @@ class SearchCell(nn.Module):
         for source in range(self.num_nodes + 2):
             if source >= 2:
                 # A node whose every edge holds nothing but `none` is zero.
-                states.append(torch.zeros_like(states[-1]) if sums[source - 2] is None else sums[source - 2])
+                node_BCHW = torch.zeros_like(states[-1]) if sums[source - 2] is None else sums[source - 2]
+                states.append(DenseGradient.apply(node_BCHW) if self.execution.native else node_BCHW)
             if str(source) in self.fan_out:
                 self.fan_out[str(source)](states[source], scales[source], sums)
         return torch.cat(states[2:], dim=1)
@@ -120,6 +126,7 @@ class DartsSupernet(nn.Module):
     ):
         super().__init__()
         self.groups = dict(groups)
+        self.execution = Execution()
         self.stem = build_stem(stem, image_shape[0], init_channels, stem_multiplier)
         self.cells = nn.ModuleList()
         self.kinds: list[str] = []
@@ -130,7 +137,9 @@ class DartsSupernet(nn.Module):
             if reduction:
                 channels *= 2
             kind = "reduce" if reduction else "normal"
-            cell = SearchCell(self.groups[kind], c_prev_prev, c_prev, channels, reduction, reduction_prev)
+            cell = SearchCell(
+                self.groups[kind], c_prev_prev, c_prev, channels, reduction, reduction_prev, self.execution
+            )
             self.cells.append(cell)
             self.kinds.append(kind)
             reduction_prev = reduction
@@ -143,10 +152,21 @@ class DartsSupernet(nn.Module):
         sources = [int(source) for source in cell.fan_out]
         return ScalePlan(self.groups[kind], sources, {s: cell.fan_out[str(s)].holders for s in sources})
 
+    @contextmanager
+    def twice_differentiable(self) -> Iterator[None]:
+        """Inside the block every operator has second derivatives, at whatever cost in speed."""
+        native, self.execution.native = self.execution.native, None
+        try:
+            yield
+        finally:
+            self.execution.native = native
+
     def forward(self, x_BCHW: Tensor, op_weights: Mapping[str, Tensor]) -> Tensor:
         """Images [B, C, H, W] and op weights {group: [E, O]} -> logits [B, classes]."""
         check_op_weights(self.groups, op_weights)
         scales = {kind: plan(op_weights[kind]) for kind, plan in self._plans.items()}
+        if self.execution.native is not None:
+            x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
         s0_BCHW, s1_BCHW = self.stem(x_BCHW)
         for kind, cell in zip(self.kinds, self.cells, strict=True):
             s0_BCHW, s1_BCHW = s1_BCHW, cell(s0_BCHW, s1_BCHW, scales[kind])

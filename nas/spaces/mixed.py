@@ -12,12 +12,15 @@ Shapes: B batch, C channels, H W space, M edges of a fan-out, m those of them th
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.errors import ConfigError
+from nas.spaces.native.library import Library
+from nas.spaces.native.separable import SeparableSpec, SeparableSum
 from nas.spaces.operations import BN_EPS, BN_MOMENTUM
 from nas.spaces.space import SKIP, ZERO
 
@@ -54,7 +57,8 @@ class StackedNorm(nn.Module):
 
     def forward(self, x_BCHW: Tensor, index: int, scale: Tensor | None = None) -> Tensor:
         """Normalises `x_BCHW` with the statistics of edge `index`, times the 0-dimensional `scale`."""
-        weight_C = None if scale is None else scale.to(self.running_mean.dtype).expand(x_BCHW.shape[1])
+        # Dense, because torch reads an expanded weight wrongly in the channels-last backward pass on a CPU.
+        weight_C = None if scale is None else scale.to(self.running_mean.dtype).repeat(x_BCHW.shape[1])
         return F.batch_norm(
             x_BCHW,
             self.running_mean[index],
@@ -77,6 +81,18 @@ def _add_scaled(total: Tensor | None, term: Tensor, scale: Tensor) -> Tensor:
     return term * scale if total is None else total.addcmul_(term, scale)
 
 
+@dataclass
+class Execution:
+    """How a supernet computes, the same mathematics every way; one object for all its fan-outs.
+
+    Attributes:
+        native: the compiled kernel for separable convolutions in training mode; None for torch's operators, which
+            alone can be differentiated twice.
+    """
+
+    native: Library | None = None
+
+
 class Shared:
     """What the candidates of one source have in common in one forward pass, computed on first use.
 
@@ -84,8 +100,9 @@ class Shared:
     `scales[i] * operation_i(x)` to `sums[targets[i]]`.
     """
 
-    def __init__(self, x_BCHW: Tensor):
+    def __init__(self, x_BCHW: Tensor, execution: "Execution"):
         self.x_BCHW = x_BCHW
+        self.execution = execution
         self._relu: Tensor | None = None
 
     @property
@@ -110,6 +127,10 @@ class SeparableCandidate(nn.Module):
         self.norm = nn.ModuleList(StackedNorm(m, channels) for _ in range(repeats))
 
     def forward(self, shared, scales, sums, targets):
+        native = shared.execution.native
+        if native is not None and self.training and native.supports(shared.x_BCHW, self.depthwise[0].kernel):
+            self._forward_native(native, shared.x_BCHW, scales, sums, targets)
+            return
         depthwise = [conv.weight.unbind(0) for conv in self.depthwise]
         pointwise = [conv.weight.unbind(0) for conv in self.pointwise]
         last = len(self.norm) - 1
@@ -122,6 +143,23 @@ class SeparableCandidate(nn.Module):
                 # BN keeps its input, not its result, so the ReLU may overwrite that.
                 h_BCHW = norm(h_BCHW, i, scales[i]) if step == last else F.relu_(norm(h_BCHW, i))
             sums[target] = _add(sums[target], h_BCHW)
+
+
+    def _forward_native(self, native, x_BCHW, scales, sums, targets):
+        kernel = self.depthwise[0].kernel
+        spec = SeparableSpec(native, kernel, self.stride, self.dilation, len(self.norm))
+        running = [(norm.running_mean, norm.running_var) for norm in self.norm]
+        results = SeparableSum.apply(
+            spec,
+            running,
+            x_BCHW,
+            torch.stack(list(scales)),
+            *(conv.weight for conv in self.depthwise),
+            *(conv.weight for conv in self.pointwise),
+            *(sums[target] for target in targets),
+        )
+        for target, total in zip(targets, results, strict=True):
+            sums[target] = total
 
 
 class PoolCandidate(nn.Module):
@@ -214,12 +252,19 @@ class FanOut(nn.Module):
         stride: 1 or 2.
         targets: for each of the M edges the position of its target's sum.
         operations: for each of the M edges its candidates.
+        execution: how to compute; shared with the rest of the supernet.
     """
 
     def __init__(
-        self, channels: int, stride: int, targets: Sequence[int], operations: Sequence[Sequence[str]]
+        self,
+        channels: int,
+        stride: int,
+        targets: Sequence[int],
+        operations: Sequence[Sequence[str]],
+        execution: Execution,
     ):
         super().__init__()
+        self.execution = execution
         holders: dict[str, list[int]] = {}
         for edge, names in enumerate(operations):
             for name in names:
@@ -239,6 +284,6 @@ class FanOut(nn.Module):
             scales: for each candidate the op weights (0-dimensional) of the edges that hold it.
             sums: the running sums of the target nodes; None where nothing has been added yet.
         """
-        shared = Shared(x_BCHW)
+        shared = Shared(x_BCHW, self.execution)
         for name, module in self.candidates.items():
             module(shared, scales[name], sums, self.targets[name])

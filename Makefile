@@ -1,0 +1,59 @@
+# Needs make, git and Python 3.11 or newer. `make` alone lists the targets.
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The first Python that is new enough; choose another with `make setup PYTHON=/path/to/python`.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; exit 0; }; \
+	done; echo python3)
+CODE := nas tests experiments
+ARGS ?=
+EVALUATE_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup search test lint format clean
+
+help: ## list the targets
+	@echo "make <target>"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP) ## create .venv and install everything, once (PYTHON=... chooses the interpreter)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed, but '$(PYTHON)' is $$($(PYTHON) -V 2>&1)." >&2; \
+		echo "Install one, or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { \
+		echo "Could not create $(VENV). On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --editable '.[dev]'
+	@touch $(STAMP)
+
+search: setup ## search a cell on the digits, then evaluate it (ARGS and EVALUATE_ARGS are overrides)
+	@run="outputs/start/$$(date +%Y-%m-%d_%H-%M-%S)" && \
+	echo "== search: $$run/search" && \
+	$(BIN)/python -m nas.search experiment=start/digits hydra.run.dir="$$run/search" $(ARGS) && \
+	echo && echo "== evaluate: $$run/evaluate" && \
+	$(BIN)/python -m nas.evaluate experiment=start/evaluate_digits genotype="$$run/search" \
+		hydra.run.dir="$$run/evaluate" $(EVALUATE_ARGS) && \
+	echo && printf '%-16s %s\n' \
+		"search" "$$run/search" \
+		"  found cell" "$$run/search/genotype.json" \
+		"  pictures" "$$run/search/figures" \
+		"evaluation" "$$run/evaluate" \
+		"  test result" "$$run/evaluate/summary.json" \
+		"  pictures" "$$run/evaluate/figures"
+
+test: setup ## run the whole test suite (ARGS go to pytest)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+lint: setup ## check style and formatting
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+format: setup ## format the code and sort its imports
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+clean: ## remove .venv and caches; outputs/ stays
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find $(CODE) -type d -name __pycache__ -prune -exec rm -rf {} +

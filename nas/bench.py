@@ -1,0 +1,249 @@
+"""`python -m nas.bench`: what a search step costs, against the literal supernet and the machine's best."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from nas.config import command, instantiate, plain
+from nas.errors import ConfigError, require
+
+STEPS = ("weight", "first_order", "second_order")
+# What a reference supernet may be asked to take, where the space has it.
+SIZES = ("num_cells", "init_channels", "stem_multiplier", "stem")
+
+
+def run(config: DictConfig, path: Path) -> None:
+    """Measures as configured and writes `bench.json`; see `conf/bench.yaml` for every key.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+        RunFailed: the measurement broke down.
+    """
+    from nas.engine import trainer
+    from nas.session import Session
+
+    unknown = sorted(set(config.bench.steps) - set(STEPS))
+    require(not unknown, f"bench.steps: unknown steps {unknown}; known are {', '.join(STEPS)}")
+    for name in ("rounds", "second_order_rounds", "warmup"):
+        require(config.bench[name] >= 1, f"bench.{name}={config.bench[name]}: must be at least 1")
+    require(config.resume is None, f"resume={config.resume}: a benchmark cannot be continued; start it anew")
+    trainer.quiet()
+    trainer.check_hardware(config.hardware)
+    trainer.use_device(config.hardware)
+    session = Session(config, path)
+    bench = Bench(config)
+    session.open(None)
+    session.run(lambda: _write(session, bench.measure()))
+
+
+class Bench:
+    """All that one call measures, in one process and in common rounds.
+
+    Every part is built from the same seed. Counts are taken from networks of their own, never compiled.
+    """
+
+    def __init__(self, config: DictConfig):
+        from nas.analysis.timing import Race
+        from nas.engine.bench_data import read_images
+        from nas.engine.benchmark import numerics
+
+        self.config = config
+        self.space = instantiate(config.space)
+        self.source = instantiate(config.dataset.source)
+        self.hardware = plain(config.hardware)
+        self.where = numerics(self.hardware)
+        self.race = Race(self.where.device, config.bench.warmup)
+        self.result: dict[str, Any] = {}
+        # What cannot be had is found missing here, before minutes have been spent on measuring.
+        self.reference = self._reference_class() if config.bench.reference else None
+        data = config.dataset.root is None if config.bench.data is None else config.bench.data
+        self.images = read_images(self.source) if data else None
+
+    def measure(self) -> dict[str, Any]:
+        """Warms up, counts and times everything; returns what `bench.json` holds."""
+        from nas.analysis.timing import MatrixProduct, spread
+        from nas.engine.bench_data import measure_data
+        from nas.engine.bench_report import relate
+
+        settings = self.config.bench
+        if settings.steps:
+            self._enter_search()
+        if settings.steps and settings.reference:
+            self._enter_reference()
+        if settings.evaluation:
+            self._enter_evaluation()
+        product = MatrixProduct(settings.matmul_size, self.where.device, self.where.matrix_type())
+        self.race.enter("matmul", product)
+        rounds = {
+            name: settings.second_order_rounds if "second_order" in name else settings.rounds
+            for name in self.race.variants
+        }
+        found = {name: spread(values) for name, values in self.race.seconds(rounds).items()}
+        self.result["gflops_matmul"] = product.flops / found.pop("matmul")["median"] / 1e9
+        result = {f"{name}_seconds": value for name, value in found.items()} | self.result
+        data = {}
+        if self.images is not None:
+            dataset = plain(self.config.dataset)
+            data = measure_data(self.source, self.images, dataset, settings.data_seconds, settings.rounds)
+        return result | relate(result, self.config.dataset.batch_size) | data
+
+    def _enter(self, steps: Any, prefix: str = "") -> dict[str, int]:
+        """Warms the steps up before they are timed; returns their peak memory."""
+        for name in self.config.bench.steps:
+            print(f"warming up {prefix}{name}", flush=True)
+            self.race.enter(prefix + name, getattr(steps, name))
+        return {name: self.race.peaks[prefix + name] for name in self.config.bench.steps}
+
+    def _method(self) -> Any:
+        from nas.methods.method import layout_of
+
+        groups = self.space.groups
+        shapes = {name: group.shape for name, group in groups.items()}
+        return instantiate(self.config.method, shapes=shapes, layout=layout_of(groups))
+
+    def _batches(self, where: Any) -> tuple:
+        size, source = self.config.dataset.batch_size, self.source
+        return tuple(where.batch(size, source.image_shape, source.num_classes, seed) for seed in (1, 2))
+
+    def _steps(self, hardware: dict) -> Any:
+        """Our steps with the options of a hardware profile."""
+        import torch
+
+        from nas.engine.benchmark import SearchSteps, apply_hardware, numerics
+
+        torch.manual_seed(self.config.seed)
+        supernet = self.space.supernet(self.source.image_shape, self.source.num_classes)
+        where = numerics(hardware)
+        return SearchSteps(apply_hardware(supernet, hardware), self._method(), *self._batches(where), where)
+
+    def _enter_search(self) -> None:
+        from nas.analysis.counting import supernet_cost
+
+        steps = self._steps(self.hardware)
+        peaks = self._enter(steps)
+        counts = self._steps(self.hardware | {"compile": False}).counts()
+        cost = supernet_cost(self.space, self.source.image_shape, self.source.num_classes)
+        self.result |= {
+            "params": cost.params,
+            "macs": cost.macs,
+            "bytes_saved": counts.bytes_saved,
+            "operators": counts.operators.computing,
+            "operators_with_views": counts.operators.total,
+            "peak_memory": peaks.get("weight", max(peaks.values())),
+            "peak_memory_by_step": peaks,
+        }
+
+    def _reference_class(self) -> Callable:
+        from hydra.utils import get_object
+
+        target = self.config.bench.reference_target
+        try:
+            return get_object(target)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConfigError(
+                f"bench.reference_target={target}: cannot be imported ({error}); the reference lies in the "
+                "tests folder of a checkout: run the command from there, or set bench.reference=false"
+            ) from error
+
+    def _enter_reference(self) -> None:
+        from dataclasses import replace
+
+        import torch
+
+        from nas.engine.original import OriginalSteps
+
+        settings, source = self.config.bench, self.source
+        torch.manual_seed(self.config.seed)
+        sizes = {name: getattr(self.space, name) for name in SIZES if hasattr(self.space, name)}
+        network = self.reference(
+            groups=self.space.groups, image_shape=source.image_shape, num_classes=source.num_classes, **sizes
+        )
+        where = replace(self.where, channels_last=settings.reference_channels_last)
+        network = network.to(where.device, where.dtype, memory_format=where.layout())
+        alpha = settings.reference_alpha_gradients
+        steps = OriginalSteps(network, self._method(), *self._batches(where), where, alpha_gradients=alpha)
+        peaks = self._enter(steps, "reference_")
+        reference = steps.counts()
+        gpu = self._steps(self._gpu_profile()).counts()
+        self.result |= {
+            "reference_bytes_saved": reference.bytes_saved,
+            "reference_operators": reference.operators.computing,
+            "reference_peak_memory": peaks.get("weight", max(peaks.values())),
+            "bytes_ratio": self.result["bytes_saved"] / reference.bytes_saved,
+            "operators_ratio": self.result["operators"] / reference.operators.computing,
+            "gpu_bytes_ratio": gpu.bytes_saved / reference.bytes_saved,
+            "gpu_operators_ratio": gpu.operators.computing / reference.operators.computing,
+        }
+
+    def _gpu_profile(self) -> dict:
+        """The options of the `gpu` profile, moved to the CPU: counts are the same there."""
+        from hydra import compose
+
+        hardware = plain(compose("bench", overrides=["hardware=gpu"]).hardware)
+        return hardware | {"accelerator": "cpu", "compile": False}
+
+    def _enter_evaluation(self) -> None:
+        literal = self.hardware | {"channels_last": False}
+        for name, hardware in (("evaluation", self.hardware), ("reference_evaluation", literal)):
+            self.race.enter(name, self._evaluation_steps(hardware).train)
+
+    def _evaluation_steps(self, hardware: dict) -> Any:
+        import torch
+
+        from nas import genotype as genotypes
+        from nas.engine.benchmark import EvaluationSteps, apply_hardware, numerics
+        from nas.engine.tasks import Classification
+
+        recipe, settings, source = self.config.recipe, self.config.bench, self.source
+        torch.manual_seed(self.config.seed)
+        network = self.space.network(
+            genotypes.load(self.config.genotype, self.space.family),
+            source.image_shape,
+            source.num_classes,
+            num_cells=recipe.num_cells,
+            init_channels=recipe.init_channels,
+            stem=recipe.stem,
+            auxiliary=recipe.auxiliary_weight > 0,
+        )
+        network.set_drop_path(settings.evaluation_drop_path)
+        where = numerics(hardware)
+        return EvaluationSteps(
+            apply_hardware(network, hardware),
+            instantiate(recipe.optimizer),
+            Classification(recipe.label_smoothing),
+            recipe.auxiliary_weight,
+            recipe.clip,
+            where.batch(settings.evaluation_batch_size, source.image_shape, source.num_classes, 1),
+            where,
+        )
+
+
+def _write(session: Any, result: dict[str, Any]) -> None:
+    import torch
+
+    from nas.engine.bench_report import print_tables
+    from nas.engine.provenance import device_name, versions
+
+    config = session.config
+    head = {
+        "space": config.space.name,
+        "method": config.method.name,
+        "dataset": config.dataset.name,
+        "hardware": config.hardware.name,
+        **{key: config.hardware[key] for key in ("precision", "channels_last", "compile")},
+        "batch_size": config.dataset.batch_size,
+        "device": device_name(config.hardware.accelerator),
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+    }
+    session.folder.write_json("bench.json", head | result)
+    print_tables(head | result)
+    print(f"run folder: {session.folder.path}", flush=True)
+
+
+main = command("bench", run)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""What the measurements of `nas.bench` amount to: ratios, rates, and a table for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+STEPS = {
+    "weight": "weight",
+    "first_order": "first order",
+    "second_order": "second order",
+    "evaluation": "evaluation network",
+}
+# Forward, gradient to the inputs, gradient to the weights; a multiplication and an addition each.
+OPERATIONS_A_MAC = 3 * 2
+
+
+def relate(result: Mapping[str, Any], batch_size: int) -> dict[str, float]:
+    """Ratios and rates of the measured medians.
+
+    `gflops` is three times the forward multiply-adds of convolutions and linear layers, times two, over the
+    seconds of a weight step: what it would take if nothing else cost anything.
+
+    Args:
+        result: `<step>_seconds` and `reference_<step>_seconds`, each with a `median`, and `macs`.
+        batch_size: images a step.
+    """
+    median = {key: value["median"] for key, value in result.items() if key.endswith("_seconds")}
+    found = {
+        f"{step}_ratio": median[f"reference_{step}_seconds"] / median[f"{step}_seconds"]
+        for step in STEPS
+        if f"reference_{step}_seconds" in median
+    }
+    if "second_order_seconds" in median and "first_order_seconds" in median:
+        found["second_over_first"] = median["second_order_seconds"] / median["first_order_seconds"]
+    if "weight_seconds" in median:
+        found["images_per_second"] = batch_size / median["weight_seconds"]
+        flops = OPERATIONS_A_MAC * result["macs"] * batch_size
+        found["gflops"] = flops / median["weight_seconds"] / 1e9
+    return found
+
+
+def print_tables(result: Mapping[str, Any]) -> None:
+    """Prints `bench.json` as two tables: times, and everything else."""
+    console = Console()
+    console.print(_times(result))
+    console.print(_counts(result))
+
+
+def _times(result: Mapping[str, Any]) -> Table:
+    title = f"{result['space']}, {result['dataset']}, batch {result['batch_size']}, {result['precision']}"
+    table = Table(title=f"{title}, {result['device']}, {result['threads']} threads")
+    for column in ("seconds a step", "ours", "reference", "ratio"):
+        table.add_column(column, justify="left" if column == "seconds a step" else "right")
+    for step, words in STEPS.items():
+        if f"{step}_seconds" in result:
+            table.add_row(
+                words,
+                _spread(result[f"{step}_seconds"]),
+                _spread(result.get(f"reference_{step}_seconds")),
+                _number(result.get(f"{step}_ratio")),
+            )
+    if "data_images_per_second" in result:
+        table.add_row(
+            "augmentation, images/s",
+            _spread(result["data_images_per_second"]),
+            _spread(result["reference_data_images_per_second"]),
+            f"1 / {_number(result['data_ratio'])}",
+        )
+    return table
+
+
+def _counts(result: Mapping[str, Any]) -> Table:
+    table = Table()
+    for column in ("a weight step", "ours", "reference", "share", "gpu profile"):
+        table.add_column(column, justify="left" if column == "a weight step" else "right")
+
+    def row(words: str, key: str, ratio: str, unit: float = 1.0, digits: int = 0) -> None:
+        if key in result:
+            theirs = result.get(f"reference_{key}")
+            table.add_row(
+                words,
+                f"{result[key] / unit:,.{digits}f}",
+                "" if theirs is None else f"{theirs / unit:,.{digits}f}",
+                _percent(result.get(ratio)),
+                _percent(result.get(f"gpu_{ratio}")),
+            )
+
+    row("operators, views not counted", "operators", "operators_ratio")
+    row("saved for backward, MiB", "bytes_saved", "bytes_ratio", 2**20)
+    row("peak memory, MiB", "peak_memory", "", 2**20)
+    row("images/s", "images_per_second", "", digits=1)
+    row("GFLOP/s (6 x multiply-adds)", "gflops", "", digits=1)
+    row("GFLOP/s, matrix product", "gflops_matmul", "", digits=1)
+    row("second-order / first-order step", "second_over_first", "", digits=2)
+    return table
+
+
+def _spread(value: Mapping[str, float] | None) -> str:
+    if value is None:
+        return ""
+    low, high = _number(value["min"]), _number(value["max"])
+    return f"{_number(value['median'])} ({low}-{high}, n={value['n']})"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}%"

@@ -1,0 +1,111 @@
+"""`python -m nas.bench` and `nas.search plan=true` as a user types them. Times are never asserted."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SPREADS = ("weight_seconds", "first_order_seconds", "second_order_seconds", "evaluation_seconds")
+RATIOS = (
+    "weight_ratio", "first_order_ratio", "second_order_ratio", "second_over_first", "bytes_ratio",
+    "operators_ratio", "gpu_bytes_ratio", "gpu_operators_ratio", "evaluation_ratio", "data_ratio",
+)  # fmt: skip
+NUMBERS = (
+    "bytes_saved", "operators", "operators_with_views", "gflops", "gflops_matmul", "peak_memory",
+    "images_per_second", "params", "macs", "threads", "batch_size",
+)  # fmt: skip
+FAST = ("debug=fast", "dataset=digits", "bench.matmul_size=64", "bench.data_seconds=0.05")
+
+
+def nas(command, *overrides, folder=None):
+    run_dir = [f"hydra.run.dir={folder}"] if folder else []
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", f"nas.{command}", *overrides, *run_dir],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.slow
+def test_debug_fast_writes_every_key(tmp_path):
+    done = nas("bench", *FAST, "bench.reference=true", "bench.evaluation=true", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "bench.json").read_text())
+    for key in (*SPREADS, *(f"reference_{key}" for key in SPREADS), "data_images_per_second"):
+        assert set(found[key]) == {"median", "min", "max", "n"} and found[key]["median"] > 0
+    assert all(found[key] > 0 for key in (*RATIOS, *NUMBERS))
+    assert found["operators_ratio"] == found["operators"] / found["reference_operators"]
+    assert found["bytes_ratio"] == found["bytes_saved"] / found["reference_bytes_saved"]
+    assert {"torch", "python"} <= set(found["versions"])
+    assert (found["space"], found["dataset"], found["hardware"]) == ("darts", "digits", "cpu")
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["status"] == "finished" and summary["command"] == "bench"
+    assert "share" in done.stdout
+
+
+def test_counts_can_be_had_of_one_step_alone(tmp_path):
+    done = nas("bench", *FAST, "bench.steps=[weight]", "bench.data=false", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert found["operators"] > 0 and "second_order_seconds" not in found and "weight_ratio" not in found
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("bench.steps=[third_order]", "third_order"),
+        ("bench.rounds=0", "bench.rounds=0"),
+        ("bench.reference_target=tests.nowhere.Literal", "tests folder of a checkout"),
+        ("method=random", "trains nothing"),
+        ("hardware.precision=16-mixed", "hardware.precision=16-mixed"),
+        ("resume=somewhere", "resume=somewhere"),
+    ],
+)
+def test_mistakes_are_one_message(tmp_path, override, words):
+    folder = None if override.startswith("resume") else tmp_path
+    done = nas(
+        "bench",
+        "debug=fast",
+        "traceback=false",
+        "dataset=digits",
+        "bench.reference=true",
+        override,
+        folder=folder,
+    )
+    assert done.returncode == 2
+    assert words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_missing_images_are_one_message(tmp_path):
+    done = nas("bench", "bench.data=true", f"dataset.root={tmp_path / 'none'}", folder=tmp_path / "run")
+    assert done.returncode == 2
+    assert "none" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_help_imports_no_torch():
+    code = (
+        "import sys; sys.argv = ['nas.bench', '--help']\n"
+        "from nas.bench import main\n"
+        "try:\n    main()\nfinally:\n    assert 'torch' not in sys.modules, 'torch'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "nas.bench" in done.stdout
+
+
+@pytest.mark.parametrize("method", ["darts1", "random"])
+def test_a_plan_prints_and_writes_nothing(tmp_path, method):
+    folder = tmp_path / "run"
+    done = nas("search", "plan=true", "debug=fast", "dataset=digits", f"method={method}", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert "multiply-adds an image" in done.stdout
+    assert ("the whole search" in done.stdout) == (method != "random")
+    assert not folder.exists()

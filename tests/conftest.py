@@ -1,0 +1,130 @@
+"""Fixtures for tests that search, evaluate and price as a user does."""
+
+import contextlib
+import importlib
+import io
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+# A search of seconds: as debug=fast, but without its tracebacks.
+TINY = (
+    "space.num_cells=3",
+    "space.init_channels=2",
+    "recipe.num_cells=3",
+    "recipe.init_channels=2",
+    "dataset.batch_size=16",
+    "trainer.max_epochs=1",
+    "trainer.limit_train_batches=2",
+    "trainer.limit_val_batches=1",
+)
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """One thread, so that numbers repeat bit by bit and tests do not fight for cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def outputs_elsewhere(tmp_path_factory, monkeypatch):
+    """Keeps runs whose folder a test does not name out of the checkout."""
+    monkeypatch.setenv("NAS_OUTPUTS", str(tmp_path_factory.mktemp("outputs")))
+
+
+@pytest.fixture
+def tiny():
+    """Overrides of a search (or, without those of the space's sizes, an evaluation) that takes a second or two."""
+    return TINY
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """`run("search", "seed=1", ...) -> Done`: a command in this process, which spares importing torch each time."""
+
+    def call(name: str, *overrides: str) -> Done:
+        module = importlib.import_module(f"nas.{name}")
+        out, err = io.StringIO(), io.StringIO()
+        status = 0
+        monkeypatch.setattr(sys, "argv", [f"nas.{name}", *map(str, overrides)])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                module.main()
+            except SystemExit as end:
+                status = end.code or 0
+        return Done(status, out.getvalue(), err.getvalue())
+
+    return call
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """`shell("search", ...) -> Done`: a command as a process of its own."""
+
+    def call(name: str, *overrides: str, **environment: str) -> Done:
+        done = subprocess.run(
+            command_line(name, *overrides),
+            cwd=ROOT,
+            env=environment_of(tmp_path) | environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture
+def start(tmp_path):
+    """`start("search", ...) -> Popen` with standard output as text; whatever still runs at the end is killed."""
+    processes = []
+
+    def call(name: str, *overrides: str) -> subprocess.Popen:
+        processes.append(
+            subprocess.Popen(
+                command_line(name, *overrides),
+                cwd=ROOT,
+                env=environment_of(tmp_path),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return processes[-1]
+
+    yield call
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def command_line(name: str, *overrides: str) -> list[str]:
+    """`python -m nas.<name> ...` with this interpreter."""
+    return [sys.executable, "-m", f"nas.{name}", *map(str, overrides)]
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    """This process's environment with one thread, and outputs in `folder`."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "NAS_OUTPUTS": str(folder / "outputs"), "WANDB_SILENT": "true"}
+
+

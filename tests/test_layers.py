@@ -1,0 +1,260 @@
+"""Who may import whom, and a few habits, checked on the source without running it (docs/architecture.md)."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = sorted((ROOT / "nas").rglob("*.py"))
+EVERYTHING = [
+    path for folder in ("nas", "tests", "experiments") for path in sorted((ROOT / folder).rglob("*.py"))
+]
+COMMANDS = {"search", "evaluate", "derive", "cost", "bench", "report"}
+# What each room may import of ours. A room may always import itself; commands may import everything.
+ALLOWED = {
+    "errors": set(),
+    "genotype": {"errors"},
+    "spaces": {"genotype", "errors"},
+    "methods": {"genotype", "errors"},
+    "data": {"errors"},
+    "analysis": {"genotype", "errors", "spaces"},
+    "engine": {"genotype", "errors", "spaces", "methods", "data", "analysis"},
+    "config": {"errors"},
+    "session": {"config", "errors", "genotype", "engine", "analysis", "spaces", "methods", "data"},
+}
+STANDARD_ONLY = {"errors", "genotype"}
+CONFIGURED = COMMANDS | {"config", "session"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "pytorch_lightning",
+    "torchmetrics",
+    "timm",
+    "scipy",
+    "sklearn",
+    "wandb",
+    "matplotlib",
+}
+MUTATORS = {
+    "append", "extend", "insert", "remove", "clear", "update", "add", "discard", "pop", "popitem",
+    "setdefault",
+}  # fmt: skip
+MAX_LINES = 400
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room(module: str) -> str:
+    """The part of `nas` that a dotted name belongs to; empty for the package itself."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports(tree: ast.AST, module: str, top_level: bool = False) -> list[tuple[str, int]]:
+    """(dotted name, line) of every import; `from nas import x` counts as `nas.x`."""
+    found = []
+    for node in _module_level(tree) if top_level else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, node.lineno) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join([*module.split(".")[: -node.level], base]).rstrip(".")
+            found += (
+                [(f"{base}.{alias.name}", node.lineno) for alias in node.names]
+                if base == "nas"
+                else [(base, node.lineno)]
+            )
+        elif isinstance(node, ast.Call) and _name(node.func) in ("import_module", "__import__"):
+            found += [
+                (argument.value, node.lineno)
+                for argument in node.args[:1]
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+            ]
+    return found
+
+
+def _name(function: ast.expr) -> str:
+    return getattr(function, "attr", getattr(function, "id", ""))
+
+
+def _module_level(node: ast.AST):
+    """Everything that runs when a module is imported: not the bodies of functions."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from _module_level(child)
+
+
+def label(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+each_source = pytest.mark.parametrize("path", SOURCES, ids=label)
+
+
+def test_every_room_has_a_rule():
+    rooms = {room(module_name(path)) for path in SOURCES} - {""}
+    assert rooms <= set(ALLOWED) | COMMANDS, f"add a rule for {sorted(rooms - set(ALLOWED) - COMMANDS)}"
+
+
+@each_source
+def test_imports_point_the_right_way(path):
+    module = module_name(path)
+    here = room(module)
+    wrong = []
+    for name, line in imports(parse(path), module):
+        root = name.split(".")[0]
+        there = room(name)
+        if root in ("tests", "experiments"):
+            wrong.append(f"line {line}: {name} is not for nas to import")
+        if root == "nas" and there not in ("", here, "__version__"):
+            free = here in COMMANDS or here == ""
+            if not free and there not in ALLOWED[here]:
+                wrong.append(f"line {line}: {here} must not import {name}")
+        if here in STANDARD_ONLY and root != "nas" and root not in sys.stdlib_module_names:
+            wrong.append(f"line {line}: {here} keeps to the standard library, not {name}")
+        if root in ("hydra", "omegaconf") and here not in CONFIGURED:
+            wrong.append(f"line {line}: only the commands, config and session import {name}")
+        if root == "pytorch_lightning" and here != "engine":
+            wrong.append(f"line {line}: only engine imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("path", EVERYTHING, ids=label)
+def test_nobody_imports_the_other_distribution_of_lightning(path):
+    names = {name.split(".")[0] for name, _ in imports(parse(path), module_name(path))}
+    assert "lightning" not in names, "import pytorch_lightning: the classes of the two do not mix"
+
+
+def cheap_closure(module: str, seen: dict[str, str]) -> dict[str, str]:
+    """Every root package that importing `module` brings in through our own modules, and who asked for it."""
+    path = ROOT / Path(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    if not file.exists():
+        return seen
+    seen[module] = ""
+    for name, _ in imports(parse(file), module, top_level=True):
+        if name.split(".")[0] != "nas":
+            seen.setdefault(name.split(".")[0], module)
+            continue
+        parts = name.split(".")
+        for depth in range(1, len(parts) + 1):
+            ours = ".".join(parts[:depth])
+            if ours not in seen:
+                cheap_closure(ours, seen)
+    return seen
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS | {"config", "session"}))
+def test_commands_are_cheap_to_import(name):
+    if not (ROOT / "nas" / f"{name}.py").exists():
+        pytest.skip(f"there is no nas/{name}.py yet")
+    found = cheap_closure(f"nas.{name}", {})
+    heavy = {package: f"imported by {found[package]}" for package in HEAVY & set(found)}
+    assert not heavy, heavy
+
+
+def test_importing_the_commands_loads_nothing_heavy():
+    names = [name for name in sorted(COMMANDS) if (ROOT / "nas" / f"{name}.py").exists()]
+    code = "\n".join(
+        [
+            "import sys",
+            *(f"import nas.{name}" for name in names),
+            f"print(sorted({HEAVY!r} & set(sys.modules)))",
+        ]
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@each_source
+def test_no_eval_no_exec_no_bare_except(path):
+    wrong = []
+    for node in ast.walk(parse(path)):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("eval", "exec")
+        ):
+            wrong.append(f"line {node.lineno}: {node.func.id}(")
+        if isinstance(node, ast.ExceptHandler) and node.type is None:
+            wrong.append(f"line {node.lineno}: bare except")
+    assert not wrong, wrong
+
+
+@each_source
+def test_no_backward_that_lightning_does_not_see(path):
+    # In manual optimisation a bare backward() is neither scaled nor averaged over processes.
+    # A benchmark runs without Lightning, in one process.
+    if room(module_name(path)) != "engine" or path.name in ("benchmark.py", "original.py"):
+        return
+    calls = [
+        node.lineno
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "backward"
+    ]
+    assert not calls, f"lines {calls}: use manual_backward, or torch.autograd.grad and an explicit average"
+
+
+@each_source
+def test_modules_keep_no_mutable_state(path):
+    tree = parse(path)
+    containers, wrong = set(), []
+    for node in tree.body:
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        if _is_container(node.value):
+            containers |= set(names)
+            # An upper-case name promises that the container is a table which nobody changes.
+            wrong += [
+                f"line {node.lineno}: {name}" for name in names if name != name.upper() and name != "__all__"
+            ]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Global):
+            wrong.append(f"line {node.lineno}: global {', '.join(node.names)}")
+        if (
+            isinstance(node, ast.Attribute)
+            and node.attr in MUTATORS
+            and isinstance(node.value, ast.Name)
+            and node.value.id in containers
+        ):
+            wrong.append(f"line {node.lineno}: {node.value.id}.{node.attr}")
+        if (
+            isinstance(node, ast.Subscript)
+            and isinstance(node.ctx, ast.Store | ast.Del)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in containers
+        ):
+            wrong.append(f"line {node.lineno}: {node.value.id}[...] changes")
+    assert not wrong, wrong
+
+
+def _is_container(value: ast.expr) -> bool:
+    if isinstance(value, ast.Call):
+        return isinstance(value.func, ast.Name) and value.func.id in (
+            "list",
+            "dict",
+            "set",
+            "defaultdict",
+            "deque",
+        )
+    return isinstance(value, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp)
+
+
+@pytest.mark.parametrize("path", EVERYTHING, ids=label)
+def test_files_stay_short(path):
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= MAX_LINES, f"{lines} lines: give the second thing that it does a file of its own"

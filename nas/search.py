@@ -19,6 +19,7 @@ def run(config: DictConfig, path: Path) -> None:
     import torch
 
     from nas.engine import checkpoints, data_module, trainer
+    from nas.engine.execution import apply_execution
     from nas.engine.progress import Clock
     from nas.engine.recording import SearchRecorder
     from nas.engine.search_module import SearchModule
@@ -59,8 +60,7 @@ def run(config: DictConfig, path: Path) -> None:
     data = data_module.SearchData(**data_arguments(config, source), split=split)
     data.prepare()
     supernet = space.supernet(source.image_shape, source.num_classes)
-    if config.hardware.compile:
-        supernet = torch.compile(supernet)
+    supernet = apply_execution(supernet, config.hardware)
     module = SearchModule(supernet, method, Classification())
     trainer.check_optimizers(module, "method")
     checkpoint, epochs_done = checkpoints.newest_readable(folder.checkpoints)

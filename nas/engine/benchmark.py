@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.analysis.counting import Operators, count_operators, count_saved_bytes
+from nas.engine.execution import apply_execution
 from nas.engine.tasks import Classification
 from nas.errors import require
 from nas.methods.functional import frozen
@@ -86,10 +87,10 @@ def numerics(hardware: Mapping) -> Numerics:
 
 
 def apply_hardware(network: nn.Module, hardware: Mapping) -> nn.Module:
-    """Gives a network the options of a hardware profile: the one place where keys become options."""
+    """Moves a network to a hardware profile's device and type, and gives it the profile's options."""
     where = numerics(hardware)
     network = network.to(where.device, where.dtype)
-    return torch.compile(network) if hardware["compile"] else network
+    return apply_execution(network, hardware)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from nas.engine.progress import Clock, epoch_line
 from nas.engine.rows import count_skips, weight_rows
 from nas.engine.run_folder import RunFolder, Table, write_text
 from nas.errors import require
+from nas.methods.functional import Trial, twice_differentiable
 from nas.methods.agreement import implicit_agreement
-from nas.methods.functional import Trial
 from nas.spaces.space import Space
 
 log = logging.getLogger(__name__)
@@ -213,7 +213,7 @@ class SearchRecorder(EpochRecorder):
         supernet.train()
         try:
             # A trial puts BN buffers and random generators back: looking must not change the search.
-            with Trial(supernet, pl_module.weights):
+            with Trial(supernet, pl_module.weights), twice_differentiable(supernet):
                 found = dominant_eigenvalue(
                     losses, pl_module.method.alphas(), self.hessian["mode"], self.hessian["weight_decay"]
                 )

@@ -1,7 +1,7 @@
 """Small tools for gradient updates: freezing and trying out, both undone whatever happens."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,12 @@ def frozen(parameters: Sequence[Tensor]) -> Iterator[None]:
     finally:
         for p in changed:
             p.requires_grad_(True)
+
+
+def twice_differentiable(network: nn.Module) -> AbstractContextManager:
+    """The network's own block of that name, in which all its operators have second derivatives, if it has one."""
+    block = getattr(network, "twice_differentiable", None)
+    return nullcontext() if block is None else block()
 
 
 class Trial:

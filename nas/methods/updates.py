@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
-from nas.methods.functional import Trial, frozen
+from nas.methods.functional import Trial, frozen, twice_differentiable
 
 
 @dataclass
@@ -157,11 +157,12 @@ def exact_product(
 ) -> list[Tensor]:
     """d^2_{alpha,w} L_train(w, alpha) . vector by double backward, one tensor an alpha."""
     trial.rewind()
-    loss = problem.loss(weight_batch)
-    first = torch.autograd.grad(loss, list(problem.weights), create_graph=True, allow_unused=True)
-    pairs = [(g, v) for g, v in zip(first, vector, strict=True) if g is not None and g.requires_grad]
-    inner = sum((g * v).sum() for g, v in pairs)
-    return problem.gradients(inner, problem.alphas)
+    with twice_differentiable(problem.network):
+        loss = problem.loss(weight_batch)
+        first = torch.autograd.grad(loss, list(problem.weights), create_graph=True, allow_unused=True)
+        pairs = [(g, v) for g, v in zip(first, vector, strict=True) if g is not None and g.requires_grad]
+        inner = sum((g * v).sum() for g, v in pairs)
+        return problem.gradients(inner, problem.alphas)
 
 
 def finite_difference_product(

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from nas.spaces.darts import DartsSpace
+from nas.spaces.native.library import load_library
 from tests.reference.literal import LiteralDarts
 from tests.reference.mapping import literal_view, load_literal
 
@@ -25,17 +26,18 @@ def pair(operations, channels=4, num_cells=4, seed=0):
     return fast, literal, weights
 
 
-def run(network, weights, x, y):
+def run(network, weights, x, y, memory_format=torch.contiguous_format):
     weights = {name: value.clone().requires_grad_() for name, value in weights.items()}
-    x = x.clone().requires_grad_()
+    x = x.contiguous(memory_format=memory_format).clone().requires_grad_()
     logits = network(x, weights)
     F.cross_entropy(logits, y).backward()
     return logits, x.grad, {name: value.grad for name, value in weights.items()}
 
 
-def assert_same(fast, literal, weights, batch):
+def assert_same(fast, literal, weights, batch, memory_format=torch.contiguous_format):
+    fast.zero_grad(), literal.zero_grad()
     x, y = torch.randn(batch, 3, 16, 16).double(), torch.randint(0, 10, (batch,))
-    ours, theirs = run(fast, weights, x, y), run(literal, weights, x, y)
+    ours, theirs = run(fast, weights, x, y, memory_format), run(literal, weights, x, y)
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
     names = [name for name, _ in literal.named_parameters()]
     gradients = literal_view(fast, names, "grad")
@@ -57,7 +59,6 @@ def test_outputs_gradients_and_buffers_agree(channels, train):
         network(torch.randn(5, 3, 16, 16).double(), weights)
         network.train(train)
     assert_same(fast, literal, weights, batch=4)
-    fast.zero_grad(), literal.zero_grad()
     assert_same(fast, literal, weights, batch=3)  # a partial last batch
 
 
@@ -67,13 +68,75 @@ def test_lists_that_differ_edge_by_edge_agree():
     assert_same(fast, literal, weights, batch=4)
 
 
-def test_channels_last_agrees():
+@pytest.mark.parametrize("train", [True, False])
+def test_channels_last_agrees(train):
+    """Gradients as well: torch's channels-last batch norm reads an expanded weight wrongly in the backward pass."""
     fast, literal, weights = pair(DARTS)
-    x = torch.randn(4, 3, 16, 16).double()
-    expected = literal(x, weights)
-    torch.testing.assert_close(
-        fast(x.to(memory_format=torch.channels_last), weights), expected, rtol=1e-10, atol=1e-12
-    )
+    fast.train(train), literal.train(train)
+    assert_same(fast, literal, weights, batch=4, memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("channels", [2, 4, 6, 12, 16, 36])
+def test_the_compiled_kernel_agrees(channels):
+    library = load_library()
+    if library is None:
+        pytest.skip("the compiled kernel cannot be built here")
+    fast, literal, weights = pair(DARTS, channels)
+    fast.execution.native = library
+    assert_same(fast, literal, weights, batch=4)
+    assert_same(fast, literal, weights, batch=3, memory_format=torch.channels_last)
+    assert_same(fast, literal, weights, batch=1)  # fewer images than threads
+
+
+def test_the_compiled_kernel_on_lists_that_differ_edge_by_edge():
+    library = load_library()
+    if library is None:
+        pytest.skip("the compiled kernel cannot be built here")
+    per_edge = [MIXED_LISTS[row % 3] for row in range(14)]
+    fast, literal, weights = pair({"normal": per_edge, "reduce": per_edge[::-1]})
+    fast.execution.native = library
+    assert_same(fast, literal, weights, batch=4)
+
+
+def test_the_compiled_kernel_gives_gradients_of_alpha_alone():
+    library = load_library()
+    if library is None:
+        pytest.skip("the compiled kernel cannot be built here")
+    fast, literal, weights = pair(DARTS)
+    x, y = torch.randn(4, 3, 16, 16).double(), torch.randint(0, 10, (4,))
+    expected = run(literal, weights, x, y)[2]
+    fast.execution.native = library
+    fast.requires_grad_(False)
+    leaves = {name: value.clone().requires_grad_() for name, value in weights.items()}
+    F.cross_entropy(fast(x, leaves), y).backward()
+    for name, leaf in leaves.items():
+        torch.testing.assert_close(leaf.grad, expected[name], rtol=1e-10, atol=1e-12)
+    assert all(p.grad is None for p in fast.parameters())
+
+
+def test_the_compiled_kernel_steps_aside_for_second_derivatives():
+    library = load_library()
+    if library is None:
+        pytest.skip("the compiled kernel cannot be built here")
+    fast, _, weights = pair(DARTS)
+    fast.execution.native = library
+    leaves = {name: value.clone().requires_grad_() for name, value in weights.items()}
+    with fast.twice_differentiable():
+        loss = F.cross_entropy(fast(torch.randn(4, 3, 16, 16).double(), leaves), torch.zeros(4).long())
+        first = torch.autograd.grad(loss, list(leaves.values()), create_graph=True)
+        torch.autograd.grad(sum(g.sum() for g in first), list(leaves.values()))
+    assert fast.execution.native is library
+
+
+def test_not_a_number_is_not_hidden():
+    library = load_library()
+    if library is None:
+        pytest.skip("the compiled kernel cannot be built here")
+    fast, _, weights = pair(["sep_conv_3x3", "dil_conv_5x5"])
+    fast.execution.native = library
+    x = torch.randn(2, 3, 16, 16).double()
+    x[0, 0, 3, 3] = torch.nan
+    assert not torch.isfinite(fast(x, weights)).all()
 
 
 def test_noise_is_fresh_scaled_and_strided():

@@ -1,4 +1,4 @@
-"""Steps of an experiment as commands, each done once: a pipeline that is stopped and started again goes on."""
+"""Steps of an experiment as commands, each done once: a pipeline that is started again goes on."""
 
 import json
 import statistics
@@ -9,7 +9,8 @@ from pathlib import Path
 
 
 def run_step(command: str, folder: Path, overrides: Sequence[str]) -> dict:
-    """Runs `python -m nas.<command>` into `folder` unless it has finished there, resuming it if it was stopped.
+    """Runs `python -m nas.<command>` into `folder` unless it has finished there, resuming it if it was
+    stopped.
 
     Returns:
         The run's summary.

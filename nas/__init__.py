@@ -1,3 +1,3 @@
-"""Differentiable neural architecture search: space, method, dataset and hardware as four independent choices."""
+"""Differentiable neural architecture search: space, method, dataset and hardware, chosen apart."""
 
 __version__ = "0.1.0"

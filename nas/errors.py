@@ -4,8 +4,8 @@
 class ConfigError(ValueError):
     """A setting, file or folder that cannot be used as given.
 
-    The message alone must be enough to mend it: what was wrong, which value, what is allowed, which config key.
-    Commands print it without a traceback and exit with status 2.
+    The message alone must be enough to mend it: what was wrong, which value, what is allowed, which config
+    key. Commands print it without a traceback and exit with status 2.
     """
 
 

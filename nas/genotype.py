@@ -1,11 +1,11 @@
 """The result of a search: an immutable description of a network's cells, with JSON and text forms.
 
-Standard library only, so that a genotype can be read, compared and sent anywhere without torch. Text is parsed
-with a tokeniser or `ast`, never evaluated.
+Standard library only, so that a genotype can be read, compared and sent anywhere without torch. Text is
+parsed with a tokeniser or `ast`, never evaluated.
 
-A cell is a list of nodes in order of computation. Node indices count the cell's inputs first: in a DARTS cell 0 is
-the output of cell k-2, 1 that of cell k-1, and 2.. are the intermediate nodes; in NAS-Bench-201 and recurrent cells
-0 is the only input.
+A cell is a list of nodes in order of computation. Node indices count the cell's inputs first: in a DARTS
+cell 0 is the output of cell k-2, 1 that of cell k-1, and 2.. are the intermediate nodes; in NAS-Bench-201 and
+recurrent cells 0 is the only input.
 """
 
 import ast
@@ -35,8 +35,8 @@ class Edge:
 class Cell:
     """A cell: for every node its incoming edges, and the nodes that make the output.
 
-    Edges of a node are summed, so their order means nothing: they are sorted on construction, as are the output
-    nodes, and two equal architectures compare equal.
+    Edges of a node are summed, so their order means nothing: they are sorted on construction, as are the
+    output nodes, and two equal architectures compare equal.
 
     Raises:
         ConfigError: an edge starts at its own node or later, or an output node does not exist.
@@ -56,8 +56,8 @@ class Cell:
             for edge in edges:
                 require(
                     0 <= edge.source < target,
-                    f"genotype: node {target} takes input from {edge.source}, but only nodes 0 to {target - 1} "
-                    "come before it",
+                    f"genotype: node {target} takes input from {edge.source}, but only nodes 0 to "
+                    f"{target - 1} come before it",
                 )
         last = self.inputs + len(self.nodes) - 1
         for node in self.output:
@@ -82,7 +82,8 @@ class Cell:
 class Genotype:
     """An architecture: the space that it belongs to and one cell for every edge group of that space.
 
-    Spaces whose candidates differ only in their lists (`s1` to `s4` of `darts`) share the space name of the family.
+    Spaces whose candidates differ only in their lists (`s1` to `s4` of `darts`) share the space name of the
+    family.
     """
 
     space: str
@@ -130,7 +131,7 @@ class Genotype:
         )
 
     def to_text(self) -> str:
-        """The literature's text form: `Genotype(normal=[('op', input), ...], ...)` or a NAS-Bench-201 string."""
+        """The literature's text form: `Genotype(normal=[('op', input), ...], ...)`, or NAS-Bench-201's."""
         if self.space == "nasbench201":
             return nasbench201_text(self)
         fields = []
@@ -273,7 +274,7 @@ def parse_nasbench201(text: str) -> Genotype:
         ]
         require(
             [edge.source for edge in edges] == list(range(target)),
-            f"genotype: NAS-Bench-201 node {target} must list inputs 0 to {target - 1} in order, found {part!r}",
+            f"genotype: NAS-Bench-201 node {target} must list inputs 0 to {target - 1} in order: {part!r}",
         )
         nodes.append(tuple(edges))
     return Genotype("nasbench201", (("cell", Cell(tuple(nodes), (len(nodes),), inputs=1)),))
@@ -304,11 +305,12 @@ def load(reference: str | Path, space: str | None = None) -> Genotype:
 
     Args:
         reference: what the user wrote after `genotype=`.
-        space: name of the space that it must belong to; None accepts any (and prefers the convolutional one where
-            a published name exists twice).
+        space: name of the space that it must belong to; None accepts any (and prefers the convolutional one
+            where a published name exists twice).
 
     Raises:
-        ConfigError: nothing is found under that reference, the file is not a genotype, or it is of another space.
+        ConfigError: nothing is found under that reference, the file is not a genotype, or it is of another
+            space.
     """
     text = str(reference).strip()
     genotype = _find(text, space)

@@ -1,6 +1,8 @@
-"""Tests. Reference numbers and real data lie outside the project; tests that need them skip where they are missing.
+"""Tests. Reference numbers and real data lie outside the project; tests that need them skip where they are
+missing.
 
-They are looked for in the folder that the environment variable NAS_SHARED names, else in `shared` beside the project.
+They are looked for in the folder that the environment variable NAS_SHARED names, else in `shared` beside the
+project.
 """
 
 import os

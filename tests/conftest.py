@@ -125,6 +125,8 @@ def command_line(name: str, *overrides: str) -> list[str]:
 
 def environment_of(folder: Path) -> dict[str, str]:
     """This process's environment with one thread, and outputs in `folder`."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "NAS_OUTPUTS": str(folder / "outputs"), "WANDB_SILENT": "true"}
-
-
+    return os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "NAS_OUTPUTS": str(folder / "outputs"),
+        "WANDB_SILENT": "true",
+    }

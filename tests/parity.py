@@ -1,9 +1,9 @@
 """Checks this project's numbers against a file of reference numbers: `python -m tests.parity FILE.npz`.
 
 The file holds a small DARTS supernet in float64: parameters under `state.<name>`, fixed batches, and what the
-authors' code computes from them (losses, gradients, architecture gradients of both orders, three search steps).
-Channels, cells, classes, batch and image size are read off its arrays. Prints each array's largest relative error
-and exits with 1 when one is above its bound.
+authors' code computes from them (losses, gradients, architecture gradients of both orders, three search
+steps). Channels, cells, classes, batch and image size are read off its arrays. Prints each array's largest
+relative error and exits with 1 when one is above its bound.
 """
 
 import argparse

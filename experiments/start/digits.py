@@ -1,9 +1,11 @@
-"""Do searched cells beat random ones on the digits? Search x seeds, random x seeds, every cell evaluated once.
+"""Do searched cells beat random ones on the digits? Search x seeds, random x seeds, every cell evaluated
+once.
 
     python -m experiments.start.digits --seeds 5 --folder outputs/experiments/start_digits
 
-Each search is `experiment=start/digits`; each evaluation `experiment=start/evaluate_digits` with the search's seed.
-Writes `table.md` and `comparison.png` into the folder. Stop it and start it again: finished steps are kept.
+Each search is `experiment=start/digits`; each evaluation `experiment=start/evaluate_digits` with the
+search's seed. Writes `table.md` and `comparison.png` into the folder. Stop it and start it again: finished
+steps are kept.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """The dominant eigenvalue of the Hessian of a loss with respect to the architecture parameters.
 
-Zela et al. 2020 (RobustDARTS) watch it on one batch of the architecture split, network in training mode, weights
-not unrolled, and stop a search when it grows. "Dominant" is the largest eigenvalue, not the largest in magnitude.
+Zela et al. 2020 (RobustDARTS) watch it on one batch of the architecture split, network in training mode,
+weights not unrolled, and stop a search when it grows. "Dominant" is the largest eigenvalue, not the largest
+in magnitude.
 """
 
 from collections.abc import Callable, Sequence
@@ -62,8 +63,8 @@ def dominant_eigenvalue(
     Args:
         losses: one function a batch.
         alphas: the parameters, at most a few hundred in all.
-        mode: `exact` builds the whole matrix, row by row; `lanczos` needs some 20 to 40 products, whatever its
-            size; `auto` is exact up to 64 parameters.
+        mode: `exact` builds the whole matrix, row by row; `lanczos` needs some 20 to 40 products, whatever
+            its size; `auto` is exact up to 64 parameters.
         weight_decay: added to the diagonal.
 
     Raises:

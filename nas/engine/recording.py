@@ -12,8 +12,8 @@ from nas.engine.progress import Clock, epoch_line
 from nas.engine.rows import count_skips, weight_rows
 from nas.engine.run_folder import RunFolder, Table, write_text
 from nas.errors import require
-from nas.methods.functional import Trial, twice_differentiable
 from nas.methods.agreement import implicit_agreement
+from nas.methods.functional import Trial, twice_differentiable
 from nas.spaces.space import Space
 
 log = logging.getLogger(__name__)

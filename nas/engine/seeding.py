@@ -13,8 +13,8 @@ def derive_seed(*numbers: int) -> int:
 class SeedEpochs(pl.Callback):
     """Reseeds torch's generators at the start of every epoch from (seed, epoch, rank).
 
-    Augmentation, drop-path and sampled op weights draw from them. As an epoch's numbers depend on nothing that
-    came before, a run that is resumed at an epoch's start continues bit by bit.
+    Augmentation, drop-path and sampled op weights draw from them. As an epoch's numbers depend on nothing
+    that came before, a run that is resumed at an epoch's start continues bit by bit.
     """
 
     def __init__(self, seed: int):

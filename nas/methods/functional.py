@@ -21,7 +21,7 @@ def frozen(parameters: Sequence[Tensor]) -> Iterator[None]:
 
 
 def twice_differentiable(network: nn.Module) -> AbstractContextManager:
-    """The network's own block of that name, in which all its operators have second derivatives, if it has one."""
+    """The network's block of that name, in which all operators have second derivatives, if it has one."""
     block = getattr(network, "twice_differentiable", None)
     return nullcontext() if block is None else block()
 
@@ -29,9 +29,10 @@ def twice_differentiable(network: nn.Module) -> AbstractContextManager:
 class Trial:
     """Several forward passes, some at other weights, that leave behind what one ordinary pass would.
 
-    Inside the block every pass that follows `rewind()` sees the same BN buffers and draws the same random numbers,
-    so that a difference between two passes is no noise. At the end the weights are what they were, copied back
-    rather than computed back; buffers and generators stand as they did when `keep()` was called, or as at the start.
+    Inside the block every pass that follows `rewind()` sees the same BN buffers and draws the same random
+    numbers, so that a difference between two passes is no noise. At the end the weights are what they were,
+    copied back rather than computed back; buffers and generators stand as they did when `keep()` was called,
+    or as at the start.
     """
 
     def __init__(self, network: nn.Module, weights: Sequence[Tensor]):

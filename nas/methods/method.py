@@ -116,8 +116,8 @@ class Method(nn.Module):
         """
         if state["digest"] != _digest(self.layout):
             raise ConfigError(
-                "checkpoint: its architecture parameters belong to other edges or operations, or to another order of "
-                f"them: {_difference(state['layout'], self.layout)}"
+                "checkpoint: its architecture parameters belong to other edges or operations, or to another "
+                f"order of them: {_difference(state['layout'], self.layout)}"
             )
 
 

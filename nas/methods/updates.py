@@ -1,16 +1,17 @@
 """Architecture gradients: which derivative of the architecture loss a method follows.
 
-`FirstOrder` takes the weights as given (xi = 0). `Unrolled` differentiates through one virtual step of the weights
-(Liu et al. 2019, equations 6 to 8):
+`FirstOrder` takes the weights as given (xi = 0). `Unrolled` differentiates through one virtual step of the
+weights (Liu et al. 2019, equations 6 to 8):
 
     w'   = w - xi * step(grad_w L_train(w, alpha))
-    grad = d_alpha L_val(w', alpha) - xi * d^2_{alpha,w} L_train(w, alpha) . v,     v = grad_{w'} L_val(w', alpha)
+    v    = grad_{w'} L_val(w', alpha)
+    grad = d_alpha L_val(w', alpha) - xi * d^2_{alpha,w} L_train(w, alpha) . v
 
-`step` is the weight optimiser's own, with momentum and weight decay, as the authors' code has it, or the paper's
-plain gradient. The product with v is either their finite difference,
-[d_alpha L_train(w + e v) - d_alpha L_train(w - e v)] / (2 e) with e = epsilon / ||v||, or exact by double backward.
-The two differ widely on real supernets, because the finite difference crosses kinks of ReLU and max-pooling that
-autograd ignores (docs/second_order.md).
+`step` is the weight optimiser's own, with momentum and weight decay, as the authors' code has it, or the
+paper's plain gradient. The product with v is either their finite difference,
+[d_alpha L_train(w + e v) - d_alpha L_train(w - e v)] / (2 e) with e = epsilon / ||v||, or exact by double
+backward. The two differ widely on real supernets, because the finite difference crosses kinks of ReLU and
+max-pooling that autograd ignores (docs/second_order.md).
 """
 
 from collections.abc import Callable, Sequence
@@ -61,7 +62,8 @@ class ArchitectureGradient:
         loss: the architecture loss that was differentiated, detached.
         gradients: one tensor an alpha.
         vector: v, the gradient at the virtual weights; empty for first order.
-        implicit: the product d^2 L_train . v, one tensor an alpha, before the factor -xi; empty for first order.
+        implicit: the product d^2 L_train . v, one tensor an alpha, before the factor -xi; empty for first
+            order.
     """
 
     loss: Tensor
@@ -98,8 +100,8 @@ class Unrolled:
         xi: step size of the virtual step; None takes the weight optimiser's current learning rate.
         implicit: `finite_difference` (the original) or `exact` (double backward).
         epsilon: numerator of the finite difference's step, 0.01 in the paper.
-        momentum: whether the virtual step includes the optimiser's momentum and weight decay (the authors' code)
-            or is the paper's plain gradient step.
+        momentum: whether the virtual step includes the optimiser's momentum and weight decay (the authors'
+            code) or is the paper's plain gradient step.
 
     Raises:
         ConfigError: a value is out of range.
@@ -126,7 +128,7 @@ class Unrolled:
         self.momentum = momentum
 
     def gradient(self, problem: Bilevel, weight_batch: Any, architecture_batch: Any) -> ArchitectureGradient:
-        """Four passes with a finite difference: train at w, architecture at w', train at w + e v and w - e v."""
+        """Four passes by finite difference: train at w, architecture at w', train at w + e v and w - e v."""
         step = VirtualStep(problem.optimizer, problem.weights, self.xi, self.momentum)
         alphas = list(problem.alphas)
         with Trial(problem.network, problem.weights) as trial:
@@ -204,8 +206,8 @@ class VirtualStep:
     ):
         if not isinstance(optimizer, torch.optim.SGD) or len(optimizer.param_groups) != 1:
             raise ConfigError(
-                "method.update=unrolled: the virtual step is defined for SGD with one parameter group, not for "
-                f"{type(optimizer).__name__}; set method.weight_optimizer._target_=torch.optim.SGD"
+                "method.update=unrolled: the virtual step is defined for SGD with one parameter group, not "
+                f"for {type(optimizer).__name__}; set method.weight_optimizer._target_=torch.optim.SGD"
             )
         self.optimizer = optimizer
         self.weights = list(weights)

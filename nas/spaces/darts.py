@@ -20,8 +20,8 @@ class DartsSpace:
 
     Args:
         name: the space's name in run folders (`darts`, `s1`, ...); genotypes carry the family name `darts`.
-        operations: candidate operations: one list for all edges, or per group (`normal`, `reduce`) one list, or
-            per group one list an edge.
+        operations: candidate operations: one list for all edges, or per group (`normal`, `reduce`) one list,
+            or per group one list an edge.
         num_nodes: intermediate nodes of a cell.
         num_cells: cells of the supernet.
         init_channels: C of the supernet's first cells.
@@ -104,7 +104,8 @@ class DartsSpace:
         )
 
     def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:
-        """Keeps, for every node, its strongest in-edges by their best operation other than `none` (section 2.4).
+        """Keeps, for every node, its strongest in-edges by their best operation other than `none` (section
+        2.4).
 
         Ties keep the lower index, as the authors' sort does.
         """

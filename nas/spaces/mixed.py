@@ -1,14 +1,16 @@
 """Many candidates as one: the fan-out of a node.
 
-All edges that leave one node at one stride are a `FanOut`. What they share is computed once: the ReLU in front of
-every convolution, both poolings with their affine-free BN, the identity. The `none` operation is never computed.
-Parameters of the same candidate over the m edges that hold it are stacked, `[m, ...]`, in one tensor.
+All edges that leave one node at one stride are a `FanOut`. What they share is computed once: the ReLU in
+front of every convolution, both poolings with their affine-free BN, the identity. The `none` operation is
+never computed. Parameters of the same candidate over the m edges that hold it are stacked, `[m, ...]`, in one
+tensor.
 
-The weighted sum keeps no term that it need not: an op weight times an affine-free BN is a BN whose scale is that
-op weight, so neither the product nor BN's own result is kept for the backward pass, and the sums of the target
-nodes grow in place.
+The weighted sum keeps no term that it need not: an op weight times an affine-free BN is a BN whose scale is
+that op weight, so neither the product nor BN's own result is kept for the backward pass, and the sums of the
+target nodes grow in place.
 
-Shapes: B batch, C channels, H W space, M edges of a fan-out, m those of them that hold a candidate, O operations.
+Shapes: B batch, C channels, H W space, M edges of a fan-out, m those of them that hold a candidate, O
+operations.
 """
 
 from collections.abc import Sequence
@@ -26,7 +28,7 @@ from nas.spaces.space import SKIP, ZERO
 
 
 class StackedConv(nn.Module):
-    """The weights of m convolutions of equal shape, `[m, C_out, C_in/groups, k, k]`, initialised as torch does."""
+    """The weights of m equal convolutions, `[m, C_out, C_in/groups, k, k]`, initialised as torch does."""
 
     def __init__(self, m: int, c_in: int, c_out: int, kernel: int = 1, groups: int = 1):
         super().__init__()
@@ -86,8 +88,8 @@ class Execution:
     """How a supernet computes, the same mathematics every way; one object for all its fan-outs.
 
     Attributes:
-        native: the compiled kernel for separable convolutions in training mode; None for torch's operators, which
-            alone can be differentiated twice.
+        native: the compiled kernel for separable convolutions in training mode; None for torch's operators,
+            which alone can be differentiated twice.
     """
 
     native: Library | None = None
@@ -114,7 +116,7 @@ class Shared:
 
 
 class SeparableCandidate(nn.Module):
-    """`repeats` times (ReLU, depthwise, pointwise, BN): 2 with dilation 1 for `sep_conv`, 1 with 2 for `dil_conv`."""
+    """ReLU, depthwise, pointwise, BN; twice for `sep_conv`, once with dilation 2 for `dil_conv`."""
 
     def __init__(self, m: int, channels: int, kernel: int, stride: int, dilation: int, repeats: int):
         super().__init__()
@@ -143,7 +145,6 @@ class SeparableCandidate(nn.Module):
                 # BN keeps its input, not its result, so the ReLU may overwrite that.
                 h_BCHW = norm(h_BCHW, i, scales[i]) if step == last else F.relu_(norm(h_BCHW, i))
             sums[target] = _add(sums[target], h_BCHW)
-
 
     def _forward_native(self, native, x_BCHW, scales, sums, targets):
         kernel = self.depthwise[0].kernel
@@ -202,7 +203,7 @@ class ReduceCandidate(nn.Module):
         even_BCHW = shared.relu[:, :, ::2, ::2]
         odd_BCHW = shared.relu[:, :, 1::2, 1::2]
         for i, (weight_1, weight_2) in enumerate(
-            zip(self.conv_1.weight.unbind(0), self.conv_2.weight.unbind(0))
+            zip(self.conv_1.weight.unbind(0), self.conv_2.weight.unbind(0), strict=True)
         ):
             h_BCHW = torch.cat([self.conv_1(even_BCHW, weight_1), self.conv_2(odd_BCHW, weight_2)], dim=1)
             sums[targets[i]] = _add(sums[targets[i]], self.norm(h_BCHW, i, scales[i]))

@@ -1,8 +1,8 @@
 """Candidate operations as plain modules, one an edge: what evaluation networks are made of.
 
-DARTS space (Liu et al. 2019, section 3.1 and the authors' release): ReLU-Conv-BN order, separable convolutions
-applied twice, dilated ones once, no convolution bias. The evaluation operations of the NASNet and AmoebaNet cells
-are here as well, so that every published genotype can be built.
+DARTS space (Liu et al. 2019, section 3.1 and the authors' release): ReLU-Conv-BN order, separable
+convolutions applied twice, dilated ones once, no convolution bias. The evaluation operations of the NASNet
+and AmoebaNet cells are here as well, so that every published genotype can be built.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def _depthwise_separable(
 
 
 def separable_conv(channels: int, kernel: int, stride: int, affine: bool) -> nn.Sequential:
-    """Depthwise and pointwise convolution with ReLU before and BN after, twice; the stride is in the first."""
+    """ReLU, depthwise and pointwise convolution, BN, twice; the stride is in the first."""
     return nn.Sequential(
         *_depthwise_separable(channels, kernel, stride, 1, affine),
         *_depthwise_separable(channels, kernel, 1, 1, affine),
@@ -63,7 +63,7 @@ def pool(kind: str, stride: int) -> nn.Module:
 
 
 class FactorizedReduce(nn.Module):
-    """Halves the resolution: two 1x1 stride-2 convolutions on grids shifted by one pixel, concatenated, BN."""
+    """Halves the resolution: two 1x1 stride-2 convolutions on grids one pixel apart, concatenated, BN."""
 
     def __init__(self, c_in: int, c_out: int, affine: bool):
         super().__init__()

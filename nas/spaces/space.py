@@ -20,8 +20,8 @@ class EdgeGroup:
 
     Attributes:
         edges: for each edge its (source node, target node), in the order of the rows of alpha.
-        operations: for each edge its candidate operations, in the order of the columns of alpha. Every edge has the
-            same number of candidates, though not the same ones (S1 differs edge by edge).
+        operations: for each edge its candidate operations, in the order of the columns of alpha. Every edge
+            has the same number of candidates, though not the same ones (S1 differs edge by edge).
     """
 
     edges: tuple[tuple[int, int], ...]
@@ -51,13 +51,20 @@ class EdgeGroup:
 
 
 class Space(Protocol):
-    """A search space. The supernet owns no architecture parameter: it applies the op weights that it is given."""
+    """A search space. Its supernet owns no architecture parameter: it applies the op weights it is given.
+
+    Attributes:
+        name: the space's name in run folders.
+        family: the name that its genotypes carry.
+        groups: edge groups by name.
+    """
 
     name: str
+    family: str
     groups: Mapping[str, EdgeGroup]
 
     def supernet(self, image_shape: Sequence[int], num_classes: int) -> nn.Module:
-        """The network that holds every candidate; `forward(x_BCHW, op_weights: dict[group, Tensor[E, O]])`."""
+        """The network that holds every candidate: `forward(x_BCHW, {group: op weights [E, O]})`."""
 
     def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:
         """The discrete architecture that strengths [E, O] a group stand for."""

@@ -25,7 +25,7 @@ class CifarStem(nn.Module):
 
 
 class ImagenetStem(nn.Module):
-    """Three stride-2 3x3 convolutions (224 -> 28); the cell inputs are the results of the second and the third."""
+    """Three stride-2 3x3 convolutions (224 -> 28); the second and the third are the cell inputs."""
 
     def __init__(self, c_in: int, channels: int):
         super().__init__()
@@ -87,8 +87,8 @@ class AuxiliaryHead(nn.Module):
         pooled = [(side - 5) // stride + 1 for side in feature_size]
         require(
             min(pooled) >= 2,
-            f"recipe.auxiliary_weight: the auxiliary head needs feature maps of at least {5 + stride} pixels a side, "
-            f"these are {feature_size[0]}x{feature_size[1]}; set recipe.auxiliary_weight=0",
+            f"recipe.auxiliary_weight: the auxiliary head needs feature maps of at least {5 + stride} pixels "
+            f"a side, these are {feature_size[0]}x{feature_size[1]}; set recipe.auxiliary_weight=0",
         )
         last_norm = [] if stem == "imagenet" else [batch_norm(768, affine=True)]
         self.features = nn.Sequential(
@@ -104,5 +104,5 @@ class AuxiliaryHead(nn.Module):
         self.classifier = nn.Linear(768, num_classes)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """[B, C, H, W] -> logits [B, classes]; larger maps than the papers' leave several positions, averaged."""
+        """[B, C, H, W] -> logits [B, classes], averaged over positions where the maps are large."""
         return self.classifier(self.features(x_BCHW).mean(dim=(2, 3)))

@@ -66,5 +66,5 @@ def test_averages_batches_and_adds_the_decay():
 
 def test_unknown_mode():
     loss, alphas = quadratic([1.0, 2.0])
-    with pytest.raises(ConfigError, match="analysis.hessian.mode=guess"):
+    with pytest.raises(ConfigError, match=r"analysis\.hessian\.mode=guess"):
         dominant_eigenvalue([loss], alphas, "guess")

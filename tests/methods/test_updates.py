@@ -48,7 +48,7 @@ def make(noise=0.0, momentum=0.9, weight_decay=1e-2, nesterov=False, steps=2):
 
 
 def unrolled_by_autograd(problem, weight_batch, architecture_batch):
-    """The definition: differentiate L_val(w - step(grad L_train(w, alpha)), alpha) through the step itself."""
+    """The definition: differentiate L_val(w - step(grad L_train(w, alpha)), alpha) through the step."""
     network, (alpha,) = problem.network, problem.alphas
     names = [name for name, _ in network.named_parameters()]
     weights = dict(network.named_parameters())

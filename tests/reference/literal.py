@@ -1,7 +1,7 @@
 """The DARTS supernet written down literally: one module an operation and edge, in the order of the paper.
 
-Slow on purpose. `nas.spaces.darts_supernet` must agree with it in float64. Parameter names follow the layout of the
-reference numbers (`cells.0._ops.3._ops.4.op.1.weight`), so a state dict of theirs loads as it is.
+Slow on purpose. `nas.spaces.darts_supernet` must agree with it in float64. Parameter names follow the layout
+of the reference numbers (`cells.0._ops.3._ops.4.op.1.weight`), so a state dict of theirs loads as it is.
 """
 
 import torch
@@ -78,7 +78,7 @@ class Mixed(nn.Module):
         self._ops = nn.ModuleList(build(name, channels, stride) for name in names)
 
     def forward(self, x, weights):
-        return sum(weight * op(x) for weight, op in zip(weights, self._ops))
+        return sum(weight * op(x) for weight, op in zip(weights, self._ops, strict=True))
 
 
 class LiteralCell(nn.Module):
@@ -91,7 +91,7 @@ class LiteralCell(nn.Module):
         self.preprocess1 = ReluConv(c_prev, channels)
         self._ops = nn.ModuleList(
             Mixed(names, channels, 2 if reduction and source < 2 else 1)
-            for (source, _), names in zip(group.edges, group.operations)
+            for (source, _), names in zip(group.edges, group.operations, strict=True)
         )
 
     def forward(self, s0, s1, weights):
@@ -133,6 +133,6 @@ class LiteralDarts(nn.Module):
 
     def forward(self, x, op_weights):
         s0 = s1 = self.stem(x)
-        for kind, cell in zip(self.kinds, self.cells):
+        for kind, cell in zip(self.kinds, self.cells, strict=True):
             s0, s1 = s1, cell(s0, s1, op_weights[kind])
         return self.classifier(s1.mean((2, 3)))

@@ -15,7 +15,8 @@ def tensors_of(supernet):
 
 
 def locate(supernet, name, tensors):
-    """(tensor of the fast supernet, index into its first dimension or None) for a literal name; None if it has none.
+    """(tensor of the fast supernet, index into its first dimension or None) for a literal name; None if it
+    has none.
 
     The fast supernet keeps one BN for all edges of a source that pool alike, and no counter of batches.
     """

@@ -83,7 +83,8 @@ def test_evaluation_networks_cost_what_the_references_cost(name, network):
     shape, classes, cells, channels = sizes[network]
     space = DartsSpace("darts", THREE)
     cost = count_cost(
-        lambda: space.network(genotypes.load(name), shape, classes, cells, channels, network, auxiliary=True), shape
+        lambda: space.network(genotypes.load(name), shape, classes, cells, channels, network, auxiliary=True),
+        shape,
     )
     assert cost.params == expected["params_without_aux"]
     assert cost.params_auxiliary == expected["aux_params"]
@@ -144,7 +145,9 @@ def test_sub_spaces_are_data(name, normal, reduce):
     space = space_file(name)
     assert space.groups["normal"].operations[0] == normal
     assert space.groups["reduce"].operations[0] == reduce
-    small = DartsSpace(name, {g: space.groups[g].operations for g in space.groups}, num_cells=3, init_channels=4)
+    small = DartsSpace(
+        name, {g: space.groups[g].operations for g in space.groups}, num_cells=3, init_channels=4
+    )
     supernet = small.supernet((1, 8, 8), 10)
     weights = {g: torch.full(group.shape, 0.5) for g, group in small.groups.items()}
     assert supernet(torch.randn(2, 1, 8, 8), weights).shape == (2, 10)

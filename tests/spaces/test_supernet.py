@@ -70,7 +70,7 @@ def test_lists_that_differ_edge_by_edge_agree():
 
 @pytest.mark.parametrize("train", [True, False])
 def test_channels_last_agrees(train):
-    """Gradients as well: torch's channels-last batch norm reads an expanded weight wrongly in the backward pass."""
+    """Gradients as well: torch's channels-last batch norm misreads an expanded weight going backward."""
     fast, literal, weights = pair(DARTS)
     fast.train(train), literal.train(train)
     assert_same(fast, literal, weights, batch=4, memory_format=torch.channels_last)

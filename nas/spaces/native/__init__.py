@@ -1,1 +1,1 @@
-"""A compiled kernel for separable convolutions on the CPU: optional, built on first use, equal to the torch path."""
+"""A compiled kernel for separable convolutions on the CPU: optional, built on first use, equal results."""

@@ -24,7 +24,9 @@ def load_library() -> "Library | None":
     The first build takes some seconds and needs a C++ compiler and ninja.
     """
     if shutil.which("c++") is None and shutil.which("g++") is None:
-        log.info("no C++ compiler found: using torch's own convolutions (hardware.native=false silences this)")
+        log.info(
+            "no C++ compiler found: using torch's own convolutions (hardware.native=false silences this)"
+        )
         return None
     from torch.utils import cpp_extension
 
@@ -55,11 +57,13 @@ class Library:
     def supports(self, x_BCHW: Tensor, kernel: int) -> bool:
         """Whether a tensor and a kernel size can be handled."""
         return (
-            x_BCHW.device.type == "cpu" and x_BCHW.dtype in (torch.float32, torch.float64) and kernel in KERNELS
+            x_BCHW.device.type == "cpu"
+            and x_BCHW.dtype in (torch.float32, torch.float64)
+            and kernel in KERNELS
         )
 
     def forward(self, x, mean, invstd, dw, pw, z, stats, shape, kernel, stride, dilation) -> None:
-        """z = pointwise(depthwise(relu(norm(x)))); stats [2, C] float64 = sums of z and z^2."""
+        """Computes z = pointwise(depthwise(relu(norm(x)))); stats [2, C] float64 = sums of z and z^2."""
         n, h, w, c = shape
         self._functions["forward", x.dtype](
             *(_pointer(t) for t in (x, mean, invstd, dw, pw, z, stats)),
@@ -68,7 +72,24 @@ class Library:
         )
 
     def backward(
-        self, g, z, coefficients, x, mean, invstd, dw, pw, gh, add, stats, ddw, dpw, shape, kernel, stride, dilation
+        self,
+        g,
+        z,
+        coefficients,
+        x,
+        mean,
+        invstd,
+        dw,
+        pw,
+        gh,
+        add,
+        stats,
+        ddw,
+        dpw,
+        shape,
+        kernel,
+        stride,
+        dilation,
     ) -> None:
         """Gradients of one step; see the source. None for what is not asked for."""
         n, h, w, c = shape
@@ -81,7 +102,7 @@ class Library:
         )
 
     def reduce(self, g, z, mean, invstd, pixels: int, channels: int, out) -> None:
-        """out [2, C] float64 = sums of g and of g times normalised z."""
+        """Computes out [2, C] float64 = sums of g and of g times normalised z."""
         self._functions["reduce", g.dtype](
             *(_pointer(t) for t in (g, z, mean, invstd)),
             ctypes.c_int64(pixels),
@@ -91,7 +112,7 @@ class Library:
         )
 
     def affine_add(self, total, z, scale, shift, pixels: int, channels: int, add: bool) -> None:
-        """total = (add ? total : 0) + scale * z + shift, a channel each."""
+        """Computes total = (add ? total : 0) + scale * z + shift, a channel each."""
         self._functions["affine_add", z.dtype](
             *(_pointer(t) for t in (total, z, scale, shift)),
             ctypes.c_int64(pixels),

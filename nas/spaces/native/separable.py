@@ -1,6 +1,6 @@
 """Separable candidates of a fan-out as one autograd function around the compiled kernel.
 
-Shapes: B batch, C channels, H W space, M edges, S steps of the candidate (2 for `sep_conv`, 1 for `dil_conv`).
+Shapes: B batch, C channels, H W space, M edges, S steps of the candidate (2: `sep_conv`, 1: `dil_conv`).
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class DenseGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x_BCHW):
-        """x itself."""
+        """The input itself."""
         return x_BCHW.view_as(x_BCHW)
 
     @staticmethod
@@ -46,11 +46,12 @@ class DenseGradient(torch.autograd.Function):
 class SeparableSum(torch.autograd.Function):
     """sums[i] + scales[i] * candidate_i(x) for the M edges of a candidate, in training mode.
 
-    Keeps, for the backward pass, the input and the pointwise convolutions' results: what lies between is computed
-    again. Not twice differentiable: callers who need that use torch's own operators.
+    Keeps, for the backward pass, the input and the pointwise convolutions' results: what lies between is
+    computed again. Not twice differentiable: callers who need that use torch's own operators.
 
-    `apply(spec, running, x, scales_M, *depthwise (S of [M, C, 1, k, k]), *pointwise (S of [M, C, C, 1, 1]), *sums)`,
-    `running` being S pairs of BN buffers [M, C] that are updated, and a sum None where nothing has been added yet.
+    `apply(spec, running, x, scales_M, *depthwise, *pointwise, *sums)`: `running` is S pairs of BN buffers
+    [M, C] that are updated; depthwise is S of [M, C, 1, k, k], pointwise S of [M, C, C, 1, 1]; a sum is None
+    where nothing has been added yet.
     """
 
     @staticmethod
@@ -63,7 +64,9 @@ class SeparableSum(torch.autograd.Function):
         outputs, norms = [], []
         for step in range(steps):
             source = x if step == 0 else outputs[-1]
-            z, mean, invstd = _step_forward(spec, step, source, norms[-1] if norms else None, depthwise, pointwise)
+            z, mean, invstd = _step_forward(
+                spec, step, source, norms[-1] if norms else None, depthwise, pointwise
+            )
             _update_running(running[step], mean, invstd, z[0].numel() // z.shape[-1])
             outputs.append(z)
             norms.append((mean, invstd))
@@ -108,7 +111,9 @@ class SeparableSum(torch.autograd.Function):
         gradients = [_nhwc(g) for g in gradients]
         reduced = torch.empty(edges, 2, channels, dtype=torch.float64)
         for edge in range(edges):
-            spec.library.reduce(gradients[edge], z[edge], mean[edge], invstd[edge], pixels, channels, reduced[edge])
+            spec.library.reduce(
+                gradients[edge], z[edge], mean[edge], invstd[edge], pixels, channels, reduced[edge]
+            )
         dscales_M = reduced[:, 1].sum(-1).to(scales_M.dtype)
         dx = torch.empty_like(x) if need_x else None
         d_depthwise = [_empty64(w) if need_weights else None for w in depthwise]
@@ -117,13 +122,17 @@ class SeparableSum(torch.autograd.Function):
             last = _norm_backward(reduced, mean, invstd, pixels, scales_M)
             hidden = torch.empty_like(outputs[0][0]) if steps == 2 else None
             for edge in range(edges):
+                weights = (depthwise, pointwise, d_depthwise, d_pointwise)
                 _edge_backward(
-                    spec, edge, gradients[edge], last[edge], x, depthwise, pointwise, outputs, norms, hidden, dx,
-                    d_depthwise, d_pointwise,
-                )  # fmt: skip
+                    spec, edge, gradients[edge], last[edge], x, weights, outputs, norms, hidden, dx
+                )
         grads_w = [
-            None if d is None else _depthwise_layout(d, w) for d, w in zip(d_depthwise, depthwise, strict=True)
-        ] + [None if d is None else d.to(w.dtype).view_as(w) for d, w in zip(d_pointwise, pointwise, strict=True)]
+            None if d is None else _depthwise_layout(d, w)
+            for d, w in zip(d_depthwise, depthwise, strict=True)
+        ] + [
+            None if d is None else d.to(w.dtype).view_as(w)
+            for d, w in zip(d_pointwise, pointwise, strict=True)
+        ]
         had_sum = ctx.needs_input_grad[4 + 2 * steps :]
         passed = [g.permute(0, 3, 1, 2) if had else None for g, had in zip(gradients, had_sum, strict=True)]
         return None, None, None if dx is None else dx.permute(0, 3, 1, 2), dscales_M, *grads_w, *passed
@@ -165,7 +174,9 @@ def _update_running(buffers: tuple[Tensor, Tensor], mean: Tensor, invstd: Tensor
     buffers[1].lerp_(unbiased.to(buffers[1].dtype), BN_MOMENTUM)
 
 
-def _norm_backward(reduced: Tensor, mean: Tensor, invstd: Tensor, count: int, scales_M: Tensor | None) -> Tensor:
+def _norm_backward(
+    reduced: Tensor, mean: Tensor, invstd: Tensor, count: int, scales_M: Tensor | None
+) -> Tensor:
     """Coefficients [M, 3, C] of dz = a*g + b*z + c, batch norm's backward pass from the sums [M, 2, C]."""
     mean, invstd = mean.double(), invstd.double()
     gain = invstd if scales_M is None else scales_M.double()[:, None] * invstd
@@ -173,10 +184,9 @@ def _norm_backward(reduced: Tensor, mean: Tensor, invstd: Tensor, count: int, sc
     return torch.stack([gain, -slope, slope * mean - gain * reduced[:, 0] / count], dim=1)
 
 
-def _edge_backward(
-    spec, edge, gradient, coefficients, x, depthwise, pointwise, outputs, norms, hidden, dx, d_depthwise, d_pointwise
-):
+def _edge_backward(spec, edge, gradient, coefficients, x, weights, outputs, norms, hidden, dx):
     """Walks one edge's steps from the last to the first."""
+    depthwise, pointwise, d_depthwise, d_pointwise = weights
     for step in reversed(range(spec.steps)):
         first = step == 0
         source = x if first else outputs[step - 1][edge]

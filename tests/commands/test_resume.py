@@ -1,0 +1,275 @@
+"""A run that was stopped and resumed ends as one that never stopped, bit by bit."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from nas.engine.checkpoints import list_checkpoints
+from tests.conftest import ROOT, TINY, environment_of
+
+SEARCH = (*TINY, "trainer.max_epochs=3", "trainer.limit_train_batches=4", "trainer.enable_progress_bar=false")
+EVALUATE = (*(o for o in SEARCH if not o.startswith("space.")), "genotype=DARTS_V2", "recipe.drop_path=0.3")
+TABLES = {"search": ("metrics.csv", "architecture.csv"), "evaluate": ("metrics.csv",)}
+# Ends this process by SIGKILL at the n-th call of a function; `half` first leaves half a checkpoint behind.
+KILL = """
+import importlib, os, signal, sys
+module, owner, name, number, half = sys.argv[1:6]
+holder = importlib.import_module(module)
+for part in owner.split(".") if owner else ():
+    holder = getattr(holder, part)
+original, calls = getattr(holder, name), []
+def patched(*args, **kwargs):
+    calls.append(None)
+    if len(calls) == int(number):
+        if half == "half":
+            open(args[1], "wb").write(b"PK" * 1000)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*args, **kwargs)
+setattr(holder, name, patched)
+sys.argv = sys.argv[6:]
+importlib.import_module(sys.argv[0]).main()
+"""
+STEP = ("nas.engine.search_module", "SearchModule", "_weight_step")
+MOMENTS = {
+    "before the first checkpoint": (*STEP, 2, ""),
+    "in mid-epoch": (*STEP, 7, ""),
+    "between tables and checkpoint": ("nas.engine.checkpoints", "", "refuse_broken", 2, ""),
+    "while a checkpoint is written": ("pytorch_lightning", "Trainer", "save_checkpoint", 3, "half"),
+    "at the end": ("nas.engine.pictures", "", "draw_search", 1, ""),
+}
+
+
+def kill_at(tmp_path, moment, name, *overrides):
+    done = subprocess.run(
+        [sys.executable, "-c", KILL, *map(str, moment), f"nas.{name}", *overrides],
+        cwd=ROOT,
+        env=environment_of(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """`whole("search", ...) -> folder` of a run that was never stopped; made once for equal overrides."""
+    made = {}
+
+    def make(name, *overrides):
+        key = (name, *overrides)
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp("whole") / "run"
+            subprocess.run(
+                [sys.executable, "-m", f"nas.{name}", *overrides, f"hydra.run.dir={made[key]}"],
+                cwd=ROOT, env=environment_of(made[key].parent), check=True, capture_output=True, timeout=120,
+            )  # fmt: skip
+        return made[key]
+
+    return make
+
+
+def assert_same_end(name, left, right):
+    for file in ("genotype.json", *TABLES[name]):
+        assert (left / file).read_bytes() == (right / file).read_bytes(), file
+    a, b = (torch.load(list_checkpoints(run / "checkpoints")[0], weights_only=True) for run in (left, right))
+    assert a["epoch"] == b["epoch"]
+    assert_equal(a["state_dict"], b["state_dict"])
+    assert_equal(a["optimizer_states"], b["optimizer_states"])
+    ours, theirs = (json.loads((run / "summary.json").read_text()) for run in (left, right))
+    changing = ("seconds", "git_commit")
+    assert {k: v for k, v in ours.items() if k not in changing} == {
+        k: v for k, v in theirs.items() if k not in changing
+    }
+    assert ours["status"] == "finished"
+
+
+def assert_equal(a, b):
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_equal(a[key], b[key])
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert_equal(x, y)
+    else:
+        assert a == b
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "moment"),
+    [
+        ("darts2", "before the first checkpoint"),
+        ("darts2", "in mid-epoch"),
+        ("darts1", "in mid-epoch"),
+        ("darts1", "between tables and checkpoint"),
+        ("darts2", "while a checkpoint is written"),
+        ("darts1", "at the end"),
+    ],
+)
+def test_a_killed_search_ends_the_same(run, whole, tmp_path, method, moment):
+    overrides = (*SEARCH, f"method={method}")
+    folder = tmp_path / "run"
+    kill_at(tmp_path, MOMENTS[moment], "search", *overrides, f"hydra.run.dir={folder}")
+    assert json.loads((folder / "summary.json").read_text())["status"] == "running"
+    done = run("search", f"resume={folder}")
+    assert (done.status, done.err) == (0, "")
+    assert_same_end("search", folder, whole("search", *overrides))
+
+
+@pytest.mark.slow
+def test_a_killed_evaluation_ends_the_same(run, whole, tmp_path):
+    folder = tmp_path / "run"
+    moment = ("nas.engine.evaluation_module", "EvaluationModule", "training_step", 7, "")
+    kill_at(tmp_path, moment, "evaluate", *EVALUATE, f"hydra.run.dir={folder}")
+    done = run("evaluate", f"resume={folder}")
+    assert (done.status, done.err) == (0, "")
+    assert_same_end("evaluate", folder, whole("evaluate", *EVALUATE))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_search_is_usable_and_ends_the_same(run, start, whole, tmp_path, number):
+    folder = tmp_path / "run"
+    overrides = (*SEARCH, "method=darts2")
+    process = start("search", *overrides, "trainer.max_epochs=3", f"hydra.run.dir={folder}")
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("checkpoints/epoch*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, (out, err)
+    assert "Traceback" not in err
+    assert f"resume={folder}" in out
+    assert json.loads((folder / "summary.json").read_text())["status"] == "stopped"
+    assert (folder / "genotype.json").exists()
+    assert (folder / "metrics.csv").exists()
+    assert run("search", f"resume={folder}").status == 0
+    assert_same_end("search", folder, whole("search", *SEARCH, "method=darts2"))
+
+
+@pytest.fixture
+def finished(whole, tmp_path):
+    """A finished search, copied so that it may be spoilt."""
+    return shutil.copytree(whole("search", *SEARCH, "method=darts2"), tmp_path / "finished")
+
+
+@pytest.mark.slow
+def test_resuming_a_finished_run_is_harmless(run, finished):
+    before = {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()}
+    done = run("search", f"resume={finished}")
+    assert done.status == 0
+    assert "finished already" in done.out
+    after = {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()}
+    after["search.log"] = before["search.log"]
+    assert after == before
+
+
+@pytest.mark.slow
+def test_what_a_resumed_run_may_change(run, finished, caplog):
+    for refused in (
+        "method.xi=0.1",
+        "method=darts1",
+        "seed=1",
+        "trainer.limit_train_batches=3",
+        "debug=fast",
+    ):
+        done = run("search", f"resume={finished}", refused)
+        assert done.status == 2, refused
+        assert done.err.count("\n") == 1
+        assert refused in done.err
+    allowed = ("trainer.enable_progress_bar=false", "hardware.threads=1", "hardware=cpu", "seed=0")
+    repeated = ("method=darts2", "dataset.batch_size=16")
+    assert run("search", f"resume={finished}", *allowed[:3], *repeated).status == 0
+    done = run("search", f"resume={finished}", "hardware=gpu")
+    assert done.status == 2
+    assert "hardware=gpu" in done.err
+    done = run("search", f"resume={finished}", "trainer.max_epochs=4")
+    assert done.status == 0
+    assert len((finished / "metrics.csv").read_text().splitlines()) == 5
+    assert run("search", f"resume={finished}").out.count("4 epochs") == 1
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_falls_back(run, finished, whole):
+    newest = list_checkpoints(finished / "checkpoints")[0]
+    newest.write_bytes(newest.read_bytes()[:5000])
+    done = run("search", f"resume={finished}")
+    assert done.status == 0
+    assert newest.name in done.out
+    assert "falling back" in done.out
+    assert_same_end("search", finished, whole("search", *SEARCH, "method=darts2"))
+
+
+@pytest.mark.slow
+def test_damaged_folders_are_refused(run, finished):
+    genotype = (finished / "genotype.json").read_bytes()
+    config = (finished / "config.yaml").read_text()
+
+    def refused(*words):
+        done = run("search", f"resume={finished}")
+        assert done.status == 2
+        assert "Traceback" not in done.err
+        for word in words:
+            assert word in done.err
+        assert (finished / "genotype.json").read_bytes() == genotype
+
+    (finished / "config.yaml").write_text(config.replace("- skip_connect", "- swap").replace("- none", "- x"))
+    refused("space.operations")
+    swapped = (
+        config.replace("- skip_connect", "- swap")
+        .replace("- none", "- skip_connect")
+        .replace("- swap", "- none")
+    )
+    (finished / "config.yaml").write_text(swapped)
+    refused("other edges or operations", "row 0")
+    (finished / "config.yaml").write_text(config.replace("num_cells: 3", "num_cells: 4"))
+    refused("does not fit")
+    (finished / "config.yaml").write_text(config.replace("split_seed: 0", "split_seed: 1"))
+    refused("split.json")
+    for broken in ("a: [", "just text", "command: search\n"):
+        (finished / "config.yaml").write_text(broken)
+        refused("config.yaml")
+    (finished / "config.yaml").write_text(config)
+    for path in (finished / "checkpoints").iterdir():
+        path.write_bytes(b"")
+    refused("none of its 2 checkpoint(s)")
+    (finished / "summary.json").write_text("{")
+    refused("summary.json")
+
+
+@pytest.mark.slow
+def test_a_resume_needs_a_run_of_the_same_command(run, finished, tmp_path):
+    done = run("evaluate", f"resume={finished}")
+    assert (done.status, "nas.search" in done.err) == (2, True)
+    done = run("search", f"resume={tmp_path / 'typo'}")
+    assert (done.status, "no run folder" in done.err) == (2, True)
+    assert not (tmp_path / "typo").exists()
+    done = run("search", f"hydra.run.dir={finished}")
+    assert (done.status, "holds a run already" in done.err) == (2, True)
+
+
+@pytest.mark.slow
+def test_checkpoints_hold_plain_containers(finished):
+    def plain(node):
+        if isinstance(node, dict):
+            return all(isinstance(key, str | int) and plain(value) for key, value in node.items())
+        if isinstance(node, list | tuple):
+            return all(map(plain, node))
+        return node is None or isinstance(node, torch.Tensor | int | float | str | bool)
+
+    for path in list_checkpoints(finished / "checkpoints"):
+        checkpoint = torch.load(path, weights_only=True)
+        assert plain(checkpoint)
+        layout = checkpoint["state_dict"]["method._extra_state"]["layout"]
+        assert layout["normal"]["operations"][0][3] == "skip_connect"

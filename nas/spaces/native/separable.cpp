@@ -40,7 +40,24 @@ struct Kernel {
   static void store(T* p, V v) { *(V*)p = v; }
   static V zero() { return V{}; }
   // Written so that NaN stays NaN, as torch has it: a run that diverges must be noticed.
-  static T relu(T v) { return v <= T(0) ? T(0) : v; }
+  static V relu(V v) { return v <= zero() ? zero() : v; }
+
+  // A vector of channels from or to memory that is not padded; the last one may be partial.
+  V get(const T* p, int64_t cb) const {
+    if (cb + VS <= C) return load(p + cb);
+    V v = zero();
+    for (int64_t i = 0; cb + i < C; ++i) v[i] = p[cb + i];
+    return v;
+  }
+  void put(T* p, int64_t cb, V v) const {
+    if (cb + VS <= C) return store(p + cb, v);
+    for (int64_t i = 0; cb + i < C; ++i) p[cb + i] = v[i];
+  }
+  std::vector<T> pad_vector(const T* v) const {
+    std::vector<T> out(Cp, T(0));
+    if (v) std::copy_n(v, C, out.data());
+    return out;
+  }
 
   // Weights with padded channels: depthwise [k*k][Cp]; pointwise [rows][Cp] with rows of the first index.
   std::vector<T> pad_rows(const T* w, int64_t rows, bool transpose, int64_t padded_rows) const {
@@ -51,16 +68,17 @@ struct Kernel {
   }
 
   // h = relu(x) or relu((x - mean) * invstd), into the middle of a plane that is zero around it.
+  template <bool NORM>
   void load_input(const T* x, const T* mean, const T* invstd, T* h) const {
     for (int64_t y = 0; y < H; ++y) {
       T* row = h + ((y + pad) * Wp + pad) * Cp;
       const T* in = x + y * W * C;
-      for (int64_t i = 0; i < W; ++i, row += Cp, in += C) {
-        if (mean)
-          for (int64_t c = 0; c < C; ++c) row[c] = relu((in[c] - mean[c]) * invstd[c]);
-        else
-          for (int64_t c = 0; c < C; ++c) row[c] = relu(in[c]);
-      }
+      for (int64_t i = 0; i < W; ++i, row += Cp, in += C)
+        for (int64_t cb = 0; cb < Cp; cb += VS) {
+          V v = get(in, cb);
+          if (NORM) v = (v - load(mean + cb)) * load(invstd + cb);
+          store(row + cb, relu(v));
+        }
     }
   }
 
@@ -132,18 +150,21 @@ struct Kernel {
                int threads) const {
     const auto w_dw = pad_rows(dw, k * k, true, k * k);
     const auto w_pw = pad_rows(pw, C, true, Cp);  // [c][o]
+    const auto m = pad_vector(mean), is = pad_vector(invstd);
     std::vector<double> partial(threads * 2 * Cp, 0.0);
 #pragma omp parallel num_threads(threads)
     {
       const int t = omp_get_thread_num();
       std::vector<T> h(Hp * Wp * Cp, T(0)), d(P * Cp), o(P * Cp);
       for (int64_t n = N * t / threads; n < N * (t + 1) / threads; ++n) {
-        load_input(x + n * H * W * C, mean, invstd, h.data());
+        const T* in = x + n * H * W * C;
+        mean ? load_input<true>(in, m.data(), is.data(), h.data()) : load_input<false>(in, nullptr, nullptr, h.data());
         depthwise(h.data(), Wp, w_dw.data(), stride, Ho, Wo, d.data());
         pointwise(d.data(), w_pw.data(), P, o.data());
         statistics(o.data(), o.data(), P, partial.data() + t * 2 * Cp);
         T* to = z + n * P * C;
-        for (int64_t p = 0; p < P; ++p) std::memcpy(to + p * C, o.data() + p * Cp, C * sizeof(T));
+        for (int64_t p = 0; p < P; ++p)
+          for (int64_t cb = 0; cb < Cp; cb += VS) put(to + p * C, cb, load(o.data() + p * Cp + cb));
       }
     }
     gather(partial, threads, 2, stats);
@@ -228,7 +249,8 @@ struct Kernel {
     for (int i = 0; i < k * k; ++i)
       std::copy_n(w_dw.data() + i * Cp, Cp, turned.data() + (k * k - 1 - i) * Cp);
     const auto w_pw = pad_rows(pw, C, false, Cp);  // [o][c]
-    const T *a = coefficients, *b = a + C, *c0 = b + C;
+    const auto a = pad_vector(coefficients), b = pad_vector(coefficients + C), c0 = pad_vector(coefficients + 2 * C);
+    const auto m = pad_vector(mean), is = pad_vector(invstd);
     const int64_t size = 2 * Cp + k * k * Cp + Cp * Cp;
     std::vector<double> partial(threads * size, 0.0);
 #pragma omp parallel num_threads(threads)
@@ -240,8 +262,11 @@ struct Kernel {
       for (int64_t n = N * t / threads; n < N * (t + 1) / threads; ++n) {
         const T *gn = g + n * P * C, *zn = z + n * P * C;
         for (int64_t p = 0; p < P; ++p)
-          for (int64_t c = 0; c < C; ++c) dz[p * Cp + c] = a[c] * gn[p * C + c] + b[c] * zn[p * C + c] + c0[c];
-        load_input(x + n * H * W * C, mean, invstd, h.data());
+          for (int64_t cb = 0; cb < Cp; cb += VS)
+            store(dz.data() + p * Cp + cb, load(a.data() + cb) * get(gn + p * C, cb) +
+                                               load(b.data() + cb) * get(zn + p * C, cb) + load(c0.data() + cb));
+        const T* in = x + n * H * W * C;
+        mean ? load_input<true>(in, m.data(), is.data(), h.data()) : load_input<false>(in, nullptr, nullptr, h.data());
         if (dpw) {
           depthwise(h.data(), Wp, w_dw.data(), stride, Ho, Wo, d.data());
           pointwise_gradient(dz.data(), d.data(), own + 2 * Cp + k * k * Cp);
@@ -260,12 +285,12 @@ struct Kernel {
         for (int64_t y = 0; y < H; ++y) {
           T* masked = dh.data() + y * W * Cp;
           const T* hh = h.data() + ((y + pad) * Wp + pad) * Cp;
-          for (int64_t i = 0; i < W * Cp; ++i) masked[i] = hh[i] > T(0) ? masked[i] : T(0);
           T* to = out + y * W * C;
           for (int64_t i = 0; i < W; ++i)
-            for (int64_t c = 0; c < C; ++c) {
-              const T value = masked[i * Cp + c];
-              to[i * C + c] = add ? to[i * C + c] + value : value;
+            for (int64_t cb = 0; cb < Cp; cb += VS) {
+              const V value = load(hh + i * Cp + cb) > zero() ? load(masked + i * Cp + cb) : zero();
+              if (stats) store(masked + i * Cp + cb, value);
+              put(to + i * C, cb, add ? get(to + i * C, cb) + value : value);
             }
           if (stats) statistics(masked, hh, W, own);
         }
@@ -288,79 +313,81 @@ struct Kernel {
 };
 
 // out[0][c] = sum g, out[1][c] = sum g * (z - mean) * invstd over all pixels.
-template <typename T>
+template <typename T, int VS>
 void reduce(const T* g, const T* z, const T* mean, const T* invstd, int64_t pixels, int64_t C, double* out,
             int threads) {
-  std::vector<double> partial(threads * 2 * C, 0.0);
+  const Kernel<T, VS> k(1, 1, 1, C, 1, 1, 1);
+  typedef typename Kernel<T, VS>::V V;
+  std::vector<double> partial(threads * 2 * k.Cp, 0.0);
+  const auto m = k.pad_vector(mean), is = k.pad_vector(invstd);
 #pragma omp parallel num_threads(threads)
   {
     const int t = omp_get_thread_num();
-    double* own = partial.data() + t * 2 * C;
-    std::vector<T> one(C), two(C);
+    double* own = partial.data() + t * 2 * k.Cp;
     const int64_t end = pixels * (t + 1) / threads;
     for (int64_t start = pixels * t / threads; start < end; start += 64) {
-      std::fill(one.begin(), one.end(), T(0));
-      std::fill(two.begin(), two.end(), T(0));
       const int64_t stop = std::min(end, start + 64);
-      for (int64_t p = start; p < stop; ++p)
-        for (int64_t c = 0; c < C; ++c) {
-          const T v = g[p * C + c];
-          one[c] += v;
-          two[c] += v * ((z[p * C + c] - mean[c]) * invstd[c]);
+      for (int64_t cb = 0; cb < k.Cp; cb += VS) {
+        V one = k.zero(), two = k.zero();
+        const V mc = k.load(m.data() + cb);
+        for (int64_t p = start; p < stop; ++p) {
+          const V v = k.get(g + p * C, cb);
+          one += v;
+          two += v * (k.get(z + p * C, cb) - mc);
         }
-      for (int64_t c = 0; c < C; ++c) {
-        own[c] += double(one[c]);
-        own[C + c] += double(two[c]);
+        two *= k.load(is.data() + cb);
+        for (int i = 0; i < VS; ++i) {
+          own[cb + i] += double(one[i]);
+          own[k.Cp + cb + i] += double(two[i]);
+        }
       }
     }
   }
-  for (int64_t c = 0; c < 2 * C; ++c) {
-    out[c] = 0;
-    for (int t = 0; t < threads; ++t) out[c] += partial[t * 2 * C + c];
-  }
+  k.gather(partial, threads, 2, out);
 }
 
 // total = (add ? total : 0) + scale[c] * z + shift[c].
-template <typename T>
+template <typename T, int VS>
 void affine_add(T* total, const T* z, const T* scale, const T* shift, int64_t pixels, int64_t C, int add,
                 int threads) {
+  const Kernel<T, VS> k(1, 1, 1, C, 1, 1, 1);
+  const auto a = k.pad_vector(scale), b = k.pad_vector(shift);
 #pragma omp parallel for num_threads(threads)
-  for (int64_t p = 0; p < pixels; ++p) {
-    T* to = total + p * C;
-    const T* from = z + p * C;
-    if (add)
-      for (int64_t c = 0; c < C; ++c) to[c] += scale[c] * from[c] + shift[c];
-    else
-      for (int64_t c = 0; c < C; ++c) to[c] = scale[c] * from[c] + shift[c];
-  }
+  for (int64_t p = 0; p < pixels; ++p)
+    for (int64_t cb = 0; cb < k.Cp; cb += VS) {
+      const auto value = k.load(a.data() + cb) * k.get(z + p * C, cb) + k.load(b.data() + cb);
+      k.put(total + p * C, cb, add ? k.get(total + p * C, cb) + value : value);
+    }
 }
 
 }  // namespace
 
-#define ENTRY_POINTS(T, NAME, WIDE, NARROW)                                                                          \
-  extern "C" void forward_##NAME(const T* x, const T* mean, const T* invstd, const T* dw, const T* pw, T* z,         \
-                                 double* stats, int64_t n, int64_t h, int64_t w, int64_t c, int k, int stride,       \
-                                 int dilation, int threads) {                                                        \
-    if (c > NARROW) Kernel<T, WIDE>(n, h, w, c, k, stride, dilation)                                                 \
-        .forward(x, mean, invstd, dw, pw, z, stats, threads);                                                        \
-    else Kernel<T, NARROW>(n, h, w, c, k, stride, dilation).forward(x, mean, invstd, dw, pw, z, stats, threads);     \
-  }                                                                                                                  \
-  extern "C" void backward_##NAME(const T* g, const T* z, const T* coefficients, const T* x, const T* mean,          \
-                                  const T* invstd, const T* dw, const T* pw, T* gh, int add, double* stats,          \
-                                  double* ddw, double* dpw, int64_t n, int64_t h, int64_t w, int64_t c, int k,       \
-                                  int stride, int dilation, int threads) {                                           \
-    if (c > NARROW) Kernel<T, WIDE>(n, h, w, c, k, stride, dilation)                                                 \
-        .backward(g, z, coefficients, x, mean, invstd, dw, pw, gh, add, stats, ddw, dpw, threads);                   \
-    else Kernel<T, NARROW>(n, h, w, c, k, stride, dilation)                                                          \
-        .backward(g, z, coefficients, x, mean, invstd, dw, pw, gh, add, stats, ddw, dpw, threads);                   \
-  }                                                                                                                  \
-  extern "C" void reduce_##NAME(const T* g, const T* z, const T* mean, const T* invstd, int64_t pixels, int64_t c,   \
-                                double* out, int threads) {                                                          \
-    reduce(g, z, mean, invstd, pixels, c, out, threads);                                                             \
-  }                                                                                                                  \
+#define ENTRY_POINTS(T, NAME, WIDE, NARROW)                                                                        \
+  extern "C" void forward_##NAME(const T* x, const T* mean, const T* invstd, const T* dw, const T* pw, T* z,       \
+                                 double* stats, int64_t n, int64_t h, int64_t w, int64_t c, int k, int stride,     \
+                                 int dilation, int threads) {                                                      \
+    if (c > NARROW) Kernel<T, WIDE>(n, h, w, c, k, stride, dilation)                                               \
+        .forward(x, mean, invstd, dw, pw, z, stats, threads);                                                      \
+    else Kernel<T, NARROW>(n, h, w, c, k, stride, dilation).forward(x, mean, invstd, dw, pw, z, stats, threads);   \
+  }                                                                                                                \
+  extern "C" void backward_##NAME(const T* g, const T* z, const T* coefficients, const T* x, const T* mean,        \
+                                  const T* invstd, const T* dw, const T* pw, T* gh, int add, double* stats,        \
+                                  double* ddw, double* dpw, int64_t n, int64_t h, int64_t w, int64_t c, int k,     \
+                                  int stride, int dilation, int threads) {                                         \
+    if (c > NARROW) Kernel<T, WIDE>(n, h, w, c, k, stride, dilation)                                               \
+        .backward(g, z, coefficients, x, mean, invstd, dw, pw, gh, add, stats, ddw, dpw, threads);                 \
+    else Kernel<T, NARROW>(n, h, w, c, k, stride, dilation)                                                        \
+        .backward(g, z, coefficients, x, mean, invstd, dw, pw, gh, add, stats, ddw, dpw, threads);                 \
+  }                                                                                                                \
+  extern "C" void reduce_##NAME(const T* g, const T* z, const T* mean, const T* invstd, int64_t pixels, int64_t c, \
+                                double* out, int threads) {                                                        \
+    if (c > NARROW) reduce<T, WIDE>(g, z, mean, invstd, pixels, c, out, threads);                                  \
+    else reduce<T, NARROW>(g, z, mean, invstd, pixels, c, out, threads);                                           \
+  }                                                                                                                \
   extern "C" void affine_add_##NAME(T* total, const T* z, const T* scale, const T* shift, int64_t pixels, int64_t c, \
-                                    int add, int threads) {                                                          \
-    affine_add(total, z, scale, shift, pixels, c, add, threads);                                                     \
+                                    int add, int threads) {                                                        \
+    if (c > NARROW) affine_add<T, WIDE>(total, z, scale, shift, pixels, c, add, threads);                          \
+    else affine_add<T, NARROW>(total, z, scale, shift, pixels, c, add, threads);                                   \
   }
 
 ENTRY_POINTS(float, float, 16, 8)

@@ -174,6 +174,7 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
     """
     saved = _read(folder / "config.yaml", f"resume={config.resume}")
     same = saved.get("command")
+    require(same is not None, f"resume={config.resume}: config.yaml is damaged (it names no command)")
     require(
         same == config.command,
         f"resume={config.resume}: it is a run of nas.{same}, not of nas.{config.command}",

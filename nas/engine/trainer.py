@@ -31,8 +31,12 @@ def quiet() -> None:
     """Drops Lightning's advice and notices that mean nothing to users of this project."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning").setLevel(logging.WARNING)
+    # "No CUDA runtime is found": said on every machine that has a CUDA toolkit and no GPU.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     for message in (
         ".*does not have many workers.*",
+        ".*PyTorch Profiler default schedule will be overridden.*",
+        ".*Profiler clears events at the end of each cycle.*",
         ".*Starting from v1.9.0, `tensorboardX` has been removed.*",
         ".*The number of training batches.*is smaller than the logging interval.*",
         ".*Checkpoint directory .* exists and is not empty.*",

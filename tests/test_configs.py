@@ -1,0 +1,138 @@
+"""Every file under conf/ composes, says what its keys mean, and becomes an object."""
+
+import re
+from pathlib import Path
+
+import hydra
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from nas.config import CONF, instantiate, register_resolvers
+from nas.engine.trainer import check_hardware
+from nas.errors import ConfigError
+from nas.methods.method import layout_of
+from nas.spaces.darts import DartsSpace
+
+FILES = sorted(CONF.rglob("*.yaml"))
+EXPERIMENTS = sorted((CONF / "experiment").rglob("*.yaml"))
+
+
+def options(group):
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.fixture
+def composed():
+    """`composed("search", "method=darts2")` -> config."""
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield lambda root, *overrides: compose(root, list(overrides), return_hydra_config=False)
+    GlobalHydra.instance().clear()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
+def test_every_value_has_a_comment(path):
+    lines = path.read_text().splitlines()
+    header = path.read_text().split("\n\n")[0]
+    assert lines[0].startswith("#"), "a header says what the file is"
+    inside, bare = None, []
+    for line in lines:
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        indent = len(line) - len(line.lstrip())
+        # hydra's own settings, the defaults of a variant, and the body of a block of text explain themselves.
+        if inside is not None and indent > inside:
+            continue
+        inside = None
+        if re.match(r"\s*(hydra|defaults|help):\s*$", line):
+            inside = indent
+            continue
+        value = re.match(r"\s*([\w.]+):\s*(.*)$", line)
+        if not value or value[1] in ("_target_", "_partial_", "optimizer", "scheduler"):
+            continue
+        if value[2] and " #" not in line and f"{value[1]}:" not in header.split("\n")[0] and len(lines) > 3:
+            bare.append(line)
+    assert not bare
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: str(path.relative_to(CONF)))
+def test_experiments_say_command_cost_and_published_figure_and_compose(path, composed):
+    text = path.read_text()
+    for word in ("command", "cost", "published"):
+        assert re.search(rf"^#   {word} +\S", text, re.MULTILINE), word
+    words = re.search(r"^#   command +python -m nas\.(\w+) (.*)$", text, re.MULTILINE)
+    root, arguments = words[1], [word for word in words[2].split() if word != "-m"]
+    assert f"experiment={path.relative_to(CONF / 'experiment').with_suffix('')}" in arguments
+    single = [argument.split(",")[0].replace("<", "").replace(">", "") for argument in arguments]
+    single = [re.sub(r"=run.*", "=run", argument) for argument in single if "=" in argument]
+    config = composed(root, *single)
+    assert config.trainer.max_epochs > 0
+
+
+@pytest.mark.parametrize("space", options("space"))
+@pytest.mark.parametrize("method", options("method"))
+def test_spaces_and_methods_become_objects(space, method, composed):
+    config = composed("search", f"space={space}", f"method={method}")
+    built = instantiate(config.space)
+    found = instantiate(
+        config.method,
+        shapes={name: group.shape for name, group in built.groups.items()},
+        layout=layout_of(built.groups),
+    )
+    assert found.name == method
+    if found.trains:
+        parameters = [torch.nn.Parameter(torch.zeros(2))]
+        optimizer = found.weight_optimizer(parameters)
+        found.weight_scheduler(optimizer).step()
+        found.architecture_optimizer(parameters)
+
+
+@pytest.mark.parametrize("dataset", options("dataset"))
+def test_datasets_become_sources(dataset, composed):
+    source = instantiate(composed("search", f"dataset={dataset}").dataset.source)
+    assert len(source.image_shape) == 3
+    assert source.num_classes >= 2
+
+
+@pytest.mark.parametrize("recipe", options("recipe"))
+def test_recipes_become_optimizers(recipe, composed):
+    config = composed("evaluate", f"dataset={recipe}")
+    assert config.recipe.name == recipe
+    optimizer = instantiate(config.recipe.optimizer)([torch.nn.Parameter(torch.zeros(2))])
+    instantiate(config.recipe.scheduler)(optimizer).step()
+
+
+@pytest.mark.parametrize("hardware", options("hardware"))
+def test_hardware_is_served_or_refused(hardware, composed):
+    profile = composed("search", f"hardware={hardware}").hardware
+    assert profile.name == hardware
+    if profile.accelerator == "gpu" and torch.cuda.device_count() < profile.devices:
+        with pytest.raises(ConfigError, match="choose hardware=cpu"):
+            check_hardware(profile)
+    else:
+        check_hardware(profile)
+
+
+@pytest.mark.parametrize("group", ["logger", "debug", "sweep"])
+@pytest.mark.parametrize("root", ["search", "evaluate"])
+def test_late_groups_compose(group, root, composed):
+    for option in options(group):
+        assert composed(root, f"{group}={option}").command == root
+
+
+def test_the_roots_name_only_groups_that_exist():
+    for path in CONF.glob("*.yaml"):
+        for group in re.findall(r"^  - (\w+):", path.read_text(), re.MULTILINE):
+            assert (CONF / group).is_dir() or group == "_self_", (path.name, group)
+
+
+def test_a_space_from_python_needs_no_config():
+    assert set(DartsSpace(name="darts", operations=["none", "skip_connect"]).groups) == {"normal", "reduce"}
+
+
+def test_conf_is_found_from_its_own_place():
+    assert Path(hydra.__file__).exists()
+    assert (CONF / "search.yaml").is_file()

@@ -91,8 +91,7 @@ class SearchCell(nn.Module):
         sums: list[Tensor | None] = [None] * self.num_nodes
         for source in range(self.num_nodes + 2):
             if source >= 2:
-                # A node whose every edge holds nothing but `none` is zero.
-                node_BCHW = torch.zeros_like(states[-1]) if sums[source - 2] is None else sums[source - 2]
+                node_BCHW = sums[source - 2]
                 states.append(DenseGradient.apply(node_BCHW) if self.execution.native else node_BCHW)
             if str(source) in self.fan_out:
                 self.fan_out[str(source)](states[source], scales[source], sums)

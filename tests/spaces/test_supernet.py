@@ -1,5 +1,7 @@
 """The supernet that runs by source node equals the literal one that runs by edge, in float64."""
 
+import copy
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -157,3 +159,13 @@ def test_second_derivatives_agree():
         first = torch.autograd.grad(loss, list(network.parameters()), create_graph=True)
         results.append(torch.autograd.grad(sum(g.pow(2).sum() for g in first), list(leaves.values())))
     torch.testing.assert_close(results[0], results[1], rtol=1e-9, atol=1e-12)
+
+
+def test_a_supernet_with_the_compiled_kernel_can_be_copied():
+    library = load_library()
+    if library is None:
+        pytest.skip("the compiled kernel cannot be built here")
+    fast, _, weights = pair(["skip_connect", "sep_conv_3x3"])
+    fast.execution.native = library
+    x = torch.randn(2, 3, 16, 16).double()
+    assert torch.equal(copy.deepcopy(fast)(x, weights), fast(x, weights))

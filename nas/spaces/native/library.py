@@ -54,6 +54,10 @@ class Library:
                 function.restype = None
                 self._functions[name, dtype] = function
 
+    def __reduce__(self):
+        # Copies and other processes load the same kernel again.
+        return load_library, ()
+
     def supports(self, x_BCHW: Tensor, kernel: int) -> bool:
         """Whether a tensor and a kernel size can be handled."""
         return (

@@ -15,7 +15,6 @@ def run(config: DictConfig, path: Path) -> float:
         ConfigError: a setting cannot be used.
         RunFailed: the training broke down.
     """
-    import pytorch_lightning as pl
     import torch
 
     from nas import genotype as genotypes
@@ -24,6 +23,7 @@ def run(config: DictConfig, path: Path) -> float:
     from nas.engine.progress import Clock
     from nas.engine.recording import EpochRecorder
     from nas.engine.run_folder import write_text
+    from nas.engine.seeding import seed_run
     from nas.engine.tasks import Classification
     from nas.search import data_arguments, trainer_of
     from nas.session import Session, cost_of
@@ -33,7 +33,7 @@ def run(config: DictConfig, path: Path) -> float:
     config, folder = session.config, session.folder
     trainer.check_hardware(config.hardware)
     trainer.use_device(config.hardware)
-    pl.seed_everything(config.seed, workers=True, verbose=False)
+    seed_run(config.seed)
     space = instantiate(config.space)
     if session.resuming:
         genotype = genotypes.load(folder / "genotype.json", space.family)

@@ -15,7 +15,6 @@ def run(config: DictConfig, path: Path) -> None:
         ConfigError: a setting cannot be used.
         RunFailed: the search broke down.
     """
-    import pytorch_lightning as pl
     import torch
 
     from nas.engine import checkpoints, data_module, trainer
@@ -23,6 +22,7 @@ def run(config: DictConfig, path: Path) -> None:
     from nas.engine.progress import Clock
     from nas.engine.recording import SearchRecorder
     from nas.engine.search_module import SearchModule
+    from nas.engine.seeding import seed_run
     from nas.engine.tasks import Classification
     from nas.methods.method import layout_of
     from nas.session import Session, cost_of
@@ -32,7 +32,7 @@ def run(config: DictConfig, path: Path) -> None:
     config, folder = session.config, session.folder
     trainer.check_hardware(config.hardware)
     trainer.use_device(config.hardware)
-    pl.seed_everything(config.seed, workers=True, verbose=False)
+    seed_run(config.seed)
     space = instantiate(config.space)
     method = instantiate(
         config.method,

@@ -52,13 +52,13 @@ def outputs_elsewhere(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def tiny():
-    """Overrides of a search (or, without those of the space's sizes, an evaluation) that takes a second or two."""
+    """Overrides of a search (or, without those of the space, an evaluation) of a second or two."""
     return TINY
 
 
 @pytest.fixture
 def run(monkeypatch):
-    """`run("search", "seed=1", ...) -> Done`: a command in this process, which spares importing torch each time."""
+    """`run("search", "seed=1", ...) -> Done`: a command in this process, which imports torch once."""
 
     def call(name: str, *overrides: str) -> Done:
         module = importlib.import_module(f"nas.{name}")
@@ -95,7 +95,7 @@ def shell(tmp_path):
 
 @pytest.fixture
 def start(tmp_path):
-    """`start("search", ...) -> Popen` with standard output as text; whatever still runs at the end is killed."""
+    """`start("search", ...) -> Popen` with output as text; whatever still runs at the end is killed."""
     processes = []
 
     def call(name: str, *overrides: str) -> subprocess.Popen:

@@ -86,7 +86,9 @@ def test_spaces_and_methods_become_objects(space, method, composed):
     if found.trains:
         parameters = [torch.nn.Parameter(torch.zeros(2))]
         optimizer = found.weight_optimizer(parameters)
-        found.weight_scheduler(optimizer).step()
+        scheduler = found.weight_scheduler(optimizer)
+        optimizer.step()
+        scheduler.step()
         found.architecture_optimizer(parameters)
 
 
@@ -102,7 +104,9 @@ def test_recipes_become_optimizers(recipe, composed):
     config = composed("evaluate", f"dataset={recipe}")
     assert config.recipe.name == recipe
     optimizer = instantiate(config.recipe.optimizer)([torch.nn.Parameter(torch.zeros(2))])
-    instantiate(config.recipe.scheduler)(optimizer).step()
+    scheduler = instantiate(config.recipe.scheduler)(optimizer)
+    optimizer.step()
+    scheduler.step()
 
 
 @pytest.mark.parametrize("hardware", options("hardware"))

@@ -60,7 +60,9 @@ class ImageData(pl.LightningDataModule):
         images_BCHW, labels_B = batch
         train = self.trainer.training and not self.overfit
         augment = self.augment.to(images_BCHW.device)
-        return augment(images_BCHW, train).to(torch.get_default_dtype()), labels_B
+        # Lightning sets its precision as the default type around steps only, not here.
+        dtype = next(self.trainer.lightning_module.parameters()).dtype
+        return augment(images_BCHW, train).to(dtype), labels_B
 
     def _loader(self, dataset: Any, indices: Tensor, stream: int, shuffle: bool) -> DataLoader:
         if self.overfit:

@@ -10,6 +10,11 @@ def derive_seed(*numbers: int) -> int:
     return int(np.random.SeedSequence([int(n) for n in numbers]).generate_state(1, np.uint32)[0])
 
 
+def seed_run(seed: int) -> None:
+    """Seeds every generator of this process and of its loaders' workers."""
+    pl.seed_everything(seed, workers=True, verbose=False)
+
+
 class SeedEpochs(pl.Callback):
     """Reseeds torch's generators at the start of every epoch from (seed, epoch, rank).
 

@@ -1,4 +1,4 @@
-"""What a user can get wrong: one message that says what, the right exit status, no traceback, nothing lost."""
+"""What a user can get wrong: one message that says what, the right status, no traceback, nothing lost."""
 
 import json
 

@@ -6,8 +6,8 @@ import json
 import pytest
 
 COMMON = {
-    "schema", "command", "status", "space", "method", "dataset", "hardware", "seed", "epochs", "steps", "seconds",
-    "device", "versions", "git_commit", "params", "macs", "genotype",
+    "schema", "command", "status", "space", "method", "dataset", "hardware", "seed", "epochs", "steps",
+    "seconds", "device", "versions", "git_commit", "params", "macs", "genotype",
 }  # fmt: skip
 SEARCH = COMMON | {"split_hash", "weight_loss", "architecture_loss", "architecture_accuracy", "num_skip"}
 EVALUATE = COMMON | {"split_hash", "test_accuracy", "test_loss"}
@@ -28,10 +28,19 @@ def test_search_then_evaluate_as_typed(shell, tmp_path):
     done = shell("search", "debug=fast", f"hydra.run.dir={found}")
     assert (done.status, done.err) == (0, "")
     assert f"nas.evaluate genotype={found}" in done.out
-    for name in (
-        "config.yaml overrides.yaml genotype.json summary.json metrics.csv architecture.csv split.json "
-        "figures/genotype.png figures/op_weights.png figures/curves.png checkpoints/epoch=0001.ckpt"
-    ).split():
+    for name in [
+        "config.yaml",
+        "overrides.yaml",
+        "genotype.json",
+        "summary.json",
+        "metrics.csv",
+        "architecture.csv",
+        "split.json",
+        "figures/genotype.png",
+        "figures/op_weights.png",
+        "figures/curves.png",
+        "checkpoints/epoch=0001.ckpt",
+    ]:
         assert (found / name).stat().st_size > 0, name
     numbers = summary(found)
     assert set(numbers) >= SEARCH

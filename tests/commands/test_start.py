@@ -16,7 +16,8 @@ try:
     status = 0
 except SystemExit as end:
     status = end.code or 0
-heavy = sorted({name.split(".")[0] for name in sys.modules} & {"torch", "pytorch_lightning", "matplotlib", "wandb"})
+slow = {"torch", "pytorch_lightning", "matplotlib", "wandb"}
+heavy = sorted(slow & {name.split(".")[0] for name in sys.modules})
 print("PROBE", status, heavy, file=sys.stderr)
 """
 

@@ -12,7 +12,11 @@ from nas.methods.method import Method, layout_of
 from nas.methods.updates import Bilevel, build_update
 from nas.spaces.darts import DartsSpace
 
-SPACE = {"num_cells": 3, "init_channels": 2, "operations": ["none", "skip_connect", "sep_conv_3x3", "max_pool_3x3"]}
+SPACE = {
+    "num_cells": 3,
+    "init_channels": 2,
+    "operations": ["none", "skip_connect", "sep_conv_3x3", "max_pool_3x3"],
+}
 
 
 def build(update, clip=None, warmup_epochs=0):
@@ -27,7 +31,7 @@ def build(update, clip=None, warmup_epochs=0):
         warmup_epochs=warmup_epochs,
         layout=layout_of(space.groups),
         weight_optimizer=lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=1e-3),
-        weight_scheduler=lambda o: torch.optim.lr_scheduler.ConstantLR(o),
+        weight_scheduler=lambda o: torch.optim.lr_scheduler.StepLR(o, 100),
         architecture_optimizer=lambda p: torch.optim.Adam(p, lr=0.1),
     ).double()
     module = SearchModule(supernet, method, Classification())
@@ -86,7 +90,9 @@ def test_two_steps_by_hand(update):
     steps(module)
     for ours, theirs in zip(module.method.alphas(), alphas, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
-    for (name, ours), theirs in zip(module.supernet.state_dict().items(), hand.state_dict().values(), strict=True):
+    for (name, ours), theirs in zip(
+        module.supernet.state_dict().items(), hand.state_dict().values(), strict=True
+    ):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12, msg=name)
     assert int(module.iteration) == 2
 

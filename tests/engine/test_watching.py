@@ -15,20 +15,29 @@ def rows(path):
 
 def search(run, tiny, folder, *overrides):
     done = run(
-        "search", *tiny, "trainer.max_epochs=2", "trainer.limit_train_batches=4", *overrides, f"hydra.run.dir={folder}"
+        "search",
+        *tiny,
+        "trainer.max_epochs=2",
+        "trainer.limit_train_batches=3",
+        *overrides,
+        f"hydra.run.dir={folder}",
     )
     assert (done.status, done.err) == (0, "")
     return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("space", ["darts", "s4"])
+@pytest.mark.parametrize("space", ["s4"])
 def test_looking_does_not_change_the_search(run, tiny, tmp_path, space):
     base = (f"space={space}", "method=darts2", "method.architecture_optimizer.lr=0.1")
     blind = search(run, tiny, tmp_path / "blind", *base)
     watched = {
         "exact": ("analysis.hessian.every=1", "analysis.hessian.mode=exact"),
-        "lanczos": ("analysis.hessian.every=1", "analysis.hessian.mode=lanczos", "analysis.hessian.batches=2"),
+        "lanczos": (
+            "analysis.hessian.every=1",
+            "analysis.hessian.mode=lanczos",
+            "analysis.hessian.batches=2",
+        ),
         "implicit": ("analysis.implicit.every=2",),
     }
     found = {}
@@ -44,9 +53,11 @@ def test_looking_does_not_change_the_search(run, tiny, tmp_path, space):
         for key, value in states[0].items():
             same = value == states[1][key]
             assert same.all() if isinstance(value, torch.Tensor) else same, key
-    values = [[float(r["hessian_eigenvalue"]) for r in rows(found[n] / "metrics.csv")] for n in ("exact", "lanczos")]
+    values = [
+        [float(r["hessian_eigenvalue"]) for r in rows(found[n] / "metrics.csv")] for n in ("exact", "lanczos")
+    ]
     assert all(value == value for value in values[0] + values[1])
-    assert [int(row["step"]) for row in rows(found["implicit"] / "implicit.csv")] == [2, 4, 6, 8]
+    assert [int(row["step"]) for row in rows(found["implicit"] / "implicit.csv")] == [2, 4, 6]
     assert (found["implicit"] / "figures/implicit.png").exists()
 
 

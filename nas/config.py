@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,7 @@ def command(name: str, run: Callable[[DictConfig, Path], Any]) -> Callable[[], N
         sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         folder = Path(HydraConfig.get().runtime.output_dir)
         try:
+            check_types(name, config, HydraConfig.get().overrides.task)
             return run(config, folder)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
@@ -101,10 +102,12 @@ def command(name: str, run: Callable[[DictConfig, Path], Any]) -> Callable[[], N
         except (HydraException, OmegaConfBaseException, ConfigError, RunFailed, OSError) as error:
             sys.exit(report(error, name))
         except Exception as error:
-            # A sweep raises the first error of its jobs again, and each has been told.
+            # A sweep raises the first error of its jobs again, and each has been told. Anything else here
+            # comes from composing the configuration, before a job: a job ends the process itself.
             if "-m" in sys.argv[1:] or "--multirun" in sys.argv[1:]:
                 sys.exit(report(error, name))
-            raise
+            print(f"error: the configuration cannot be composed: {error}", file=sys.stderr)
+            sys.exit(USER_ERROR)
 
     job.__name__ = name
     return main
@@ -200,6 +203,43 @@ def instantiate(node: DictConfig, **arguments: Any) -> Any:
             raise cause from error
         where = node._get_full_key(None)
         raise ConfigError(f"{where}: {cause or error}") from error
+
+
+def check_types(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
+    """Compares the overridden values with those of the files, which say what kind of value a key takes.
+
+    Args:
+        name: the root configuration.
+        config: the composed configuration.
+        overrides: what was typed; choices of groups stay, values are taken back.
+
+    Raises:
+        ConfigError: a number, whole number or truth value was expected and something else was given.
+    """
+    typed = [o.lstrip("+").split("=", 1)[0] for o in overrides if not o.startswith("~")]
+    keys = [key for key in typed if OmegaConf.select(config, key) is not None and "/" not in key]
+    values = [key for key in keys if not OmegaConf.is_config(OmegaConf.select(config, key))]
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    # Without the choice of an experiment or a debug mode too, whose values may themselves be of another kind.
+    choices = [o for o in overrides if o.split("=", 1)[0] in groups - {"experiment", "debug", "sweep"}]
+    default = hydra.compose(name, choices)
+    for key in values:
+        if key in groups:
+            continue
+        usual, given = OmegaConf.select(default, key), OmegaConf.select(config, key)
+        kinds = {bool: "true or false", int: "a whole number", float: "a number"}
+        kind = next((k for k in kinds if isinstance(usual, k)), None)
+        allowed = {bool: (bool,), int: (int,), float: (int, float), None: (object,)}[kind]
+        fits = isinstance(given, allowed) and not (isinstance(given, bool) and kind in (int, float))
+        require(fits, f"{key}={given}: must be {kinds.get(kind)} (it is {usual} by default)")
+
+
+def quoted(value: object) -> str:
+    """A value as Hydra's command line reads it: in quotes if it holds more than plain characters."""
+    text = str(value)
+    if re.fullmatch(r"[\w./+:-]+", text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def plain(config: DictConfig | ListConfig) -> Any:

@@ -8,18 +8,20 @@ from nas.config import command, instantiate, plain
 from nas.errors import require
 
 
-def run(config: DictConfig, path: Path) -> float:
-    """Evaluates as configured; see `conf/evaluate.yaml` for every key. Returns the test accuracy.
+def run(config: DictConfig, path: Path) -> float | None:
+    """Evaluates as configured; see `conf/evaluate.yaml` for every key.
+
+    Returns:
+        The test accuracy, or the validation accuracy where the test set is left alone.
 
     Raises:
         ConfigError: a setting cannot be used.
         RunFailed: the training broke down.
     """
-    import torch
-
     from nas import genotype as genotypes
     from nas.engine import checkpoints, data_module, trainer
     from nas.engine.evaluation_module import EvaluationModule
+    from nas.engine.execution import apply_execution
     from nas.engine.progress import Clock
     from nas.engine.recording import EpochRecorder
     from nas.engine.run_folder import write_text
@@ -59,7 +61,7 @@ def run(config: DictConfig, path: Path) -> float:
     data = data_module.EvaluationData(**data_arguments(config, source), indices=indices)
     data.prepare()
     module = EvaluationModule(
-        torch.compile(network) if config.hardware.compile else network,
+        apply_execution(network, config.hardware),
         Classification(config.recipe.label_smoothing),
         instantiate(config.recipe.optimizer),
         instantiate(config.recipe.scheduler),
@@ -73,7 +75,7 @@ def run(config: DictConfig, path: Path) -> float:
     if checkpoint is not None:
         checkpoints.check_fits(module, checkpoint)
     if session.nothing_left(epochs_done):
-        return session.earlier["test_accuracy"]
+        return session.earlier.get("test_accuracy", session.earlier.get("valid_accuracy"))
     clock = Clock()
     lines = not (config.trainer.enable_progress_bar and trainer.wants_bar())
     recorder = EpochRecorder(folder, clock, epochs_done, lines, session.progress)
@@ -91,7 +93,7 @@ def run(config: DictConfig, path: Path) -> float:
         "macs": cost.macs,
     }
     session.run(lambda: _train(session, genotype, module, data, lightning, recorder, checkpoint))
-    return session.summary["test_accuracy"]
+    return session.summary.get("test_accuracy", session.summary.get("valid_accuracy"))
 
 
 def _train(session, genotype, module, data, lightning, recorder, checkpoint) -> None:
@@ -106,18 +108,25 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint) -> 
         fit(lightning, module, data, checkpoint)
         steps = {"epochs": lightning.current_epoch, "steps": lightning.global_step}
         session.summary |= recorder.numbers | steps
-        session.summary |= {name: float(value) for name, value in test(lightning, module, data).items()}
+        if config.test:
+            session.summary |= {name: float(value) for name, value in test(lightning, module, data).items()}
         done = True
     finally:
-        if lightning.is_global_zero and recorder.table is not None:
-            if not done:
-                steps = {"epochs": lightning.current_epoch, "steps": lightning.global_step}
-                session.summary |= recorder.numbers | steps
-            draw_evaluation(folder, genotype)
+        if lightning.is_global_zero and recorder.table is not None and not done:
+            steps = {"epochs": lightning.current_epoch, "steps": lightning.global_step}
+            session.summary |= recorder.numbers | steps
         if lightning.is_global_zero:
-            close_logger(lightning, session.summary, sorted(folder.figures.glob("*.png")), failed=not done)
+            try:
+                if recorder.table is not None:
+                    draw_evaluation(folder, genotype)
+            finally:
+                pictures = sorted(folder.figures.glob("*.png"))
+                close_logger(lightning.logger, session.summary, pictures, failed=not done)
     summary = session.summary
-    print(f"\ntest accuracy {100 * summary['test_accuracy']:.2f}%, loss {summary['test_loss']:.4f}")
+    for part in ("valid", "test"):
+        if f"{part}_accuracy" in summary:
+            accuracy, loss = summary[f"{part}_accuracy"], summary[f"{part}_loss"]
+            print(f"{part} accuracy {100 * accuracy:.2f}%, loss {loss:.4f}")
     print(f"{summary['params'] / 1e6:.3f} M parameters, {summary['macs'] / 1e6:.2f} M multiply-adds")
     print(f"run folder: {folder.path}", flush=True)
 

@@ -1,11 +1,15 @@
 """`python -m nas.search`: searches an architecture and writes a run folder."""
 
+import logging
+import shlex
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from nas.config import command, instantiate, plain
+from nas.config import command, instantiate, plain, quoted
 from nas.errors import require
+
+log = logging.getLogger(__name__)
 
 
 def run(config: DictConfig, path: Path) -> None:
@@ -49,9 +53,10 @@ def run(config: DictConfig, path: Path) -> None:
         cost_of(config, space, space.derive(method.strengths()))
     if not method.trains:
         session.open(None)
-        session.run(lambda: _finish(session, space, method, {}))
+        session.run(lambda: _draw(session, space, method))
         return
     check_precision(config.hardware.precision)
+    check_compile(config)
     source = instantiate(config.dataset.source)
     split = data_module.search_split(
         source, config.dataset.split, config.dataset.split_ratio, config.dataset.fraction, config.split_seed
@@ -83,6 +88,26 @@ def run(config: DictConfig, path: Path) -> None:
     session.open(split.to_dict())
     session.summary |= {"split_hash": split.hash}
     session.run(lambda: _train(session, space, module, data, lightning, recorder, checkpoint))
+
+
+def check_compile(config: DictConfig) -> None:
+    """Refuses what a compiled network cannot do.
+
+    Raises:
+        ConfigError: second derivatives are asked of a compiled network.
+    """
+    analysis = config.analysis
+    wanted = {
+        "method.implicit=exact": config.method.get("implicit") == "exact",
+        "analysis.hessian.every": analysis.hessian.every,
+        "analysis.implicit.every": analysis.implicit.every,
+    }
+    asked = [key for key, value in wanted.items() if value]
+    require(
+        not (config.hardware.compile and asked),
+        "hardware.compile=true: a compiled network has no second derivatives, but "
+        f"{', '.join(asked)} needs them",
+    )
 
 
 def check_precision(precision: str) -> None:
@@ -161,9 +186,32 @@ def _train(session, space, module, data, lightning, recorder, checkpoint) -> Non
             numbers = recorder.numbers | {"epochs": lightning.current_epoch, "steps": int(module.iteration)}
             if recorder.hessian_mode:
                 numbers["hessian_mode"] = recorder.hessian_mode
-            _finish(session, space, module.method, numbers, quiet=not done)
-        if lightning.is_global_zero:
-            close_logger(lightning, session.summary, sorted(folder.figures.glob("*.png")), failed=not done)
+            try:
+                _finish(session, space, module.method, numbers, quiet=not done)
+            except Exception:
+                # What broke the run is the news, not that its remains cannot be drawn.
+                if done:
+                    raise
+                log.exception("the stopped run could not be summed up")
+            finally:
+                pictures = sorted(folder.figures.glob("*.png"))
+                close_logger(lightning.logger, session.summary, pictures, failed=not done)
+        elif lightning.is_global_zero:
+            close_logger(lightning.logger, session.summary, [], failed=True)
+
+
+def _draw(session, space, method) -> None:
+    """A search that trains nothing: its draw is its result."""
+    from nas.engine.loggers import build_logger, close_logger
+
+    logger = build_logger(plain(session.config.logger), session.folder, plain(session.config), "search")
+    done = False
+    try:
+        _finish(session, space, method, {})
+        done = True
+    finally:
+        pictures = sorted(session.folder.figures.glob("*.png"))
+        close_logger(logger, session.summary, pictures, failed=not done)
 
 
 def _finish(session, space, method, numbers, quiet: bool = False) -> None:
@@ -174,7 +222,10 @@ def _finish(session, space, method, numbers, quiet: bool = False) -> None:
     from nas.session import cost_of
 
     config, folder = session.config, session.folder
-    genotype = space.derive(method.strengths())
+    strengths = method.strengths()
+    if not all(bool(weights_EO.isfinite().all()) for weights_EO in strengths.values()):
+        return  # a diverged run keeps the genotype of its last good epoch
+    genotype = space.derive(strengths)
     if not method.trains:
         columns = ("epoch", "group", "source", "target", "operation", "weight")
         Table(folder / "architecture.csv", columns).add(weight_rows(space, method.strengths(), 0))
@@ -193,12 +244,19 @@ def _finish(session, space, method, numbers, quiet: bool = False) -> None:
     draw_search(folder, space, genotype, method.strengths())
     if quiet:
         return
-    evaluate = f"python -m nas.evaluate genotype={folder.path} "
-    evaluate += f"space={config.space.name} dataset={config.dataset.name}"
-    if config.recipe.name != config.dataset.name:
-        evaluate += f" recipe={config.recipe.name}"
-    if config.dataset.root and config.dataset.name != "digits":
-        evaluate += f" dataset.root={config.dataset.root}"
+    evaluate = [
+        "python",
+        "-m",
+        "nas.evaluate",
+        f"genotype={quoted(folder.path)}",
+        f"space={config.space.name}",
+    ]
+    evaluate += [f"dataset={config.dataset.name}", f"recipe={config.recipe.name}"]
+    evaluate += [f"recipe.{key}={config.recipe[key]}" for key in ("num_cells", "init_channels")]
+    if config.hardware.name != "cpu":
+        evaluate.append(f"hardware={config.hardware.name}")
+    if config.dataset.root is not None:
+        evaluate.append(f"dataset.root={quoted(config.dataset.root)}")
     print(f"\n{genotype}")
     print(
         f"{cost.params / 1e6:.3f} M parameters, {cost.macs / 1e6:.2f} M multiply-adds an image "
@@ -206,7 +264,7 @@ def _finish(session, space, method, numbers, quiet: bool = False) -> None:
     )
     print(f"run folder: {folder.path}")
     print(f"pictures:   {folder.figures}")
-    print(f"evaluate:   {evaluate}", flush=True)
+    print(f"evaluate:   {shlex.join(evaluate)}", flush=True)
 
 
 main = command("search", run)

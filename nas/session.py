@@ -1,6 +1,7 @@
 """What `nas.search` and `nas.evaluate` have in common: opening, closing and summing up a run folder."""
 
 import logging
+import shlex
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nas.config import ConfigError, RunFailed, plain, refuse_multirun_ddp
+from nas.config import ConfigError, RunFailed, plain, quoted, refuse_multirun_ddp
 from nas.engine.provenance import device_name, git_commit, versions
 from nas.engine.run_folder import RunFolder, write_text
 from nas.errors import require
@@ -138,7 +139,9 @@ class Session:
 
     def again(self) -> str:
         """The command that continues this run."""
-        return f"python -m nas.{self.config.command} resume={self.folder.path}"
+        return shlex.join(
+            ["python", "-m", f"nas.{self.config.command}", f"resume={quoted(self.folder.path)}"]
+        )
 
     def _kept(self) -> str:
         if any(self.folder.checkpoints.glob("*.ckpt")):

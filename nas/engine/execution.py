@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import nn
 
 from nas.spaces.native.library import load_library
 
 
 def apply_execution(network: nn.Module, hardware: Mapping) -> nn.Module:
-    """Chooses how a network computes, the same mathematics every way; may wrap it.
+    """Chooses how a network computes, the same mathematics every way; returns the network.
 
     Args:
         network: a supernet or an evaluation network; its `execution`, if it has one, is set.
@@ -19,4 +18,7 @@ def apply_execution(network: nn.Module, hardware: Mapping) -> nn.Module:
     if execution is not None:
         wanted = hardware["native"] and hardware["accelerator"] == "cpu" and not hardware["compile"]
         execution.native = load_library() if wanted else None
-    return torch.compile(network) if hardware["compile"] else network
+    if hardware["compile"]:
+        # In place: a wrapper would rename the parameters, and a run could not be resumed without it.
+        network.compile()
+    return network

@@ -67,9 +67,10 @@ def build_logger(settings: Mapping, folder: RunFolder, config: Mapping, job_type
     return logger
 
 
-def close_logger(trainer: pl.Trainer, summary: Mapping, pictures: Sequence[Path], failed: bool) -> None:
+def close_logger(
+    logger: Logger | bool | None, summary: Mapping, pictures: Sequence[Path], failed: bool
+) -> None:
     """Hands summary and pictures to the logger and closes it, whatever became of the run."""
-    logger = trainer.logger
     if isinstance(logger, WandbLogger):
         for key, value in summary.items():
             if isinstance(value, int | float | str | bool):
@@ -77,7 +78,9 @@ def close_logger(trainer: pl.Trainer, summary: Mapping, pictures: Sequence[Path]
         for picture in pictures:
             logger.log_image(picture.stem, [str(picture)])
         logger.experiment.finish(exit_code=int(failed))
-    elif logger is not None:
+    elif isinstance(logger, Logger):
+        numbers = {k: v for k, v in summary.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+        logger.log_metrics({f"summary/{name}": value for name, value in numbers.items()})
         logger.finalize("failed" if failed else "success")
 
 

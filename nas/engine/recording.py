@@ -14,6 +14,7 @@ from nas.engine.run_folder import RunFolder, Table, write_text
 from nas.errors import require
 from nas.methods.agreement import implicit_agreement
 from nas.methods.functional import Trial, twice_differentiable
+from nas.methods.updates import Unrolled
 from nas.spaces.space import Space
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class EpochRecorder(pl.Callback):
 
     # Columns that say nothing about the run as a whole.
     passing = ("epoch", "learning_rate", "drop_path", "architecture_step_loss")
+    # Columns that only epochs with a validation have.
+    validation: tuple[str, ...] = ("valid_loss", "valid_accuracy")
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class EpochRecorder(pl.Callback):
         self.tell = tell
         self.numbers: dict[str, Any] = {}
         self._rate = 0.0
+        self._validated: int | None = None
         self.table: Table | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -71,13 +75,21 @@ class EpochRecorder(pl.Callback):
         """Notes the learning rate before the schedule moves it on."""
         self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
 
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Notes that this epoch has numbers of its own."""
+        self._validated = trainer.current_epoch
+
     def _note(self, row: Mapping[str, Any]) -> None:
         self.numbers |= {k: v for k, v in row.items() if v is not None and k not in self.passing}
 
     def row(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """The numbers of this epoch."""
+        # Lightning keeps the numbers of the last validation; those of an earlier epoch are not this one's.
+        stale = () if self._validated == trainer.current_epoch else self.validation
         logged = {
-            name: float(value) for name, value in trainer.callback_metrics.items() if name in self.columns
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name in self.columns and name not in stale
         }
         found = {"epoch": trainer.current_epoch, **logged, "learning_rate": self._rate}
         found |= self.extras(trainer, pl_module)
@@ -129,6 +141,7 @@ class SearchRecorder(EpochRecorder):
         "num_skip",
         "hessian_eigenvalue",
     )
+    validation = ("architecture_loss", "architecture_accuracy")
 
     def __init__(self, *args: Any, space: Space, hessian: Mapping, implicit_every: int = 0, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -159,8 +172,6 @@ class SearchRecorder(EpochRecorder):
         super().on_fit_start(trainer, pl_module)
         if self.hessian["every"]:
             pl_module.keep_batches = self.hessian["batches"]
-        if self.implicit_every:
-            pl_module.keep_batches = max(1, pl_module.keep_batches)
         if trainer.is_global_zero:
             self.weights_table = Table(
                 self.folder / "architecture.csv",
@@ -176,15 +187,21 @@ class SearchRecorder(EpochRecorder):
                     append=True,
                 )
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Compares the implicit terms every so many steps."""
-        if not self.implicit_every or int(pl_module.iteration) % self.implicit_every:
+        """Compares the implicit terms every so many steps, just where the search is about to use them."""
+        step = int(pl_module.iteration) + 1
+        if not self.implicit_every or step % self.implicit_every:
             return
-        found = implicit_agreement(pl_module.bilevel(), *pl_module.recent_batches[-1])
+        update = pl_module.method.update
+        settings = (
+            {"epsilon": update.epsilon, "xi": update.xi, "momentum": update.momentum}
+            if isinstance(update, Unrolled)
+            else {}
+        )
+        found = implicit_agreement(pl_module.bilevel(), batch["weight"], batch["architecture"], **settings)
         if trainer.is_global_zero:
-            step = int(pl_module.iteration)
             self.implicit_table.add([{"epoch": trainer.current_epoch, "step": step, **found}])
 
     def extras(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:

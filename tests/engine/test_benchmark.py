@@ -15,7 +15,13 @@ from nas.spaces.darts import DartsSpace
 from tests.reference.literal import LiteralDarts
 from tests.reference.mapping import load_literal
 
-HARDWARE = {"accelerator": "cpu", "precision": "64-true", "channels_last": True, "compile": False}
+HARDWARE = {
+    "accelerator": "cpu",
+    "precision": "64-true",
+    "channels_last": True,
+    "compile": False,
+    "native": False,
+}
 OPERATIONS = ["none", "avg_pool_3x3", "skip_connect", "sep_conv_3x3"]
 SHAPE = (3, 8, 8)
 

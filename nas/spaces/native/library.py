@@ -3,6 +3,7 @@
 import ctypes
 import hashlib
 import logging
+import platform
 import shutil
 from functools import cache
 from pathlib import Path
@@ -30,8 +31,10 @@ def load_library() -> "Library | None":
         return None
     from torch.utils import cpp_extension
 
-    # The name carries the source's digest, so that an edited kernel is a new extension.
-    name = f"nas_separable_{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]}"
+    # The name carries source, flags and processor: an edited kernel, or a home shared with another machine,
+    # is a new extension.
+    digest = hashlib.sha256(SOURCE.read_bytes() + repr((FLAGS, _processor())).encode()).hexdigest()
+    name = f"nas_separable_{digest[:12]}"
     try:
         cpp_extension.load(
             name, [str(SOURCE)], extra_cflags=list(FLAGS), extra_ldflags=["-fopenmp"], is_python_module=False
@@ -41,6 +44,13 @@ def load_library() -> "Library | None":
     except (RuntimeError, OSError, ImportError) as error:
         log.warning("the compiled kernel could not be built (%s): using torch's own convolutions", error)
         return None
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else [platform.processor()]
+    features = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
+    return f"{platform.machine()} {features}"
 
 
 class Library:

@@ -154,9 +154,10 @@ struct Kernel {
     std::vector<double> partial(threads * 2 * Cp, 0.0);
 #pragma omp parallel num_threads(threads)
     {
-      const int t = omp_get_thread_num();
+      // The team may be smaller than asked for (OMP_THREAD_LIMIT, OMP_DYNAMIC): cut the work by what there is.
+      const int t = omp_get_thread_num(), team = omp_get_num_threads();
       std::vector<T> h(Hp * Wp * Cp, T(0)), d(P * Cp), o(P * Cp);
-      for (int64_t n = N * t / threads; n < N * (t + 1) / threads; ++n) {
+      for (int64_t n = N * t / team; n < N * (t + 1) / team; ++n) {
         const T* in = x + n * H * W * C;
         mean ? load_input<true>(in, m.data(), is.data(), h.data()) : load_input<false>(in, nullptr, nullptr, h.data());
         depthwise(h.data(), Wp, w_dw.data(), stride, Ho, Wo, d.data());
@@ -255,11 +256,12 @@ struct Kernel {
     std::vector<double> partial(threads * size, 0.0);
 #pragma omp parallel num_threads(threads)
     {
-      const int t = omp_get_thread_num();
+      // The team may be smaller than asked for (OMP_THREAD_LIMIT, OMP_DYNAMIC): cut the work by what there is.
+      const int t = omp_get_thread_num(), team = omp_get_num_threads();
       double* own = partial.data() + t * size;
       std::vector<T> h(Hp * Wp * Cp, T(0)), padded(Hp * Wp * Cp, T(0)), d(P * Cp), dz(P * Cp, T(0)), dd(P * Cp);
       std::vector<T> dh(H * W * Cp);
-      for (int64_t n = N * t / threads; n < N * (t + 1) / threads; ++n) {
+      for (int64_t n = N * t / team; n < N * (t + 1) / team; ++n) {
         const T *gn = g + n * P * C, *zn = z + n * P * C;
         for (int64_t p = 0; p < P; ++p)
           for (int64_t cb = 0; cb < Cp; cb += VS)
@@ -322,10 +324,10 @@ void reduce(const T* g, const T* z, const T* mean, const T* invstd, int64_t pixe
   const auto m = k.pad_vector(mean), is = k.pad_vector(invstd);
 #pragma omp parallel num_threads(threads)
   {
-    const int t = omp_get_thread_num();
+    const int t = omp_get_thread_num(), team = omp_get_num_threads();
     double* own = partial.data() + t * 2 * k.Cp;
-    const int64_t end = pixels * (t + 1) / threads;
-    for (int64_t start = pixels * t / threads; start < end; start += 64) {
+    const int64_t end = pixels * (t + 1) / team;
+    for (int64_t start = pixels * t / team; start < end; start += 64) {
       const int64_t stop = std::min(end, start + 64);
       for (int64_t cb = 0; cb < k.Cp; cb += VS) {
         V one = k.zero(), two = k.zero();

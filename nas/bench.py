@@ -195,18 +195,12 @@ class Bench:
         from nas import genotype as genotypes
         from nas.engine.benchmark import EvaluationSteps, apply_hardware, numerics
         from nas.engine.tasks import Classification
+        from nas.session import network_of
 
         recipe, settings, source = self.config.recipe, self.config.bench, self.source
         torch.manual_seed(self.config.seed)
-        network = self.space.network(
-            genotypes.load(self.config.genotype, self.space.family),
-            source.image_shape,
-            source.num_classes,
-            num_cells=recipe.num_cells,
-            init_channels=recipe.init_channels,
-            stem=recipe.stem,
-            auxiliary=recipe.auxiliary_weight > 0,
-        )
+        genotype = genotypes.load(self.config.genotype, self.space.family)
+        network = network_of(self.config, self.space, genotype, source)
         network.set_drop_path(settings.evaluation_drop_path)
         where = numerics(hardware)
         return EvaluationSteps(

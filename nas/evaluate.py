@@ -27,8 +27,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     from nas.engine.run_folder import write_text
     from nas.engine.seeding import seed_run
     from nas.engine.tasks import Classification
-    from nas.search import data_arguments, trainer_of
-    from nas.session import Session, cost_of
+    from nas.session import Session, cost_of, data_arguments, network_of, trainer_of
 
     trainer.quiet()
     session = Session(config, path)
@@ -46,15 +45,7 @@ def run(config: DictConfig, path: Path) -> float | None:
         genotype = genotypes.load(config.genotype, space.family)
     source = instantiate(config.dataset.source)
     cost = cost_of(config, space, genotype)
-    network = space.network(
-        genotype,
-        source.image_shape,
-        source.num_classes,
-        num_cells=config.recipe.num_cells,
-        init_channels=config.recipe.init_channels,
-        stem=config.recipe.stem,
-        auxiliary=config.recipe.auxiliary_weight > 0,
-    )
+    network = network_of(config, space, genotype, source)
     indices, split_hash = data_module.evaluation_indices(
         source, config.dataset.split, config.dataset.fraction, config.split_seed, config.dataset.valid
     )

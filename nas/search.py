@@ -29,7 +29,7 @@ def run(config: DictConfig, path: Path) -> None:
     from nas.engine.seeding import seed_run
     from nas.engine.tasks import Classification
     from nas.methods.method import layout_of
-    from nas.session import Session, cost_of
+    from nas.session import Session, cost_of, data_arguments, trainer_of
 
     trainer.quiet()
     session = Session(config, path)
@@ -135,38 +135,6 @@ def check_split(folder, split) -> None:
         stored == split.hash,
         f"{folder / 'split.json'}: the run was started on another split of the data (hash {stored[:12]}) "
         f"than its config.yaml gives now ({split.hash[:12]}); was it edited, or did the images change?",
-    )
-
-
-def data_arguments(config: DictConfig, source) -> dict:
-    """Arguments that searches and evaluations give their data alike."""
-    return {
-        "source": source,
-        "batch_size": config.dataset.batch_size,
-        "seed": config.seed,
-        "augment": plain(config.dataset.augment),
-        "cutout": config.dataset.cutout,
-        "num_workers": config.dataset.num_workers,
-        "channels_last": config.hardware.channels_last,
-        "overfit": config.overfit,
-    }
-
-
-def trainer_of(config: DictConfig, folder, clock, recorder, clip: float | None = None):
-    """Lightning's Trainer as configured, without a logger yet."""
-    from nas.engine.trainer import build_trainer
-
-    options = plain(config.trainer)
-    options["profiler"] = instantiate(config.trainer.profiler) if config.trainer.profiler else None
-    return build_trainer(
-        plain(config.hardware),
-        options,
-        plain(config.checkpoint),
-        folder.checkpoints,
-        config.seed,
-        clock,
-        [recorder],
-        clip,
     )
 
 

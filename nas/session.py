@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nas.config import ConfigError, RunFailed, plain, quoted, refuse_multirun_ddp
+from nas.config import ConfigError, RunFailed, instantiate, plain, quoted, refuse_multirun_ddp
 from nas.engine.provenance import device_name, git_commit, versions
 from nas.engine.run_folder import RunFolder, write_text
 from nas.errors import require
@@ -222,25 +222,58 @@ def _given_before(folder: Path) -> list[str]:
         return []
 
 
-def cost_of(config: DictConfig, space: Any, genotype: Any) -> Any:
-    """The cost of the evaluation network that a genotype stands for, under this configuration's recipe."""
-    from nas.analysis.complexity import count_cost
-    from nas.config import instantiate
+def data_arguments(config: DictConfig, source: Any) -> dict[str, Any]:
+    """Arguments that searches and evaluations give their data alike."""
+    return {
+        "source": source,
+        "batch_size": config.dataset.batch_size,
+        "seed": config.seed,
+        "augment": plain(config.dataset.augment),
+        "cutout": config.dataset.cutout,
+        "num_workers": config.dataset.num_workers,
+        "channels_last": config.hardware.channels_last,
+        "overfit": config.overfit,
+    }
 
-    source = instantiate(config.dataset.source)
-    recipe = config.recipe
-    return count_cost(
-        lambda: space.network(
-            genotype,
-            source.image_shape,
-            source.num_classes,
-            num_cells=recipe.num_cells,
-            init_channels=recipe.init_channels,
-            stem=recipe.stem,
-            auxiliary=recipe.auxiliary_weight > 0,
-        ),
-        source.image_shape,
+
+def trainer_of(
+    config: DictConfig, folder: RunFolder, clock: Any, recorder: Any, clip: float | None = None
+) -> Any:
+    """Lightning's Trainer as configured, without a logger yet."""
+    from nas.engine.trainer import build_trainer
+
+    options = plain(config.trainer)
+    profiler = config.trainer.profiler
+    options["profiler"] = instantiate(profiler) if isinstance(profiler, DictConfig) else profiler
+    return build_trainer(
+        plain(config.hardware),
+        options,
+        plain(config.checkpoint),
+        folder.checkpoints,
+        config.seed,
+        clock,
+        [recorder],
+        clip,
     )
 
 
-__all__ = ["Session", "cost_of", "plain"]
+def network_of(config: DictConfig, space: Any, genotype: Any, source: Any) -> Any:
+    """The evaluation network that a genotype stands for, under this configuration's recipe."""
+    recipe = config.recipe
+    return space.network(
+        genotype,
+        source.image_shape,
+        source.num_classes,
+        num_cells=recipe.num_cells,
+        init_channels=recipe.init_channels,
+        stem=recipe.stem,
+        auxiliary=recipe.auxiliary_weight > 0,
+    )
+
+
+def cost_of(config: DictConfig, space: Any, genotype: Any) -> Any:
+    """The cost of that network."""
+    from nas.analysis.complexity import count_cost
+
+    source = instantiate(config.dataset.source)
+    return count_cost(lambda: network_of(config, space, genotype, source), source.image_shape)

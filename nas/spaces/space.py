@@ -1,10 +1,9 @@
 """What a method and the engine know of a search space."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 from nas.errors import require
@@ -84,11 +83,3 @@ def check_op_weights(groups: Mapping[str, EdgeGroup], op_weights: Mapping[str, T
             tuple(op_weights[name].shape) == group.shape,
             f"op weights of {name!r} have shape {tuple(op_weights[name].shape)}, not {group.shape}",
         )
-
-
-def one_hot(group: EdgeGroup, choices: Iterable[str]) -> Tensor:
-    """Op weights [E, O] that select one named operation an edge."""
-    weights_EO = torch.zeros(group.shape)
-    for row, (operations, choice) in enumerate(zip(group.operations, choices, strict=True)):
-        weights_EO[row, operations.index(choice)] = 1.0
-    return weights_EO

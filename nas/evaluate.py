@@ -73,7 +73,9 @@ def run(config: DictConfig, path: Path) -> float | None:
     if len(data.valid_indices) == 0:
         config.trainer.limit_val_batches = 0
     lightning = trainer_of(config, folder, clock, recorder, clip)
-    session.open(None)
+    session.check_split(split_hash)
+    train, valid = (part.tolist() for part in indices)
+    session.open({"train": train, "valid": valid, "hash": split_hash})
     if not session.resuming:
         write_text(folder / "genotype.json", genotype.to_json() + "\n")
     session.summary |= {

@@ -61,7 +61,7 @@ def run(config: DictConfig, path: Path) -> None:
     split = data_module.search_split(
         source, config.dataset.split, config.dataset.split_ratio, config.dataset.fraction, config.split_seed
     )
-    check_split(folder, split)
+    session.check_split(split.hash)
     data = data_module.SearchData(**data_arguments(config, source), split=split)
     data.prepare()
     supernet = space.supernet(source.image_shape, source.num_classes)
@@ -121,20 +121,6 @@ def check_precision(precision: str) -> None:
         str(precision) in known,
         f"hardware.precision={precision}: a search runs in {', '.join(known)}; float16 scales the loss, "
         "which the gradients of alpha, the finite difference and the clipping of weights do not survive",
-    )
-
-
-def check_split(folder, split) -> None:
-    """Refuses to continue a run on other images than those it was started on.
-
-    Raises:
-        ConfigError: the folder's `split.json` names another split.
-    """
-    stored = folder.read_json("split.json").get("hash", split.hash)
-    require(
-        stored == split.hash,
-        f"{folder / 'split.json'}: the run was started on another split of the data (hash {stored[:12]}) "
-        f"than its config.yaml gives now ({split.hash[:12]}); was it edited, or did the images change?",
     )
 
 

@@ -92,6 +92,19 @@ class Session:
         # Last, because its presence says that the folder can be resumed.
         write_text(self.folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
 
+    def check_split(self, found: str) -> None:
+        """Refuses to continue a run on other images than those it was started on.
+
+        Raises:
+            ConfigError: the folder's `split.json` names another hash than `found`.
+        """
+        stored = self.folder.read_json("split.json").get("hash", found)
+        require(
+            stored == found,
+            f"{self.folder / 'split.json'}: the run was started on another split of the data "
+            f"(hash {stored[:12]}) than its config.yaml gives now ({found[:12]}); was it edited, or did the images change?",
+        )
+
     def run(self, body: Callable[[], None]) -> None:
         """Runs the body and writes the summary, whatever happens.
 

@@ -10,6 +10,7 @@ STEPS = {
     "weight": "weight",
     "first_order": "first order",
     "second_order": "second order",
+    "second_order_exact": "second order, exact product",
     "evaluation": "evaluation network",
 }
 # Forward, gradient to the inputs, gradient to the weights; a multiplication and an addition each.

@@ -163,6 +163,10 @@ class SearchSteps:
         """One architecture step through a virtual weight step."""
         self._architecture(self.unrolled)
 
+    def second_order_exact(self) -> None:
+        """The same with the exact product by double backward, on operators that have second derivatives."""
+        self._architecture(Unrolled(self.unrolled.xi, "exact", momentum=self.unrolled.momentum))
+
     def architecture(self) -> None:
         """One architecture step as the method is configured."""
         self._architecture(self.method.update)

@@ -42,6 +42,9 @@ class OriginalSteps(SearchSteps):
         self.loss(self.architecture_batch).backward()
         self.architecture_optimizer.step()
 
+    # The release knows the finite difference only.
+    second_order_exact = None
+
     def second_order(self) -> None:
         """One architecture step through a virtual weight step, in a second network."""
         step = VirtualStep(self.optimizer, self.weights, None, momentum=True)

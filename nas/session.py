@@ -102,7 +102,8 @@ class Session:
         require(
             stored == found,
             f"{self.folder / 'split.json'}: the run was started on another split of the data "
-            f"(hash {stored[:12]}) than its config.yaml gives now ({found[:12]}); was it edited, or did the images change?",
+            f"(hash {stored[:12]}) than its config.yaml gives now ({found[:12]}); was it edited, or did the "
+            "images change?",
         )
 
     def run(self, body: Callable[[], None]) -> None:

@@ -3,8 +3,12 @@
 import ctypes
 import hashlib
 import logging
+import os
 import platform
 import shutil
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -29,6 +33,8 @@ def load_library() -> "Library | None":
             "no C++ compiler found: using torch's own convolutions (hardware.native=false silences this)"
         )
         return None
+    # Importing the loader warns where a CUDA toolkit is installed and no GPU is there; neither is used here.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     from torch.utils import cpp_extension
 
     # The name carries source, flags and processor: an edited kernel, or a home shared with another machine,
@@ -36,14 +42,30 @@ def load_library() -> "Library | None":
     digest = hashlib.sha256(SOURCE.read_bytes() + repr((FLAGS, _processor())).encode()).hexdigest()
     name = f"nas_separable_{digest[:12]}"
     try:
-        cpp_extension.load(
-            name, [str(SOURCE)], extra_cflags=list(FLAGS), extra_ldflags=["-fopenmp"], is_python_module=False
-        )
+        with _ninja_on_path():
+            cpp_extension.load(
+                name,
+                [str(SOURCE)],
+                extra_cflags=list(FLAGS),
+                extra_ldflags=["-fopenmp"],
+                is_python_module=False,
+            )
         folder = Path(cpp_extension._get_build_directory(name, verbose=False))
         return Library(ctypes.CDLL(str(folder / f"{name}.so")))
     except (RuntimeError, OSError, ImportError) as error:
         log.warning("the compiled kernel could not be built (%s): using torch's own convolutions", error)
         return None
+
+
+@contextmanager
+def _ninja_on_path() -> Iterator[None]:
+    """Lets the loader find the ninja that pip installed, also in an environment that is not activated."""
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([before, sysconfig.get_path("scripts")])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
 
 
 def _processor() -> str:

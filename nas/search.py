@@ -137,7 +137,7 @@ def _train(session, space, module, data, lightning, recorder, checkpoint) -> Non
     finally:
         # Where the run broke down before it began, the folder stays as an earlier start left it.
         if lightning.is_global_zero and recorder.table is not None:
-            numbers = recorder.numbers | {"epochs": lightning.current_epoch, "steps": int(module.iteration)}
+            numbers = recorder.numbers | {"epochs": lightning.current_epoch, "steps": module.iteration}
             if recorder.hessian_mode:
                 numbers["hessian_mode"] = recorder.hessian_mode
             try:

@@ -53,6 +53,7 @@ class Cifar:
         self.std = STD[name]
         self.root = Path(root)
         self.download = download
+        self._loaded: dict[bool, TensorImages] = {}
 
     def train(self, augmented: bool = True) -> TensorImages:
         """Returns the training images, the same for either value of `augmented`."""
@@ -63,6 +64,12 @@ class Cifar:
         return self._load(train=False)
 
     def _load(self, train: bool) -> TensorImages:
+        # Splits, loaders and validation ask for the same images; reading and checking them takes a second.
+        if train not in self._loaded:
+            self._loaded[train] = self._read(train)
+        return self._loaded[train]
+
+    def _read(self, train: bool) -> TensorImages:
         root = self.root.expanduser().resolve()
         folder = binary.find_folder(root, self.files)
         if folder is not None:

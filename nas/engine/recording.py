@@ -191,7 +191,7 @@ class SearchRecorder(EpochRecorder):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Compares the implicit terms every so many steps, just where the search is about to use them."""
-        step = int(pl_module.iteration) + 1
+        step = pl_module.iteration + 1
         if not self.implicit_every or step % self.implicit_every:
             return
         update = pl_module.method.update

@@ -38,7 +38,8 @@ class SearchModule(pl.LightningModule):
         self.task = task
         self.guard = FiniteGuard()
         self.weights: list[Tensor] = list(supernet.parameters())
-        self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
+        # A plain number: a tensor would make every step wait for a GPU.
+        self.iteration = 0
         self.recent_batches: list[tuple[Batch, Batch]] = []
         self.keep_batches = 0
 
@@ -108,7 +109,7 @@ class SearchModule(pl.LightningModule):
         self.log_dict(bar, prog_bar=True, logger=False, on_step=True, on_epoch=False)
 
     def _watch(self, name: str, loss: Tensor) -> None:
-        self.guard.watch(name, loss, self.current_epoch, int(self.iteration))
+        self.guard.watch(name, loss, self.current_epoch, self.iteration)
 
     def _record(self, name: str, value: Tensor, batch: Batch) -> None:
         self.log(name, value, on_step=False, on_epoch=True, batch_size=len(batch[1]), sync_dist=True)
@@ -125,5 +126,10 @@ class SearchModule(pl.LightningModule):
         self.lr_schedulers().step()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leaves out what cannot be read back as plain containers."""
+        """Leaves out what cannot be read back as plain containers, and adds the count of steps."""
         checkpoint.pop("hyper_parameters", None)
+        checkpoint["iteration"] = self.iteration
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Goes on counting."""
+        self.iteration = checkpoint["iteration"]

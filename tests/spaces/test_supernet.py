@@ -18,6 +18,14 @@ DARTS = [
 MIXED_LISTS = [["skip_connect", "sep_conv_3x3"], ["dil_conv_5x5", "max_pool_3x3"], ["none", "avg_pool_3x3"]]
 
 
+@pytest.fixture(scope="module")
+def library():
+    found = load_library()
+    if found is None:
+        pytest.skip("the compiled kernel cannot be built here")
+    return found
+
+
 def pair(operations, channels=4, num_cells=4, seed=0):
     torch.manual_seed(seed)
     space = DartsSpace("darts", operations, num_cells=num_cells, init_channels=channels)
@@ -79,10 +87,7 @@ def test_channels_last_agrees(train):
 
 
 @pytest.mark.parametrize("channels", [2, 4, 6, 12, 16, 36])
-def test_the_compiled_kernel_agrees(channels):
-    library = load_library()
-    if library is None:
-        pytest.skip("the compiled kernel cannot be built here")
+def test_the_compiled_kernel_agrees(library, channels):
     fast, literal, weights = pair(DARTS, channels)
     fast.execution.native = library
     assert_same(fast, literal, weights, batch=4)
@@ -90,20 +95,14 @@ def test_the_compiled_kernel_agrees(channels):
     assert_same(fast, literal, weights, batch=1)  # fewer images than threads
 
 
-def test_the_compiled_kernel_on_lists_that_differ_edge_by_edge():
-    library = load_library()
-    if library is None:
-        pytest.skip("the compiled kernel cannot be built here")
+def test_the_compiled_kernel_on_lists_that_differ_edge_by_edge(library):
     per_edge = [MIXED_LISTS[row % 3] for row in range(14)]
     fast, literal, weights = pair({"normal": per_edge, "reduce": per_edge[::-1]})
     fast.execution.native = library
     assert_same(fast, literal, weights, batch=4)
 
 
-def test_the_compiled_kernel_gives_gradients_of_alpha_alone():
-    library = load_library()
-    if library is None:
-        pytest.skip("the compiled kernel cannot be built here")
+def test_the_compiled_kernel_gives_gradients_of_alpha_alone(library):
     fast, literal, weights = pair(DARTS)
     x, y = torch.randn(4, 3, 16, 16).double(), torch.randint(0, 10, (4,))
     expected = run(literal, weights, x, y)[2]
@@ -116,10 +115,7 @@ def test_the_compiled_kernel_gives_gradients_of_alpha_alone():
     assert all(p.grad is None for p in fast.parameters())
 
 
-def test_the_compiled_kernel_steps_aside_for_second_derivatives():
-    library = load_library()
-    if library is None:
-        pytest.skip("the compiled kernel cannot be built here")
+def test_the_compiled_kernel_steps_aside_for_second_derivatives(library):
     fast, _, weights = pair(DARTS)
     fast.execution.native = library
     leaves = {name: value.clone().requires_grad_() for name, value in weights.items()}
@@ -130,10 +126,7 @@ def test_the_compiled_kernel_steps_aside_for_second_derivatives():
     assert fast.execution.native is library
 
 
-def test_not_a_number_is_not_hidden():
-    library = load_library()
-    if library is None:
-        pytest.skip("the compiled kernel cannot be built here")
+def test_not_a_number_is_not_hidden(library):
     fast, _, weights = pair(["sep_conv_3x3", "dil_conv_5x5"])
     fast.execution.native = library
     x = torch.randn(2, 3, 16, 16).double()
@@ -161,10 +154,7 @@ def test_second_derivatives_agree():
     torch.testing.assert_close(results[0], results[1], rtol=1e-9, atol=1e-12)
 
 
-def test_a_supernet_with_the_compiled_kernel_can_be_copied():
-    library = load_library()
-    if library is None:
-        pytest.skip("the compiled kernel cannot be built here")
+def test_a_supernet_with_the_compiled_kernel_can_be_copied(library):
     fast, _, weights = pair(["skip_connect", "sep_conv_3x3"])
     fast.execution.native = library
     x = torch.randn(2, 3, 16, 16).double()

@@ -12,12 +12,15 @@ def apply_execution(network: nn.Module, hardware: Mapping) -> nn.Module:
 
     Args:
         network: a supernet or an evaluation network; its `execution`, if it has one, is set.
-        hardware: the `hardware` group; `native` and `compile` are read.
+        hardware: the `hardware` group; `native`, `wide`, `recompute` and
+            `compile` are read.
     """
     execution = getattr(network, "execution", None)
     if execution is not None:
         wanted = hardware["native"] and hardware["accelerator"] == "cpu" and not hardware["compile"]
         execution.native = load_library() if wanted else None
+        execution.wide = hardware["wide"]
+        execution.recompute = hardware["recompute"]
     if hardware["compile"]:
         # In place: a wrapper would rename the parameters, and a run could not be resumed without it.
         network.compile()

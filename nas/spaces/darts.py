@@ -9,7 +9,7 @@ from nas.genotype import Cell, Edge, Genotype, check_operations
 from nas.spaces.darts_network import DartsNetwork
 from nas.spaces.darts_supernet import DartsSupernet, reduction_positions
 from nas.spaces.operations import operation_builders
-from nas.spaces.space import ZERO, EdgeGroup
+from nas.spaces.space import ZERO, EdgeGroup, check_partial
 from nas.spaces.stems import check_image_size
 
 INPUTS = 2
@@ -28,6 +28,7 @@ class DartsSpace:
         stem_multiplier: stem channels / C.
         stem: `cifar` or `imagenet`.
         edges_per_node: in-edges that derivation keeps a node.
+        partial: K; 1/K of the channels go through the candidates, the others past them.
 
     Raises:
         ConfigError: a size is not positive, or the lists of operations do not fit the edges.
@@ -45,6 +46,7 @@ class DartsSpace:
         stem_multiplier: int = 3,
         stem: str = "cifar",
         edges_per_node: int = 2,
+        partial: int = 1,
     ):
         for key, value in {
             "num_nodes": num_nodes,
@@ -52,6 +54,7 @@ class DartsSpace:
             "init_channels": init_channels,
             "stem_multiplier": stem_multiplier,
             "edges_per_node": edges_per_node,
+            "partial": partial,
         }.items():
             require(
                 isinstance(value, int) and value >= 1,
@@ -65,7 +68,9 @@ class DartsSpace:
             edges_per_node <= INPUTS,
             f"space.edges_per_node={edges_per_node}: the first node has only {INPUTS} inputs",
         )
+        check_partial(partial, init_channels)
         self.name = name
+        self.partial = partial
         self.num_cells = num_cells
         self.init_channels = init_channels
         self.stem_multiplier = stem_multiplier
@@ -86,12 +91,20 @@ class DartsSpace:
                 )
                 require(set(names) != {ZERO}, f"space.operations: an edge has only {ZERO!r} to choose from")
 
-    def supernet(self, image_shape: Sequence[int], num_classes: int) -> DartsSupernet:
-        """The supernet for images (C, H, W).
+    def supernet(
+        self,
+        image_shape: Sequence[int],
+        num_classes: int,
+        partial: int | None = None,
+        kept: Mapping[str, Tensor] | None = None,
+    ) -> DartsSupernet:
+        """The supernet for images (C, H, W); see `Space.supernet`.
 
         Raises:
-            ConfigError: the images are too small for the reductions.
+            ConfigError: the images are too small for the reductions, or K does not divide the channels.
         """
+        partial = self.partial if partial is None else partial
+        check_partial(partial, self.init_channels)
         check_image_size(image_shape, self.stem, len(reduction_positions(self.num_cells)))
         return DartsSupernet(
             self.groups,
@@ -101,6 +114,8 @@ class DartsSpace:
             self.init_channels,
             self.stem_multiplier,
             self.stem,
+            partial,
+            kept,
         )
 
     def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:

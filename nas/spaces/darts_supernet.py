@@ -5,11 +5,14 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from nas.spaces.mixed import Execution, FanOut
+from nas.spaces.candidates import candidate
+from nas.spaces.mixed import Execution, FanOut, Sums
 from nas.spaces.native.separable import DenseGradient
 from nas.spaces.operations import FactorizedReduce, relu_conv_bn
-from nas.spaces.space import EdgeGroup, check_op_weights
+from nas.spaces.scales import ScalePlan
+from nas.spaces.space import EdgeGroup, check_op_weights, kept_operations
 from nas.spaces.stems import build_stem
 
 
@@ -18,52 +21,39 @@ def reduction_positions(num_cells: int) -> tuple[int, ...]:
     return tuple(sorted({num_cells // 3, 2 * num_cells // 3}))
 
 
-class ScalePlan:
-    """Cuts the op weights [E, O] of a group into one vector a candidate and source, once for all its cells.
-
-    The gather and the split are one operator each, whatever the number of cells and edges.
-    """
-
-    def __init__(
-        self, group: EdgeGroup, sources: Sequence[int], holders: Mapping[int, Mapping[str, Sequence[int]]]
-    ):
-        num_operations = group.shape[1]
-        self.keys: list[tuple[int, str]] = []
-        self.sizes: list[int] = []
-        order: list[int] = []
-        for source in sources:
-            rows = [row for row, edge in enumerate(group.edges) if edge[0] == source]
-            for name, positions in holders[source].items():
-                self.keys.append((source, name))
-                self.sizes.append(len(positions))
-                order += [rows[p] * num_operations + group.operations[rows[p]].index(name) for p in positions]
-        self.order = torch.tensor(order)
-
-    def __call__(self, weights_EO: Tensor) -> dict[int, dict[str, tuple[Tensor, ...]]]:
-        """Source -> candidate -> the 0-dimensional op weights of the edges that hold it."""
-        self.order = self.order.to(weights_EO.device)
-        scales: dict[int, dict[str, tuple[Tensor, ...]]] = {}
-        values = weights_EO.flatten()[self.order].split(self.sizes)
-        for (source, name), value in zip(self.keys, values, strict=True):
-            scales.setdefault(source, {})[name] = value.unbind()
-        return scales
-
-
 class SearchCell(nn.Module):
-    """A cell of the supernet: preprocessing, then nodes in order, each fanning out to the later ones."""
+    """A cell of the supernet: preprocessing, then nodes in order, each fanning out to the later ones.
+
+    Args:
+        group: its edges and candidates, one edge from every earlier node to every later one.
+        operations: for each edge those of its candidates that the cell holds.
+        c_prev_prev: channels of the cell before the last one.
+        c_prev: channels of the last cell.
+        channels: C of every node.
+        reduction: whether the edges from the two inputs halve the resolution.
+        reduction_prev: whether the last cell did.
+        partial: K; the first C/K channels of a source go through the candidates, the others past them (2x2
+            max pooling where an edge halves the resolution), and the node shuffles both (DrNAS, section 3.3).
+        execution: how to compute.
+    """
 
     def __init__(
         self,
         group: EdgeGroup,
+        operations: Sequence[Sequence[str]],
         c_prev_prev: int,
         c_prev: int,
         channels: int,
         reduction: bool,
         reduction_prev: bool,
+        partial: int,
         execution: Execution,
     ):
         super().__init__()
         self.execution = execution
+        self.partial = partial
+        self.mixed_channels = channels // partial
+        self.reduction = reduction
         self.num_nodes = max(target for _, target in group.edges) - 1
         self.preprocess0 = (
             FactorizedReduce(c_prev_prev, channels, affine=False)
@@ -75,27 +65,67 @@ class SearchCell(nn.Module):
         for source in sorted({edge[0] for edge in group.edges}):
             rows = [row for row, edge in enumerate(group.edges) if edge[0] == source]
             fan_outs[str(source)] = FanOut(
-                channels,
-                stride=2 if reduction and source < 2 else 1,
+                self.mixed_channels,
+                stride=self._stride(source),
                 targets=[group.edges[row][1] - 2 for row in rows],
-                operations=[group.operations[row] for row in rows],
+                operations=[operations[row] for row in rows],
                 execution=execution,
+                build=candidate,
             )
         self.fan_out = nn.ModuleDict(fan_outs)
 
+    def _stride(self, source: int) -> int:
+        return 2 if self.reduction and source < 2 else 1
+
     def forward(
-        self, s0_BCHW: Tensor, s1_BCHW: Tensor, scales: dict[int, dict[str, Sequence[Tensor]]]
+        self, s0_BCHW: Tensor, s1_BCHW: Tensor, scales: Mapping[int, Mapping[str, Tensor]]
     ) -> Tensor:
         """Two cell inputs -> the concatenated nodes [B, nodes*C, H', W']."""
         states = [self.preprocess0(s0_BCHW), self.preprocess1(s1_BCHW)]
-        sums: list[Tensor | None] = [None] * self.num_nodes
+        sums: Sums = [None] * self.num_nodes
+        # What has gone past the candidates so far: every node takes it from all nodes before it.
+        past_BCHW: Tensor | None = None
         for source in range(self.num_nodes + 2):
             if source >= 2:
-                node_BCHW = sums[source - 2]
-                states.append(DenseGradient.apply(node_BCHW) if self.execution.native else node_BCHW)
+                mixed_BCHW = sums[source - 2]
+                if mixed_BCHW is None:
+                    mixed_BCHW = self._nothing(states[0])
+                if self.partial > 1:
+                    mixed_BCHW = _shuffled(mixed_BCHW, past_BCHW, self.partial)
+                states.append(DenseGradient.apply(mixed_BCHW) if self.execution.native else mixed_BCHW)
             if str(source) in self.fan_out:
-                self.fan_out[str(source)](states[source], scales[source], sums)
+                x_BCHW = states[source]
+                if self.partial > 1:
+                    x_BCHW, beside_BCHW = self._parted(x_BCHW, self._stride(source))
+                    past_BCHW = beside_BCHW if past_BCHW is None else past_BCHW + beside_BCHW
+                self.fan_out[str(source)](x_BCHW, scales.get(source, {}), sums)
         return torch.cat(states[2:], dim=1)
+
+    def _parted(self, x_BCHW: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+        """The channels for the candidates, dense in memory, and the others at the targets' resolution."""
+        nhwc = x_BCHW.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if nhwc else torch.contiguous_format
+        beside_BCHW = x_BCHW[:, self.mixed_channels :]
+        if stride == 2:
+            beside_BCHW = F.max_pool2d(beside_BCHW, 2, 2, ceil_mode=True)
+        return x_BCHW[:, : self.mixed_channels].contiguous(memory_format=layout), beside_BCHW
+
+    def _nothing(self, like_BCHW: Tensor) -> Tensor:
+        """The state of a node whose edges hold nothing but `none`."""
+        batch, _, height, width = like_BCHW.shape
+        stride = 2 if self.reduction else 1
+        shape = (batch, self.mixed_channels, -(-height // stride), -(-width // stride))
+        return like_BCHW.new_zeros(shape)
+
+
+def _shuffled(mixed_BCHW: Tensor, past_BCHW: Tensor, groups: int) -> Tensor:
+    """Both parts as one, channels shuffled over `groups`, in one copy: out[c * K + k] = in[k * C/K + c]."""
+    nhwc = past_BCHW.is_contiguous(memory_format=torch.channels_last)
+    parts = [mixed_BCHW, *past_BCHW.chunk(groups - 1, dim=1)]
+    if nhwc:
+        parts = [part.permute(0, 2, 3, 1) for part in parts]
+        return torch.stack(parts, dim=-1).flatten(-2).permute(0, 3, 1, 2)
+    return torch.stack(parts, dim=2).flatten(1, 2)
 
 
 class DartsSupernet(nn.Module):
@@ -111,6 +141,8 @@ class DartsSupernet(nn.Module):
         init_channels: C of the first cells; doubles at each reduction.
         stem_multiplier: stem channels / C.
         stem: `cifar` or `imagenet`.
+        partial: K of the partial channels, 1 for all.
+        kept: {group: [E, O], true where the network holds a candidate}; None for all of them.
     """
 
     def __init__(
@@ -122,9 +154,13 @@ class DartsSupernet(nn.Module):
         init_channels: int,
         stem_multiplier: int,
         stem: str,
+        partial: int = 1,
+        kept: Mapping[str, Tensor] | None = None,
     ):
         super().__init__()
         self.groups = dict(groups)
+        self.partial = partial
+        held = {name: kept_operations(group, (kept or {}).get(name)) for name, group in groups.items()}
         self.execution = Execution()
         self.stem = build_stem(stem, image_shape[0], init_channels, stem_multiplier)
         self.cells = nn.ModuleList()
@@ -137,7 +173,15 @@ class DartsSupernet(nn.Module):
                 channels *= 2
             kind = "reduce" if reduction else "normal"
             cell = SearchCell(
-                self.groups[kind], c_prev_prev, c_prev, channels, reduction, reduction_prev, self.execution
+                self.groups[kind],
+                held[kind],
+                c_prev_prev,
+                c_prev,
+                channels,
+                reduction,
+                reduction_prev,
+                partial,
+                self.execution,
             )
             self.cells.append(cell)
             self.kinds.append(kind)
@@ -148,17 +192,15 @@ class DartsSupernet(nn.Module):
 
     def _plan(self, kind: str) -> ScalePlan:
         cell = self.cells[self.kinds.index(kind)]
-        sources = [int(source) for source in cell.fan_out]
-        return ScalePlan(self.groups[kind], sources, {s: cell.fan_out[str(s)].holders for s in sources})
+        return ScalePlan(
+            self.groups[kind], {int(source): fan_out.holders for source, fan_out in cell.fan_out.items()}
+        )
 
     @contextmanager
     def twice_differentiable(self) -> Iterator[None]:
         """Inside the block every operator has second derivatives, at whatever cost in speed."""
-        native, self.execution.native = self.execution.native, None
-        try:
+        with self.execution.twice_differentiable():
             yield
-        finally:
-            self.execution.native = native
 
     def forward(self, x_BCHW: Tensor, op_weights: Mapping[str, Tensor]) -> Tensor:
         """Images [B, C, H, W] and op weights {group: [E, O]} -> logits [B, classes]."""

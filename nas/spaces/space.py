@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from nas.errors import require
+from nas.errors import ConfigError, require
 from nas.genotype import Genotype
 
 ZERO = "none"
@@ -62,14 +62,51 @@ class Space(Protocol):
     family: str
     groups: Mapping[str, EdgeGroup]
 
-    def supernet(self, image_shape: Sequence[int], num_classes: int) -> nn.Module:
-        """The network that holds every candidate: `forward(x_BCHW, {group: op weights [E, O]})`."""
+    def supernet(
+        self,
+        image_shape: Sequence[int],
+        num_classes: int,
+        partial: int | None = None,
+        kept: Mapping[str, Tensor] | None = None,
+    ) -> nn.Module:
+        """The network that holds every candidate: `forward(x_BCHW, {group: op weights [E, O]})`.
+
+        Args:
+            image_shape: (C, H, W) of an image.
+            num_classes: outputs of the classifier.
+            partial: K, of which 1/K of the channels go through the candidates; None for the space's own.
+            kept: {group: [E, O], true where a candidate is to be held}; None for all.
+        """
 
     def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:
         """The discrete architecture that strengths [E, O] a group stand for."""
 
     def network(self, genotype: Genotype, image_shape: Sequence[int], num_classes: int, **sizes) -> nn.Module:
         """The evaluation network of a genotype."""
+
+
+def kept_operations(group: EdgeGroup, kept_EO: Tensor | None) -> list[tuple[str, ...]]:
+    """For each edge the candidates that are kept; all of them for None."""
+    if kept_EO is None:
+        return list(group.operations)
+    return [
+        tuple(name for name, keep in zip(names, row, strict=True) if keep)
+        for names, row in zip(group.operations, kept_EO.tolist(), strict=True)
+    ]
+
+
+def check_partial(partial: int, channels: int) -> None:
+    """Raises `ConfigError` unless 1/`partial` of the channels is a whole number of them."""
+    require(partial >= 1, f"space.partial={partial}: must be at least 1 (all channels)")
+    if channels % partial:
+        fitting = [k for k in range(1, channels + 1) if channels % k == 0]
+        below = max(k for k in fitting if k <= partial)
+        above = [k for k in fitting if k > partial][:1]
+        nearest = " and ".join(str(k) for k in [below, *above])
+        raise ConfigError(
+            f"space.partial={partial}: does not divide space.init_channels={channels}; the nearest that do "
+            f"are {nearest}"
+        )
 
 
 def check_op_weights(groups: Mapping[str, EdgeGroup], op_weights: Mapping[str, Tensor]) -> None:

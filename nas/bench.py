@@ -11,7 +11,7 @@ from nas.errors import ConfigError, require
 
 STEPS = ("weight", "first_order", "second_order", "second_order_exact")
 # What a reference supernet may be asked to take, where the space has it.
-SIZES = ("num_cells", "init_channels", "stem_multiplier", "stem")
+SIZES = ("num_cells", "cells_per_stage", "init_channels", "stem_multiplier", "stem", "partial")
 
 
 def run(config: DictConfig, path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.errors import ConfigError
-from nas.spaces.mixed import Candidate, Shared, Sums, Term, add, add_wide
+from nas.spaces.mixed import Candidate, Draw, Growth, Shared, Sums, Term, add, add_wide
 from nas.spaces.native.separable import SeparableSpec, SeparableSum
 from nas.spaces.space import SKIP, ZERO
 from nas.spaces.stacked import StackedConv, StackedNorm
@@ -43,6 +43,15 @@ class SeparableCandidate(Candidate):
         else:
             self._forward_narrow(shared, scales_M, sums, targets)
 
+    def growth(self, draw: Draw) -> Growth:
+        """Every convolution and its batch norm get new channels together."""
+        for step in range(len(self.norm)):
+            yield f"depthwise.{step}.weight", (draw(1), None, None, None)
+            outputs = draw(1)
+            yield f"pointwise.{step}.weight", (outputs, draw(1), None, None)
+            yield f"norm.{step}.running_mean", (outputs,)
+            yield f"norm.{step}.running_var", (outputs,)
+
     def _forward_narrow(self, shared, scales_M, sums, targets):
         depthwise = [conv.weight.unbind(0) for conv in self.depthwise]
         pointwise = [conv.weight.unbind(0) for conv in self.pointwise]
@@ -74,7 +83,8 @@ class SeparableCandidate(Candidate):
         return WideSeparable.apply(
             spec,
             running,
-            shared.x_BCHW,
+            shared.repeated(len(scales_M)).detach(),
+            shared.relu,
             self.norm[-1].repeated(scales_M),
             *(conv.weight.flatten(0, 1) for conv in self.depthwise),
             *(conv.weight.flatten(0, 1) for conv in self.pointwise),
@@ -114,6 +124,12 @@ class PoolCandidate(Term):
             h_BCHW = F.avg_pool2d(shared.x_BCHW, 3, self.stride, 1, count_include_pad=False)
         return self.norm(h_BCHW, 0)
 
+    def growth(self, draw: Draw) -> Growth:
+        """The statistics of new channels are those of old ones."""
+        channels = draw(1)
+        yield "norm.running_mean", (channels,)
+        yield "norm.running_var", (channels,)
+
 
 class IdentityCandidate(Term):
     """`skip_connect` at stride 1."""
@@ -143,6 +159,15 @@ class ReduceCandidate(Candidate):
         for i, ((weight_1, weight_2), scale) in enumerate(zip(weights, scales_M.unbind(), strict=True)):
             h_BCHW = torch.cat([self.conv_1(even_BCHW, weight_1), self.conv_2(odd_BCHW, weight_2)], dim=1)
             add(sums, targets[i], self.norm(h_BCHW, i, scale))
+
+    def growth(self, draw: Draw) -> Growth:
+        """Each half of the outputs grows by itself; batch norm follows both."""
+        outputs = draw(2)
+        first, second = outputs.chunk(2, dim=1)
+        yield "conv_1.weight", (first, draw(1), None, None)
+        yield "conv_2.weight", (second - second[:, :1], draw(1), None, None)
+        yield "norm.running_mean", (outputs,)
+        yield "norm.running_var", (outputs,)
 
     def _forward_wide(self, even_BCHW: Tensor, odd_BCHW: Tensor, scales_M: Tensor) -> Tensor:
         # One source for all edges: a dense convolution C -> m*C/2, no repetition.

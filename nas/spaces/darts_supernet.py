@@ -77,9 +77,7 @@ class SearchCell(nn.Module):
     def _stride(self, source: int) -> int:
         return 2 if self.reduction and source < 2 else 1
 
-    def forward(
-        self, s0_BCHW: Tensor, s1_BCHW: Tensor, scales: Mapping[int, Mapping[str, Tensor]]
-    ) -> Tensor:
+    def forward(self, s0_BCHW: Tensor, s1_BCHW: Tensor, scales: Mapping[int, Mapping[str, Tensor]]) -> Tensor:
         """Two cell inputs -> the concatenated nodes [B, nodes*C, H', W']."""
         states = [self.preprocess0(s0_BCHW), self.preprocess1(s1_BCHW)]
         sums: Sums = [None] * self.num_nodes

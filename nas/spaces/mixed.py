@@ -24,6 +24,8 @@ from nas.spaces.native.library import Library
 from nas.spaces.space import ZERO
 
 Sums = list[Tensor | None]
+Growth = Iterator[tuple[str, tuple[Tensor | None, ...]]]
+Draw = Callable[[int], Tensor]
 
 
 @dataclass
@@ -78,6 +80,14 @@ class Shared:
 
 class Candidate(nn.Module):
     """A candidate operation over the m edges that hold it."""
+
+    def growth(self, draw: Draw) -> Growth:
+        """How its tensors follow from those of the same candidate over fewer channels; see `growth.py`.
+
+        Yields the name of a tensor [m, ...] and, for each of its dimensions after the first, `draw(n)` (a map
+        [m, C] of new channels to the old ones, in n equal parts) or None for a dimension that stays.
+        """
+        return iter(())
 
     def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
         """Adds `scales_M[i] * operation_i(x)` to `sums[targets[i]]`."""
@@ -139,6 +149,7 @@ class FanOut(nn.Module):
         build: Callable[[str, int, int, int], nn.Module],
     ):
         super().__init__()
+        self.channels = channels
         self.execution = execution
         holders: dict[str, list[int]] = {}
         for edge, names in enumerate(operations):
@@ -165,7 +176,7 @@ class FanOut(nn.Module):
             sums: the running sums of the target nodes; None where nothing has been added yet.
         """
         shared = Shared(x_BCHW, self.execution)
-        together = self.execution.wide and len(self.terms) > 1
+        together = self.execution.wide and bool(self.terms)
         if together:
             self._add_terms(shared, scales, sums)
         for name, module in self.candidates.items():
@@ -173,7 +184,7 @@ class FanOut(nn.Module):
                 module(shared, scales[name], sums, self.targets[name])
 
     def _add_terms(self, shared: Shared, scales: dict[str, Tensor], sums: Sums) -> None:
-        """All candidates without parameters as one matrix product: scales [M, P] times results [P, B*C*H*W]."""
+        """Candidates without parameters as one matrix product: scales [M, P] times results [P, B*C*H*W]."""
         results = [self.candidates[name].result(shared) for name in self.terms]
         first = results[0]
         # In the order of memory, so that neither the stack nor the product moves channels.

@@ -30,23 +30,24 @@ class WideSpec:
 class WideSeparable(torch.autograd.Function):
     """Scaled separable convolutions of m edges in training mode, [B, C, H, W] -> [B, m*C, H', W'].
 
-    Keeps the input and the pointwise convolutions' results for the backward pass; ReLUs, the repetition of
-    the input, batch norms and depthwise convolutions are computed again. Not twice differentiable.
+    Keeps the input and the pointwise convolutions' results for the backward pass; the repetition of the
+    input, batch norms, the ReLUs after them and depthwise convolutions are computed again. Not twice
+    differentiable.
 
-    `apply(spec, running, x, scale, *depthwise, *pointwise)`: `running` is S pairs of BN buffers [m*C] that
-    are updated; scale [m*C]; depthwise is S of [m*C, 1, k, k], pointwise S of [m*C, C, 1, 1].
+    `apply(spec, running, repeated, x, scale, *depthwise, *pointwise)`: `running` is S pairs of BN buffers
+    [m*C] that are updated; `repeated` is x m times side by side, which all candidates share in the forward
+    pass; x is behind its ReLU; scale [m*C]; depthwise is S of [m*C, 1, k, k], pointwise S of [m*C, C, 1, 1].
     """
 
     @staticmethod
-    def forward(ctx, spec, running, x_BCHW, scale, *weights):
+    def forward(ctx, spec, running, repeated_BCHW, x_BCHW, scale, *weights):
         """All edges' normalised and scaled results."""
         device = x_BCHW.device.type
         ctx.low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x_BCHW.dtype
         with torch.autocast(device, enabled=False):
-            x = x_BCHW.to(ctx.low)
             depthwise, pointwise = _cast(weights, ctx.low, spec.steps)
             kept = []
-            h_BCHW = _repeated_relu(x, depthwise[0])
+            h_BCHW = repeated_BCHW.to(ctx.low)
             for step in range(spec.steps):
                 d_BCHW = _depthwise(spec, step, h_BCHW, depthwise[step])
                 z_BCHW = torch.conv2d(d_BCHW, pointwise[step], groups=_edges(pointwise[step]))
@@ -68,8 +69,8 @@ class WideSeparable(torch.autograd.Function):
         spec, low = ctx.spec, ctx.low
         x_BCHW, scale, *rest = ctx.saved_tensors
         weights, kept = rest[: 2 * spec.steps], rest[2 * spec.steps :]
-        need_x, need_scale = ctx.needs_input_grad[2:4]
-        need_weights = ctx.needs_input_grad[4]
+        need_x, need_scale = ctx.needs_input_grad[3:5]
+        need_weights = ctx.needs_input_grad[5]
         depthwise, pointwise = _cast(weights, low, spec.steps)
         d_weights: list[Tensor | None] = [None] * (2 * spec.steps)
         d_scale, g_BCHW = None, gradient_BCHW
@@ -91,15 +92,15 @@ class WideSeparable(torch.autograd.Function):
             d_scale = found if last and need_scale else d_scale
             if not (need_x or need_weights):
                 break
+            edges = _edges(pointwise[step])
             if step == 0:
-                h_BCHW = _repeated_relu(x_BCHW.to(low), depthwise[0])
+                h_BCHW = x_BCHW.to(low).repeat(1, edges, 1, 1)
             else:
                 # Normalised again from its input, statistics included: one operator, and exactly as before.
                 before = kept[3 * step - 3]
                 h_BCHW = torch.native_batch_norm(before, None, None, None, None, True, 0.0, BN_EPS)[0].relu_()
             # Where only the input's gradient is wanted the convolution's input says no more than its shape.
             d_BCHW = _depthwise(spec, step, h_BCHW, depthwise[step]) if need_weights else z_BCHW
-            edges = _edges(pointwise[step])
             g_BCHW, d_weights[spec.steps + step] = _convolution_backward(
                 g_BCHW, d_BCHW, pointwise[step], [1, 1], [0, 0], [1, 1], edges, True, need_weights
             )
@@ -110,10 +111,9 @@ class WideSeparable(torch.autograd.Function):
             if step > 0:
                 g_BCHW = torch.ops.aten.threshold_backward(g_BCHW, h_BCHW, 0)
         if need_x:
-            dh_BCHW = g_BCHW.unflatten(1, (-1, x_BCHW.shape[1])).sum(1)
-            dx_BCHW = torch.ops.aten.threshold_backward(dh_BCHW.to(x_BCHW.dtype), x_BCHW, 0)
+            dx_BCHW = g_BCHW.unflatten(1, (edges, x_BCHW.shape[1])).sum(1).to(x_BCHW.dtype)
         d_weights = [None if d is None else d.to(w.dtype) for d, w in zip(d_weights, weights, strict=True)]
-        return None, None, dx_BCHW if need_x else None, d_scale, *d_weights
+        return None, None, None, dx_BCHW if need_x else None, d_scale, *d_weights
 
 
 def _cast(weights, low, steps):
@@ -123,10 +123,6 @@ def _cast(weights, low, steps):
 
 def _edges(pointwise: Tensor) -> int:
     return pointwise.shape[0] // pointwise.shape[1]
-
-
-def _repeated_relu(x_BCHW: Tensor, depthwise: Tensor) -> Tensor:
-    return x_BCHW.relu().repeat(1, depthwise.shape[0] // x_BCHW.shape[1], 1, 1)
 
 
 def _depthwise(spec, step, h_BCHW, weight):

@@ -21,6 +21,8 @@ HARDWARE = {
     "channels_last": True,
     "compile": False,
     "native": False,
+    "wide": False,
+    "recompute": False,
 }
 OPERATIONS = ["none", "avg_pool_3x3", "skip_connect", "sep_conv_3x3"]
 SHAPE = (3, 8, 8)

@@ -6,6 +6,7 @@ of the reference numbers (`cells.0._ops.3._ops.4.op.1.weight`), so a state dict 
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from nas.spaces.operations import BN_EPS, BN_MOMENTUM, Noise, Zero
 
@@ -73,16 +74,26 @@ def build(name, channels, stride):
 
 
 class Mixed(nn.Module):
-    def __init__(self, names, channels, stride):
+    """All candidates of an edge; with K > 1 on the first C/K channels, the others beside them, shuffled."""
+
+    def __init__(self, names, channels, stride, partial=1):
         super().__init__()
-        self._ops = nn.ModuleList(build(name, channels, stride) for name in names)
+        self.partial = partial
+        self.stride = stride
+        self._ops = nn.ModuleList(build(name, channels // partial, stride) for name in names)
 
     def forward(self, x, weights):
-        return sum(weight * op(x) for weight, op in zip(weights, self._ops, strict=True))
+        if self.partial == 1:
+            return sum(weight * op(x) for weight, op in zip(weights, self._ops, strict=True))
+        first, rest = x.tensor_split([x.shape[1] // self.partial], 1)
+        mixed = sum(weight * op(first) for weight, op in zip(weights, self._ops, strict=True))
+        if self.stride == 2:
+            rest = F.max_pool2d(rest, 2, 2)
+        return F.channel_shuffle(torch.cat([mixed, rest], 1), self.partial)
 
 
 class LiteralCell(nn.Module):
-    def __init__(self, group, c_prev_prev, c_prev, channels, reduction, reduction_prev):
+    def __init__(self, group, c_prev_prev, c_prev, channels, reduction, reduction_prev, partial):
         super().__init__()
         self.group = group
         self.preprocess0 = (
@@ -90,7 +101,7 @@ class LiteralCell(nn.Module):
         )
         self.preprocess1 = ReluConv(c_prev, channels)
         self._ops = nn.ModuleList(
-            Mixed(names, channels, 2 if reduction and source < 2 else 1)
+            Mixed(names, channels, 2 if reduction and source < 2 else 1, partial)
             for (source, _), names in zip(group.edges, group.operations, strict=True)
         )
 
@@ -111,7 +122,15 @@ class LiteralDarts(nn.Module):
     """Same arguments as `DartsSupernet`, CIFAR stem only."""
 
     def __init__(
-        self, groups, image_shape, num_classes, num_cells, init_channels, stem_multiplier=3, stem="cifar"
+        self,
+        groups,
+        image_shape,
+        num_classes,
+        num_cells,
+        init_channels,
+        stem_multiplier=3,
+        stem="cifar",
+        partial=1,
     ):
         super().__init__()
         stem_channels = stem_multiplier * init_channels
@@ -125,7 +144,7 @@ class LiteralDarts(nn.Module):
             reduction = index in (num_cells // 3, 2 * num_cells // 3)
             channels *= 2 if reduction else 1
             self.kinds.append("reduce" if reduction else "normal")
-            cell = LiteralCell(groups[self.kinds[-1]], before, last, channels, reduction, reduced)
+            cell = LiteralCell(groups[self.kinds[-1]], before, last, channels, reduction, reduced, partial)
             self.cells.append(cell)
             nodes = max(target for _, target in groups["normal"].edges) - 1
             before, last, reduced = last, nodes * channels, reduction

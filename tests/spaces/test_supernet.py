@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from nas.errors import ConfigError
 from nas.spaces.darts import DartsSpace
+from nas.spaces.growth import growth_maps, inherit
 from nas.spaces.native.library import load_library
 from tests.reference.literal import LiteralDarts
 from tests.reference.mapping import literal_view, load_literal
@@ -26,11 +28,11 @@ def library():
     return found
 
 
-def pair(operations, channels=4, num_cells=4, seed=0):
+def pair(operations, channels=4, num_cells=4, seed=0, partial=1):
     torch.manual_seed(seed)
-    space = DartsSpace("darts", operations, num_cells=num_cells, init_channels=channels)
+    space = DartsSpace("darts", operations, num_cells=num_cells, init_channels=channels, partial=partial)
     fast = space.supernet((3, 16, 16), 10).double()
-    literal = LiteralDarts(space.groups, (3, 16, 16), 10, num_cells, channels).double()
+    literal = LiteralDarts(space.groups, (3, 16, 16), 10, num_cells, channels, partial=partial).double()
     load_literal(fast, literal.state_dict())
     weights = {name: torch.rand(group.shape).double() for name, group in space.groups.items()}
     return fast, literal, weights
@@ -132,6 +134,98 @@ def test_not_a_number_is_not_hidden(library):
     x = torch.randn(2, 3, 16, 16).double()
     x[0, 0, 3, 3] = torch.nan
     assert not torch.isfinite(fast(x, weights)).all()
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_wide_operators_agree(recompute, train, memory_format):
+    fast, literal, weights = pair(DARTS)
+    fast.execution.wide, fast.execution.recompute = True, recompute
+    fast.train(train), literal.train(train)
+    assert_same(fast, literal, weights, batch=4, memory_format=memory_format)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_wide_operators_on_lists_that_differ_edge_by_edge(recompute):
+    per_edge = [MIXED_LISTS[row % 3] for row in range(14)]
+    fast, literal, weights = pair({"normal": per_edge, "reduce": per_edge[::-1]})
+    fast.execution.wide, fast.execution.recompute = True, recompute
+    assert_same(fast, literal, weights, batch=4)
+
+
+@pytest.mark.parametrize("frozen", ["alpha", "weights"])
+def test_recomputation_gives_the_gradients_that_are_asked_for(frozen):
+    fast, literal, weights = pair(["max_pool_3x3", "sep_conv_3x3", "dil_conv_3x3"])
+    fast.execution.wide = fast.execution.recompute = True
+    x, y = torch.randn(4, 3, 16, 16).double(), torch.randint(0, 10, (4,))
+    expected = run(literal, weights, x, y)[2]
+    leaves = {name: value.clone().requires_grad_(frozen == "weights") for name, value in weights.items()}
+    fast.requires_grad_(frozen == "alpha")
+    F.cross_entropy(fast(x, leaves), y).backward()
+    if frozen == "weights":
+        for name, leaf in leaves.items():
+            torch.testing.assert_close(leaf.grad, expected[name], rtol=1e-10, atol=1e-12)
+        return
+    names = [name for name, _ in literal.named_parameters()]
+    gradients = literal_view(fast, names, "grad")
+    for name, parameter in literal.named_parameters():
+        torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-10, atol=1e-12, msg=name)
+
+
+def test_wide_operators_have_second_derivatives_where_they_are_asked_for():
+    results = []
+    for wide in (False, True):
+        fast, _, weights = pair(["avg_pool_3x3", "skip_connect", "sep_conv_3x3"])
+        fast.execution.wide = fast.execution.recompute = wide
+        torch.manual_seed(5)
+        x, y = torch.randn(4, 3, 16, 16).double(), torch.randint(0, 10, (4,))
+        leaves = {name: value.clone().requires_grad_() for name, value in weights.items()}
+        with fast.twice_differentiable():
+            loss = F.cross_entropy(fast(x, leaves), y)
+            first = torch.autograd.grad(loss, list(fast.parameters()), create_graph=True)
+            results.append(torch.autograd.grad(sum(g.pow(2).sum() for g in first), list(leaves.values())))
+        assert fast.execution.recompute == wide
+    torch.testing.assert_close(results[0], results[1], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("way", ["narrow", "native", "wide", "recompute"])
+@pytest.mark.parametrize(("partial", "channels"), [(2, 4), (4, 8), (6, 12)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_partial_channels_agree(way, partial, channels, memory_format, library):
+    fast, literal, weights = pair(DARTS, channels, partial=partial)
+    fast.execution.native = library if way == "native" else None
+    fast.execution.wide, fast.execution.recompute = way in ("wide", "recompute"), way == "recompute"
+    assert_same(fast, literal, weights, batch=3, memory_format=memory_format)
+    fast.eval(), literal.eval()
+    assert_same(fast, literal, weights, batch=3, memory_format=memory_format)
+
+
+def test_partial_channels_that_do_not_divide_name_those_that_do():
+    with pytest.raises(ConfigError, match=r"space.partial=5.*init_channels=16.*4 and 8"):
+        DartsSpace("darts", DARTS, init_channels=16, partial=5)
+
+
+@pytest.mark.parametrize("partial", [1, 2])
+@pytest.mark.parametrize("way", ["narrow", "native", "wide"])
+def test_a_network_that_holds_few_candidates_equals_zero_weights_for_the_others(way, partial, library):
+    """Also with nodes that nothing reaches: their edges hold `none` alone."""
+    space = DartsSpace("darts", DARTS, num_cells=3, init_channels=4)
+    kept = {name: torch.zeros(14, 8, dtype=torch.bool) for name in space.groups}
+    for row in range(14):
+        kept["normal"][row, [0, 3 + row % 5]] = True
+        kept["reduce"][row, 0] = True  # nodes 2 to 5 of the reduction cells have no candidate at all
+    torch.manual_seed(0)
+    full, few = (space.supernet((3, 16, 16), 10, partial=partial, kept=k).double() for k in (None, kept))
+    for network in (full, few):
+        network.execution.native = library if way == "native" else None
+        network.execution.wide = way == "wide"
+    maps = growth_maps(full, few, torch.Generator())
+    few.load_state_dict(inherit(full.state_dict(), few, maps))
+    x = torch.randn(2, 3, 16, 16).double()
+    weights = {name: torch.rand(14, 8).double() for name in space.groups}
+    zeroed = {name: value * kept[name] for name, value in weights.items()}
+    torch.testing.assert_close(few(x, weights), full(x, zeroed), rtol=1e-10, atol=1e-12)
 
 
 def test_noise_is_fresh_scaled_and_strided():

@@ -26,6 +26,8 @@ from nas.errors import ConfigError, require
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
 USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
+# The callback under conf/hydra/callbacks that sums a multirun up.
+REPORT = "sweep"
 
 
 class RunFailed(Exception):
@@ -79,17 +81,24 @@ def command(name: str, run: Callable[[DictConfig, Path], Any]) -> Callable[[], N
             check_types(name, config, HydraConfig.get().overrides.task)
             return run(config, folder)
         except KeyboardInterrupt:
+            if sweep:
+                where = quoted(os.path.abspath(HydraConfig.get().sweep.dir))
+                print("the sweep is stopped too; what it has, what is missing and how to go on:")
+                print(f"python -m nas.sweeps folder={where}", flush=True)
             sys.exit(INTERRUPTED)
         except Exception as error:
             if config.traceback:
                 traceback.print_exc()
-            # A sweep goes on with its other jobs and reports at the end.
-            if sweep:
-                number = HydraConfig.get().job.num
-                print(f"job {number} failed: {message(error, name)}", file=sys.stderr, flush=True)
-                _record_failure(folder, name, message(error, name))
+            if not sweep:
+                sys.exit(report(error, name))
+            number = HydraConfig.get().job.num
+            print(f"job {number} failed: {message(error, name)}", file=sys.stderr, flush=True)
+            _record_failure(folder, name, error, HydraConfig.get().overrides.task)
+            # A failure that Hydra sees costs the later batches of jobs and the end of the sweep. The report
+            # there finds it in the folder and ends the process with the status that it stands for.
+            if REPORT not in (HydraConfig.get().callbacks or {}):
                 raise
-            sys.exit(report(error, name))
+            return None
 
     def main() -> None:
         register_resolvers()
@@ -113,12 +122,28 @@ def command(name: str, run: Callable[[DictConfig, Path], Any]) -> Callable[[], N
     return main
 
 
-def _record_failure(folder: Path, name: str, text: str) -> None:
-    """Leaves a summary in the folder of a job that was refused before it could write one."""
+def _record_failure(folder: Path, name: str, error: BaseException, overrides: Sequence[str]) -> None:
+    """Leaves in a job's folder that it failed, with its exit status, where it was refused before it could."""
+    if not folder.is_dir():
+        return
     path = folder / "summary.json"
-    if folder.is_dir() and not path.exists():
-        summary = {"schema": 1, "command": name, "status": "failed", "error": text}
-        path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    try:
+        if path.exists():
+            summary = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            summary = {"schema": 1, "command": name, "status": "failed", "error": message(error, name)}
+            _write(folder / "overrides.yaml", OmegaConf.to_yaml(overrides))
+        # A job that was sent to the folder of another run must not touch what that run left.
+        if summary.get("status") == "failed":
+            _write(path, json.dumps(summary | {"exit_status": status(error)}, indent=1) + "\n")
+    except (OSError, ValueError) as unwritten:
+        print(f"error: {path}: cannot be brought up to date ({unwritten})", file=sys.stderr, flush=True)
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def status(error: BaseException) -> int:

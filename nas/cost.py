@@ -18,7 +18,7 @@ def run(config: DictConfig, path: Path) -> None:
     require(config.genotype is not None, "genotype=null: name a run folder, a file or a published genotype")
     require(config.format in ("table", "json"), f"format={config.format}: unknown; known are table, json")
     from nas import genotype as genotypes
-    from nas.session import cost_of
+    from nas.session import cost_of, size_overrides
 
     space = instantiate(config.space)
     genotype = genotypes.load(config.genotype, space.family)
@@ -31,10 +31,8 @@ def run(config: DictConfig, path: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    recipe = config.recipe
-    table = Table(
-        title=f"{config.dataset.name}, {recipe.num_cells} cells, C={recipe.init_channels}", show_footer=True
-    )
+    title = ", ".join([config.dataset.name, *size_overrides(config, space)])
+    table = Table(title=title, show_footer=True)
     table.add_column("part", footer="total without auxiliary head")
     table.add_column("parameters", justify="right", footer=f"{cost.params:,}")
     table.add_column("multiply-adds an image", justify="right", footer=f"{cost.macs:,}")

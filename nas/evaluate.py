@@ -67,7 +67,7 @@ def run(config: DictConfig, path: Path) -> float | None:
         checkpoints.check_fits(module, checkpoint)
     if session.nothing_left(epochs_done):
         return session.earlier.get("test_accuracy", session.earlier.get("valid_accuracy"))
-    clock = Clock()
+    clock = Clock(config.trainer.max_epochs)
     lines = not (config.trainer.enable_progress_bar and trainer.wants_bar())
     recorder = EpochRecorder(folder, clock, epochs_done, lines, session.progress)
     if len(data.valid_indices) == 0:

@@ -21,13 +21,14 @@ def run(config: DictConfig, path: Path) -> None:
     """
     import torch
 
+    from nas.analysis.exploration import check_exploration
+    from nas.analysis.tabular import open_tabular
     from nas.engine import checkpoints, data_module, trainer
     from nas.engine.execution import apply_execution
     from nas.engine.progress import Clock
     from nas.engine.recording import SearchRecorder
-    from nas.engine.search_module import SearchModule
     from nas.engine.seeding import seed_run
-    from nas.engine.tasks import Classification
+    from nas.engine.stages import Stages, legs_of
     from nas.methods.method import layout_of
     from nas.session import Session, cost_of, data_arguments, trainer_of
 
@@ -38,11 +39,14 @@ def run(config: DictConfig, path: Path) -> None:
     trainer.use_device(config.hardware)
     seed_run(config.seed)
     space = instantiate(config.space)
+    tabular = open_tabular(plain(config.tabular), space.family, config.dataset.name)
     method = instantiate(
         config.method,
         shapes={name: group.shape for name, group in space.groups.items()},
         layout=layout_of(space.groups),
     )
+    samples = config.analysis.exploration.samples
+    check_exploration(samples, tabular, method.trains)
     if config.get("plan"):
         from nas.engine.plan import print_plan
 
@@ -50,10 +54,10 @@ def run(config: DictConfig, path: Path) -> None:
         return
     # Prices the present genotype: a recipe that fits no network is found now, not after the search.
     with torch.random.fork_rng(devices=[]):
-        cost_of(config, space, space.derive(method.strengths()))
+        cost_of(config, space, space.derive(method.scores()))
     if not method.trains:
         session.open(None)
-        session.run(lambda: _draw(session, space, method))
+        session.run(lambda: _draw(session, space, method, tabular))
         return
     check_precision(config.hardware.precision)
     check_compile(config)
@@ -64,16 +68,29 @@ def run(config: DictConfig, path: Path) -> None:
     session.check_split(split.hash)
     data = data_module.SearchData(**data_arguments(config, source), split=split)
     data.prepare()
-    supernet = space.supernet(source.image_shape, source.num_classes)
-    supernet = apply_execution(supernet, config.hardware)
-    module = SearchModule(supernet, method, Classification())
-    trainer.check_optimizers(module, "method")
+    stages = Stages(
+        space,
+        method,
+        source.image_shape,
+        source.num_classes,
+        config.seed,
+        lambda network: apply_execution(network, config.hardware),
+    )
+    stages.check()
+    legs = legs_of(method, config.trainer.max_epochs)
     checkpoint, epochs_done = checkpoints.newest_readable(folder.checkpoints)
-    if checkpoint is not None:
-        checkpoints.check_fits(module, checkpoint)
     if session.nothing_left(epochs_done):
+        if checkpoint is not None:
+            stages.resume(legs[-1], checkpoint, epochs_done)
         return
-    clock = Clock()
+    # The last one also when its epochs are done: a run that was killed after them has yet to be summed up.
+    legs = [leg for leg in legs if leg.end > epochs_done] or legs[-1:]
+    if checkpoint is None:
+        module = stages.start(legs[0])
+    else:
+        module, checkpoint = stages.resume(legs[0], checkpoint, epochs_done)
+    trainer.check_optimizers(module, "method")
+    clock = Clock(config.trainer.max_epochs)
     recorder = SearchRecorder(
         folder,
         clock,
@@ -83,11 +100,16 @@ def run(config: DictConfig, path: Path) -> None:
         space=space,
         hessian=plain(config.analysis.hessian),
         implicit_every=config.analysis.implicit.every,
+        tabular=tabular,
+        samples=samples,
+        seed=config.seed,
     )
-    lightning = trainer_of(config, folder, clock, recorder)
+    # Built before the folder is opened: what Lightning refuses leaves nothing behind.
+    lightning = trainer_of(config, folder, clock, recorder, max_epochs=legs[0].end)
     session.open(split.to_dict())
     session.summary |= {"split_hash": split.hash}
-    session.run(lambda: _train(session, space, module, data, lightning, recorder, checkpoint))
+    search = Search(session, space, stages, legs, data, clock, recorder)
+    session.run(lambda: search.run(module, lightning, checkpoint))
 
 
 def check_compile(config: DictConfig) -> None:
@@ -124,67 +146,131 @@ def check_precision(precision: str) -> None:
     )
 
 
-def _train(session, space, module, data, lightning, recorder, checkpoint) -> None:
-    from nas.engine.loggers import build_logger, close_logger
-    from nas.engine.trainer import fit
+class Search:
+    """A search that trains: leg by leg on one run folder, summed up however it ends.
 
-    config, folder = session.config, session.folder
-    done = False
-    try:
-        lightning.logger = build_logger(plain(config.logger), folder, plain(config), "search")
-        fit(lightning, module, data, checkpoint)
-        done = True
-    finally:
-        # Where the run broke down before it began, the folder stays as an earlier start left it.
-        if lightning.is_global_zero and recorder.table is not None:
-            numbers = recorder.numbers | {"epochs": lightning.current_epoch, "steps": module.iteration}
-            if recorder.hessian_mode:
-                numbers["hessian_mode"] = recorder.hessian_mode
-            try:
-                _finish(session, space, module.method, numbers, quiet=not done)
-            except Exception:
-                # What broke the run is the news, not that its remains cannot be drawn.
-                if done:
-                    raise
-                log.exception("the stopped run could not be summed up")
-            finally:
-                pictures = sorted(folder.figures.glob("*.png"))
-                close_logger(lightning.logger, session.summary, pictures, failed=not done)
-        elif lightning.is_global_zero:
-            close_logger(lightning.logger, session.summary, [], failed=True)
+    Args:
+        session: the run.
+        space: derives.
+        stages: takes the search from one stage to the next.
+        legs: what is left to do.
+        data: both parts of the training set.
+        clock: measures epochs.
+        recorder: writes the tables.
+    """
+
+    def __init__(self, session, space, stages, legs, data, clock, recorder):
+        self.session = session
+        self.space = space
+        self.stages = stages
+        self.legs = legs
+        self.data = data
+        self.clock = clock
+        self.recorder = recorder
+
+    def run(self, module, lightning, checkpoint) -> None:
+        """Trains from the checkpoint, if there is one, to the end of the last leg."""
+        from nas.engine import trainer
+        from nas.engine.loggers import build_logger, close_logger
+
+        config, folder, recorder = self.session.config, self.session.folder, self.recorder
+        logger, done = None, False
+        try:
+            logger = build_logger(plain(config.logger), folder, plain(config), "search")
+            for leg in self.legs:
+                if leg is not self.legs[0]:
+                    module, lightning, checkpoint = self._next(leg)
+                lightning.logger = logger
+                trainer.fit(lightning, module, self.data, checkpoint)
+            done = True
+        finally:
+            # Where the run broke down before it began, the folder stays as an earlier start left it.
+            if lightning.is_global_zero and recorder.table is not None:
+                numbers = recorder.numbers | {"epochs": lightning.current_epoch, "steps": module.iteration}
+                if recorder.hessian_mode:
+                    numbers |= {
+                        "hessian_mode": recorder.hessian_mode,
+                        "hessian_basis": recorder.hessian_basis,
+                    }
+                self._close(module.method, numbers, logger, done)
+            elif lightning.is_global_zero:
+                close_logger(logger, self.session.summary, [], failed=True)
+
+    def _next(self, leg) -> tuple:
+        from nas.engine import checkpoints
+        from nas.session import trainer_of
+
+        folder = self.session.folder
+        module, start = self.stages.resume(leg, *checkpoints.newest_readable(folder.checkpoints))
+        self.recorder.first_epoch = leg.first
+        log.info(
+            "stage %d: %d candidates an edge, 1/%d of the channels",
+            leg.index + 1,
+            min(int(mask_EO.sum(1).min()) for mask_EO in module.method.kept().values()),
+            module.method.stages[leg.index].partial,
+        )
+        return (
+            module,
+            trainer_of(self.session.config, folder, self.clock, self.recorder, max_epochs=leg.end),
+            start,
+        )
+
+    def _close(self, method, numbers, logger, done: bool) -> None:
+        from nas.engine.loggers import close_logger
+
+        session = self.session
+        try:
+            _finish(session, self.space, method, numbers, self.recorder.tabular, quiet=not done)
+        except Exception:
+            # What broke the run is the news, not that its remains cannot be drawn.
+            if done:
+                raise
+            log.exception("the stopped run could not be summed up")
+        finally:
+            pictures = sorted(session.folder.figures.glob("*.png"))
+            close_logger(logger, _flat(session.summary), pictures, failed=not done)
 
 
-def _draw(session, space, method) -> None:
+def _draw(session, space, method, tabular) -> None:
     """A search that trains nothing: its draw is its result."""
     from nas.engine.loggers import build_logger, close_logger
 
     logger = build_logger(plain(session.config.logger), session.folder, plain(session.config), "search")
     done = False
     try:
-        _finish(session, space, method, {})
+        _finish(session, space, method, {}, tabular)
         done = True
     finally:
         pictures = sorted(session.folder.figures.glob("*.png"))
-        close_logger(logger, session.summary, pictures, failed=not done)
+        close_logger(logger, _flat(session.summary), pictures, failed=not done)
 
 
-def _finish(session, space, method, numbers, quiet: bool = False) -> None:
-    """Derives, prices, draws and sums up; with `quiet` (a run that did not end) without the closing words."""
+def _flat(summary) -> dict:
+    """The summary as loggers take it: what stands under `table` as `table/<key>`."""
+    return {**summary, **{f"table/{key}": value for key, value in summary.get("table", {}).items()}}
+
+
+def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> None:
+    """Derives, prices, looks up, draws and sums up.
+
+    With `quiet` (a run that did not end) without the closing words.
+    """
     from nas.engine.pictures import draw_search
     from nas.engine.rows import count_skips, weight_rows
     from nas.engine.run_folder import Table, write_text
-    from nas.session import cost_of
+    from nas.session import cost_of, size_overrides
 
     config, folder = session.config, session.folder
     strengths = method.strengths()
     if not all(bool(weights_EO.isfinite().all()) for weights_EO in strengths.values()):
         return  # a diverged run keeps the genotype of its last good epoch
-    genotype = space.derive(strengths)
+    genotype = space.derive(method.scores())
     if not method.trains:
         columns = ("epoch", "group", "source", "target", "operation", "weight")
-        Table(folder / "architecture.csv", columns).add(weight_rows(space, method.strengths(), 0))
-        Table(folder / "metrics.csv", ("epoch", "num_skip")).add(
-            [{"epoch": 0, "num_skip": count_skips(genotype)}]
+        Table(folder / "architecture.csv", columns).add(weight_rows(space, strengths, 0))
+        looked_up = {} if tabular is None else tabular.row(str(genotype))
+        Table(folder / "metrics.csv", ("epoch", "num_skip", *looked_up)).add(
+            [{"epoch": 0, "num_skip": count_skips(genotype), **looked_up}]
         )
         numbers = {"epochs": 0, "steps": 0}
     write_text(folder / "genotype.json", genotype.to_json() + "\n")
@@ -195,7 +281,9 @@ def _finish(session, space, method, numbers, quiet: bool = False) -> None:
         "params": cost.params,
         "macs": cost.macs,
     }
-    draw_search(folder, space, genotype, method.strengths())
+    if tabular is not None:
+        session.summary["table"] = tabular.report(str(genotype))
+    draw_search(folder, space, genotype, strengths)
     if quiet:
         return
     evaluate = [
@@ -206,7 +294,8 @@ def _finish(session, space, method, numbers, quiet: bool = False) -> None:
         f"space={config.space.name}",
     ]
     evaluate += [f"dataset={config.dataset.name}", f"recipe={config.recipe.name}"]
-    evaluate += [f"recipe.{key}={config.recipe[key]}" for key in ("num_cells", "init_channels")]
+    sizes = [one for one in size_overrides(config, space) if not one.startswith("recipe.stem=")]
+    evaluate += sizes
     if config.hardware.name != "cpu":
         evaluate.append(f"hardware={config.hardware.name}")
     if config.dataset.root is not None:
@@ -214,8 +303,10 @@ def _finish(session, space, method, numbers, quiet: bool = False) -> None:
     print(f"\n{genotype}")
     print(
         f"{cost.params / 1e6:.3f} M parameters, {cost.macs / 1e6:.2f} M multiply-adds an image "
-        f"(recipe {config.recipe.name}: {config.recipe.num_cells} cells, C={config.recipe.init_channels})"
+        f"({', '.join([f'recipe {config.recipe.name}', *sizes])})"
     )
+    if tabular is not None:
+        print(f"table:      {tabular.words(str(genotype))}")
     print(f"run folder: {folder.path}")
     print(f"pictures:   {folder.figures}")
     print(f"evaluate:   {shlex.join(evaluate)}", flush=True)

@@ -25,6 +25,7 @@ RESUMABLE = (
     "hardware",
     "logger",
     "checkpoint",
+    "tabular.file",
     "traceback",
     "trainer.enable_progress_bar",
     "trainer.log_every_n_steps",
@@ -251,12 +252,19 @@ def data_arguments(config: DictConfig, source: Any) -> dict[str, Any]:
 
 
 def trainer_of(
-    config: DictConfig, folder: RunFolder, clock: Any, recorder: Any, clip: float | None = None
+    config: DictConfig,
+    folder: RunFolder,
+    clock: Any,
+    recorder: Any,
+    clip: float | None = None,
+    max_epochs: int | None = None,
 ) -> Any:
-    """Lightning's Trainer as configured, without a logger yet."""
+    """Lightning's Trainer as configured, without a logger yet; up to `max_epochs` if that comes first."""
     from nas.engine.trainer import build_trainer
 
     options = plain(config.trainer)
+    if max_epochs is not None:
+        options["max_epochs"] = max_epochs
     profiler = config.trainer.profiler
     options["profiler"] = instantiate(profiler) if isinstance(profiler, DictConfig) else profiler
     return build_trainer(
@@ -271,23 +279,39 @@ def trainer_of(
     )
 
 
+def sizes_of(config: DictConfig, space: Any) -> dict[str, Any]:
+    """The recipe's sizes of an evaluation network, as `space.network` takes them.
+
+    A recipe that lacks one of them was written for the networks of another space, and what else it says of
+    sizes means theirs: then the space's own hold.
+    """
+    names = space.recipe_sizes
+    recipe = config.recipe
+    return {name: recipe[name] for name in names} if all(name in recipe for name in names) else {}
+
+
+def size_overrides(config: DictConfig, space: Any) -> list[str]:
+    """The overrides that size another command's evaluation network as this configuration does."""
+    sizes = sizes_of(config, space)
+    if sizes:
+        return [f"recipe.{name}={value}" for name, value in sizes.items()]
+    return [f"space.{name}={getattr(space, name)}" for name in space.recipe_sizes]
+
+
 def network_of(config: DictConfig, space: Any, genotype: Any, source: Any) -> Any:
     """The evaluation network that a genotype stands for, under this configuration's recipe."""
-    recipe = config.recipe
-    return space.network(
-        genotype,
-        source.image_shape,
-        source.num_classes,
-        num_cells=recipe.num_cells,
-        init_channels=recipe.init_channels,
-        stem=recipe.stem,
-        auxiliary=recipe.auxiliary_weight > 0,
-    )
+    return _network(config, space, genotype, source, config.recipe.auxiliary_weight > 0)
 
 
 def cost_of(config: DictConfig, space: Any, genotype: Any) -> Any:
-    """The cost of that network."""
+    """The cost of that network; a recipe of another space's does not say that it has an auxiliary head."""
     from nas.analysis.complexity import count_cost
 
     source = instantiate(config.dataset.source)
-    return count_cost(lambda: network_of(config, space, genotype, source), source.image_shape)
+    auxiliary = config.recipe.auxiliary_weight > 0 and bool(sizes_of(config, space))
+    return count_cost(lambda: _network(config, space, genotype, source, auxiliary), source.image_shape)
+
+
+def _network(config: DictConfig, space: Any, genotype: Any, source: Any, auxiliary: bool) -> Any:
+    sizes = sizes_of(config, space)
+    return space.network(genotype, source.image_shape, source.num_classes, auxiliary=auxiliary, **sizes)

@@ -13,6 +13,7 @@ from nas.config import CONF, instantiate, register_resolvers
 from nas.engine.trainer import check_hardware
 from nas.errors import ConfigError
 from nas.methods.method import layout_of
+from nas.session import cost_of, network_of, size_overrides
 from nas.spaces.darts import DartsSpace
 
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -101,12 +102,30 @@ def test_datasets_become_sources(dataset, composed):
 
 @pytest.mark.parametrize("recipe", options("recipe"))
 def test_recipes_become_optimizers(recipe, composed):
-    config = composed("evaluate", f"dataset={recipe}")
+    config = composed("evaluate", f"recipe={recipe}")
     assert config.recipe.name == recipe
     optimizer = instantiate(config.recipe.optimizer)([torch.nn.Parameter(torch.zeros(2))])
     scheduler = instantiate(config.recipe.scheduler)(optimizer)
     optimizer.step()
     scheduler.step()
+
+
+@pytest.mark.parametrize("dataset", options("dataset"))
+def test_every_dataset_has_a_recipe_of_its_name(dataset, composed):
+    assert composed("evaluate", f"dataset={dataset}").recipe.name == dataset
+
+
+@pytest.mark.parametrize("recipe, num_cells", [("nasbench201", 5 * 3 + 2), ("digits", 2 * 3 + 2)])
+def test_a_recipe_of_another_space_leaves_the_sizes_to_the_space(recipe, num_cells, composed):
+    chosen = [f"recipe={recipe}", "space=nasbench201", "space.cells_per_stage=2"]
+    config = composed("evaluate", *chosen)
+    space, source = instantiate(config.space), instantiate(config.dataset.source)
+    genotype = space.derive({"cell": torch.zeros(6, 5)})
+    assert len(network_of(config, space, genotype, source).cells) == num_cells
+    words = size_overrides(config, space)
+    again = composed("evaluate", f"recipe={recipe}", "space=nasbench201", *words)
+    found = cost_of(again, instantiate(again.space), genotype)
+    assert found == cost_of(config, space, genotype)
 
 
 @pytest.mark.parametrize("hardware", options("hardware"))

@@ -12,7 +12,7 @@ SOURCES = sorted((ROOT / "nas").rglob("*.py"))
 EVERYTHING = [
     path for folder in ("nas", "tests", "experiments") for path in sorted((ROOT / folder).rglob("*.py"))
 ]
-COMMANDS = {"search", "evaluate", "derive", "cost", "bench", "report"}
+COMMANDS = {"search", "evaluate", "derive", "cost", "bench", "report", "sweeps"}
 # What each room may import of ours. A room may always import itself; commands may import everything.
 ALLOWED = {
     "errors": set(),

@@ -3,10 +3,16 @@
 Zela et al. 2020 (RobustDARTS) watch it on one batch of the architecture split, network in training mode,
 weights not unrolled, and stop a search when it grows. "Dominant" is the largest eigenvalue, not the largest
 in magnitude.
+
+Which parameters it is taken for is a basis. For a softmax method there is one, `alpha`. A Dirichlet draw has
+no second derivative, so its curvature is that at the mean of the distribution, in two bases: `mu`, the
+softmax basis of the theory of Chen et al. 2021 (mu_o = log beta_o - mean log beta), which compares with
+DARTS' alpha, and `eta`, the parameters that the search moves.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,6 +22,34 @@ from torch import Tensor
 from nas.errors import ConfigError
 
 EXACT_UP_TO = 64
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Coordinates of an architecture.
+
+    Attributes:
+        parameters: the coordinates, leaves of autograd, at the present architecture.
+        op_weights: what the supernet uses there, {group: [E, O]}; deterministic, twice differentiable.
+    """
+
+    parameters: Sequence[Tensor]
+    op_weights: Callable[[], dict[str, Tensor]]
+
+
+class HasBases(Protocol):
+    """What `bases` needs of a search method."""
+
+    def bases(self) -> Mapping[str, tuple[Sequence[Tensor], Callable[[], dict[str, Tensor]]]]:
+        """Label -> (parameters, function to op weights)."""
+
+
+def bases(method: HasBases) -> dict[str, Basis]:
+    """The bases of a method by label: `alpha` (softmax), or `mu` and `eta` (Dirichlet, at its mean).
+
+    The parameters are copies of the kept candidates' alone: the method is left alone.
+    """
+    return {label: Basis(*found) for label, found in method.bases().items()}
 
 
 @dataclass(frozen=True)
@@ -91,3 +125,24 @@ def dominant_eigenvalue(
     except ArpackNoConvergence as error:
         value = error.eigenvalues[0] if len(error.eigenvalues) else float("nan")
     return Dominant(float(value) + weight_decay, "lanczos")
+
+
+def dominant_in_basis(
+    losses: Sequence[Callable[[dict[str, Tensor]], Tensor]],
+    basis: Basis,
+    mode: str = "auto",
+    weight_decay: float = 0.0,
+) -> Dominant:
+    """The largest eigenvalue of the Hessian of the mean of some losses in a basis.
+
+    Args:
+        losses: op weights -> scalar loss, one function a batch.
+        basis: one of `bases`.
+        mode: see `dominant_eigenvalue`.
+        weight_decay: added to the diagonal.
+
+    Raises:
+        ConfigError: the mode is unknown.
+    """
+    closed = [lambda loss=loss: loss(basis.op_weights()) for loss in losses]
+    return dominant_eigenvalue(closed, basis.parameters, mode, weight_decay)

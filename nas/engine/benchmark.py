@@ -180,7 +180,7 @@ class SearchSteps:
 
     def _architecture(self, update: Update) -> None:
         problem = Bilevel(self.loss, self.supernet, self.weights, self.alphas, self.optimizer)
-        self.move_alpha(update.gradient(problem, self.weight_batch, self.architecture_batch))
+        self.move_alpha(self.method.gradient(problem, self.weight_batch, self.architecture_batch, update))
 
     def move_alpha(self, found: ArchitectureGradient) -> None:
         """Steps alpha's optimiser with a gradient."""

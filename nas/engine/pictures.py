@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 
 from nas.analysis import plots
+from nas.analysis.plots.exploration import draw_exploration
 from nas.engine.run_folder import RunFolder, read_table
 from nas.genotype import Genotype
 from nas.spaces.space import Space
 
 
 def draw_search(folder: RunFolder, space: Space, genotype: Genotype, strengths: Mapping) -> None:
-    """Draws the cells, the op weights at the end and along the search, and the curves."""
+    """Draws the cells, the op weights at the end and along the search, the curves and the exploration."""
     groups = space.groups
     operations = {name: group.operations for name, group in groups.items()}
     edges = {name: group.edges for name, group in groups.items()}
@@ -28,6 +29,9 @@ def draw_search(folder: RunFolder, space: Space, genotype: Genotype, strengths: 
             plots.draw_weight_evolution(
                 history, operations, folder.figures / "evolution.png", edges_by_group=edges
             )
+    exploration = read_table(folder / "exploration.csv")
+    if exploration:
+        draw_exploration(_numbers(exploration), folder.figures / "exploration.png", "table accuracy (%)")
     implicit = read_table(folder / "implicit.csv")
     if implicit:
         steps = [int(row["step"]) for row in implicit]

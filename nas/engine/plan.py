@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from nas.analysis.counting import supernet_cost
 from nas.analysis.timing import Race, spread
 from nas.data.sources import ImageSource
 from nas.data.splits import split
-from nas.engine.benchmark import SearchSteps, apply_hardware, numerics
+from nas.engine.benchmark import Numerics, SearchSteps, apply_hardware, numerics
 from nas.engine.progress import duration
+from nas.engine.stages import Stages, legs_of
 from nas.methods.method import Method
 from nas.spaces.space import Space
 
@@ -67,29 +68,63 @@ def _add_cost(table: Table, name: str, cost: Cost) -> None:
 
 def _network_cost(recipe: Mapping, space: Space, source: ImageSource) -> Cost:
     genotype = space.derive({name: torch.rand(group.shape) for name, group in space.groups.items()})
+    fits = all(name in recipe for name in space.recipe_sizes)
+    sizes = {name: recipe[name] for name in space.recipe_sizes} if fits else {}
     return count_cost(
         lambda: space.network(
             genotype,
             source.image_shape,
             source.num_classes,
-            num_cells=recipe["num_cells"],
-            init_channels=recipe["init_channels"],
-            stem=recipe["stem"],
-            auxiliary=recipe["auxiliary_weight"] > 0,
+            auxiliary=recipe["auxiliary_weight"] > 0 and fits,
+            **sizes,
         ),
         source.image_shape,
     )
 
 
 def _search_rows(config: Mapping, space: Space, method: Method, source: ImageSource) -> list[tuple[str, str]]:
+    """Rows for every network that the search runs on, and for the whole of it."""
     hardware = config["hardware"]
     where = numerics(hardware)
     shape, classes = source.image_shape, source.num_classes
     batches = [where.batch(config["dataset"]["batch_size"], shape, classes, seed) for seed in (1, 2)]
+    train, valid = _batches(config, source)
+    trainer = config["trainer"]
+    epochs = trainer["max_epochs"]
+    legs = legs_of(method, epochs)
+    rows: list[tuple[str, str]] = []
+    total = 0.0
+    for leg in legs:
+        # Which candidates go is not known yet, and makes little difference to the time.
+        if method.stages is not None and method.stages[leg.index].keep is not None:
+            method.prune(method.stages[leg.index].keep)
 
-    def build(options: Mapping) -> SearchSteps:
-        return SearchSteps(apply_hardware(space.supernet(shape, classes), options), method, *batches, where)
+        def build(options: Mapping, index: int = leg.index) -> SearchSteps:
+            stages = Stages(
+                space, method, shape, classes, 0, lambda network: apply_hardware(network, options)
+            )
+            return SearchSteps(stages.supernet(index), method, *batches, where)
 
+        found, seconds = _measure(build, hardware, where)
+        moving = sum(method.active(epoch) for epoch in range(leg.first, leg.end))
+        validations = (leg.end - leg.first) // trainer["check_val_every_n_epoch"]
+        total += train * ((leg.end - leg.first) * seconds["weight"] + moving * seconds["architecture"])
+        total += validations * valid * seconds["validation"]
+        stage = f"stage {leg.index + 1}: " if len(legs) > 1 else ""
+        rows += [(stage + name, value) for name, value in found]
+    return [
+        *rows,
+        ("steps an epoch", f"{train:,}"),
+        ("epochs", f"{epochs:,}"),
+        ("an epoch, validation included", duration(total / epochs)),
+        ("the whole search", f"{total / 3600:.2f} h ({duration(total)})"),
+    ]
+
+
+def _measure(
+    build: Callable[[Mapping], SearchSteps], hardware: Mapping, where: Numerics
+) -> tuple[list[tuple[str, str]], dict[str, float]]:
+    """What a network's steps cost: rows to print, and the median seconds of each step."""
     saved = build({**hardware, "compile": False}).counts().bytes_saved
     steps = build(hardware)
     race = Race(where.device, warmup=1)
@@ -99,23 +134,12 @@ def _search_rows(config: Mapping, space: Space, method: Method, source: ImageSou
     times = {
         name: spread(found) for name, found in race.seconds(dict.fromkeys(race.variants, ROUNDS)).items()
     }
-    seconds = {name: found["median"] for name, found in times.items()}
-    train, valid = _batches(config, source)
-    trainer = config["trainer"]
-    epochs = trainer["max_epochs"]
-    validations = epochs // trainer["check_val_every_n_epoch"]
-    moving = max(0, epochs - method.warmup_epochs)
-    total = train * (epochs * seconds["weight"] + moving * seconds["architecture"])
-    total += validations * valid * seconds["validation"]
-    return [
+    rows = [
         ("saved for the backward pass of a weight step", f"{saved / 2**20:,.0f} MiB"),
         ("peak memory of a step" + _of_what(where), f"{max(race.peaks.values()) / 2**20:,.0f} MiB"),
         *((f"{name} step (n={found['n']})", _seconds(found)) for name, found in times.items()),
-        ("steps an epoch", f"{train:,}"),
-        ("epochs", f"{epochs:,}"),
-        ("an epoch, validation included", duration(total / epochs)),
-        ("the whole search", f"{total / 3600:.2f} h ({duration(total)})"),
     ]
+    return rows, {name: found["median"] for name, found in times.items()}
 
 
 def _batches(config: Mapping, source: ImageSource) -> tuple[int, int]:

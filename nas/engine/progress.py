@@ -10,9 +10,14 @@ log = logging.getLogger(__name__)
 
 
 class Clock(pl.Callback):
-    """Measures epochs and says how long the rest will take."""
+    """Measures epochs and says how long the rest will take.
 
-    def __init__(self):
+    Args:
+        epochs: of the whole run, which may be cut into several trainings.
+    """
+
+    def __init__(self, epochs: int):
+        self.epochs = epochs
         self.epoch_seconds: list[float] = []
         self._start = 0.0
 
@@ -27,9 +32,9 @@ class Clock(pl.Callback):
     def left(self, trainer: pl.Trainer) -> str:
         """Time to the end of the run at the pace of the last epochs, as text; empty before it is known."""
         recent = self.epoch_seconds[-5:]
-        if not recent or trainer.max_epochs is None:
+        if not recent:
             return ""
-        return duration(sum(recent) / len(recent) * max(0, trainer.max_epochs - trainer.current_epoch - 1))
+        return duration(sum(recent) / len(recent) * max(0, self.epochs - trainer.current_epoch - 1))
 
 
 def duration(seconds: float) -> str:

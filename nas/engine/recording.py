@@ -2,15 +2,22 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from torch import Tensor
 
+from nas.analysis.exploration import COLUMNS as EXPLORATION
+from nas.analysis.exploration import explore
 from nas.analysis.hessian import dominant_eigenvalue
+from nas.analysis.tabular import Tabular
 from nas.engine.loggers import log_heatmap, log_row
 from nas.engine.progress import Clock, epoch_line
 from nas.engine.rows import count_skips, weight_rows
 from nas.engine.run_folder import RunFolder, Table, write_text
+from nas.engine.seeding import derive_seed
 from nas.errors import require
 from nas.methods.agreement import implicit_agreement
 from nas.methods.functional import Trial, twice_differentiable
@@ -18,6 +25,8 @@ from nas.methods.updates import Unrolled
 from nas.spaces.space import Space
 
 log = logging.getLogger(__name__)
+# Keeps the draws apart from those that an epoch's training and validation are seeded with.
+EXPLORING = (0, 3)
 
 
 class EpochRecorder(pl.Callback):
@@ -114,7 +123,14 @@ class EpochRecorder(pl.Callback):
             self.tell({**self.numbers, "epochs": trainer.current_epoch + 1})
         log_row(trainer, row)
         if self.lines:
-            log.info(epoch_line(row, trainer.max_epochs, self.clock.left(trainer)))
+            log.info(epoch_line(row, self.clock.epochs, self.clock.left(trainer)))
+
+
+def _loss(pl_module: pl.LightningModule, batch: Any, op_weights: Callable[[], dict[str, Tensor]]) -> Tensor:
+    """Loss of a batch as a function of the parameters that `op_weights` reads."""
+    # As in a step: autocast's copies of weights must not outlive a change of them.
+    torch.clear_autocast_cache()
+    return pl_module.task.loss(pl_module.supernet(batch[0], op_weights()), batch[1])
 
 
 def _number(text: str) -> int | float:
@@ -128,6 +144,9 @@ class SearchRecorder(EpochRecorder):
         space: derives the genotype.
         hessian: keys `every`, `mode`, `batches`, `weight_decay` of `analysis.hessian`.
         implicit_every: steps between comparisons of the two implicit terms (`implicit.csv`); 0 for never.
+        tabular: looks the present genotype up; None for no table.
+        samples: architectures to draw and look up after each epoch (`exploration.csv`); 0 for none.
+        seed: of those draws.
     """
 
     columns = (
@@ -143,7 +162,17 @@ class SearchRecorder(EpochRecorder):
     )
     validation = ("architecture_loss", "architecture_accuracy")
 
-    def __init__(self, *args: Any, space: Space, hessian: Mapping, implicit_every: int = 0, **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        space: Space,
+        hessian: Mapping,
+        implicit_every: int = 0,
+        tabular: Tabular | None = None,
+        samples: int = 0,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
         super().__init__(*args, **kwargs)
         for key, least in (("every", 0), ("batches", 1)):
             value = hessian[key]
@@ -162,16 +191,29 @@ class SearchRecorder(EpochRecorder):
         self.space = space
         self.hessian = dict(hessian)
         self.implicit_every = implicit_every
+        self.tabular = tabular
+        self.samples = samples
+        self.seed = seed
         self.columns = (*self.columns, *(f"{group}_entropy" for group in space.groups))
+        if tabular is not None:
+            self.columns += tabular.columns
+            # What the summary says under `table` needs no second place there.
+            self.passing += tabular.columns
         self.weights_table: Table | None = None
         self.implicit_table: Table | None = None
+        self.exploration_table: Table | None = None
         self.hessian_mode: str | None = None
+        self.hessian_basis: str | None = None
+        self.eigenvalues: tuple[str, ...] = ()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the tables, and asks the module to keep the batches that the extras need."""
-        super().on_fit_start(trainer, pl_module)
         if self.hessian["every"]:
             pl_module.keep_batches = self.hessian["batches"]
+            self.hessian_basis, *others = pl_module.method.bases()
+            self.eigenvalues = ("hessian_eigenvalue", *(f"hessian_eigenvalue_{label}" for label in others))
+            self.columns = tuple(dict.fromkeys((*self.columns, *self.eigenvalues)))
+        super().on_fit_start(trainer, pl_module)
         if trainer.is_global_zero:
             self.weights_table = Table(
                 self.folder / "architecture.csv",
@@ -185,6 +227,10 @@ class SearchRecorder(EpochRecorder):
                     ("epoch", "step", "cosine", "relative_error"),
                     self.first_epoch,
                     append=True,
+                )
+            if self.samples:
+                self.exploration_table = Table(
+                    self.folder / "exploration.csv", EXPLORATION, self.first_epoch, append=True
                 )
 
     def on_train_batch_start(
@@ -205,36 +251,59 @@ class SearchRecorder(EpochRecorder):
             self.implicit_table.add([{"epoch": trainer.current_epoch, "step": step, **found}])
 
     def extras(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        """Skips, entropy and curvature."""
-        strengths = pl_module.method.strengths()
-        genotype = self.space.derive(strengths)
+        """Skips, entropy, curvature, and what the table says."""
+        strengths, scores = pl_module.method.strengths(), pl_module.method.scores()
+        genotype = self.space.derive(scores)
         found: dict[str, Any] = {"num_skip": count_skips(genotype)}
         found |= {f"{group}_entropy": value for group, value in pl_module.method.entropy().items()}
         every = self.hessian["every"]
         if every and (trainer.current_epoch + 1) % every == 0:
-            found["hessian_eigenvalue"] = self._eigenvalue(pl_module)
+            found |= self._eigenvalues(pl_module)
+        if self.tabular is not None:
+            found |= self.tabular.row(str(genotype))
+            self.numbers["table"] = self.tabular.report(str(genotype))
         if trainer.is_global_zero:
+            if self.samples:
+                self._explore(trainer, pl_module, scores)
             write_text(self.folder / "genotype.json", genotype.to_json() + "\n")
             self.weights_table.add(weight_rows(self.space, strengths, trainer.current_epoch))
             log_heatmap(trainer, strengths, self.space, genotype)
         return found
 
     def kept(self) -> tuple[str, ...]:
-        """The eigenvalue, where it is asked for."""
-        return ("hessian_eigenvalue",) if self.hessian["every"] else ()
+        """The eigenvalues, where they are asked for, and what the table may leave blank."""
+        return self.eigenvalues if self.tabular is None else (*self.eigenvalues, *self.tabular.columns)
 
-    def _eigenvalue(self, pl_module: pl.LightningModule) -> float:
+    def _explore(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, scores: Mapping[str, Tensor]
+    ) -> None:
+        """Draws, derives and looks up, with random numbers of its own: looking must not change the search."""
+        if not all(bool(scores_EO.isfinite().all()) for scores_EO in scores.values()):
+            return  # a diverged search has no distribution left; the guard stops it
+        epoch = trainer.current_epoch
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch, *EXPLORING))
+        draws = pl_module.method.sample_strengths(self.samples, generator)
+        found = explore(self.space, scores, draws, self.tabular)
+        self.exploration_table.add([{"epoch": epoch, **found}])
+        log_row(trainer, {f"exploration_{name}": value for name, value in found.items()})
+
+    def _eigenvalues(self, pl_module: pl.LightningModule) -> dict[str, float]:
+        """The dominant eigenvalue in each of the method's bases; the first one's column has no label."""
         supernet = pl_module.supernet
         was_training = supernet.training
-        losses = [lambda batch=batch: pl_module.loss(batch) for _, batch in pl_module.recent_batches]
+        batches = [batch for _, batch in pl_module.recent_batches]
+        values = []
         supernet.train()
         try:
-            # A trial puts BN buffers and random generators back: looking must not change the search.
-            with Trial(supernet, pl_module.weights), twice_differentiable(supernet):
-                found = dominant_eigenvalue(
-                    losses, pl_module.method.alphas(), self.hessian["mode"], self.hessian["weight_decay"]
-                )
+            for parameters, op_weights in pl_module.method.bases().values():
+                losses = [partial(_loss, pl_module, batch, op_weights) for batch in batches]
+                # A trial puts BN buffers and random generators back: looking must not change the search.
+                with Trial(supernet, pl_module.weights), twice_differentiable(supernet):
+                    found = dominant_eigenvalue(
+                        losses, parameters, self.hessian["mode"], self.hessian["weight_decay"]
+                    )
+                values.append(found.value)
         finally:
             supernet.train(was_training)
         self.hessian_mode = found.mode
-        return found.value
+        return dict(zip(self.eigenvalues, values, strict=True))

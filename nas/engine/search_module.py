@@ -50,11 +50,12 @@ class SearchModule(pl.LightningModule):
             self.method.weight_scheduler(weight)
         ]
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Loss of a batch at the current weights and alpha, with a fresh draw of the op weights."""
+    def loss(self, batch: Batch, op_weights: dict[str, Tensor] | None = None) -> Tensor:
+        """Loss of a batch at the current weights and alpha, with a fresh draw of op weights or given ones."""
         # Autocast keeps half-precision copies of weights, which an unrolled step changes between its passes.
         torch.clear_autocast_cache()
-        return self.task.loss(self.supernet(batch[0], self.method.op_weights()), batch[1])
+        op_weights = self.method.op_weights() if op_weights is None else op_weights
+        return self.task.loss(self.supernet(batch[0], op_weights), batch[1])
 
     def bilevel(self) -> Bilevel:
         """The problem as the method's update sees it."""
@@ -82,7 +83,7 @@ class SearchModule(pl.LightningModule):
 
     def _architecture_step(self, weight_batch: Batch, architecture_batch: Batch) -> None:
         _, optimizer = self.optimizers()
-        found = self.method.update.gradient(self.bilevel(), weight_batch, architecture_batch)
+        found = self.method.gradient(self.bilevel(), weight_batch, architecture_batch)
         self._watch("architecture", found.loss)
         for alpha_EO, gradient_EO in zip(self.method.alphas(), found.gradients, strict=True):
             alpha_EO.grad = gradient_EO.to(alpha_EO.dtype)

@@ -3,32 +3,51 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
+from nas.methods.kept import Kept
+from nas.methods.regularizers import Anchor
 from nas.methods.relaxations import build_relaxation
-from nas.methods.updates import build_update
+from nas.methods.schedules import Stages, stage_scheduler
+from nas.methods.updates import ArchitectureGradient, Bilevel, Update, build_update
+
+# Below every score of a kept candidate, so that derivation never picks a dropped one.
+DROPPED = -1.0
 
 
 class Method(nn.Module):
     """Owns the architecture parameters and says how they become op weights and how they move.
 
+    Candidates can be dropped (`prune`): their parameters rest at 0, their op weights are exactly 0, and the
+    others share the edge as if the dropped had never been there. Which are kept is part of the checkpoint.
+
     Args:
         name: as in run folders (`darts1`, ...).
         shapes: for each edge group its (E, O).
-        relaxation: `softmax`.
+        relaxation: `softmax` or `dirichlet`.
         update: `first_order`, `unrolled`, or `none` for a method that draws and does not train (`random`).
         xi, implicit, epsilon, virtual_momentum: see `nas.methods.updates.Unrolled`.
+        evaluation_draw, ranking: see `nas.methods.relaxations.Dirichlet`; None for other relaxations.
+        lam, anchor, anchor_form: see `nas.methods.regularizers.Anchor`.
         init_scale: standard deviation of alpha's start values.
         warmup_epochs: epochs at the start in which alpha rests and only the weights learn.
+        stages: see `nas.methods.schedules.Stage`, one mapping a stage; None for a search of one piece.
+        learning_rate_at_stage: `restart` or `continuous`, see `nas.methods.schedules.stage_scheduler`.
+        widen: how new channels are drawn between stages, `independent` or `shared`, see `nas.spaces.growth`.
         layout: what the rows and columns of alpha mean (edges and operations a group), as plain containers; a
             checkpoint holds it and refuses to load into another.
         clip: global gradient norm of the weights, None for none.
         weight_optimizer: parameters -> optimiser of the weights.
         weight_scheduler: that optimiser -> its schedule, stepped once an epoch.
         architecture_optimizer: parameters -> optimiser of alpha.
+
+    Attributes:
+        stages: the stages, or None.
 
     Raises:
         ConfigError: a value is unknown or out of range.
@@ -44,8 +63,16 @@ class Method(nn.Module):
         implicit: str = "finite_difference",
         epsilon: float = 0.01,
         virtual_momentum: bool = True,
+        evaluation_draw: str | None = None,
+        ranking: str | None = None,
+        lam: float = 0.0,
+        anchor: str = "l2",
+        anchor_form: str = "objective",
         init_scale: float = 1e-3,
         warmup_epochs: int = 0,
+        stages: Sequence[Mapping] | None = None,
+        learning_rate_at_stage: str = "restart",
+        widen: str = "independent",
         layout: Mapping | None = None,
         clip: float | None = None,
         weight_optimizer: Callable | None = None,
@@ -56,14 +83,26 @@ class Method(nn.Module):
         require(warmup_epochs >= 0, f"method.warmup_epochs={warmup_epochs}: must be at least 0")
         require(init_scale >= 0, f"method.init_scale={init_scale}: must be at least 0")
         require(clip is None or clip > 0, f"method.clip={clip}: must be null or positive")
+        require(
+            learning_rate_at_stage in ("restart", "continuous"),
+            f"method.learning_rate_at_stage={learning_rate_at_stage}: unknown; known are restart, continuous",
+        )
         self.name = name
         self.warmup_epochs = warmup_epochs
+        self.stages = None if stages is None else Stages(stages)
+        require(
+            widen in ("independent", "shared"),
+            f"method.widen={widen}: unknown; known are independent (an axis each), shared (a candidate each)",
+        )
+        self.widen = widen
+        self.learning_rate_at_stage = learning_rate_at_stage
         self.layout = layout
         self.clip = clip
         self.weight_optimizer = weight_optimizer
         self.weight_scheduler = weight_scheduler
-        self.architecture_optimizer = architecture_optimizer
-        self.relaxation = build_relaxation(relaxation)
+        self.relaxation = build_relaxation(relaxation, evaluation_draw, ranking)
+        self.anchor = Anchor(self.relaxation, anchor, anchor_form, lam)
+        self.architecture_optimizer = self.anchor.optimizer(architecture_optimizer)
         self.update = (
             None if update == "none" else build_update(update, xi, implicit, epsilon, virtual_momentum)
         )
@@ -73,6 +112,7 @@ class Method(nn.Module):
                 for group in sorted(shapes)
             }
         )
+        self.candidates = Kept({group: alpha_EO.shape for group, alpha_EO in self.alpha.items()})
 
     @property
     def trains(self) -> bool:
@@ -84,25 +124,140 @@ class Method(nn.Module):
         return [self.alpha[group] for group in self.alpha]
 
     def active(self, epoch: int) -> bool:
-        """Whether alpha moves in this epoch."""
-        return self.trains and epoch >= self.warmup_epochs
+        """Whether alpha moves in this epoch: not in a warm-up, and not in the frozen start of a stage."""
+        rests = epoch < self.warmup_epochs or (self.stages is not None and self.stages.frozen(epoch))
+        return self.trains and not rests
+
+    def check_epochs(self, max_epochs: int) -> None:
+        """Raises `ConfigError` unless the stages, if there are any, fill a search of this length."""
+        if self.stages is not None:
+            self.stages.check_epochs(max_epochs)
+
+    def stage_scheduler(
+        self, optimizer: torch.optim.Optimizer, previous: torch.optim.lr_scheduler.LRScheduler
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """The schedule of a new stage's weight optimiser; see `nas.methods.schedules.stage_scheduler`."""
+        return stage_scheduler(self.weight_scheduler, optimizer, previous, self.learning_rate_at_stage)
 
     def op_weights(self) -> dict[str, Tensor]:
-        """What the supernet uses in one forward pass: {group: [E, O]}."""
-        return {group: self.relaxation.op_weights(alpha_EO) for group, alpha_EO in self.alpha.items()}
+        """What the supernet uses in one forward pass: {group: [E, O]}.
+
+        A random relaxation draws once a group and call, from torch's global generator. In evaluation mode
+        (`eval()`) it does what `evaluation_draw` says.
+        """
+        relaxation = self.relaxation
+        return self._of_kept(relaxation.op_weights if self.training else relaxation.evaluation_weights)
 
     @torch.no_grad()
     def strengths(self) -> dict[str, Tensor]:
-        """What derivation ranks: {group: [E, O]}, detached."""
-        return {group: self.relaxation.strengths(alpha_EO).detach() for group, alpha_EO in self.alpha.items()}
+        """The expected op weights: {group: [E, O]}, detached."""
+        return self._of_kept(self.relaxation.strengths)
+
+    @torch.no_grad()
+    def scores(self) -> dict[str, Tensor]:
+        """What derivation ranks: {group: [E, O]}, detached; a dropped candidate is below every kept one."""
+        return self._of_kept(self.relaxation.scores, DROPPED)
 
     @torch.no_grad()
     def entropy(self) -> dict[str, float]:
-        """Mean entropy of an edge's op weights in nats, a group; log(O) is undecided, 0 is decided."""
+        """Mean entropy of an edge's expected op weights in nats, a group; log(O) is undecided, 0 decided."""
         return {
             group: float(torch.special.entr(weights_EO.double()).sum(-1).mean())
             for group, weights_EO in self.strengths().items()
         }
+
+    @torch.no_grad()
+    def sample_strengths(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draws from the learnt distribution: {group: [count, E, O]}, float64, on the CPU.
+
+        Dirichlet: theta. Softmax: softmax(alpha + Gumbel noise), whose argmax is categorical. The global
+        generators stay where they are.
+        """
+        return self._of_kept(lambda alpha_EK: self.relaxation.sample(alpha_EK, count, generator))
+
+    @torch.no_grad()
+    def log_probability_table(self) -> dict[str, Tensor]:
+        """Log probability that a candidate is its edge's argmax in such a draw: {group: [E, O]}, float64."""
+        return self._of_kept(self.relaxation.argmax_log_probabilities, -torch.inf)
+
+    def bases(self) -> dict[str, tuple[list[Tensor], Callable[[], dict[str, Tensor]]]]:
+        """Coordinates for the curvature of a loss: label -> (parameters, function to op weights).
+
+        The parameters are copies, one [E, K] a group, of the kept candidates alone; the function is
+        deterministic and twice differentiable in them.
+        """
+        found: dict[str, tuple[dict[str, Tensor], dict[str, Callable]]] = {}
+        for group in self.alpha:
+            for label, (start_EK, function) in self.relaxation.bases(self._kept(group).detach()).items():
+                parameters, functions = found.setdefault(label, ({}, {}))
+                parameters[group] = start_EK.clone().requires_grad_()
+                functions[group] = function
+
+        def op_weights(parameters: dict[str, Tensor], functions: dict[str, Callable]) -> dict[str, Tensor]:
+            return {g: self.candidates.spread(g, functions[g](parameters[g])) for g in parameters}
+
+        return {
+            label: (list(parameters.values()), partial(op_weights, parameters, functions))
+            for label, (parameters, functions) in found.items()
+        }
+
+    def gradient(
+        self, problem: Bilevel, weight_batch: Any, architecture_batch: Any, update: Update | None = None
+    ) -> ArchitectureGradient:
+        """The gradient of the architecture loss, as the update defines it, plus that of the anchor.
+
+        Args:
+            problem: the two-level problem; its alphas are this method's.
+            weight_batch: batch of the weight split.
+            architecture_batch: batch of the architecture split.
+            update: another update than the configured one.
+
+        Returns:
+            Its `loss` is the architecture loss without the anchor.
+        """
+        found = (update or self.update).gradient(problem, weight_batch, architecture_batch)
+        if self.anchor.explicit:
+            # After the average over processes: every process adds the same.
+            anchors = torch.autograd.grad(self.penalty(), self.alphas())
+            found.gradients = [g + a for g, a in zip(found.gradients, anchors, strict=True)]
+        return found
+
+    def penalty(self) -> Tensor:
+        """The anchor's term of the objective at the kept candidates, a differentiable scalar."""
+        return self.anchor.penalty([self._kept(group) for group in self.alpha])
+
+    def kept(self) -> dict[str, Tensor]:
+        """Which candidates have not been dropped: {group: bool [E, O]}, a copy."""
+        return self.candidates.masks()
+
+    @torch.no_grad()
+    def prune(self, keep: int, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Keeps the `keep` candidates with the largest alpha of every edge, ties by the lower index.
+
+        Kept parameters keep their values, dropped ones are set to 0. An edge that has no more than `keep`
+        stays as it is.
+
+        Args:
+            keep: candidates an edge, at least 1.
+            optimizer: the architecture optimiser; its moments of dropped parameters are set to 0, which would
+                move them on, and nothing else of it changes.
+
+        Raises:
+            ConfigError: `keep` is less than 1.
+        """
+        require(keep >= 1, f"method.stages: keep={keep}: must be at least 1")
+        for group, alpha_EO in self.alpha.items():
+            mask_EO = self.candidates.prune(group, alpha_EO, keep)
+            alpha_EO.masked_fill_(~mask_EO, 0.0)
+            for moment in optimizer.state.get(alpha_EO, {}).values() if optimizer is not None else ():
+                if isinstance(moment, Tensor) and moment.shape == alpha_EO.shape:
+                    moment.masked_fill_(~mask_EO, 0.0)
+
+    def _kept(self, group: str) -> Tensor:
+        return self.candidates.take(group, self.alpha[group])
+
+    def _of_kept(self, function: Callable[[Tensor], Tensor], fill: float = 0.0) -> dict[str, Tensor]:
+        return {g: self.candidates.spread(g, function(self._kept(g)), fill) for g in self.alpha}
 
     def get_extra_state(self) -> dict:
         """The layout and its digest, stored with the parameters."""

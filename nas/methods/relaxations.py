@@ -1,28 +1,52 @@
 """Relaxations: raw architecture parameters alpha [E, O] -> op weights [E, O].
 
-A relaxation holds no state: the method owns alpha and hands it in. To add one, write a class with the three
-functions of `Relaxation` and name it in `build_relaxation`.
+A relaxation holds no state: the method owns alpha and hands in the columns that are kept, so nothing here
+knows of pruning. To add one, write a class with the functions of `Relaxation` and name it in
+`build_relaxation`.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributions
 
-from nas.errors import ConfigError
+from nas.errors import ConfigError, require
+from nas.methods.probabilities import dirichlet_argmax_log_probabilities
+
+# Below it torch's float32 sampler returns a corner or the uniform point and its gradient overflows to NaN.
+SMALLEST_CONCENTRATION = 1e-6
 
 
 class Relaxation(Protocol):
-    """Raw parameters -> op weights."""
+    """Raw parameters -> op weights. Every function takes alpha [E, O] of one edge group."""
 
     def initial(self, num_edges: int, num_operations: int, scale: float) -> Tensor:
         """Start values [E, O], drawn from torch's global generator."""
 
     def op_weights(self, alpha_EO: Tensor) -> Tensor:
-        """What the supernet uses, [E, O]; differentiable in alpha."""
+        """What the supernet uses in one training pass, [E, O]; differentiable once in alpha."""
+
+    def evaluation_weights(self, alpha_EO: Tensor) -> Tensor:
+        """What it uses in one pass of evaluation, [E, O]."""
 
     def strengths(self, alpha_EO: Tensor) -> Tensor:
-        """What derivation ranks, [E, O]; deterministic."""
+        """The expected op weights, [E, O]; deterministic."""
+
+    def scores(self, alpha_EO: Tensor) -> Tensor:
+        """What derivation ranks, [E, O]; deterministic and at least 0."""
+
+    def sample(self, alpha_EO: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Independent draws of op weights from the learnt distribution, [count, E, O], float64 on the CPU."""
+
+    def argmax_log_probabilities(self, alpha_EO: Tensor) -> Tensor:
+        """Log probability that a candidate is the argmax of such a draw, [E, O], float64 on the CPU."""
+
+    def bases(self, alpha_EO: Tensor) -> dict[str, tuple[Tensor, Callable[[Tensor], Tensor]]]:
+        """Coordinates for second derivatives: label -> (their present values, values -> op weights).
+
+        The functions are deterministic and twice differentiable.
+        """
 
 
 class Softmax:
@@ -36,18 +60,121 @@ class Softmax:
         """Rows that sum to one."""
         return alpha_EO.softmax(dim=-1)
 
-    def strengths(self, alpha_EO: Tensor) -> Tensor:
-        """The op weights themselves."""
-        return self.op_weights(alpha_EO)
+    evaluation_weights = strengths = scores = op_weights
+
+    def sample(self, alpha_EO: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """softmax(alpha + Gumbel noise), whose argmax follows the categorical distribution of the softmax."""
+        alpha_EO = alpha_EO.detach().cpu().double()
+        waiting_NEO = torch.empty((count, *alpha_EO.shape), dtype=torch.float64, device=generator.device)
+        waiting_NEO = waiting_NEO.exponential_(generator=generator).cpu()
+        gumbel_NEO = -waiting_NEO.clamp_min(torch.finfo(torch.float64).tiny).log()
+        return (alpha_EO + gumbel_NEO).softmax(-1)
+
+    def argmax_log_probabilities(self, alpha_EO: Tensor) -> Tensor:
+        """Log softmax."""
+        return alpha_EO.detach().cpu().double().log_softmax(-1)
+
+    def bases(self, alpha_EO: Tensor) -> dict[str, tuple[Tensor, Callable[[Tensor], Tensor]]]:
+        """`alpha` itself (Zela et al. 2020)."""
+        return {"alpha": (alpha_EO, self.op_weights)}
 
 
-def build_relaxation(name: str) -> Relaxation:
-    """Builds the relaxation of that name.
+class Dirichlet:
+    """DrNAS: theta ~ Dirichlet(beta), beta = ELU(eta) + 1 (Chen et al. 2021, 2.2 and 4.1); alpha is eta.
+
+    Gradients are pathwise (their equation 3): the first derivative of a draw exists, the second
+    does not, so curvature is taken at the mean (`bases`).
+
+    Args:
+        evaluation_draw: `mean` (deterministic) or `sample` (authors' code) in evaluation.
+        ranking: what derivation ranks: `softmax` of eta (authors' code) or the Dirichlet `mean`. The best
+            candidate of an edge is the same in both, the order of edges may not be.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: a value is unknown.
     """
-    known = {"softmax": Softmax}
-    if name not in known:
-        raise ConfigError(f"method.relaxation={name}: unknown relaxation; known are {', '.join(known)}")
-    return known[name]()
+
+    def __init__(self, evaluation_draw: str = "mean", ranking: str = "softmax"):
+        require(
+            evaluation_draw in ("mean", "sample"),
+            f"method.evaluation_draw={evaluation_draw}: unknown; known are mean, sample",
+        )
+        require(ranking in ("softmax", "mean"), f"method.ranking={ranking}: unknown; known are softmax, mean")
+        self.evaluation_draw = evaluation_draw
+        self.ranking = ranking
+
+    def initial(self, num_edges: int, num_operations: int, scale: float) -> Tensor:
+        """N(0, scale^2), so that beta starts near 1 and the draws nearly uniform on the simplex."""
+        return scale * torch.randn(num_edges, num_operations)
+
+    def concentration(self, alpha_EO: Tensor) -> Tensor:
+        """Concentrations beta = ELU(eta) + 1, at least 1e-6.
+
+        For eta <= 0 it is computed as exp(eta): ELU(eta) + 1 = (exp(eta) - 1) + 1 is 0 in float32 from
+        eta = -17 on, where a Dirichlet has no density.
+        """
+        # The inner clamp keeps the branch that is not taken from overflowing, whose gradient would be NaN.
+        beta_EO = torch.where(alpha_EO > 0, alpha_EO + 1, alpha_EO.clamp(max=0).exp())
+        return beta_EO.clamp_min(SMALLEST_CONCENTRATION)
+
+    def op_weights(self, alpha_EO: Tensor) -> Tensor:
+        """One draw; rows that sum to one."""
+        # The sampler knows float32 and float64 only.
+        wide = torch.promote_types(alpha_EO.dtype, torch.float32)
+        beta_EO = self.concentration(alpha_EO).to(wide)
+        theta_EO = distributions.Dirichlet(beta_EO, validate_args=False).rsample()
+        # The sampler turns NaN into a number, and a diverged search would go on unnoticed.
+        return torch.where(beta_EO.isnan(), beta_EO, theta_EO).to(alpha_EO.dtype)
+
+    def evaluation_weights(self, alpha_EO: Tensor) -> Tensor:
+        """The mean, or a draw as the authors' code has it."""
+        return self.strengths(alpha_EO) if self.evaluation_draw == "mean" else self.op_weights(alpha_EO)
+
+    def strengths(self, alpha_EO: Tensor) -> Tensor:
+        """The Dirichlet mean beta / sum(beta)."""
+        beta_EO = self.concentration(alpha_EO)
+        return beta_EO / beta_EO.sum(-1, keepdim=True)
+
+    def scores(self, alpha_EO: Tensor) -> Tensor:
+        """softmax(eta) or the mean, see `ranking`."""
+        return alpha_EO.softmax(-1) if self.ranking == "softmax" else self.strengths(alpha_EO)
+
+    def sample(self, alpha_EO: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Independent draws of theta."""
+        beta_EO = self.concentration(alpha_EO.detach().cpu().double())
+        seed = torch.randint(2**62, (), generator=generator, device=generator.device)
+        # torch's public Dirichlet draws from the global generator alone, so that one is lent a seed.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(seed))
+            return distributions.Dirichlet(beta_EO).sample((count,))
+
+    def argmax_log_probabilities(self, alpha_EO: Tensor) -> Tensor:
+        """By quadrature over independent Gammas."""
+        beta_EO = self.concentration(alpha_EO.detach().cpu().double())
+        return torch.from_numpy(dirichlet_argmax_log_probabilities(beta_EO.numpy()))
+
+    def bases(self, alpha_EO: Tensor) -> dict[str, tuple[Tensor, Callable[[Tensor], Tensor]]]:
+        """The softmax basis `mu` of the paper's theory, and `eta`, both at the Dirichlet mean.
+
+        mu_o = log(beta_o) - mean(log(beta)), so softmax(mu) is the mean (Chen et al. 2021, section 2.3).
+        """
+        log_EO = self.concentration(alpha_EO).log()
+        mu_EO = log_EO - log_EO.mean(-1, keepdim=True)
+        return {"mu": (mu_EO, lambda mu: mu.softmax(-1)), "eta": (alpha_EO, self.strengths)}
+
+
+def build_relaxation(name: str, evaluation_draw: str | None = None, ranking: str | None = None) -> Relaxation:
+    """Builds the relaxation of that name; None leaves an option at its default.
+
+    Raises:
+        ConfigError: there is none, or an option is unknown or none of this relaxation.
+    """
+    options = {"evaluation_draw": evaluation_draw, "ranking": ranking}
+    given = {key: value for key, value in options.items() if value is not None}
+    if name == "dirichlet":
+        return Dirichlet(**given)
+    if name != "softmax":
+        raise ConfigError(f"method.relaxation={name}: unknown relaxation; known are softmax, dirichlet")
+    for key, value in given.items():
+        raise ConfigError(f"method.{key}={value}: only for method.relaxation=dirichlet, not for {name}")
+    return Softmax()

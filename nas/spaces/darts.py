@@ -35,6 +35,7 @@ class DartsSpace:
     """
 
     family = "darts"
+    recipe_sizes = ("num_cells", "init_channels", "stem")
 
     def __init__(
         self,

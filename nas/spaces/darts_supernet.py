@@ -11,6 +11,7 @@ from nas.spaces.candidates import candidate
 from nas.spaces.mixed import Execution, FanOut, Sums
 from nas.spaces.native.separable import DenseGradient
 from nas.spaces.operations import FactorizedReduce, relu_conv_bn
+from nas.spaces.partial import join, part
 from nas.spaces.scales import ScalePlan
 from nas.spaces.space import EdgeGroup, check_op_weights, kept_operations
 from nas.spaces.stems import build_stem
@@ -89,24 +90,17 @@ class SearchCell(nn.Module):
                 if mixed_BCHW is None:
                     mixed_BCHW = self._nothing(states[0])
                 if self.partial > 1:
-                    mixed_BCHW = _shuffled(mixed_BCHW, past_BCHW, self.partial)
+                    mixed_BCHW = join(mixed_BCHW, past_BCHW, self.partial)
                 states.append(DenseGradient.apply(mixed_BCHW) if self.execution.native else mixed_BCHW)
             if str(source) in self.fan_out:
                 x_BCHW = states[source]
                 if self.partial > 1:
-                    x_BCHW, beside_BCHW = self._parted(x_BCHW, self._stride(source))
+                    x_BCHW, beside_BCHW = part(x_BCHW, self.mixed_channels)
+                    if self._stride(source) == 2:
+                        beside_BCHW = F.max_pool2d(beside_BCHW, 2, 2, ceil_mode=True)
                     past_BCHW = beside_BCHW if past_BCHW is None else past_BCHW + beside_BCHW
                 self.fan_out[str(source)](x_BCHW, scales.get(source, {}), sums)
         return torch.cat(states[2:], dim=1)
-
-    def _parted(self, x_BCHW: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-        """The channels for the candidates, dense in memory, and the others at the targets' resolution."""
-        nhwc = x_BCHW.is_contiguous(memory_format=torch.channels_last)
-        layout = torch.channels_last if nhwc else torch.contiguous_format
-        beside_BCHW = x_BCHW[:, self.mixed_channels :]
-        if stride == 2:
-            beside_BCHW = F.max_pool2d(beside_BCHW, 2, 2, ceil_mode=True)
-        return x_BCHW[:, : self.mixed_channels].contiguous(memory_format=layout), beside_BCHW
 
     def _nothing(self, like_BCHW: Tensor) -> Tensor:
         """The state of a node whose edges hold nothing but `none`."""
@@ -114,16 +108,6 @@ class SearchCell(nn.Module):
         stride = 2 if self.reduction else 1
         shape = (batch, self.mixed_channels, -(-height // stride), -(-width // stride))
         return like_BCHW.new_zeros(shape)
-
-
-def _shuffled(mixed_BCHW: Tensor, past_BCHW: Tensor, groups: int) -> Tensor:
-    """Both parts as one, channels shuffled over `groups`, in one copy: out[c * K + k] = in[k * C/K + c]."""
-    nhwc = past_BCHW.is_contiguous(memory_format=torch.channels_last)
-    parts = [mixed_BCHW, *past_BCHW.chunk(groups - 1, dim=1)]
-    if nhwc:
-        parts = [part.permute(0, 2, 3, 1) for part in parts]
-        return torch.stack(parts, dim=-1).flatten(-2).permute(0, 3, 1, 2)
-    return torch.stack(parts, dim=2).flatten(1, 2)
 
 
 class DartsSupernet(nn.Module):

@@ -56,11 +56,13 @@ class Space(Protocol):
         name: the space's name in run folders.
         family: the name that its genotypes carry.
         groups: edge groups by name.
+        recipe_sizes: the keys of a recipe that size the evaluation network.
     """
 
     name: str
     family: str
     groups: Mapping[str, EdgeGroup]
+    recipe_sizes: tuple[str, ...]
 
     def supernet(
         self,

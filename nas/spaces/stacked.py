@@ -61,8 +61,9 @@ class StackedNorm(nn.Module):
 
     def repeated(self, scales_M: Tensor) -> Tensor:
         """A scale an edge -> one a channel, dense, [m*C]."""
-        m, channels = self.running_mean.shape
-        return scales_M.to(self.running_mean.dtype)[:, None].expand(m, channels).reshape(m * channels)
+        # Made contiguous before it is flattened: for one edge that alone would be a view, and not dense.
+        expanded = scales_M.to(self.running_mean.dtype)[:, None].expand_as(self.running_mean)
+        return expanded.contiguous().flatten()
 
     def _norm(self, x_BCHW: Tensor, mean_C: Tensor, var_C: Tensor, weight_C: Tensor | None) -> Tensor:
         return F.batch_norm(x_BCHW, mean_C, var_C, weight_C, None, self.training, BN_MOMENTUM, BN_EPS)

@@ -115,10 +115,11 @@ def assert_equal(a, b):
         ("darts1", "between tables and checkpoint"),
         ("darts2", "while a checkpoint is written"),
         ("darts1", "at the end"),
+        ("drnas method.warmup_epochs=0 method.evaluation_draw=sample", "in mid-epoch"),
     ],
 )
 def test_a_killed_search_ends_the_same(run, whole, tmp_path, method, moment):
-    overrides = (*SEARCH, f"method={method}")
+    overrides = (*SEARCH, *f"method={method}".split())
     folder = tmp_path / "run"
     kill_at(tmp_path, MOMENTS[moment], "search", *overrides, f"hydra.run.dir={folder}")
     assert json.loads((folder / "summary.json").read_text())["status"] == "running"
@@ -173,6 +174,24 @@ def test_resuming_a_finished_run_is_harmless(run, finished):
     after = {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()}
     after["search.log"] = before["search.log"]
     assert after == before
+
+
+STAGED = (
+    *SEARCH,
+    "space.init_channels=4",
+    "method=drnas_progressive",
+    "method.stages=[{epochs: 1, partial: 2}, {epochs: 2, partial: 1, keep: 3}]",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [2, 7, 11], ids=["first stage", "start of the second", "in the second"])
+def test_a_search_killed_in_a_stage_ends_the_same(run, whole, tmp_path, step):
+    expected = whole("search", *STAGED)
+    kill_at(tmp_path, (*STEP, step, ""), "search", *STAGED, f"hydra.run.dir={tmp_path / 'run'}")
+    done = run("search", f"resume={tmp_path / 'run'}")
+    assert done.status == 0, done.err
+    assert_same_end("search", expected, tmp_path / "run")
 
 
 @pytest.mark.slow

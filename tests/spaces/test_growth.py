@@ -79,7 +79,7 @@ def test_new_channels_are_copies_index_by_index(mapping):
 
 
 def test_batch_norm_follows_its_convolution():
-    old, new, maps = stages(4, 2)
+    old, _, maps = stages(4, 2)
     for name, index in maps.items():
         if name.endswith("running_mean") and "sep_conv" in name:
             convolution = name.replace("norm", "pointwise").replace("running_mean", "weight")
@@ -91,7 +91,7 @@ def test_batch_norm_follows_its_convolution():
 
 def test_momentum_follows_its_weight():
     """What has a weight's shape goes through the same map, so weight and momentum stay a pair."""
-    old, new, maps = stages(4, 2, masks([3]))
+    old, _new, maps = stages(4, 2, masks([3]))
     state = numbered(old)
     for name, index in maps.items():
         assert torch.equal(index(-2.0 * state[name]), -2.0 * index(state[name]))
@@ -115,7 +115,7 @@ def test_the_generator_decides():
 def test_stages_that_cannot_follow_each_other_are_refused():
     with pytest.raises(ConfigError, match="partial must not grow"):
         stages(2, 4)
-    with pytest.raises(ConfigError, match="method.widen=both"):
+    with pytest.raises(ConfigError, match=r"method\.widen=both"):
         stages(4, 2, mapping="both")
     _, pruned, _ = stages(2, 2, masks([0]))
     full = space().supernet((3, 16, 16), 10, partial=2)

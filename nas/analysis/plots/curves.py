@@ -26,7 +26,11 @@ class Panel:
 
     def columns(self, names: Sequence[str]) -> list[str]:
         """The columns of this panel, in the order of `names`."""
-        return [name for name in names if name == self.suffix or name.endswith("_" + self.suffix)]
+        return [name for name in names if f"_{name}".endswith("_" + self.suffix) or self._further(name)]
+
+    def _further(self, name: str) -> bool:
+        """Whether it is an eigenvalue in a further basis, `hessian_eigenvalue_eta` for one."""
+        return self.suffix == "hessian_eigenvalue" and name.startswith(f"{self.suffix}_")
 
 
 PANELS = (
@@ -68,7 +72,7 @@ def _draw_panel(ax: Axes, rows: Rows, panel: Panel, columns: list[str]) -> None:
         values = _column(rows, column) * panel.factor
         # Loggers write the parts of an epoch in separate rows, so a gap is no reason to break the curve.
         there = np.isfinite(values)
-        label = column.removesuffix(panel.suffix).strip("_").replace("_", " ")
+        label = column.replace(panel.suffix, "", 1).strip("_").replace("_", " ") or "first basis"
         colour = LINE_COLOURS[index % len(LINE_COLOURS)]
         ax.plot(epochs[there], values[there], color=colour, label=label, **markers(int(there.sum())))
     unit = f" ({panel.unit})" if panel.unit else ""

@@ -1,0 +1,65 @@
+"""Exploration and exploitation of a search: the band of its samples' accuracies, and how many differ."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from nas.analysis.plots.names import FAINT, LINE_COLOURS
+from nas.analysis.plots.style import markers, new_figure, numbers, save, styled, whole_numbers
+from nas.errors import require
+
+COLUMNS = ("epoch", "samples", "distinct", "min", "mean", "max", "derived", "best")
+BAND, LINE = LINE_COLOURS[5], LINE_COLOURS[1]
+
+
+def draw_exploration(
+    rows: Sequence[Mapping[str, float | None]], path: str | Path, ylabel: str = "accuracy (%)"
+) -> Path:
+    """Draws the range of the sampled architectures, their mean, and the derived one's line over the epochs.
+
+    Args:
+        rows: the rows of `exploration.csv`: accuracies as fractions; None or nothing where there is none.
+        path: a .png, .pdf or .svg file.
+        ylabel: which accuracy it is.
+
+    Raises:
+        ConfigError: there is no row, a value is no number, or the file cannot be written.
+    """
+    require(len(rows) >= 1, "figure: no exploration to draw")
+    found = {name: numbers([row.get(name, math.nan) for row in rows], f"column {name!r}") for name in COLUMNS}
+    with styled():
+        figure = new_figure(900, 640)
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        _draw_accuracies(upper, found)
+        upper.set_ylabel(ylabel)
+        upper.set_title("Exploration and exploitation", loc="left", weight="bold")
+        figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        epochs, most = found["epoch"], np.nanmax(found["samples"])
+        lower.plot(epochs, found["distinct"], color=LINE_COLOURS[0], **markers(len(epochs)))
+        lower.set_ylim(0, 1.06 * most)
+        lower.set_ylabel(f"distinct of {most:.0f}")
+        lower.set_xlabel("epoch")
+        whole_numbers(lower)
+        return save(figure, path)
+
+
+def _draw_accuracies(ax: Axes, found: Mapping[str, np.ndarray]) -> None:
+    epochs, percent = found["epoch"], {name: 100 * values for name, values in found.items()}
+    samples = np.nanmax(found["samples"])
+    if len(epochs) == 1:
+        # A band has no width at a single epoch.
+        ax.vlines(epochs, percent["min"], percent["max"], color=BAND, alpha=0.6, lw=8, label="min to max")
+    else:
+        ax.fill_between(
+            epochs, percent["min"], percent["max"], color=BAND, alpha=0.35, lw=0, label="min to max"
+        )
+    mean = {"color": LINE_COLOURS[0], "linestyle": "--", "label": f"mean of {samples:.0f} samples"}
+    ax.plot(epochs, percent["mean"], **mean, **markers(len(epochs)))
+    ax.plot(
+        epochs, percent["derived"], color=LINE, lw=2.4, label="derived architecture", **markers(len(epochs))
+    )
+    best = np.nanmax(percent["best"])
+    ax.axhline(best, color=FAINT, linestyle=":", lw=1.6, label=f"best of the table ({best:.2f})")

@@ -1,0 +1,366 @@
+"""`python -m nas.derive`: architectures from a search's learnt distribution that keep a budget, ranked."""
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from nas.config import command, instantiate, plain, quoted
+from nas.errors import ConfigError, require
+
+RANKS = ("probability", "supernet")
+SCORES = {"probability": "log-probability (nats)", "supernet": "accuracy with inherited weights (%)"}
+AXES = {
+    "params": "parameters (M)",
+    "macs": "multiply-adds an image (M)",
+    "latency": "latency of a batch (ms)",
+}
+
+
+def run(config: DictConfig, path: Path) -> None:
+    """Derives as configured; see `conf/derive.yaml` for every key.
+
+    Raises:
+        ConfigError: a setting cannot be used, or no architecture that was drawn keeps the budget.
+        RunFailed: the derivation broke down.
+    """
+    from nas.analysis.latency import check_repeats
+    from nas.analysis.sampling import COSTS, Budget
+    from nas.engine import trainer
+    from nas.engine.inheritance import check_batches
+    from nas.engine.seeding import seed_run
+    from nas.session import Session
+
+    budget = Budget(**plain(config.budget))
+    for key, known in (("rank", RANKS), ("cost", ("edges", "whole")), ("front", (None, *COSTS))):
+        words = ", ".join("null" if word is None else word for word in known)
+        require(config[key] in known, f"{key}={config[key]}: unknown; known are {words}")
+    for key in ("samples", "keep", "rank_candidates"):
+        require(config[key] >= 1, f"{key}={config[key]}: must be at least 1")
+    for key in ("candidates", "batch_size"):
+        require(config.latency[key] >= 1, f"latency.{key}={config.latency[key]}: must be at least 1")
+    check_repeats(config.latency.warmup, config.latency.repeats)
+    check_batches(config.supernet.batches, config.supernet.recalibrate_batches)
+    require(config.resume is None, f"resume={config.resume}: a derivation cannot be continued; start it anew")
+    require(config.run is not None, "run=null: name the run folder of a search")
+    trainer.quiet()
+    trainer.check_hardware(config.hardware)
+    trainer.use_device(config.hardware)
+    session = Session(with_run(config), path)
+    seed_run(config.seed)
+    derivation = Derivation(session.config, budget, session.folder)
+    session.open(None)
+    session.run(lambda: derivation.run(session))
+
+
+def with_run(config: DictConfig) -> DictConfig:
+    """The configuration of this command, completed by that of the search whose folder it names.
+
+    Raises:
+        ConfigError: the folder holds no search, or its config.yaml is damaged.
+    """
+    import yaml
+    from omegaconf.errors import OmegaConfBaseException
+
+    folder = Path(str(config.run)).expanduser().absolute()
+    file = folder / "config.yaml"
+    require(file.is_file(), f"run={config.run}: no run folder there (config.yaml is missing)")
+    try:
+        saved = OmegaConf.load(file)
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise ConfigError(f"run={config.run}: config.yaml is damaged ({text})") from error
+    parts = ("space", "method", "dataset", "recipe", "split_seed", "seed")
+    found = saved.get("command") if isinstance(saved, DictConfig) else None
+    require(found == "search", f"run={config.run}: it is a run of nas.{found}, not of nas.search")
+    missing = [key for key in parts if key not in saved]
+    require(not missing, f"run={config.run}: config.yaml is damaged (it lacks {', '.join(missing)})")
+    merged = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    merged.run = str(folder)
+    for key in parts[:-1]:
+        merged[key] = saved[key]
+    for key, value in config.dataset.items():
+        if value is not None:
+            merged.dataset[key] = value
+            # The source has taken its root over by value.
+            if key == "root" and "root" in merged.dataset.source:
+                merged.dataset.source.root = value
+    resize(merged, {key: value for key, value in config.recipe.items() if value is not None})
+    return merged
+
+
+def resize(config: DictConfig, sizes: Mapping[str, Any]) -> None:
+    """Gives the recipe other sizes of the evaluation network.
+
+    Raises:
+        ConfigError: networks of the run's space do not have such a size.
+    """
+    from nas.session import sizes_of
+
+    space = instantiate(config.space)
+    known = getattr(space, "recipe_sizes", ("num_cells", "init_channels"))
+    for key, value in sizes.items():
+        require(key in known, f"recipe.{key}={value}: space {space.name} is sized by {', '.join(known)}")
+    if sizes and not sizes_of(config, space):
+        # A recipe for another space: what it calls channels are not these, so the space's own are the base.
+        for key in known:
+            config.recipe[key] = getattr(space, key)
+    for key, value in sizes.items():
+        config.recipe[key] = value
+
+
+class Derivation:
+    """One derivation: everything that can be refused is built on construction."""
+
+    def __init__(self, config: DictConfig, budget: Any, folder: Any):
+        from nas.analysis.pricing import EdgePrices, WholePrices
+        from nas.engine import checkpoints
+        from nas.engine.inheritance import load_part
+        from nas.methods.method import layout_of
+
+        self.config, self.budget, self.folder = config, budget, folder
+        self.space = instantiate(config.space)
+        shapes = {name: group.shape for name, group in self.space.groups.items()}
+        self.method = instantiate(config.method, shapes=shapes, layout=layout_of(self.space.groups))
+        require(
+            self.method.trains,
+            f"run={config.run}: method {self.method.name} learns no distribution to draw from",
+        )
+        self.checkpoint, self.epochs = checkpoints.newest_readable(Path(config.run) / "checkpoints")
+        require(self.checkpoint is not None, f"run={config.run}: it has no checkpoint yet")
+        self.state = checkpoints.load(self.checkpoint)["state_dict"]
+        load_part(self.method, self.state, "method", self.checkpoint)
+        self.source = instantiate(config.dataset.source)
+        self.inheritance = self._inheritance() if config.rank == "supernet" else None
+        self.prices = {"edges": EdgePrices, "whole": WholePrices}[config.cost](self._price)
+        limited = [name for name in AXES if getattr(budget, name) is not None]
+        self.axis = config.front or next(iter(limited), "params")
+        self.times = self.axis == "latency" or budget.latency is not None
+
+    def _price(self, genotype: Any) -> tuple[int, int]:
+        from nas.analysis.complexity import count_cost
+        from nas.session import network_of
+
+        cost = count_cost(
+            lambda: network_of(self.config, self.space, genotype, self.source), self.source.image_shape
+        )
+        return cost.params, cost.macs
+
+    def _inheritance(self) -> Any:
+        from nas.engine import data_module
+        from nas.engine.inheritance import Inheritance, load_part
+        from nas.engine.run_folder import RunFolder
+
+        config, data = self.config, self.config.dataset
+        split = data_module.search_split(
+            self.source, data.split, data.split_ratio, data.fraction, config.split_seed
+        )
+        stored = RunFolder(config.run).read_json("split.json").get("hash", split.hash)
+        require(
+            stored == split.hash,
+            f"run={config.run}: it searched on another split of the data (hash {stored[:12]}) than these "
+            f"images give ({split.hash[:12]}); is dataset.root the same data?",
+        )
+        partial = kept = None
+        if self.method.stages is not None:
+            # As it stood in the epoch of the checkpoint: pruned, and widened.
+            stage, _ = self.method.stages.at(self.epochs - 1)
+            partial, kept = self.method.stages[stage].partial, self.method.candidates.masks()
+        supernet = self.space.supernet(self.source.image_shape, self.source.num_classes, partial, kept)
+        load_part(supernet, self.state, "supernet", self.checkpoint)
+        return Inheritance(
+            supernet,
+            self.space.groups,
+            self.source,
+            split,
+            data.batch_size,
+            config.supernet.batches,
+            config.supernet.recalibrate_batches,
+            config.seed,
+            plain(config.hardware),
+        )
+
+    def run(self, session: Any) -> None:
+        """Draws, prices, filters, ranks and writes."""
+        from nas.analysis.sampling import pareto_front
+        from nas.engine.derivation_report import draw, print_table, write_genotypes, write_table
+
+        config, budget = self.config, self.budget
+        found, derived = self._draw(session)
+        self._price_all(found)
+        affordable = [one for one in found if budget.keeps(one, ("params", "macs"))]
+        if self.times:
+            self._measure(affordable[: config.latency.candidates], derived)
+        within = [one for one in affordable if budget.keeps(one)]
+        if self.inheritance is not None and within:
+            self._evaluate(within[: config.rank_candidates], derived)
+        scored = [one for one in found if self._known(one)]
+        for one, front in zip(
+            scored,
+            pareto_front([getattr(one, self.axis) for one in scored], [self._score(one) for one in scored]),
+            strict=True,
+        ):
+            one.front = front
+        ranked = sorted((one for one in within if self._ranks(one)), key=self._score, reverse=True)
+        session.summary |= {
+            "within_budget": len(within),
+            "ranked": len(ranked),
+            "networks_built": self.prices.built,
+        }
+        write_table(self.folder, ranked, found, budget, session.summary["draws"])
+        if scored:
+            draw(self.folder, scored, derived, budget, self.axis, self._score, AXES, SCORES[config.rank])
+        require(bool(ranked), self._nothing(found, affordable))
+        for one in {one.genotype for one in ranked[: config.keep]} | {derived.genotype}:
+            self.prices.check(one)
+        write_genotypes(self.folder, ranked[: config.keep])
+        session.summary |= self._best(ranked[0], derived)
+        print_table(ranked[: config.keep], derived, budget, session.summary["draws"])
+        self._close(ranked[0])
+
+    def _draw(self, session: Any) -> tuple[list, Any]:
+        import torch
+
+        from nas.analysis.sampling import Architecture, draw_architectures, log_probability
+
+        generator = torch.Generator().manual_seed(self.config.seed)
+        groups = self.space.groups
+        draws = draw_architectures(
+            lambda count: self.method.sample_strengths(count, generator),
+            self.space.derive,
+            groups,
+            self.config.samples,
+            watch=lambda sizes: watch("drawing", sizes),
+        )
+        table = self.method.log_probability_table()
+        plain_one = self.space.derive(self.method.scores())
+        found = [
+            Architecture(one, log_probability(one, groups, table), count, derived=one == plain_one)
+            for one, count in (draws.counts | {plain_one: draws.counts.get(plain_one, 0)}).items()
+        ]
+        # Frequency decides between equals, and the text last, so that the order never depends on the draws'.
+        found.sort(key=lambda one: (-one.log_probability, -one.count, str(one.genotype)))
+        session.summary |= {
+            "run": self.config.run,
+            "epochs": self.epochs,
+            **{f"budget_{name}": limit for name, limit in plain(self.config.budget).items()},
+            "rank": self.config.rank,
+            "draws": draws.total,
+            "distinct": len(draws.counts),
+            "exact_probability": draws.edgewise,
+        }
+        print(f"{draws.total:,} draws, {len(draws.counts):,} distinct architectures", flush=True)
+        return found, next(one for one in found if one.derived)
+
+    def _price_all(self, found: Sequence[Any]) -> None:
+        for one in watch("pricing", found):
+            one.params, one.macs = self.prices(one.genotype)
+        print(f"{len(found):,} priced from {self.prices.built:,} networks", flush=True)
+
+    def _measure(self, candidates: Sequence[Any], derived: Any) -> None:
+        from nas.analysis.latency import measure_latency
+        from nas.engine.benchmark import apply_hardware, numerics
+        from nas.session import network_of
+
+        config, settings = self.config, self.config.latency
+        hardware = plain(config.hardware)
+        where = numerics(hardware)
+        images_BCHW, _ = where.batch(
+            settings.batch_size, self.source.image_shape, self.source.num_classes, config.seed
+        )
+        for one in watch("measuring latency", _with(candidates, derived)):
+            network = apply_hardware(network_of(config, self.space, one.genotype, self.source), hardware)
+            with where.cast():
+                found = measure_latency(network, images_BCHW, settings.warmup, settings.repeats)
+            one.latency, one.latency_spread = found.median, found.spread
+        print(f"latency of {len(candidates):,} measured, batch of {settings.batch_size}", flush=True)
+
+    def _evaluate(self, candidates: Sequence[Any], derived: Any) -> None:
+        for one in watch("evaluating", _with(candidates, derived)):
+            one.accuracy = self.inheritance.accuracy(one.genotype)
+        images = self.inheritance.num_images
+        print(f"{len(candidates):,} evaluated on {images:,} images with inherited weights", flush=True)
+
+    def _ranks(self, one: Any) -> bool:
+        return self.inheritance is None or one.accuracy is not None
+
+    def _known(self, one: Any) -> bool:
+        return self._ranks(one) and getattr(one, self.axis) is not None
+
+    def _score(self, one: Any) -> float:
+        return one.log_probability if self.inheritance is None else 100 * one.accuracy
+
+    def _nothing(self, found: Sequence[Any], affordable: Sequence[Any]) -> str:
+        smallest = [
+            f"fewest {AXES[name].split(' (')[0]} {min(getattr(one, name) for one in found):,}"
+            for name in ("params", "macs")
+            if getattr(self.budget, name) is not None
+        ]
+        times = [one.latency for one in affordable if one.latency is not None]
+        if self.budget.latency is not None and times:
+            smallest.append(f"shortest latency {min(times):.3g} ms of {len(times)} measured")
+        joint = "" if len(smallest) < 2 else " (not necessarily of one architecture)"
+        return (
+            f"{self.budget}: none of {len(found):,} distinct architectures keeps it; "
+            f"{', '.join(smallest)}{joint}. "
+            f"All are in {self.folder / 'architectures.csv'}; raise the budget or samples"
+        )
+
+    def _best(self, best: Any, derived: Any) -> dict[str, Any]:
+        numbers = {
+            "genotype": str(best.genotype),
+            "params": best.params,
+            "macs": best.macs,
+            "log_probability": best.log_probability,
+            "latency": best.latency,
+            "supernet_accuracy": best.accuracy,
+        }
+        plain_ones = {
+            "derived_genotype": str(derived.genotype),
+            "derived_params": derived.params,
+            "derived_macs": derived.macs,
+            "derived_within_budget": self.budget.keeps(derived),
+        }
+        return numbers | plain_ones
+
+    def _close(self, best: Any) -> None:
+        from nas.session import size_overrides
+
+        config = self.config
+        sizes = size_overrides(config, self.space)
+        arguments = [
+            f"genotype={quoted(self.folder.path)}",
+            f"space={config.space.name}",
+            f"dataset={config.dataset.name}",
+            f"recipe={config.recipe.name}",
+            # ++, because a recipe for another space may have been given sizes that its file does not name.
+            *(f"++{one}" if hasattr(self.space, "recipe_sizes") else one for one in sizes),
+        ]
+        if config.hardware.name != "cpu":
+            arguments.append(f"hardware={config.hardware.name}")
+        if config.dataset.root is not None:
+            arguments.append(f"dataset.root={quoted(config.dataset.root)}")
+        print(f"\n{best.genotype}")
+        print(f"run folder: {self.folder.path}")
+        print(f"evaluate:   {shlex.join(['python', '-m', 'nas.evaluate', *arguments])}", flush=True)
+
+
+def _with(candidates: Sequence[Any], derived: Any) -> list[Any]:
+    return [*candidates, *([] if any(one is derived for one in candidates) else [derived])]
+
+
+def watch(what: str, items: Sequence) -> Iterable:
+    """The items, with a bar where someone watches."""
+    from rich.progress import track
+
+    from nas.engine.trainer import wants_bar
+
+    return track(items, what, transient=True) if wants_bar() else items
+
+
+main = command("derive", run)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""What `nas.derive` leaves in its folder and prints: tables, genotypes, the Pareto front."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from nas.analysis import plots
+from nas.analysis.plots.pareto import draw_pareto
+from nas.analysis.sampling import COSTS, Architecture, Budget
+from nas.engine.run_folder import RunFolder, write_text
+
+COLUMNS = (
+    "rank",
+    "genotype",
+    "log_probability",
+    "count",
+    "frequency",
+    "params",
+    "macs",
+    "latency_ms",
+    "latency_spread_ms",
+    "supernet_accuracy",
+    "within_budget",
+    "pareto",
+    "derived",
+)
+# Parameters and multiply-adds are drawn in millions.
+UNITS = {"params": 1e6, "macs": 1e6, "latency": 1.0}
+
+
+def write_table(
+    folder: RunFolder,
+    ranked: Sequence[Architecture],
+    found: Sequence[Architecture],
+    budget: Budget,
+    draws: int,
+) -> None:
+    """Writes `architectures.csv`: the ranked ones, then all others as given, without a rank."""
+    placed = {one.genotype for one in ranked}
+    rows = [_row(one, rank, budget, draws) for rank, one in enumerate(ranked, start=1)]
+    rows += [_row(one, None, budget, draws) for one in found if one.genotype not in placed]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(folder / "architectures.csv", buffer.getvalue())
+
+
+def _row(one: Architecture, rank: int | None, budget: Budget, draws: int) -> dict[str, object]:
+    return {
+        "rank": rank,
+        "genotype": str(one.genotype),
+        "log_probability": f"{one.log_probability:.6f}",
+        "count": one.count,
+        "frequency": one.count / draws,
+        "params": one.params,
+        "macs": one.macs,
+        "latency_ms": None if one.latency is None else f"{one.latency:.4f}",
+        "latency_spread_ms": None if one.latency_spread is None else f"{one.latency_spread:.4f}",
+        "supernet_accuracy": one.accuracy,
+        "within_budget": within_budget(one, budget),
+        "pareto": "yes" if one.front else "no",
+        "derived": "yes" if one.derived else "no",
+    }
+
+
+def within_budget(one: Architecture, budget: Budget) -> str:
+    """`yes`, `no`, or `unknown` where only a latency that was not measured could tell."""
+    if budget.keeps(one):
+        return "yes"
+    open_question = budget.keeps(one, ("params", "macs")) and one.latency is None
+    return "unknown" if open_question else "no"
+
+
+def write_genotypes(folder: RunFolder, best: Sequence[Architecture]) -> None:
+    """Writes the best as `genotypes/rank_001.json` and on, and the first also as `genotype.json`."""
+    for rank, one in enumerate(best, start=1):
+        write_text(folder / "genotypes" / f"rank_{rank:03d}.json", one.genotype.to_json() + "\n")
+    write_text(folder / "genotype.json", best[0].genotype.to_json() + "\n")
+    plots.draw_genotype(best[0].genotype, folder.figures / "genotype.png")
+
+
+def draw(
+    folder: RunFolder,
+    scored: Sequence[Architecture],
+    derived: Architecture,
+    budget: Budget,
+    axis: str,
+    score: Callable[[Architecture], float],
+    axes: Mapping[str, str],
+    ylabel: str,
+) -> None:
+    """Draws `figures/pareto.png` of the architectures whose cost and score are known."""
+    unit = UNITS[axis]
+    limit = getattr(budget, axis)
+    draw_pareto(
+        [getattr(one, axis) / unit for one in scored],
+        [score(one) for one in scored],
+        [one.front for one in scored],
+        [budget.keeps(one) for one in scored],
+        folder.figures / "pareto.png",
+        axes[axis],
+        ylabel,
+        derived=(getattr(derived, axis) / unit, score(derived)) if derived in scored else None,
+        limit=None if limit is None else limit / unit,
+    )
+
+
+def print_table(best: Sequence[Architecture], derived: Architecture, budget: Budget, draws: int) -> None:
+    """Prints the best and, marked, the architecture that is derived without a draw."""
+    table = Table(title=f"best within {budget}" if str(budget) != "no budget" else "best, no budget")
+    latency = any(one.latency is not None for one in [*best, derived])
+    accuracy = any(one.accuracy is not None for one in [*best, derived])
+    names = ["rank", "log P", "draws", "params", "multiply-adds"]
+    for name in [*names, *(["latency ms"] if latency else []), *(["accuracy"] if accuracy else []), "front"]:
+        table.add_column(name, justify="right")
+    for rank, one in enumerate(best, start=1):
+        table.add_row(*_cells(one, f"{rank} *" if one.derived else str(rank), latency, accuracy))
+    if not any(one.derived for one in best):
+        kept = within_budget(derived, budget)
+        table.add_row(*_cells(derived, "*" if kept == "yes" else f"* ({kept})", latency, accuracy))
+    console = Console()
+    console.print(table)
+    over = [name for name in COSTS if not budget.keeps(derived, (name,))]
+    note = f"; over the budget in {', '.join(over)}" if over else ""
+    console.print(f"* what derivation gives without a draw{note}; {draws:,} draws", highlight=False)
+
+
+def _cells(one: Architecture, rank: str, latency: bool, accuracy: bool) -> list[str]:
+    cells = [rank, f"{one.log_probability:.3f}", f"{one.count:,}", f"{one.params:,}", f"{one.macs:,}"]
+    if latency:
+        cells.append("" if one.latency is None else f"{one.latency:.3g} ± {one.latency_spread / 2:.2g}")
+    if accuracy:
+        cells.append("" if one.accuracy is None else f"{100 * one.accuracy:.2f}%")
+    return [*cells, "yes" if one.front else ""]

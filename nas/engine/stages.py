@@ -1,0 +1,195 @@
+"""From one stage of a progressive search to the next: a checkpoint of the one becomes a start of the other.
+
+Between two stages candidates are dropped and the others get more channels, so the network changes its shape.
+The search runs stage by stage, and what happens between them happens to the checkpoint: it depends on nothing
+but that file and the seed, so a search that was stopped there goes on as if it had not been.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nas.engine import checkpoints
+from nas.engine.search_module import SearchModule
+from nas.engine.tasks import Classification
+from nas.methods.method import Method
+from nas.spaces.growth import TensorMap, growth_maps, inherit
+from nas.spaces.space import Space
+
+# A stride between the seeds of stages, far above the number of seeds that anyone tries.
+STAGE_SEEDS = 1_000_003
+
+
+@dataclass(frozen=True)
+class Leg:
+    """The part of a search that runs on one network.
+
+    Attributes:
+        index: of the stage, from 0.
+        first: its first epoch.
+        end: the epoch after its last.
+    """
+
+    index: int
+    first: int
+    end: int
+
+
+def legs_of(method: Method, max_epochs: int) -> list[Leg]:
+    """The legs of a search, in order; one for a search without stages.
+
+    Raises:
+        ConfigError: the stages do not fill the search.
+    """
+    method.check_epochs(max_epochs)
+    if method.stages is None:
+        return [Leg(0, 0, max_epochs)]
+    found, first = [], 0
+    for index in range(len(method.stages)):
+        end = first + method.stages[index].epochs
+        found.append(Leg(index, first, end))
+        first = end
+    return found
+
+
+class Stages:
+    """Builds the network of every stage and takes a search from one to the next.
+
+    Args:
+        space: builds supernets.
+        method: owns alpha, the masks and the list of stages.
+        image_shape: (C, H, W) of an image.
+        num_classes: outputs of the classifier.
+        seed: of the channels that are copied.
+        execution: applies the hardware's options to a network.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        method: Method,
+        image_shape: Sequence[int],
+        num_classes: int,
+        seed: int,
+        execution: Callable[[nn.Module], nn.Module],
+    ):
+        self.space = space
+        self.method = method
+        self.image_shape = image_shape
+        self.num_classes = num_classes
+        self.seed = seed
+        self.execution = execution
+
+    def supernet(self, index: int) -> nn.Module:
+        """The network of a stage, holding the candidates that the method's masks keep now.
+
+        Raises:
+            ConfigError: the stage's K does not divide the channels.
+        """
+        stages = self.method.stages
+        if stages is None:
+            return self.execution(self.space.supernet(self.image_shape, self.num_classes))
+        kept = self.method.kept()
+        whole = all(bool(mask_EO.all()) for mask_EO in kept.values())
+        supernet = self.space.supernet(
+            self.image_shape, self.num_classes, stages[index].partial, None if whole else kept
+        )
+        return self.execution(supernet)
+
+    def check(self) -> None:
+        """Builds every stage's network on no device, so that sizes which do not fit are found at once."""
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            for index in range(len(self.method.stages or ())):
+                self.space.supernet(self.image_shape, self.num_classes, self.method.stages[index].partial)
+
+    def module(self, index: int) -> SearchModule:
+        """The search of a stage."""
+        return SearchModule(self.supernet(index), self.method, Classification())
+
+    def start(self, leg: Leg) -> SearchModule:
+        """The search of the first stage, whose start may be pruned as well."""
+        if leg.index == 0 and self.method.stages is not None and self.method.stages[0].keep is not None:
+            self.method.prune(self.method.stages[0].keep)
+        return self.module(leg.index)
+
+    def resume(self, leg: Leg, checkpoint: Path, epochs_done: int) -> tuple[SearchModule, Path]:
+        """The search of a leg that goes on from a checkpoint, which may be of the leg before.
+
+        Returns:
+            The module, and a checkpoint of its own shape.
+
+        Raises:
+            ConfigError: the checkpoint does not fit.
+        """
+        found = checkpoints.load(checkpoint)
+        masks = {k[7:]: v for k, v in found["state_dict"].items() if k.startswith("method.")}
+        self.method.load_state_dict(masks)
+        if epochs_done > leg.first or leg.index == 0:
+            module = self.module(leg.index)
+            checkpoints.check_fits(module, checkpoint)
+            return module, checkpoint
+        before = self.module(leg.index - 1)
+        checkpoints.check_fits(before, checkpoint)
+        module, grown = self.grow(before, found, leg.index)
+        # Beside the epochs' checkpoints and not one of them: it can be made again from the last of those.
+        path = checkpoint.with_name("stage.ckpt")
+        # Every process of a run makes it, all alike.
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        torch.save(grown, partial)
+        os.replace(partial, path)
+        return module, path
+
+    def grow(
+        self, before: SearchModule, checkpoint: dict[str, Any], index: int
+    ) -> tuple[SearchModule, dict[str, Any]]:
+        """Prunes and widens a search at the end of a stage.
+
+        Args:
+            before: the search so far, with the checkpoint's parameters.
+            checkpoint: what Lightning saved.
+            index: of the stage that begins.
+
+        Returns:
+            The new search, and the checkpoint in its shape.
+        """
+        stage = self.method.stages[index]
+        optimizers, (schedule,) = before.configure_optimizers()
+        for optimizer, state in zip(optimizers, checkpoint["optimizer_states"], strict=True):
+            optimizer.load_state_dict(state)
+        schedule.load_state_dict(checkpoint["lr_schedulers"][0])
+        weight_optimizer, architecture_optimizer = optimizers
+        if stage.keep is not None:
+            self.method.prune(stage.keep, architecture_optimizer)
+        after = self.module(index)
+        generator = torch.Generator().manual_seed(self.seed + STAGE_SEEDS * index)
+        maps = growth_maps(before.supernet, after.supernet, generator, self.method.widen)
+        after.supernet.load_state_dict(inherit(before.supernet.state_dict(), after.supernet, maps))
+        optimizer = self.method.weight_optimizer(after.weights)
+        _carry(weight_optimizer, before.supernet, optimizer, after.supernet, maps)
+        scheduler = self.method.stage_scheduler(optimizer, schedule)
+        return after, checkpoint | {
+            "state_dict": after.state_dict(),
+            "optimizer_states": [optimizer.state_dict(), architecture_optimizer.state_dict()],
+            "lr_schedulers": [scheduler.state_dict()],
+        }
+
+
+def _carry(
+    old: torch.optim.Optimizer,
+    before: nn.Module,
+    new: torch.optim.Optimizer,
+    after: nn.Module,
+    maps: dict[str, TensorMap],
+) -> None:
+    """Copies what the old optimiser remembers of each weight, momentum for one, through the weight's map."""
+    remembered = {name: (weight, old.state.get(weight, {})) for name, weight in before.named_parameters()}
+    for name, parameter in after.named_parameters():
+        weight, state = remembered[name]
+        for key, value in state.items():
+            same = isinstance(value, torch.Tensor) and value.shape == weight.shape
+            new.state[parameter][key] = maps[name](value) if same and name in maps else value

@@ -1,0 +1,250 @@
+"""`nas.derive`: what it draws keeps the budget, costs what `nas.cost` says, and can be evaluated."""
+
+import csv
+import json
+import math
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from nas.analysis.sampling import one_hot
+from nas.config import CONF, plain
+from nas.data.sources import TensorImages
+from nas.data.split import Split
+from nas.engine.inheritance import Inheritance
+from nas.genotype import load
+from nas.spaces.darts import DartsSpace
+
+FILES = ["architectures.csv", "genotype.json", "figures/pareto.png", "figures/genotype.png", "summary.json"]
+OPERATIONS = "space.operations=[none,skip_connect,sep_conv_3x3]"
+SIZES = ("space.num_cells=3", "space.init_channels=4", "recipe.num_cells=3", "recipe.init_channels=4")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("searched")
+
+
+@pytest.fixture
+def searched(run, tiny, place):
+    """The folder of a search of two steps, the same for all tests."""
+    folder = place / "darts"
+    if not folder.exists():
+        done = run("search", *tiny, *SIZES, OPERATIONS, f"hydra.run.dir={folder}")
+        assert (done.status, done.err) == (0, "")
+    return folder
+
+
+@pytest.fixture
+def derive(run, searched, tmp_path):
+    """`derive("out", ...) -> (Done, folder)`, from that search with few draws."""
+
+    def call(name, *overrides, source=searched):
+        folder = tmp_path / name
+        done = run("derive", f"run={source}", "samples=300", "keep=1", *overrides, f"hydra.run.dir={folder}")
+        return done, folder
+
+    return call
+
+
+def rows(folder):
+    with (folder / "architectures.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def ranked(folder):
+    return [row for row in rows(folder) if row["rank"]]
+
+
+def test_the_best_within_a_budget(derive, run):
+    _, everything = derive("everything")
+    sizes = sorted(int(row["params"]) for row in rows(everything))
+    budget = sizes[len(sizes) // 3]
+    done, folder = derive("some", f"budget.params={budget}", "keep=3")
+    assert (done.status, done.err) == (0, "")
+    assert all((folder / name).stat().st_size > 0 for name in FILES)
+    best = ranked(folder)
+    assert [int(row["rank"]) for row in best] == list(range(1, len(best) + 1))
+    assert all(int(row["params"]) <= budget for row in best)
+    probabilities = [float(row["log_probability"]) for row in best]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert {row["within_budget"] for row in rows(folder)} == {"yes", "no"}
+    assert all((int(row["params"]) <= budget) == (row["within_budget"] == "yes") for row in rows(folder))
+    assert len([row for row in rows(folder) if row["derived"] == "yes"]) == 1
+    assert sum(int(row["count"]) for row in rows(folder)) == 300
+    written = sorted(path.name for path in (folder / "genotypes").iterdir())
+    assert written == ["rank_001.json", "rank_002.json", "rank_003.json"]
+    assert (folder / "genotype.json").read_bytes() == (folder / "genotypes/rank_001.json").read_bytes()
+    numbers = summary(folder)
+    assert (numbers["status"], numbers["draws"], numbers["budget_params"]) == ("finished", 300, budget)
+    assert (numbers["exact_probability"], numbers["ranked"]) == (False, len(best))
+    # Some 300 architectures priced from a few networks; nas.cost builds the one that won.
+    assert numbers["networks_built"] <= 8
+    price = run("cost", f"genotype={folder}", "dataset=digits", *SIZES[2:], "format=json")
+    assert json.loads(price.out)["params"] == int(best[0]["params"]) == numbers["params"]
+    assert json.loads(price.out)["macs"] == int(best[0]["macs"]) == numbers["macs"]
+    assert f"nas.evaluate genotype={folder}" in done.out
+
+
+@pytest.mark.slow
+def test_what_it_writes_can_be_evaluated(derive, run, tmp_path):
+    _, folder = derive("a", "keep=2")
+    second = folder / "genotypes/rank_002.json"
+    done = run("evaluate", f"genotype={second}", "debug=fast", f"hydra.run.dir={tmp_path / 'e'}")
+    assert (done.status, done.err) == (0, "")
+    assert load(tmp_path / "e") == load(second)
+
+
+def test_the_same_seed_draws_the_same(derive):
+    tables = [
+        derive(name, f"seed={seed}")[1] / "architectures.csv"
+        for name, seed in zip("abc", (0, 0, 1), strict=True)
+    ]
+    assert tables[0].read_bytes() == tables[1].read_bytes() != tables[2].read_bytes()
+
+
+def test_what_was_derived_without_a_draw_is_there_though_over_the_budget(derive):
+    derived = next(row for row in rows(derive("all")[1]) if row["derived"] == "yes")
+    done, folder = derive("less", f"budget.macs={int(derived['macs']) - 1}")
+    assert done.status == 0
+    found = next(row for row in rows(folder) if row["derived"] == "yes")
+    assert (found["genotype"], found["within_budget"], found["rank"]) == (derived["genotype"], "no", "")
+    assert summary(folder)["derived_within_budget"] is False
+    assert "over the budget in macs" in done.out
+
+
+def test_no_architecture_within_the_budget(derive):
+    done, folder = derive("none", "budget.params=10", "budget.macs=20")
+    assert done.status == 2
+    fewest = min(int(row["params"]) for row in rows(folder))
+    assert f"fewest parameters {fewest:,}" in done.err and "fewest multiply-adds" in done.err
+    assert summary(folder)["status"] == "failed" and not (folder / "genotype.json").exists()
+
+
+def test_rank_by_the_supernet(derive):
+    options = ["rank=supernet", "rank_candidates=4", "supernet.batches=2", "supernet.recalibrate_batches=2"]
+    done, folder = derive("supernet", *options)
+    assert (done.status, done.err) == (0, "")
+    best = ranked(folder)
+    accuracies = [float(row["supernet_accuracy"]) for row in best]
+    assert len(best) == 4 and accuracies == sorted(accuracies, reverse=True)
+    # 2 batches of 16 images.
+    assert all((32 * accuracy).is_integer() for accuracy in accuracies)
+    assert summary(folder)["supernet_accuracy"] == accuracies[0]
+    assert {row["pareto"] for row in rows(folder) if not row["supernet_accuracy"]} == {"no"}
+
+
+def test_latency_is_measured_for_the_most_probable(derive):
+    options = ["budget.latency=1e6", "latency.candidates=3", "latency.repeats=2", "latency.warmup=1"]
+    done, folder = derive("latency", *options)
+    assert (done.status, done.err) == (0, "")
+    best = ranked(folder)
+    assert len(best) == 3
+    assert all(float(row["latency_ms"]) > 0 and float(row["latency_spread_ms"]) >= 0 for row in best)
+    assert {row["within_budget"] for row in rows(folder) if not row["latency_ms"]} == {"unknown"}
+
+
+@pytest.mark.parametrize("method", ["darts1", "drnas"])
+def test_where_every_edge_is_kept_frequency_meets_probability(run, derive, place, method):
+    source = place / f"nasbench201_{method}"
+    operations = "space.operations=[skip_connect,nor_conv_1x1]"
+    options = [operations, "space.cells_per_stage=1", "space.init_channels=4", "dataset.batch_size=16"]
+    limits = ["trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1"]
+    done = run(
+        "search", "space=nasbench201", f"method={method}", *options, *limits, f"hydra.run.dir={source}"
+    )
+    assert (done.status, done.err) == (0, "")
+    options = ["samples=3000", "keep=1", "rank=supernet", "rank_candidates=2", "supernet.batches=1"]
+    done, folder = derive("nb201", *options, source=source)
+    assert (done.status, done.err) == (0, "")
+    numbers = summary(folder)
+    assert numbers["exact_probability"] is True
+    # Two operations on edges from the input and two on the others, less the fixed numbers of edges.
+    assert numbers["networks_built"] <= 3
+    found = {
+        row["genotype"]: (math.exp(float(row["log_probability"])), int(row["count"])) for row in rows(folder)
+    }
+    assert len(found) == 2**6
+    assert sum(p for p, _ in found.values()) == pytest.approx(1, abs=1e-4)
+    for p, count in found.values():
+        assert count / 3000 == pytest.approx(p, abs=5 * math.sqrt(p * (1 - p) / 3000))
+    assert len(ranked(folder)) == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["budget.params=-1"], "budget.params=-1"),
+        (["rank=fastest"], "known are probability, supernet"),
+        (["samples=0"], "samples=0"),
+        (["front=time"], "known are null, params, macs, latency"),
+        (["latency.repeats=1"], "latency.repeats=1"),
+        (["supernet.recalibrate_batches=-1"], "supernet.recalibrate_batches=-1"),
+        (["recipe.cells_per_stage=2"], "space darts is sized by num_cells"),
+        (["resume=nowhere"], "resume=nowhere"),
+    ],
+)
+def test_settings_that_are_refused(derive, overrides, words):
+    done, folder = derive("refused", *overrides)
+    assert done.status == 2 and words in done.err
+    assert not (folder / "config.yaml").exists()
+
+
+def test_runs_that_are_refused(run, tiny, derive, tmp_path):
+    drawn = tmp_path / "random"
+    run("search", *tiny, "method=random", f"hydra.run.dir={drawn}")
+    done, _ = derive("a", source=drawn)
+    assert done.status == 2 and "learns no distribution" in done.err
+    done, _ = derive("b", source=tmp_path / "nowhere")
+    assert done.status == 2 and "no run folder there" in done.err
+    _, earlier = derive("c")
+    done, _ = derive("d", source=earlier)
+    assert done.status == 2 and "it is a run of nas.derive" in done.err
+    done = run("derive", f"hydra.run.dir={tmp_path / 'e'}")
+    assert done.status == 2 and "run=null" in done.err
+
+
+class Bright:
+    """Images of one batch a part, of which the second is brighter, so that statistics tell them apart."""
+
+    mean, std, image_shape, num_classes = (0.5,), (0.25,), (1, 8, 8), 10
+
+    def train(self, augmented=True):
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randint(0, 120, (16, 1, 8, 8), generator=generator, dtype=torch.uint8)
+        images[8:] += 100
+        return TensorImages(images, torch.arange(16) % 10)
+
+
+def test_recalibration_gives_the_statistics_of_one_architecture():
+    space = DartsSpace(
+        "darts", ["none", "skip_connect", "sep_conv_3x3"], num_nodes=2, num_cells=3, init_channels=4
+    )
+    torch.manual_seed(0)
+    supernet = space.supernet((1, 8, 8), 10).double()
+    genotype = space.derive({name: torch.rand(group.shape) for name, group in space.groups.items()})
+    hardware = plain(OmegaConf.load(CONF / "hardware/cpu.yaml")) | {"precision": "64-true", "native": False}
+    split = Split(torch.arange(8), torch.arange(8, 16))
+    source = Bright()
+    arguments = (supernet, space.groups, source, split, 8, 1)
+    before = {name: value.clone() for name, value in supernet.named_buffers()}
+    kept = Inheritance(*arguments, 0, 0, hardware).accuracy(genotype)
+    assert all(torch.equal(value, before[name]) for name, value in supernet.named_buffers())
+    again = Inheritance(*arguments, 1, 0, hardware).accuracy(genotype)
+    assert 0 <= kept <= 1 and 0 <= again <= 1
+    images, _ = source.train().__getitems__(range(8))
+    x = (images.double() / 255 - 0.5) / 0.25
+    weights = {name: value.double() for name, value in one_hot(genotype, space.groups).items()}
+    norms = [module for module in supernet.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    seen = []
+    handle = norms[0].register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
+    supernet(x, weights)
+    handle.remove()
+    # One batch of the weight split is all that is remembered: its mean and its unbiased variance.
+    assert torch.allclose(norms[0].running_mean, seen[0].mean(dim=(0, 2, 3)))
+    assert torch.allclose(norms[0].running_var, seen[0].var(dim=(0, 2, 3)))

@@ -1,0 +1,168 @@
+"""A multirun sums itself up, and ends with the status of its worst job; `nas.sweeps` does it again later."""
+
+import csv
+import json
+import re
+import shlex
+import signal
+import time
+
+import pytest
+
+
+def table(folder):
+    with (folder / "table.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+@pytest.fixture
+def sweep(run, tiny, tmp_path):
+    """`sweep("seed=0,1", command=...) -> Done`: a multirun into `tmp_path / "sweep"`."""
+
+    def call(*overrides, command="search"):
+        sizes = tiny if command == "search" else [o for o in tiny if not o.startswith("space.")]
+        return run(command, "-m", *sizes, *overrides, f"hydra.sweep.dir={tmp_path / 'sweep'}")
+
+    return call
+
+
+def test_a_search_of_several_settings(sweep, tmp_path):
+    done = sweep("method=random", "recipe.init_channels=2,4", "seed=0,1")
+    assert (done.status, done.err) == (0, "")
+    folder = tmp_path / "sweep"
+    assert {"sweep.csv", "table.csv", "table.md"} < {path.name for path in folder.iterdir()}
+    assert (folder / "figures/sweep.png").stat().st_size > 5000
+    rows = table(folder)
+    assert [(row["recipe.init_channels"], row["n"]) for row in rows] == [("2", "2"), ("4", "2")]
+    for number, row in enumerate(rows):
+        params = [summary(folder / str(2 * number + seed))["params"] for seed in (0, 1)]
+        assert float(row["params_mean"]) == pytest.approx(sum(params) / 2)
+        assert float(row["params_sd"]) == pytest.approx(abs(params[0] - params[1]) / 2**0.5)
+    printed = (folder / "table.md").read_text().split("\n\n")[2]
+    assert printed in done.out
+    assert "did not finish" not in done.out
+
+
+def test_an_evaluation_of_several_cells(sweep, tmp_path):
+    done = sweep("genotype=DARTS_V1,DARTS_V2", command="evaluate")
+    assert done.status == 0
+    assert [row["genotype"] for row in table(tmp_path / "sweep")] == ["DARTS_V1", "DARTS_V2"]
+    assert "test_accuracy_mean" in table(tmp_path / "sweep")[0]
+
+
+def test_a_failed_run_costs_no_other_and_is_told_with_its_reason(sweep, tmp_path):
+    lr = "method.weight_optimizer.lr=1e30,0.02"
+    # In batches of one job, of which Hydra would start no other after a failure.
+    done = sweep("trainer.limit_train_batches=3", lr, "hydra.sweeper.max_batch_size=1")
+    assert done.status == 1
+    assert [(row["n"], row["runs"]) for row in table(tmp_path / "sweep")] == [("0", "1"), ("1", "1")]
+    assert "1 of 2 runs did not finish" in done.out
+    assert re.search(
+        r"- 0 \(method.weight_optimizer.lr=1e\+30\): failed: Diverged: .*nan or infinite", done.out
+    )
+    assert f"python -m nas.search resume={tmp_path / 'sweep/0'}" in done.out
+
+
+def test_a_job_that_is_refused_when_it_begins_makes_status_2(sweep, run, tmp_path):
+    done = sweep("method=random", "seed=-1,1")
+    assert done.status == 2
+    assert [summary(tmp_path / "sweep" / name)["status"] for name in "01"] == ["failed", "finished"]
+    assert "- 0 (seed=-1): failed: seed=-1: must be a whole number" in done.out
+    assert table(tmp_path / "sweep")[0]["n"] == "1"
+    # The command that is printed starts this job again, in its place.
+    again = re.search(r"`python -m nas.search (.*)`", done.out)[1].replace("seed=-1", "seed=7")
+    assert run("search", *shlex.split(again)).status == 0
+    assert run("sweeps", f"folder={tmp_path / 'sweep'}").status == 0
+    assert table(tmp_path / "sweep")[0]["n"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["seed=0,abc"], ["job 1 (", "seed=abc: must be a whole number"]),
+        (["method=random,dartz"], ["darts2"]),
+        (["space.num_cels=3,4"], ["did you mean 'space.num_cells'?"]),
+        (["seed=0,1", "hydra.sweep.subdir=same"], ["jobs 0 and 1 share it"]),
+    ],
+)
+def test_what_composing_tells_is_refused_before_the_first_job(sweep, tmp_path, overrides, words):
+    done = sweep("method=random", *overrides)
+    assert done.status == 2
+    assert done.err.count("error: ") == 1
+    for word in words:
+        assert word in done.err
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_sweep_into_the_folder_of_another_is_refused_and_touches_nothing(sweep, tmp_path):
+    assert sweep("method=random", "seed=0,1").status == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "sweep").rglob("*.*") if path.is_file()}
+    done = sweep("method=random", "seed=2,3")
+    assert done.status == 2
+    assert f"python -m nas.sweeps folder={tmp_path / 'sweep'}" in done.err
+    assert before == {path: path.read_bytes() for path in (tmp_path / "sweep").rglob("*.*") if path.is_file()}
+
+
+def test_a_plan_has_no_table(sweep, tmp_path):
+    done = sweep("plan=true", "seed=0,1")
+    assert done.status == 0
+    assert not (tmp_path / "sweep/table.md").exists()
+
+
+def test_a_stopped_sweep_says_what_is_missing_and_can_be_completed(start, run, tiny, tmp_path):
+    folder = tmp_path / "sweep"
+    more = ("trainer.max_epochs=200", "trainer.enable_progress_bar=false", "seed=0,1")
+    process = start("search", "-m", *tiny, *more, f"hydra.sweep.dir={folder}")
+    deadline = time.monotonic() + 100
+    while not list(folder.glob("0/checkpoints/*.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert f"python -m nas.sweeps folder={folder}" in out
+
+    done = run("sweeps", f"folder={folder}")
+    assert done.status == 0
+    assert "2 of 2 runs did not finish" in done.out
+    resume, begin = re.findall(r"`python -m nas.search (.*)`", done.out)
+    assert resume == f"resume={folder / '0'}"
+    assert re.search(r"- 1 \(seed=1\): not started", done.out)
+    assert run("search", *shlex.split(resume), "trainer.max_epochs=1").status == 0
+    assert run("search", *shlex.split(begin), "trainer.max_epochs=1").status == 0
+    assert "did not finish" not in run("sweeps", f"folder={folder}", "over=[seed,trainer.max_epochs]").out
+    assert table(folder)[0]["n"] == "2"
+
+
+def test_any_folder_of_runs_makes_a_table(run, tiny, tmp_path):
+    for number, overrides in enumerate((["space=s1"], ["space=s2", "seed=1"], [])):
+        place = f"hydra.run.dir={tmp_path / f'runs/{number}'}"
+        assert run("search", *tiny, "method=random", *overrides, place).status == 0
+    (tmp_path / "runs/10").mkdir()
+    (tmp_path / "runs/10/summary.json").write_text("{")
+    done = run("sweeps", f"folder={tmp_path / 'runs'}")
+    assert (done.status, done.err) == (0, "")
+    # The third run was not given a space: its config.yaml knows.
+    assert [row["space"] for row in table(tmp_path / "runs")] == ["s1", "s2", "darts"]
+    assert "- 10: lost: summary.json is damaged" in done.out
+
+
+def test_sweeps_refuses(run, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert run("search", *tiny, "method=random", "hydra.run.dir=runs/0").status == 0
+    for override, words in (
+        ("folder=null", "folder=null"),
+        ("folder=nowhere", "no such folder"),
+        ("folder=empty", "no run folder there or below"),
+        ("over=seed", "must be a list"),
+        ("figure=foo", "there are num_skip, params, macs"),
+    ):
+        done = run("sweeps", *(["folder=runs"] if "folder" not in override else []), override)
+        assert done.status == 2
+        assert words in done.err
+        assert "Traceback" not in done.err
+    assert not (tmp_path / "runs/table.md").exists()

@@ -117,12 +117,10 @@ class PoolCandidate(Term):
         self.norm = StackedNorm(1, channels)
 
     def result(self, shared: Shared) -> Tensor:
-        """Pooled and normalised, [B, C, H', W']."""
+        """Pooled, not yet normalised, [B, C, H', W']."""
         if self.kind == "max":
-            h_BCHW = F.max_pool2d(shared.x_BCHW, 3, self.stride, 1)
-        else:
-            h_BCHW = F.avg_pool2d(shared.x_BCHW, 3, self.stride, 1, count_include_pad=False)
-        return self.norm(h_BCHW, 0)
+            return F.max_pool2d(shared.x_BCHW, 3, self.stride, 1)
+        return F.avg_pool2d(shared.x_BCHW, 3, self.stride, 1, count_include_pad=False)
 
     def growth(self, draw: Draw) -> Growth:
         """The statistics of new channels are those of old ones."""

@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.spaces.native.library import Library
+from nas.spaces.native.terms import TermsSum
 from nas.spaces.space import ZERO
+from nas.spaces.stacked import StackedNorm
 
 Sums = list[Tensor | None]
 Growth = Iterator[tuple[str, tuple[Tensor | None, ...]]]
@@ -33,8 +35,8 @@ class Execution:
     """How a supernet computes, the same mathematics every way; one object for all its fan-outs.
 
     Attributes:
-        native: the compiled kernel for separable convolutions in training mode; None for torch's operators,
-            which alone can be differentiated twice.
+        native: the compiled kernels for separable convolutions and weighted sums in training mode; None for
+            torch's operators, which alone can be differentiated twice.
         wide: a candidate's m edges side by side in one operator: fewer launches, for a GPU.
         recompute: with `wide`, keeps only what batch norm read for the backward pass and computes the rest
             again; not differentiable twice.
@@ -95,15 +97,28 @@ class Candidate(nn.Module):
 
 
 class Term(Candidate):
-    """A candidate without parameters of its own: one result for all edges of a source."""
+    """A candidate without parameters of its own: one result for all edges of a source.
+
+    Attributes:
+        norm: the batch norm that follows; None if there is none.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.norm: StackedNorm | None = None
 
     def result(self, shared: Shared) -> Tensor:
-        """The operation on the source, [B, C, H', W']."""
+        """The operation on the source, before its batch norm, [B, C, H', W']."""
         raise NotImplementedError
+
+    def normalised(self, shared: Shared) -> Tensor:
+        """The operation on the source, after its batch norm, [B, C, H', W']."""
+        h_BCHW = self.result(shared)
+        return h_BCHW if self.norm is None else self.norm(h_BCHW, 0)
 
     def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
         """Adds the one result to every target, times its scale."""
-        h_BCHW = self.result(shared)
+        h_BCHW = self.normalised(shared)
         for scale, target in zip(scales_M.unbind(), targets, strict=True):
             scale = scale.to(h_BCHW.dtype)
             total = sums[target]
@@ -176,8 +191,12 @@ class FanOut(nn.Module):
             sums: the running sums of the target nodes; None where nothing has been added yet.
         """
         shared = Shared(x_BCHW, self.execution)
-        together = self.execution.wide and bool(self.terms)
-        if together:
+        native = self.execution.native
+        compiled = native is not None and self.training and native.supports(x_BCHW)
+        together = (compiled or self.execution.wide) and bool(self.terms)
+        if together and compiled:
+            self._add_terms_native(native, shared, scales, sums)
+        elif together:
             self._add_terms(shared, scales, sums)
         for name, module in self.candidates.items():
             if not (together and name in self.terms):
@@ -185,7 +204,7 @@ class FanOut(nn.Module):
 
     def _add_terms(self, shared: Shared, scales: dict[str, Tensor], sums: Sums) -> None:
         """Candidates without parameters as one matrix product: scales [M, P] times results [P, B*C*H*W]."""
-        results = [self.candidates[name].result(shared) for name in self.terms]
+        results = [self.candidates[name].normalised(shared) for name in self.terms]
         first = results[0]
         # In the order of memory, so that neither the stack nor the product moves channels.
         nhwc = first.is_contiguous(memory_format=torch.channels_last)
@@ -194,6 +213,23 @@ class FanOut(nn.Module):
         for target, total in zip(self.all_targets, mixed.view(-1, *stacked.shape[1:]).unbind(), strict=True):
             total = total.permute(0, 3, 1, 2) if nhwc else total
             sums[target] = total if sums[target] is None else sums[target] + total
+
+    def _add_terms_native(
+        self, native: Library, shared: Shared, scales: dict[str, Tensor], sums: Sums
+    ) -> None:
+        """Candidates without parameters in one pass of the compiled kernel, which also normalises them."""
+        modules = [self.candidates[name] for name in self.terms]
+        norms = [module.norm for module in modules]
+        running = [None if norm is None else (norm.running_mean, norm.running_var) for norm in norms]
+        results = TermsSum.apply(
+            native,
+            running,
+            self._matrix(scales),
+            *(module.result(shared) for module in modules),
+            *(sums[target] for target in self.all_targets),
+        )
+        for target, total in zip(self.all_targets, results, strict=True):
+            sums[target] = total
 
     def _matrix(self, scales: dict[str, Tensor]) -> Tensor:
         """The scales of the candidates without parameters, [M, P]; zero where an edge does not hold one."""

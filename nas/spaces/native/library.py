@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 log = logging.getLogger(__name__)
-SOURCE = Path(__file__).with_name("separable.cpp")
+FOLDER = Path(__file__).parent
+SOURCES = tuple(FOLDER / name for name in ("separable.cpp", "terms.cpp"))
+HEADERS = tuple(FOLDER / name for name in ("step.h", "vectors.h"))
 # Not -ffast-math: it would switch denormals off for the whole process and let NaN pass unnoticed.
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-fno-math-errno", "-ffp-contract=fast")
 KERNELS = (3, 5, 7)
@@ -39,13 +41,14 @@ def load_library() -> "Library | None":
 
     # The name carries source, flags and processor: an edited kernel, or a home shared with another machine,
     # is a new extension.
-    digest = hashlib.sha256(SOURCE.read_bytes() + repr((FLAGS, _processor())).encode()).hexdigest()
+    source = b"".join(path.read_bytes() for path in (*SOURCES, *HEADERS))
+    digest = hashlib.sha256(source + repr((FLAGS, _processor())).encode()).hexdigest()
     name = f"nas_separable_{digest[:12]}"
     try:
         with _ninja_on_path():
             cpp_extension.load(
                 name,
-                [str(SOURCE)],
+                [str(path) for path in SOURCES],
                 extra_cflags=list(FLAGS),
                 extra_ldflags=["-fopenmp"],
                 is_python_module=False,
@@ -76,12 +79,15 @@ def _processor() -> str:
 
 
 class Library:
-    """The C functions, for float32 and float64 tensors laid out [N, H, W, C]."""
+    """The C functions, for float32 and float64 tensors laid out [N, H, W, C].
+
+    Each takes one structure of numbers and addresses; see the source of the same name.
+    """
 
     def __init__(self, handle: ctypes.CDLL):
         self._functions = {}
         for dtype, suffix in ((torch.float32, "float"), (torch.float64, "double")):
-            for name in ("forward", "backward", "reduce", "affine_add"):
+            for name in ("separable_forward", "separable_backward", "terms_forward", "terms_backward"):
                 function = getattr(handle, f"{name}_{suffix}")
                 function.restype = None
                 self._functions[name, dtype] = function
@@ -90,7 +96,7 @@ class Library:
         # Copies and other processes load the same kernel again.
         return load_library, ()
 
-    def supports(self, x_BCHW: Tensor, kernel: int) -> bool:
+    def supports(self, x_BCHW: Tensor, kernel: int = KERNELS[0]) -> bool:
         """Whether a tensor and a kernel size can be handled."""
         return (
             x_BCHW.device.type == "cpu"
@@ -98,65 +104,16 @@ class Library:
             and kernel in KERNELS
         )
 
-    def forward(self, x, mean, invstd, dw, pw, z, stats, shape, kernel, stride, dilation) -> None:
-        """Computes z = pointwise(depthwise(relu(norm(x)))); stats [2, C] float64 = sums of z and z^2."""
-        n, h, w, c = shape
-        self._functions["forward", x.dtype](
-            *(_pointer(t) for t in (x, mean, invstd, dw, pw, z, stats)),
-            *(ctypes.c_int64(v) for v in (n, h, w, c)),
-            *(ctypes.c_int(v) for v in (kernel, stride, dilation, torch.get_num_threads())),
-        )
-
-    def backward(
-        self,
-        g,
-        z,
-        coefficients,
-        x,
-        mean,
-        invstd,
-        dw,
-        pw,
-        gh,
-        add,
-        stats,
-        ddw,
-        dpw,
-        shape,
-        kernel,
-        stride,
-        dilation,
-    ) -> None:
-        """Gradients of one step; see the source. None for what is not asked for."""
-        n, h, w, c = shape
-        self._functions["backward", x.dtype](
-            *(_pointer(t) for t in (g, z, coefficients, x, mean, invstd, dw, pw, gh)),
-            ctypes.c_int(add),
-            *(_pointer(t) for t in (stats, ddw, dpw)),
-            *(ctypes.c_int64(v) for v in (n, h, w, c)),
-            *(ctypes.c_int(v) for v in (kernel, stride, dilation, torch.get_num_threads())),
-        )
-
-    def reduce(self, g, z, mean, invstd, pixels: int, channels: int, out) -> None:
-        """Computes out [2, C] float64 = sums of g and of g times normalised z."""
-        self._functions["reduce", g.dtype](
-            *(_pointer(t) for t in (g, z, mean, invstd)),
-            ctypes.c_int64(pixels),
-            ctypes.c_int64(channels),
-            _pointer(out),
-            ctypes.c_int(torch.get_num_threads()),
-        )
-
-    def affine_add(self, total, z, scale, shift, pixels: int, channels: int, add: bool) -> None:
-        """Computes total = (add ? total : 0) + scale * z + shift, a channel each."""
-        self._functions["affine_add", z.dtype](
-            *(_pointer(t) for t in (total, z, scale, shift)),
-            ctypes.c_int64(pixels),
-            ctypes.c_int64(channels),
-            ctypes.c_int(add),
-            ctypes.c_int(torch.get_num_threads()),
-        )
+    def run(self, name: str, dtype: torch.dtype, call: ctypes.Structure) -> None:
+        """Calls a function; whoever filled the structure keeps the tensors alive that it points to."""
+        self._functions[name, dtype](ctypes.byref(call))
 
 
-def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+def pointer(tensor: Tensor | None) -> int | None:
+    """The address of a tensor's first element; None, which C takes as null, for no tensor."""
+    return None if tensor is None else tensor.data_ptr()
+
+
+def pointers(tensors: Sequence[Tensor | None]) -> ctypes.Array:
+    """The addresses of several tensors, as one C array."""
+    return (ctypes.c_void_p * len(tensors))(*(pointer(tensor) for tensor in tensors))

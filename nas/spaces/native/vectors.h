@@ -1,0 +1,122 @@
+// Vectors of channels and the memory they live in, shared by the kernels next to this file.
+
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <vector>
+
+namespace nas {
+
+// A vector load that crosses a cache line costs two: scratch memory starts on one, and its rows are whole lines.
+template <typename T>
+struct LineAllocator {
+  typedef T value_type;
+  static constexpr std::align_val_t line{64};
+  LineAllocator() = default;
+  template <typename U>
+  LineAllocator(const LineAllocator<U>&) {}
+  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), line)); }
+  void deallocate(T* p, size_t) { ::operator delete(p, line); }
+  bool operator==(const LineAllocator&) const { return true; }
+  bool operator!=(const LineAllocator&) const { return false; }
+};
+
+template <typename T>
+using Buffer = std::vector<T, LineAllocator<T>>;
+
+constexpr int64_t BLOCK = 64;  // pixels that are summed in the working type, before doubles take over
+
+// C channels of a pixel, in memory [pixels][C] or, padded with zeros, [pixels][Cp].
+template <typename T, int VS>
+struct Channels {
+  typedef T V __attribute__((vector_size(VS * sizeof(T)), aligned(sizeof(T)), may_alias));
+  typedef double D __attribute__((vector_size(VS * sizeof(double)), aligned(sizeof(double)), may_alias));
+
+  int64_t C, Cp;
+
+  explicit Channels(int64_t c) : C(c), Cp((c + VS - 1) / VS * VS) {}
+
+  static V load(const T* p) { return *(const V*)p; }
+  static void store(T* p, V v) { *(V*)p = v; }
+  static V zero() { return V{}; }
+  // Written so that NaN stays NaN, as torch has it: a run that diverges must be noticed.
+  static V relu(V v) { return v <= zero() ? zero() : v; }
+  static void accumulate(double* p, V v) { *(D*)p += __builtin_convertvector(v, D); }
+
+  // A vector of channels from or to memory that is not padded; the last one may be partial, which is kept out of
+  // line so that whole ones stay in registers.
+  V get(const T* p, int64_t cb) const { return cb + VS <= C ? load(p + cb) : get_part(p + cb, int(C - cb)); }
+  void put(T* p, int64_t cb, V v) const {
+    if (cb + VS <= C) store(p + cb, v);
+    else put_part(p + cb, int(C - cb), v);
+  }
+  __attribute__((noinline)) static V get_part(const T* p, int count) {
+    alignas(64) T part[VS];
+    for (int i = 0; i < VS; ++i) part[i] = i < count ? p[i] : T(0);
+    return load(part);
+  }
+  __attribute__((noinline)) static void put_part(T* p, int count, V v) {
+    alignas(64) T part[VS];
+    store(part, v);
+    for (int i = 0; i < VS; ++i)
+      if (i < count) p[i] = part[i];
+  }
+  template <typename From>
+  Buffer<T> pad_vector(const From* v) const {
+    Buffer<T> out(Cp, T(0));
+    for (int64_t c = 0; v && c < C; ++c) out[c] = T(v[c]);
+    return out;
+  }
+
+  // total[0][c] += sum a, total[1][c] += sum a*b over padded pixels; four chains, so that no addition waits.
+  void statistics(const T* a, const T* b, int64_t pixels, double* total) const {
+    for (int64_t cb = 0; cb < Cp; cb += VS)
+      for (int64_t start = 0; start < pixels; start += BLOCK) {
+        V one[4] = {zero(), zero(), zero(), zero()}, two[4] = {zero(), zero(), zero(), zero()};
+        const int64_t end = std::min(pixels, start + BLOCK);
+        int64_t p = start;
+        for (; p + 4 <= end; p += 4)
+          for (int i = 0; i < 4; ++i) {
+            const V v = load(a + (p + i) * Cp + cb);
+            one[i] += v;
+            two[i] += v * load(b + (p + i) * Cp + cb);
+          }
+        for (; p < end; ++p) {
+          const V v = load(a + p * Cp + cb);
+          one[0] += v;
+          two[0] += v * load(b + p * Cp + cb);
+        }
+        accumulate(total + cb, (one[0] + one[1]) + (one[2] + one[3]));
+        accumulate(total + Cp + cb, (two[0] + two[1]) + (two[2] + two[3]));
+      }
+  }
+
+  // out[r][c] = sum over threads of partial[thread][offset + r*Cp + c], a thread's part being `size` long.
+  void fold(const Buffer<double>& partial, int threads, int64_t size, int64_t offset, int64_t rows,
+            double* out) const {
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < C; ++c) {
+        double sum = 0;
+        for (int t = 0; t < threads; ++t) sum += partial[t * size + offset + r * Cp + c];
+        out[r * C + c] = sum;
+      }
+  }
+};
+
+// Batch norm's mean and 1/std of one channel from its sums, and the running statistics as torch moves them.
+template <typename T>
+void normalise(double sum, double squares, int64_t count, double eps, double momentum, double* mean, double* invstd,
+               T* running_mean, T* running_var) {
+  *mean = sum / count;
+  const double variance = squares / count - *mean * *mean;
+  const double positive = variance < 0 ? 0 : variance;  // NaN stays
+  *invstd = 1 / __builtin_sqrt(positive + eps);
+  const double unbiased = positive * count / std::max<int64_t>(1, count - 1);
+  *running_mean = T(*running_mean + momentum * (*mean - *running_mean));
+  *running_var = T(*running_var + momentum * (unbiased - *running_var));
+}
+
+}  // namespace nas

@@ -26,14 +26,14 @@ def run(config: DictConfig, path: Path) -> None:
 
     unknown = sorted(set(config.bench.steps) - set(STEPS))
     require(not unknown, f"bench.steps: unknown steps {unknown}; known are {', '.join(STEPS)}")
-    for name in ("rounds", "second_order_rounds", "warmup"):
+    for name in ("rounds", "second_order_rounds", "warmup", "loop_rounds"):
         require(config.bench[name] >= 1, f"bench.{name}={config.bench[name]}: must be at least 1")
     require(config.resume is None, f"resume={config.resume}: a benchmark cannot be continued; start it anew")
     trainer.quiet()
     trainer.check_hardware(config.hardware)
     trainer.use_device(config.hardware)
     session = Session(config, path)
-    bench = Bench(config)
+    bench = Bench(config, path)
     session.open(None)
     session.run(lambda: _write(session, bench.measure()))
 
@@ -44,7 +44,7 @@ class Bench:
     Every part is built from the same seed. Counts are taken from networks of their own, never compiled.
     """
 
-    def __init__(self, config: DictConfig):
+    def __init__(self, config: DictConfig, path: Path):
         from nas.analysis.timing import Race
         from nas.engine.bench_data import read_images
         from nas.engine.benchmark import numerics
@@ -60,6 +60,7 @@ class Bench:
         self.reference = self._reference_class() if config.bench.reference else None
         data = config.dataset.root is None if config.bench.data is None else config.bench.data
         self.images = read_images(self.source) if data else None
+        self.loops = self._build_loops(path) if config.bench.loop else None
 
     def measure(self) -> dict[str, Any]:
         """Warms up, counts and times everything; returns what `bench.json` holds."""
@@ -87,7 +88,47 @@ class Bench:
         if self.images is not None:
             dataset = plain(self.config.dataset)
             data = measure_data(self.source, self.images, dataset, settings.data_seconds, settings.rounds)
-        return result | relate(result, self.config.dataset.batch_size) | data
+        loop = {} if self.loops is None else self._measure_loop()
+        return result | relate(result, self.config.dataset.batch_size) | data | loop
+
+    def _build_loops(self, path: Path) -> Any:
+        """What an epoch of this search is made of: real splits, and two equal networks to train on them."""
+        import torch
+
+        from nas.engine.bench_loop import Loops
+        from nas.engine.benchmark import apply_hardware
+        from nas.engine.data_module import SearchData, search_split
+        from nas.engine.search_module import SearchModule
+        from nas.engine.tasks import Classification
+
+        config, dataset = self.config, self.config.dataset
+        split = search_split(
+            self.source, dataset.split, dataset.split_ratio, dataset.fraction, config.split_seed
+        )
+        data = SearchData(
+            self.source,
+            dataset.batch_size,
+            config.seed,
+            plain(dataset.augment),
+            dataset.cutout,
+            dataset.num_workers,
+            self.hardware["channels_last"],
+            split=split,
+        )
+        data.prepare()
+        steps = self._steps(self.hardware)
+        torch.manual_seed(config.seed)
+        supernet = self.space.supernet(self.source.image_shape, self.source.num_classes)
+        module = SearchModule(apply_hardware(supernet, self.hardware), self._method(), Classification())
+        return Loops(
+            steps, module, data, self.space, self.hardware, path, config.bench.loop_steps, config.seed
+        )
+
+    def _measure_loop(self) -> dict[str, Any]:
+        from nas.engine.bench_loop import measure_loop
+
+        print("measuring loader, loop and record", flush=True)
+        return measure_loop(self.loops, self.config.bench.loop_rounds, self.config.trainer.max_epochs)
 
     def _enter(self, steps: Any, prefix: str = "") -> dict[str, int]:
         """Warms the steps up before they are timed; returns their peak memory."""

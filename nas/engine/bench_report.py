@@ -43,10 +43,12 @@ def relate(result: Mapping[str, Any], batch_size: int) -> dict[str, float]:
 
 
 def print_tables(result: Mapping[str, Any]) -> None:
-    """Prints `bench.json` as two tables: times, and everything else."""
+    """Prints `bench.json` as tables: times, counts, and what an epoch adds to its steps."""
     console = Console()
     console.print(_times(result))
     console.print(_counts(result))
+    if "loop_overhead" in result:
+        console.print(_loop(result))
 
 
 def _times(result: Mapping[str, Any]) -> Table:
@@ -96,6 +98,30 @@ def _counts(result: Mapping[str, Any]) -> Table:
     row("GFLOP/s, matrix product", "gflops_matmul", "", digits=1)
     row("second-order / first-order step", "second_over_first", "", digits=2)
     return table
+
+
+def _loop(result: Mapping[str, Any]) -> Table:
+    title = f"an epoch of {result['epoch_steps']:,} steps, from passages of {result['loop_steps']}"
+    table = Table(title=title)
+    for column in ("steps", "seconds a step", "added to an epoch"):
+        table.add_column(column, justify="left" if column == "steps" else "right")
+    for words, passage, share in (
+        ("bare, on one pair of batches", "bare", None),
+        ("with the loader", "loader", "loader_overhead"),
+        ("with Lightning's loop", "lightning", "loop_overhead"),
+    ):
+        table.add_row(words, _spread(result[f"loop_{passage}_seconds"]), _shares(result.get(share)))
+    table.add_row("once an epoch: record, checkpoint", _spread(result["record_seconds_per_epoch"]), "")
+    pictures = _spread(result["pictures_seconds"])
+    table.add_row("once a run: pictures", pictures, _shares(result["record_overhead"]))
+    return table
+
+
+def _shares(value: Mapping[str, float] | None) -> str:
+    if value is None:
+        return ""
+    low, high = _percent(value["min"]), _percent(value["max"])
+    return f"{_percent(value['median'])} ({low} to {high}, n={value['n']})"
 
 
 def _spread(value: Mapping[str, float] | None) -> str:

@@ -58,9 +58,24 @@ def test_counts_can_be_had_of_one_step_alone(tmp_path):
     assert found["operators"] > 0 and "second_order_seconds" not in found and "weight_ratio" not in found
 
 
+def test_what_an_epoch_adds_to_its_steps(tmp_path):
+    done = nas(
+        "bench", *FAST, "bench.loop=true", "bench.steps=[]", "bench.data=false", "bench.loop_steps=3",
+        "bench.loop_rounds=1", folder=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "bench.json").read_text())
+    for key in ("loader_overhead", "loop_overhead", "record_seconds_per_epoch", "record_overhead"):
+        assert set(found[key]) == {"median", "min", "max", "n"}
+    assert (found["loop_steps"], found["epoch_steps"]) == (3, 45)
+    assert "an epoch of 45 steps" in done.stdout
+    assert not list(tmp_path.glob("tmp*"))
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
+        ("bench.loop_rounds=0", "bench.loop_rounds=0"),
         ("bench.steps=[third_order]", "third_order"),
         ("bench.rounds=0", "bench.rounds=0"),
         ("bench.reference_target=tests.nowhere.Literal", "tests folder of a checkout"),

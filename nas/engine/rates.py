@@ -1,0 +1,67 @@
+"""Learning rates that begin with a warm-up, as large batches need it (Chen et al. 2021, ImageNet)."""
+
+import math
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from nas.errors import require
+
+
+def linear_with_warmup(optimizer: Optimizer, epochs: int, warmup: int = 5, tail: int = 5) -> LambdaLR:
+    """A linear fall to nearly zero at `epochs - tail`, then more slowly to zero at `epochs` (authors' code).
+
+    In epoch e the base rate is multiplied by (e + 1) / warmup while e < warmup, by (E - tail - e) / (E - tail)
+    while e < E - tail, and by (E - e) / (tail (E - tail)) after that.
+
+    Args:
+        optimizer: at its base learning rate.
+        epochs: E, the length of the schedule; the rate is 0 after it. A schedule that is too short for a tail
+            has none.
+        warmup: epochs of a linear rise to the base rate; 0 for none.
+        tail: last epochs at a slower fall; 0 for none.
+
+    Raises:
+        ConfigError: a number is negative, or there is no epoch.
+    """
+    _check(epochs, warmup)
+    require(tail >= 0, f"recipe.scheduler.tail={tail}: must be at least 0")
+    main = epochs - tail if epochs > tail else epochs
+
+    def factor(epoch: int) -> float:
+        if epoch < warmup:
+            return (epoch + 1) / warmup
+        if epoch < main:
+            return (main - epoch) / main
+        return max(0, epochs - epoch) / (max(1, tail) * main)
+
+    return LambdaLR(optimizer, factor)
+
+
+def cosine_with_warmup(optimizer: Optimizer, T_max: int, eta_min: float = 0.0, warmup: int = 5) -> LambdaLR:
+    """torch's cosine, but for a linear rise in its first epochs (authors' code).
+
+    Args:
+        optimizer: at its base learning rate, one for all of its parameters.
+        T_max: epochs of the cosine.
+        eta_min: learning rate at its end.
+        warmup: epochs in which the rate is base (e + 1) / warmup instead; 0 for none.
+
+    Raises:
+        ConfigError: a number is negative, or there is no epoch.
+    """
+    _check(T_max, warmup)
+    base = optimizer.param_groups[0]["lr"]
+
+    def factor(epoch: int) -> float:
+        if epoch < warmup:
+            return (epoch + 1) / warmup
+        wave = (1 + math.cos(math.pi * min(epoch, T_max) / T_max)) / 2
+        return (eta_min + (base - eta_min) * wave) / base
+
+    return LambdaLR(optimizer, factor)
+
+
+def _check(epochs: int, warmup: int) -> None:
+    require(epochs >= 1, f"scheduler: {epochs} epochs: must be at least 1")
+    require(warmup >= 0, f"scheduler: warmup={warmup}: must be at least 0")

@@ -16,6 +16,7 @@ from pytorch_lightning.trainer.states import TrainerStatus
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from nas.engine.checkpoints import EpochCheckpoints
+from nas.engine.memory import keep_freed_memory
 from nas.engine.progress import Bar, Clock
 from nas.engine.seeding import SeedEpochs
 from nas.errors import ConfigError, require
@@ -71,7 +72,9 @@ def check_hardware(hardware: Mapping) -> None:
 
 
 def use_device(hardware: Mapping) -> None:
-    """Sets what torch keeps for the whole process: threads and the speed of matrix products."""
+    """Sets what holds for the whole process: threads, the speed of matrix products, freed memory."""
+    if hardware["accelerator"] == "cpu" and hardware["keep_memory"]:
+        keep_freed_memory()
     if hardware["threads"]:
         torch.set_num_threads(hardware["threads"])
 

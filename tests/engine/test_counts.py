@@ -62,13 +62,15 @@ def test_the_gpu_profile_launches_a_third_and_keeps_a_third(space, literal):
     hardware = profile("gpu") | {"accelerator": "cpu", "compile": False}
     operators, kept = ratios(space, literal, hardware)
     assert operators <= 0.32
-    assert kept <= 0.36
+    assert kept <= 0.30
 
 
-def test_the_cpu_profile_keeps_a_third(space, literal):
+def test_the_cpu_profile_dispatches_a_fifth_and_keeps_a_third(space, literal):
     if load_library() is None:
         pytest.skip("the compiled kernel cannot be built here")
-    assert ratios(space, literal, profile("cpu"))[1] <= 0.36
+    operators, kept = ratios(space, literal, profile("cpu"))
+    assert operators <= 0.20
+    assert kept <= 0.30
 
 
 def test_without_the_kernel_the_cpu_profile_keeps_less_than_the_literal_network(space, literal):

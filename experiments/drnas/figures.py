@@ -51,7 +51,7 @@ def draw_all(runs: Sequence[Found], table: BenchmarkTable, metric: str, folder: 
         found.append(_draw_eigenvalues(runs, colours, folder / "eigenvalues.png"))
     explored = [run for run in runs if len(run.exploration) > 1]
     if explored:
-        found.append(_draw_exploration(explored, colours, folder / "exploration.png"))
+        found.append(_draw_exploration(explored, folder / "exploration.png"))
     return found
 
 
@@ -95,9 +95,10 @@ def _eigenvalues(run: Found, basis: str) -> Curve:
     return run.eigenvalues[basis]
 
 
-def _draw_exploration(runs: Sequence[Found], colours: Colours, path: Path) -> Path:
+def _draw_exploration(runs: Sequence[Found], path: Path) -> Path:
     """One panel a search: the band of its samples and the derived cell, as in figure 1 of DrNAS."""
-    columns = min(4, len(runs))
+    runs = sorted(runs, key=lambda run: (run.method, run.seed))
+    columns = min(4, len({run.seed for run in runs}))
     rows = math.ceil(len(runs) / columns)
     with styled():
         figure = new_figure(max(480, 300 * columns), 270 * rows + 60)
@@ -108,18 +109,17 @@ def _draw_exploration(runs: Sequence[Found], colours: Colours, path: Path) -> Pa
                 name: [100 * row.get(name, math.nan) for row in run.exploration]
                 for name in ("min", "mean", "max", "derived")
             }
-            colour = colours[run.method]
             ax.fill_between(
                 epochs,
                 curve["min"],
                 curve["max"],
-                color=colour,
+                color=LINE_COLOURS[0],
                 alpha=0.18,
                 lw=0,
                 label="samples: min to max",
             )
             ax.plot(epochs, curve["mean"], color=FAINT, ls="--", lw=1.4, label="samples: mean")
-            ax.plot(epochs, curve["derived"], color=colour, lw=2.0, label="derived")
+            ax.plot(epochs, curve["derived"], color=LINE_COLOURS[0], lw=2.0, label="derived")
             ax.set_title(f"{run.name}, seed {run.seed}", loc="left", fontsize=10)
             whole_numbers(ax)
         for ax in panels[len(runs) :]:

@@ -63,8 +63,8 @@ def collect(
 ) -> Found | None:
     """Reads a run folder and looks its architectures up; None if it has no epoch to show yet.
 
-    Derivation keeps the strongest operation of an edge, and there the op weights that a search writes have the
-    order of what it ranks: `architecture.csv` tells every epoch's architecture.
+    Derivation keeps the strongest operation of an edge, and op weights have the order of what it ranks, edge
+    by edge: `architecture.csv` tells every epoch's architecture.
 
     Args:
         method: the choice of `method`.

@@ -124,13 +124,17 @@ def record(arguments: argparse.Namespace, steps: Sequence[Step]) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Searches, then sums up; status 1 if a search failed."""
+    """Searches, then sums up; status 1 if a search failed, 130 after Ctrl-C."""
     arguments = parse(words)
     # Libraries below torch have threads of their own, and two searches share the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     steps = plan(arguments)
     read_csv(arguments.table)  # a table that cannot be read is found now, not after the searches
-    failed = [] if arguments.record_only else search_all(steps, arguments.jobs)
+    try:
+        failed = [] if arguments.record_only else search_all(steps, arguments.jobs)
+    except KeyboardInterrupt:
+        print(f"{arguments.folder}: stopped; the same command goes on", flush=True)
+        raise SystemExit(130) from None
     record(arguments, steps)
     if failed:
         raise SystemExit("\n".join(failed))

@@ -11,8 +11,8 @@ from nas.errors import require
 def linear_with_warmup(optimizer: Optimizer, epochs: int, warmup: int = 5, tail: int = 5) -> LambdaLR:
     """A linear fall to nearly zero at `epochs - tail`, then more slowly to zero at `epochs` (authors' code).
 
-    In epoch e the base rate is multiplied by (e + 1) / warmup while e < warmup, by (E - tail - e) / (E - tail)
-    while e < E - tail, and by (E - e) / (tail (E - tail)) after that.
+    With D = E - tail, the base rate is multiplied in epoch e by (e + 1) / warmup while e < warmup, by
+    (D - e) / D while e < D, and by (E - e) / (tail D) after that.
 
     Args:
         optimizer: at its base learning rate.
@@ -39,7 +39,7 @@ def linear_with_warmup(optimizer: Optimizer, epochs: int, warmup: int = 5, tail:
 
 
 def cosine_with_warmup(optimizer: Optimizer, T_max: int, eta_min: float = 0.0, warmup: int = 5) -> LambdaLR:
-    """torch's cosine, but for a linear rise in its first epochs (authors' code).
+    """The cosine of `CosineAnnealingLR`, but for a linear rise in its first epochs (authors' code).
 
     Args:
         optimizer: at its base learning rate, one for all of its parameters.

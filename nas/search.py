@@ -90,6 +90,7 @@ def run(config: DictConfig, path: Path) -> None:
     else:
         module, checkpoint = stages.resume(legs[0], checkpoint, epochs_done)
     trainer.check_optimizers(module, "method")
+    stages.check_schedule()
     clock = Clock(config.trainer.max_epochs)
     recorder = SearchRecorder(
         folder,

@@ -92,12 +92,21 @@ class _WithWeights(nn.Module):
         return self.supernet(images_BCHW, self.op_weights)
 
 
-def supernet_cost(space: Space, image_shape: Sequence[int], num_classes: int) -> Cost:
-    """Parameters and forward multiply-adds an image of a space's supernet; convolutions and linear layers."""
+def supernet_cost(
+    space: Space,
+    image_shape: Sequence[int],
+    num_classes: int,
+    partial: int | None = None,
+    kept: Mapping[str, Tensor] | None = None,
+) -> Cost:
+    """Parameters and forward multiply-adds an image of a space's supernet; convolutions and linear layers.
+
+    `partial` and `kept` are as in `Space.supernet`.
+    """
 
     def build() -> nn.Module:
         # torch's counter trips over modules whose inputs need gradients while none are computed.
-        supernet = space.supernet(image_shape, num_classes).requires_grad_(False)
+        supernet = space.supernet(image_shape, num_classes, partial, kept).requires_grad_(False)
         return _WithWeights(supernet, space.groups)
 
     return count_cost(build, image_shape)

@@ -266,9 +266,9 @@ class Unit:
 
 
 def unit(name: str, values: Sequence[float]) -> Unit:
-    """Per cent for accuracies (fractions, or per cent already), millions for sizes, else four digits."""
+    """Per cent for accuracies (a table's are, others are fractions), millions for sizes, else four digits."""
     if name.endswith("accuracy"):
-        return Unit(f"{name} [%]", 100.0 if all(abs(value) <= 1 for value in values) else 1.0, 2)
+        return Unit(f"{name} [%]", 1.0 if name.startswith("table_") else 100.0, 2)
     if name in ("params", "macs"):
         return Unit(f"{name} [M]", 1e-6, 3)
     if name == "num_skip":

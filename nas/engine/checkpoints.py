@@ -53,6 +53,8 @@ class EpochCheckpoints(Checkpoint):
             os.replace(partial, self.folder / f"epoch={done:04d}.ckpt")
             for path in list_checkpoints(self.folder)[self.keep :]:
                 path.unlink(missing_ok=True)
+        # The next stage of a search begins with every process reading the newest.
+        trainer.strategy.barrier("checkpoint")
 
 
 def refuse_broken(module: nn.Module, epoch: int) -> None:

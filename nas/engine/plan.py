@@ -22,7 +22,7 @@ from nas.methods.method import Method
 from nas.spaces.space import Space
 
 # So that a plan needs no images. Others are counted by reading them.
-NUM_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet": 1_281_167}
+NUM_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet16_120": 151_700, "imagenet": 1_281_167}
 ROUNDS = 3
 
 
@@ -43,9 +43,13 @@ def print_plan(config: Mapping, space: Space, method: Method, source: ImageSourc
     table = Table(title=f"plan: {space.name}, {method.name}, {source.name}, {config['hardware']['name']}")
     table.add_column("quantity")
     table.add_column("value", justify="right")
-    _add_cost(table, "supernet", supernet_cost(space, source.image_shape, source.num_classes))
+    if method.stages is None:
+        for row in _cost_rows("supernet", supernet_cost(space, source.image_shape, source.num_classes)):
+            table.add_row(*row)
     recipe = config["recipe"]
-    _add_cost(table, f"a random network (recipe {recipe['name']})", _network_cost(recipe, space, source))
+    name = f"a random network (recipe {recipe['name']})"
+    for row in _cost_rows(name, _network_cost(recipe, space, source)):
+        table.add_row(*row)
     if method.trains:
         for row in _search_rows(config, space, method, source):
             table.add_row(*row)
@@ -61,9 +65,11 @@ def _remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _add_cost(table: Table, name: str, cost: Cost) -> None:
-    table.add_row(f"{name}: parameters", f"{cost.params:,}")
-    table.add_row(f"{name}: multiply-adds an image", f"{cost.macs:,}")
+def _cost_rows(name: str, cost: Cost) -> list[tuple[str, str]]:
+    return [
+        (f"{name}: parameters", f"{cost.params:,}"),
+        (f"{name}: multiply-adds an image", f"{cost.macs:,}"),
+    ]
 
 
 def _network_cost(recipe: Mapping, space: Space, source: ImageSource) -> Cost:
@@ -92,6 +98,7 @@ def _search_rows(config: Mapping, space: Space, method: Method, source: ImageSou
     trainer = config["trainer"]
     epochs = trainer["max_epochs"]
     legs = legs_of(method, epochs)
+    Stages(space, method, shape, classes, 0, lambda network: network).check()
     rows: list[tuple[str, str]] = []
     total = 0.0
     for leg in legs:
@@ -111,6 +118,10 @@ def _search_rows(config: Mapping, space: Space, method: Method, source: ImageSou
         total += train * ((leg.end - leg.first) * seconds["weight"] + moving * seconds["architecture"])
         total += validations * valid * seconds["validation"]
         stage = f"stage {leg.index + 1}: " if len(legs) > 1 else ""
+        if method.stages is not None:
+            partial = method.stages[leg.index].partial
+            cost = supernet_cost(space, shape, classes, partial, method.kept())
+            rows += [(stage + name, value) for name, value in _cost_rows("supernet", cost)]
         rows += [(stage + name, value) for name, value in found]
     return [
         *rows,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nas.analysis.exploration import COLUMNS as EXPLORATION
 from nas.analysis.exploration import explore
-from nas.analysis.hessian import dominant_eigenvalue
+from nas.analysis.hessian import bases, dominant_in_basis
 from nas.analysis.tabular import Tabular
 from nas.engine.loggers import log_heatmap, log_row
 from nas.engine.progress import Clock, epoch_line
@@ -126,11 +126,10 @@ class EpochRecorder(pl.Callback):
             log.info(epoch_line(row, self.clock.epochs, self.clock.left(trainer)))
 
 
-def _loss(pl_module: pl.LightningModule, batch: Any, op_weights: Callable[[], dict[str, Tensor]]) -> Tensor:
-    """Loss of a batch as a function of the parameters that `op_weights` reads."""
+def _loss(pl_module: pl.LightningModule, batch: Any, op_weights: dict[str, Tensor]) -> Tensor:
     # As in a step: autocast's copies of weights must not outlive a change of them.
     torch.clear_autocast_cache()
-    return pl_module.task.loss(pl_module.supernet(batch[0], op_weights()), batch[1])
+    return pl_module.task.loss(pl_module.supernet(batch[0], op_weights), batch[1])
 
 
 def _number(text: str) -> int | float:
@@ -295,12 +294,12 @@ class SearchRecorder(EpochRecorder):
         values = []
         supernet.train()
         try:
-            for parameters, op_weights in pl_module.method.bases().values():
-                losses = [partial(_loss, pl_module, batch, op_weights) for batch in batches]
+            losses = [partial(_loss, pl_module, batch) for batch in batches]
+            for basis in bases(pl_module.method).values():
                 # A trial puts BN buffers and random generators back: looking must not change the search.
                 with Trial(supernet, pl_module.weights), twice_differentiable(supernet):
-                    found = dominant_eigenvalue(
-                        losses, parameters, self.hessian["mode"], self.hessian["weight_decay"]
+                    found = dominant_in_basis(
+                        losses, basis, self.hessian["mode"], self.hessian["weight_decay"]
                     )
                 values.append(found.value)
         finally:

@@ -69,6 +69,10 @@ class SearchModule(pl.LightningModule):
         for tensor in tensors:
             tensor.copy_(self.trainer.strategy.reduce(tensor, reduce_op="mean"))
 
+    def on_train_epoch_start(self) -> None:
+        """Forgets the last epoch's batches, which a resumed run would not have."""
+        self.recent_batches = []
+
     def training_step(self, batch: dict[str, Batch], batch_idx: int) -> None:
         """One architecture step where the schedule has one, one weight step."""
         weight_batch, architecture_batch = batch["weight"], batch["architecture"]

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nas.engine import checkpoints
 from nas.engine.search_module import SearchModule
 from nas.engine.tasks import Classification
+from nas.errors import ConfigError, require
 from nas.methods.method import Method
 from nas.spaces.growth import TensorMap, growth_maps, inherit
 from nas.spaces.space import Space
@@ -96,16 +97,52 @@ class Stages:
             return self.execution(self.space.supernet(self.image_shape, self.num_classes))
         kept = self.method.kept()
         whole = all(bool(mask_EO.all()) for mask_EO in kept.values())
-        supernet = self.space.supernet(
-            self.image_shape, self.num_classes, stages[index].partial, None if whole else kept
-        )
-        return self.execution(supernet)
+        return self.execution(self._sized(index, None if whole else kept))
+
+    def _sized(self, index: int, kept: dict[str, Tensor] | None = None) -> nn.Module:
+        partial = self.method.stages[index].partial
+        try:
+            return self.space.supernet(self.image_shape, self.num_classes, partial, kept)
+        except ConfigError as error:
+            # A space knows the number by its own key.
+            words = str(error).replace("space.partial=", f"method.stages[{index}].partial=", 1)
+            raise ConfigError(words) from error
 
     def check(self) -> None:
-        """Builds every stage's network on no device, so that sizes which do not fit are found at once."""
+        """Builds every stage's network on no device, so that sizes which do not fit are found at once.
+
+        Raises:
+            ConfigError: one cannot be built, the space has a K of its own, which no stage would use, or so
+                few candidates are kept that nothing is left to derive from.
+        """
+        if self.method.stages is None:
+            return
+        partial = getattr(self.space, "partial", 1)
+        require(
+            partial == 1,
+            f"space.partial={partial}: a search in stages takes K from method.stages[i].partial; set it "
+            "there, and space.partial=1",
+        )
+        chosen = sum(len(list(cell.edges)) for _, cell in self.space.derive(self.method.scores()).cells)
+        edges = sum(len(group.edges) for group in self.space.groups.values())
+        require(
+            chosen == edges or all(stage.keep != 1 for stage in self.method.stages.stages),
+            f"method.stages: keep=1: space {self.space.name} also chooses among edges by the weight of their "
+            "best candidate, and a single one always has weight 1; keep at least 2",
+        )
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
-            for index in range(len(self.method.stages or ())):
-                self.space.supernet(self.image_shape, self.num_classes, self.method.stages[index].partial)
+            for index in range(len(self.method.stages)):
+                self._sized(index)
+
+    def check_schedule(self) -> None:
+        """Makes a second stage's learning rates once, which would otherwise be refused when it begins.
+
+        Raises:
+            ConfigError: the schedule does not go on from stage to stage as configured.
+        """
+        if len(self.method.stages or ()) > 1:
+            first, second = (self.method.weight_optimizer([nn.Parameter(torch.zeros(1))]) for _ in range(2))
+            self.method.stage_scheduler(second, self.method.weight_scheduler(first))
 
     def module(self, index: int) -> SearchModule:
         """The search of a stage."""
@@ -133,6 +170,11 @@ class Stages:
             module = self.module(leg.index)
             checkpoints.check_fits(module, checkpoint)
             return module, checkpoint
+        require(
+            epochs_done == leg.first,
+            f"checkpoint {checkpoint}: stage {leg.index + 1} starts from epoch {leg.first}, whose checkpoint "
+            f"cannot be read; resume the run, which repeats what came after epoch {epochs_done}",
+        )
         before = self.module(leg.index - 1)
         checkpoints.check_fits(before, checkpoint)
         module, grown = self.grow(before, found, leg.index)

@@ -87,6 +87,10 @@ class Method(nn.Module):
             learning_rate_at_stage in ("restart", "continuous"),
             f"method.learning_rate_at_stage={learning_rate_at_stage}: unknown; known are restart, continuous",
         )
+        require(
+            stages is None or update != "none",
+            f"method.stages: method {name} trains nothing (method.update=none), so it has no stages",
+        )
         self.name = name
         self.warmup_epochs = warmup_epochs
         self.stages = None if stages is None else Stages(stages)

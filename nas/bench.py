@@ -227,7 +227,7 @@ class Bench:
         return hardware | {"accelerator": "cpu", "compile": False}
 
     def _enter_evaluation(self) -> None:
-        literal = self.hardware | {"channels_last": False}
+        literal = self.hardware | {"channels_last": False, "native": False}
         for name, hardware in (("evaluation", self.hardware), ("reference_evaluation", literal)):
             self.race.enter(name, self._evaluation_steps(hardware).train)
 

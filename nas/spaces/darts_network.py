@@ -8,9 +8,41 @@ from torch import Tensor, nn
 
 from nas.genotype import Cell, Genotype
 from nas.spaces.darts_supernet import reduction_positions
-from nas.spaces.operations import FactorizedReduce, operation, relu_conv_bn
+from nas.spaces.mixed import Execution
+from nas.spaces.operations import FactorizedReduce, SeparableConv, operation, relu_conv_bn
 from nas.spaces.space import SKIP
 from nas.spaces.stems import AuxiliaryHead, build_stem, check_image_size
+
+
+class NodeSum:
+    """The sum of a node's operations, in place where nobody else reads what is overwritten."""
+
+    def __init__(self):
+        self.value: Tensor | None = None
+        # An identity's result is an earlier node, and other operations may keep theirs for the backward pass.
+        self.own = False
+
+    def add(self, operation: nn.Module, drop_path: nn.Module, x_BCHW: Tensor) -> None:
+        """Adds drop_path(operation(x)), shape [B, C, H', W']."""
+        if isinstance(operation, SeparableConv) and operation.fuses(x_BCHW):
+            grown = operation.fused(x_BCHW, _factors(drop_path, x_BCHW), self.value if self.own else None)
+            self.value = grown if self.own or self.value is None else grown.add_(self.value)
+            self.own = True
+            return
+        h_BCHW = drop_path(operation(x_BCHW))
+        if self.value is None:
+            self.value = h_BCHW
+        else:
+            in_place = self.own and h_BCHW.dtype == self.value.dtype
+            self.value = self.value.add_(h_BCHW) if in_place else self.value + h_BCHW
+            self.own = True
+
+
+def _factors(drop_path: nn.Module, x_BCHW: Tensor) -> Tensor | None:
+    """What drop-path multiplies each image with, [B], drawn as it draws them; None: nothing."""
+    if not drop_path.training or not drop_path.drop_prob:
+        return None
+    return drop_path(x_BCHW.new_ones(len(x_BCHW), 1, 1, 1)).flatten()
 
 
 class EvaluationCell(nn.Module):
@@ -47,12 +79,11 @@ class EvaluationCell(nn.Module):
         states = [self.preprocess0(s0_BCHW), self.preprocess1(s1_BCHW)]
         index = 0
         for edges in self.cell.nodes:
-            total: Tensor | None = None
+            total = NodeSum()
             for edge in edges:
-                h_BCHW = self.drop_paths[index](self.operations[index](states[edge.source]))
-                total = h_BCHW if total is None else total + h_BCHW
+                total.add(self.operations[index], self.drop_paths[index], states[edge.source])
                 index += 1
-            states.append(total)
+            states.append(total.value)
         return torch.cat([states[node] for node in self.cell.output], dim=1)
 
 
@@ -101,6 +132,10 @@ class DartsNetwork(nn.Module):
             if index == self.auxiliary_position:
                 self.auxiliary = AuxiliaryHead(c_prev, num_classes, stem, feature_size)
         self.classifier = nn.Linear(c_prev, num_classes)
+        self.execution = Execution()
+        for module in self.modules():
+            if isinstance(module, SeparableConv):
+                module.execution = self.execution
 
     def set_drop_path(self, rate: float) -> None:
         """Sets the probability of dropping a path, for every edge that is not an identity."""

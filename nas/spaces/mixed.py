@@ -32,7 +32,9 @@ Draw = Callable[[int], Tensor]
 
 @dataclass
 class Execution:
-    """How a supernet computes, the same mathematics every way; one object for all its fan-outs.
+    """How a network computes, the same mathematics every way; one object for all its parts.
+
+    Supernets know all three options, evaluation networks `native` alone.
 
     Attributes:
         native: the compiled kernels for separable convolutions and weighted sums in training mode; None for

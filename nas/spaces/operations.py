@@ -6,19 +6,20 @@ and AmoebaNet cells are here as well, so that every published genotype can be bu
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
+from nas.spaces.native.affine import SeparableAffine
+from nas.spaces.native.separable import SeparableSpec
+from nas.spaces.norm import BN_EPS as BN_EPS
+from nas.spaces.norm import BN_MOMENTUM as BN_MOMENTUM
+from nas.spaces.norm import batch_norm
 
-BN_EPS = 1e-5
-BN_MOMENTUM = 0.1
-
-
-def batch_norm(channels: int, affine: bool) -> nn.BatchNorm2d:
-    """Batch normalisation as every network here uses it; searches use `affine=False`."""
-    return nn.BatchNorm2d(channels, eps=BN_EPS, momentum=BN_MOMENTUM, affine=affine)
+if TYPE_CHECKING:
+    from nas.spaces.mixed import Execution
 
 
 def relu_conv_bn(c_in: int, c_out: int, kernel: int, stride: int, affine: bool) -> nn.Sequential:
@@ -42,17 +43,72 @@ def _depthwise_separable(
     ]
 
 
-def separable_conv(channels: int, kernel: int, stride: int, affine: bool) -> nn.Sequential:
+class SeparableConv(nn.Sequential):
+    """Steps of ReLU, depthwise and pointwise convolution, BN; the compiled kernel where one is given.
+
+    Attributes:
+        execution: how to compute; None, or an execution without a kernel: module by module.
+    """
+
+    def __init__(self, *modules: nn.Module):
+        super().__init__(*modules)
+        self.execution: Execution | None = None
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C, H/stride, W/stride]."""
+        return self.fused(x_BCHW) if self.fuses(x_BCHW) else super().forward(x_BCHW)
+
+    def fuses(self, x_BCHW: Tensor) -> bool:
+        """Whether the kernel computes this input: in training, on a CPU, outside autocast."""
+        native = None if self.execution is None else self.execution.native
+        if native is None or not self.training or torch.is_autocast_enabled(x_BCHW.device.type):
+            return False
+        depthwise, norm = self[1], self[3]
+        batch, _, height, width = x_BCHW.shape
+        stride = depthwise.stride[0]
+        # A single value a channel cannot be normalised: torch says so in its own words.
+        several = batch > 1 or height > stride or width > stride
+        return (
+            native.supports(x_BCHW, depthwise.kernel_size[0])
+            and depthwise.weight.dtype == x_BCHW.dtype
+            and norm.affine
+            and norm.track_running_stats
+            and several
+        )
+
+    def fused(
+        self, x_BCHW: Tensor, factors_B: Tensor | None = None, total_BCHW: Tensor | None = None
+    ) -> Tensor:
+        """By the kernel: total + factors * self(x), in place where the total is laid out channels-last."""
+        steps = len(self) // 4
+        depthwise, pointwise, norms = ([self[4 * s + i] for s in range(steps)] for i in (1, 2, 3))
+        first = depthwise[0]
+        spec = SeparableSpec(
+            self.execution.native, first.kernel_size[0], first.stride[0], first.dilation[0], steps
+        )
+        return SeparableAffine.apply(
+            spec,
+            norms,
+            x_BCHW,
+            factors_B,
+            total_BCHW,
+            *(conv.weight for conv in (*depthwise, *pointwise)),
+            *(norm.weight for norm in norms),
+            *(norm.bias for norm in norms),
+        )
+
+
+def separable_conv(channels: int, kernel: int, stride: int, affine: bool) -> SeparableConv:
     """ReLU, depthwise and pointwise convolution, BN, twice; the stride is in the first."""
-    return nn.Sequential(
+    return SeparableConv(
         *_depthwise_separable(channels, kernel, stride, 1, affine),
         *_depthwise_separable(channels, kernel, 1, 1, affine),
     )
 
 
-def dilated_conv(channels: int, kernel: int, stride: int, affine: bool) -> nn.Sequential:
+def dilated_conv(channels: int, kernel: int, stride: int, affine: bool) -> SeparableConv:
     """Depthwise convolution of dilation 2 and pointwise convolution, once."""
-    return nn.Sequential(*_depthwise_separable(channels, kernel, stride, 2, affine))
+    return SeparableConv(*_depthwise_separable(channels, kernel, stride, 2, affine))
 
 
 def pool(kind: str, stride: int) -> nn.Module:

@@ -191,3 +191,17 @@ def test_more_threads_than_images_give_the_same(library):
     finally:
         torch.set_num_threads(before)
     torch.testing.assert_close(results[3], results[1], **EXACT)
+
+
+@pytest.mark.parametrize("mean", [0.0, 30.0, 1000.0])
+def test_a_mean_far_from_zero_leaves_the_variance_its_digits(library, mean):
+    """In single precision, where the sum of squares alone would have lost them."""
+    torch.manual_seed(0)
+    x_BCHW = (torch.randn(8, 16, 12, 12) + mean).contiguous(memory_format=torch.channels_last)
+    running = [(torch.zeros(16), torch.ones(16))]
+    (found,) = TermsSum.apply(library, running, torch.ones(1, 1), x_BCHW, None)
+    expected = F.batch_norm(x_BCHW.double(), None, None, training=True)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=2e-4)
+    torch.testing.assert_close(
+        running[0][1].double(), 0.9 + 0.1 * x_BCHW.double().var((0, 2, 3)), rtol=1e-5, atol=0
+    )

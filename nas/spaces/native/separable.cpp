@@ -7,12 +7,13 @@ namespace {
 
 using nas::Buffer;
 using nas::Channels;
+using nas::Norm;
 using nas::Step;
 
 constexpr int STEPS = 2;
 
 // Laid out as `Call` in separable.py. Sums, gradients: M tensors [N, H', W', C]. Weights and results are stacked over
-// edges. Null: not asked for.
+// edges. Null: not asked for; for scales, gamma, beta and factors: ones, zeros for beta.
 template <typename T>
 struct Call {
   int64_t edges, n, h, w, c;
@@ -29,9 +30,13 @@ struct Call {
   T* dx;
   double* dscales;
   T *d_depthwise[STEPS], *d_pointwise[STEPS];
+  const T *gamma[STEPS], *beta[STEPS];  // [M][C]
+  double *d_gamma[STEPS], *d_beta[STEPS];
+  const T* factors;  // [N], on what is added to the sums
 
   int64_t out_h() const { return (h - 1) / stride + 1; }
   int64_t out_w() const { return (w - 1) / stride + 1; }
+  double scale(int64_t e) const { return scales ? scales[e] : 1; }
   int64_t pixels() const { return n * out_h() * out_w(); }
 };
 
@@ -44,24 +49,46 @@ std::vector<Step<T, VS>> steps_of(const Call<T>& call) {
   return steps;
 }
 
-// total = (add ? total : 0) + scale[c] * z + shift[c].
+// The batch norm of step s and edge e, from its statistics.
+template <typename T>
+struct Affine {
+  const double* mean;
+  std::vector<double> gain, bias;
+  bool affine;
+
+  Affine(const Call<T>& call, int s, int64_t e)
+      : mean(call.norm[s] + e * 2 * call.c), gain(mean + call.c, mean + 2 * call.c), bias(call.c, 0.0),
+        affine(call.gamma[s]) {
+    for (int64_t c = 0; affine && c < call.c; ++c) {
+      gain[c] *= call.gamma[s][e * call.c + c];
+      bias[c] = call.beta[s][e * call.c + c];
+    }
+  }
+  Norm norm() const { return {mean, gain.data(), bias.data(), affine}; }
+};
+
+// total = (add ? total : 0) + factor[n] * (scale[c] * z + shift[c]).
 template <typename T, int VS>
-void affine_add(T* total, const T* z, const double* scale, const double* shift, int64_t pixels, int64_t C, bool add,
-                int threads) {
+void affine_add(T* total, const T* z, const double* scale, const double* shift, const T* factor, int64_t images,
+                int64_t pixels, int64_t C, bool add, int threads) {
   const Channels<T, VS> k(C);
   const auto a = k.pad_vector(scale), b = k.pad_vector(shift);
-#pragma omp parallel for num_threads(threads)
-  for (int64_t p = 0; p < pixels; ++p)
-    for (int64_t cb = 0; cb < k.Cp; cb += VS) {
-      const auto value = k.load(a.data() + cb) * k.get(z + p * C, cb) + k.load(b.data() + cb);
-      k.put(total + p * C, cb, add ? k.get(total + p * C, cb) + value : value);
+#pragma omp parallel for collapse(2) num_threads(threads)
+  for (int64_t n = 0; n < images; ++n)
+    for (int64_t p = 0; p < pixels; ++p) {
+      const int64_t at = (n * pixels + p) * C;
+      const T f = factor ? factor[n] : T(1);
+      for (int64_t cb = 0; cb < k.Cp; cb += VS) {
+        const auto value = (k.load(a.data() + cb) * k.get(z + at, cb) + k.load(b.data() + cb)) * f;
+        k.put(total + at, cb, add ? k.get(total + at, cb) + value : value);
+      }
     }
 }
 
-// out[0][c] = sum g, out[1][c] = sum g * (z - mean) * invstd over all pixels.
+// out[0][c] = sum g, out[1][c] = sum g * (z - mean) * invstd over all pixels, g times the factor of its image.
 template <typename T, int VS>
-void reduce(const T* g, const T* z, const double* mean, const double* invstd, int64_t pixels, int64_t C, double* out,
-            int threads) {
+void reduce(const T* g, const T* factor, int64_t images, const T* z, const double* mean, const double* invstd,
+            int64_t pixels, int64_t C, double* out, int threads) {
   const Channels<T, VS> k(C);
   Buffer<double> partial(threads * 2 * k.Cp, 0.0);
   const auto m = k.pad_vector(mean);
@@ -69,9 +96,11 @@ void reduce(const T* g, const T* z, const double* mean, const double* invstd, in
   {
     const int t = omp_get_thread_num(), team = omp_get_num_threads();
     double* own = partial.data() + t * 2 * k.Cp;
-    const int64_t end = pixels * (t + 1) / team;
-    for (int64_t start = pixels * t / team; start < end; start += nas::BLOCK) {
-      const int64_t stop = std::min(end, start + nas::BLOCK);
+    const int64_t end = pixels * (t + 1) / team, image = factor ? pixels / images : pixels;
+    for (int64_t start = pixels * t / team, stop; start < end; start = stop) {
+      const int64_t n = start / image;  // a block has one factor
+      stop = std::min({end, start + nas::BLOCK, (n + 1) * image});
+      const T f = factor ? factor[n] : T(1);
       for (int64_t cb = 0; cb < k.Cp; cb += VS) {
         auto one = k.zero(), two = k.zero(), three = k.zero(), four = k.zero();
         const auto mc = k.load(m.data() + cb);
@@ -88,8 +117,8 @@ void reduce(const T* g, const T* z, const double* mean, const double* invstd, in
           one += v;
           three += v * (k.get(z + p * C, cb) - mc);
         }
-        k.accumulate(own + cb, one + two);
-        k.accumulate(own + k.Cp + cb, three + four);
+        k.accumulate(own + cb, (one + two) * f);
+        k.accumulate(own + k.Cp + cb, (three + four) * f);
       }
     }
   }
@@ -104,31 +133,35 @@ void forward(const Call<T>& call) {
   std::vector<double> stats(2 * C), scale(C), shift(C);
   for (int64_t e = 0; e < call.edges; ++e) {
     const T* source = call.x;
-    const double* before = nullptr;
+    Norm before{};
+    std::vector<Affine<T>> norms;
+    norms.reserve(STEPS);
     for (int s = 0; s < call.steps; ++s) {
       T* z = call.z[s] + e * pixels * C;
-      steps[s].forward(source, before, before ? before + C : nullptr, call.depthwise[s] + e * C * taps,
-                       call.pointwise[s] + e * C * C, z, stats.data());
+      steps[s].forward(source, before, call.depthwise[s] + e * C * taps, call.pointwise[s] + e * C * C, z,
+                       stats.data());
       double* norm = call.norm[s] + e * 2 * C;
       for (int64_t c = 0; c < C; ++c)
         nas::normalise(stats[c], stats[C + c], pixels, call.eps, call.momentum, norm + c, norm + C + c,
                        call.running_mean[s] + e * C + c, call.running_var[s] + e * C + c);
       source = z;
-      before = norm;
+      norms.emplace_back(call, s, e);
+      before = norms.back().norm();
     }
     for (int64_t c = 0; c < C; ++c) {
-      scale[c] = call.scales[e] * before[C + c];
-      shift[c] = -scale[c] * before[c];
+      scale[c] = call.scale(e) * before.gain[c];
+      shift[c] = call.scale(e) * before.bias[c] - scale[c] * before.mean[c];
     }
-    affine_add<T, VS>(call.sums[e], source, scale.data(), shift.data(), pixels, C, !call.fresh[e],
-                      int(call.threads));
+    affine_add<T, VS>(call.sums[e], source, scale.data(), shift.data(), call.factors, call.n, pixels / call.n, C,
+                      !call.fresh[e], int(call.threads));
   }
 }
 
 // [3][C] with dz = a*g + b*z + c, batch norm's backward pass, from its two sums [2][C].
-void coefficients_of(const double* sums, const double* norm, double scale, int64_t count, int64_t C, double* out) {
+void coefficients_of(const double* sums, const double* statistics, const Norm& norm, double scale, int64_t count,
+                     int64_t C, double* out) {
   for (int64_t c = 0; c < C; ++c) {
-    const double mean = norm[c], invstd = norm[C + c], gain = scale * invstd;
+    const double mean = statistics[c], invstd = statistics[C + c], gain = scale * norm.gain[c];
     const double slope = gain * invstd * sums[C + c] / count;
     out[c] = gain;
     out[C + c] = -slope;
@@ -139,31 +172,42 @@ void coefficients_of(const double* sums, const double* norm, double scale, int64
 template <typename T, int VS>
 void backward(const Call<T>& call) {
   const int64_t C = call.c, pixels = call.pixels(), taps = call.kernel * call.kernel;
-  const bool weights = call.d_depthwise[0], deeper = call.dx || weights;
+  const bool weights = call.d_depthwise[0], deeper = call.dx || weights || (call.steps > 1 && call.d_gamma[0]);
   std::vector<double> sums(2 * C), coefficients(3 * C), ddw(taps * C), dpw(C * C);
   std::vector<Step<T, VS>> steps;
   Buffer<T> hidden;
+  T* between = nullptr;
   if (deeper) {
     steps = steps_of<T, VS>(call);
     for (auto& step : steps) step.prepare_backward();
-    hidden.resize(call.steps > 1 ? pixels * C : 0);
+    // A step reads an image's gradient before it writes its own: with one edge and one shape, memory for one will do.
+    if (call.edges == 1 && call.stride == 1 && call.dx) between = call.dx;
+    else if (call.steps > 1) hidden.resize(pixels * C), between = hidden.data();
   }
   for (int64_t e = 0; e < call.edges; ++e) {
     const int64_t image = e * pixels * C;
     const int last = int(call.steps) - 1;
-    const T* g = call.sums[e];
-    const double* norm = call.norm[last] + e * 2 * C;
-    reduce<T, VS>(g, call.z[last] + image, norm, norm + C, pixels, C, sums.data(), int(call.threads));
-    double dscale = 0;
-    for (int64_t c = 0; c < C; ++c) dscale += sums[C + c];
-    call.dscales[e] = dscale;
-    if (!deeper) continue;
-    coefficients_of(sums.data(), norm, call.scales[e], pixels, C, coefficients.data());
+    const T *g = call.sums[e], *factors = call.factors;
+    Affine<T> norm(call, last, e);
+    reduce<T, VS>(g, factors, call.n, call.z[last] + image, norm.mean, norm.mean + C, pixels, C, sums.data(),
+                  int(call.threads));
+    if (call.dscales) {
+      double dscale = 0;
+      for (int64_t c = 0; c < C; ++c) dscale += sums[C + c];
+      call.dscales[e] = dscale;
+    }
     for (int s = last; s >= 0; --s) {
-      const double* before = s ? call.norm[s - 1] + e * 2 * C : nullptr;
-      steps[s].backward(g, call.z[s] + image, coefficients.data(), s ? call.z[s - 1] + image : call.x, before,
-                        s ? before + C : nullptr, call.depthwise[s] + e * C * taps, call.pointwise[s] + e * C * C,
-                        s ? hidden.data() : call.dx, !s && e > 0, s ? sums.data() : nullptr,
+      if (call.d_gamma[s]) {
+        std::copy_n(sums.data() + C, C, call.d_gamma[s] + e * C);
+        std::copy_n(sums.data(), C, call.d_beta[s] + e * C);
+      }
+      if (!deeper) break;
+      coefficients_of(sums.data(), norm.mean, norm.norm(), s == last ? call.scale(e) : 1, pixels, C,
+                      coefficients.data());
+      if (s) norm = Affine<T>(call, s - 1, e);
+      steps[s].backward(g, factors, call.z[s] + image, coefficients.data(), s ? call.z[s - 1] + image : call.x,
+                        s ? norm.norm() : Norm{}, call.depthwise[s] + e * C * taps, call.pointwise[s] + e * C * C,
+                        s ? between : call.dx, !s && e > 0, s ? sums.data() : nullptr,
                         weights ? ddw.data() : nullptr, weights ? dpw.data() : nullptr);
       if (weights) {
         T *to_dw = call.d_depthwise[s] + e * C * taps, *to_pw = call.d_pointwise[s] + e * C * C;
@@ -171,9 +215,9 @@ void backward(const Call<T>& call) {
           for (int64_t tap = 0; tap < taps; ++tap) to_dw[c * taps + tap] = T(ddw[tap * C + c]);
         std::copy_n(dpw.data(), C * C, to_pw);
       }
-      if (!s) break;
-      coefficients_of(sums.data(), before, 1, pixels, C, coefficients.data());
-      g = hidden.data();
+      for (int64_t c = 0; s && norm.affine && c < C; ++c) sums[C + c] *= norm.mean[C + c];
+      g = between;
+      factors = nullptr;
     }
   }
 }

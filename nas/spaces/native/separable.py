@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from nas.spaces.native.layout import nhwc, open_sums
 from nas.spaces.native.library import Library, pointer, pointers
-from nas.spaces.operations import BN_EPS, BN_MOMENTUM
+from nas.spaces.norm import BN_EPS, BN_MOMENTUM
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class Call(ctypes.Structure):
         ("fresh", ctypes.POINTER(ctypes.c_int64)),
         *((name, ctypes.c_void_p) for name in ("dx", "dscales")),
         *((name, PAIR) for name in ("d_depthwise", "d_pointwise")),
+        *((name, PAIR) for name in ("gamma", "beta", "d_gamma", "d_beta")),
+        ("factors", ctypes.c_void_p),
     ]
 
 
@@ -85,9 +87,9 @@ class SeparableSum(torch.autograd.Function):
         norms = [x.new_empty(edges, 2, channels, dtype=torch.float64) for _ in range(steps)]
         results, fresh, in_place = open_sums(tensors[2 * steps :], out, x.dtype)
         scales = scales_M.double().contiguous()
-        call = _call(spec, x, scales, weights, outputs, norms)
-        call.running_mean = _pair([mean for mean, _ in running])
-        call.running_var = _pair([variance for _, variance in running])
+        call = separable_call(spec, x, scales, weights, outputs, norms)
+        call.running_mean = pair([mean for mean, _ in running])
+        call.running_var = pair([variance for _, variance in running])
         call.sums, call.fresh = pointers(results), (ctypes.c_int64 * edges)(*fresh)
         spec.library.run("separable_forward", x.dtype, call)
         ctx.mark_dirty(*in_place)
@@ -108,10 +110,10 @@ class SeparableSum(torch.autograd.Function):
         need_weights = any(ctx.needs_input_grad[4 : 4 + 2 * steps])
         grads_w = [torch.empty_like(weight) if need_weights else None for weight in weights]
         dscales = torch.empty_like(scales)
-        call = _call(spec, x, scales, weights, outputs, norms)
+        call = separable_call(spec, x, scales, weights, outputs, norms)
         call.sums = pointers(gradients)
         call.dx, call.dscales = pointer(dx), pointer(dscales)
-        call.d_depthwise, call.d_pointwise = _pair(grads_w[:steps]), _pair(grads_w[steps:])
+        call.d_depthwise, call.d_pointwise = pair(grads_w[:steps]), pair(grads_w[steps:])
         spec.library.run("separable_backward", x.dtype, call)
         had_sum = ctx.needs_input_grad[4 + 2 * steps :]
         passed = [g.permute(0, 3, 1, 2) if had else None for g, had in zip(gradients, had_sum, strict=True)]
@@ -119,11 +121,18 @@ class SeparableSum(torch.autograd.Function):
         return None, None, dx_BCHW, dscales.to(ctx.scales_dtype), *grads_w, *passed
 
 
-def _call(spec, x, scales, weights, outputs, norms) -> Call:
-    """What both directions have in common."""
+def separable_call(
+    spec: SeparableSpec,
+    x: Tensor,
+    scales: Tensor | None,
+    weights: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    norms: Sequence[Tensor],
+) -> Call:
+    """What both directions have in common; no scales: one edge, with a scale of 1."""
     batch, height, width, channels = x.shape
     return Call(
-        edges=len(scales),
+        edges=1 if scales is None else len(scales),
         n=batch,
         h=height,
         w=width,
@@ -136,13 +145,14 @@ def _call(spec, x, scales, weights, outputs, norms) -> Call:
         eps=BN_EPS,
         momentum=BN_MOMENTUM,
         x=pointer(x),
-        depthwise=_pair(weights[: spec.steps]),
-        pointwise=_pair(weights[spec.steps :]),
-        z=_pair(outputs),
-        norm=_pair(norms),
+        depthwise=pair(weights[: spec.steps]),
+        pointwise=pair(weights[spec.steps :]),
+        z=pair(outputs),
+        norm=pair(norms),
         scales=pointer(scales),
     )
 
 
-def _pair(tensors: Sequence[Tensor | None]) -> ctypes.Array:
+def pair(tensors: Sequence[Tensor | None]) -> ctypes.Array:
+    """The addresses of the tensors of one or two steps."""
     return PAIR(*(pointer(tensor) for tensor in tensors))

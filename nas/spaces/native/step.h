@@ -21,6 +21,12 @@
 
 namespace nas {
 
+// The batch norm before a step, (x - mean) * gain + bias a channel; no mean: no norm.
+struct Norm {
+  const double *mean, *gain, *bias;
+  bool affine;
+};
+
 template <typename T, int VS>
 struct Step : Channels<T, VS> {
   using Base = Channels<T, VS>;
@@ -76,18 +82,20 @@ struct Step : Channels<T, VS> {
     return out;
   }
 
-  // h = relu(x) or relu((x - mean) * invstd), into the middle of a plane that is zero around it.
+  // h = relu(x) or relu((x - mean) * gain + bias), into the middle of a plane that is zero around it.
   template <bool NORM>
-  void load_input(const T* x, const T* mean, const T* invstd, T* h) const {
+  void load_input(const T* x, const T* mean, const T* gain, const T* bias, T* h) const {
     for (int64_t y = 0; y < H; ++y) {
       T* row = h + ((y + pad) * Wp + pad) * Cp;
       const T* in = x + y * W * C;
-      for (int64_t i = 0; i < W; ++i, row += Cp, in += C)
-        for (int64_t cb = 0; cb < Cp; cb += VS) {
-          V v = get(in, cb);
-          if (NORM) v = (v - load(mean + cb)) * load(invstd + cb);
-          store(row + cb, Base::relu(v));
+      for (int64_t cb = 0; cb < Cp; cb += VS) {
+        const V m = NORM ? load(mean + cb) : zero(), a = NORM ? load(gain + cb) : zero(),
+                b = NORM ? load(bias + cb) : zero();
+        for (int64_t i = 0; i < W; ++i) {
+          const V v = get(in + i * C, cb);
+          store(row + i * Cp + cb, Base::relu(NORM ? (v - m) * a + b : v));
         }
+      }
     }
   }
 
@@ -170,23 +178,24 @@ struct Step : Channels<T, VS> {
 
   void pointwise(const T* in, const T* w, int64_t count, T* out) const {
     int64_t ob = 0;
-    for (; ob + 2 * VS <= Cp; ob += 2 * VS) {
-      int64_t p = 0;
-      for (; p + 8 <= count; p += 8) mix<8, 2>(in + p * Cp, w, out + p * Cp, ob);
-      for (; p < count; ++p) mix<1, 2>(in + p * Cp, w, out + p * Cp, ob);
-    }
-    for (; ob < Cp; ob += VS) {
-      int64_t p = 0;
-      for (; p + 16 <= count; p += 16) mix<16, 1>(in + p * Cp, w, out + p * Cp, ob);
-      for (; p < count; ++p) mix<1, 1>(in + p * Cp, w, out + p * Cp, ob);
-    }
+    for (; ob + 5 * VS <= Cp || ob + 3 * VS == Cp; ob += 3 * VS) mix_all<8, 3>(in, w, count, out, ob);
+    for (; ob + 2 * VS <= Cp; ob += 2 * VS) mix_all<8, 2>(in, w, count, out, ob);
+    for (; ob < Cp; ob += VS) mix_all<16, 1>(in, w, count, out, ob);
   }
 
-  // z = pointwise(depthwise(relu(norm(x)))); stats [2][C] = sums of z and z^2. No mean: no norm.
-  void forward(const T* x, const double* mean, const double* invstd, const T* dw, const T* pw, T* z, double* stats) {
+  template <int PB, int OB>
+  void mix_all(const T* in, const T* w, int64_t count, T* out, int64_t ob) const {
+    int64_t p = 0;
+    for (; p + PB <= count; p += PB) mix<PB, OB>(in + p * Cp, w, out + p * Cp, ob);
+    for (; p < count; ++p) mix<1, OB>(in + p * Cp, w, out + p * Cp, ob);
+  }
+
+  // z = pointwise(depthwise(relu(norm(x)))); stats [2][C] = sums of z and z^2.
+  void forward(const T* x, const Norm& norm, const T* dw, const T* pw, T* z, double* stats) {
     const auto w_dw = pad_rows(dw, k * k, true, k * k);
     const auto w_pw = pad_rows(pw, C, true, Cp);  // [c][o]
-    const auto m = this->pad_vector(mean), is = this->pad_vector(invstd);
+    const auto mean = this->pad_vector(norm.mean), gain = this->pad_vector(norm.gain),
+               bias = this->pad_vector(norm.bias);
     Buffer<double> partial(threads * 2 * Cp, 0.0);
 #pragma omp parallel num_threads(threads)
     {
@@ -195,15 +204,20 @@ struct Step : Channels<T, VS> {
       T *h = scratch[t].h.data(), *d = scratch[t].d.data(), *o = scratch[t].dz.data();
       for (int64_t n = N * t / team; n < N * (t + 1) / team; ++n) {
         const T* in = x + n * H * W * C;
-        mean ? load_input<true>(in, m.data(), is.data(), h) : load_input<false>(in, nullptr, nullptr, h);
-        depthwise(h, Wp, w_dw.data(), stride, Ho, Wo, d);
-        T* to = z + n * P * C;
-        if (C == Cp) o = to;
-        pointwise(d, w_pw.data(), P, o);
-        this->statistics(o, o, P, partial.data() + t * 2 * Cp);
-        if (C == Cp) continue;
-        for (int64_t p = 0; p < P; ++p)
-          for (int64_t cb = 0; cb < Cp; cb += VS) put(to + p * C, cb, load(o + p * Cp + cb));
+        if (norm.mean) load_input<true>(in, mean.data(), gain.data(), bias.data(), h);
+        else load_input<false>(in, nullptr, nullptr, nullptr, h);
+        // A few rows at a time, so that what lies between the loops stays in the nearest cache.
+        for (int64_t y = 0, rows; y < Ho; y += rows) {
+          rows = std::min(Ho - y, (nas::BLOCK + Wo - 1) / Wo);
+          depthwise(h + y * stride * Wp * Cp, Wp, w_dw.data(), stride, rows, Wo, d);
+          T* to = z + (n * P + y * Wo) * C;
+          if (C == Cp) o = to;
+          pointwise(d, w_pw.data(), rows * Wo, o);
+          this->moments(o, rows * Wo, partial.data() + t * 2 * Cp);
+          if (C == Cp) continue;
+          for (int64_t p = 0; p < rows * Wo; ++p)
+            for (int64_t cb = 0; cb < Cp; cb += VS) put(to + p * C, cb, load(o + p * Cp + cb));
+        }
       }
     }
     this->fold(partial, threads, 2 * Cp, 0, 2, stats);
@@ -211,11 +225,11 @@ struct Step : Channels<T, VS> {
 
   // dpw[o][c] += sum over pixels of dz[p][o] * d[p][c], CB vectors of c and OB of o at a time.
   template <int CB, int OB>
-  void outer(const T* dz, const T* d, double* dpw, int64_t cb, int64_t ob) const {
+  void outer(const T* dz, const T* d, int64_t count, double* dpw, int64_t cb, int64_t ob) const {
     V acc[OB][CB];
     for (int o = 0; o < OB; ++o)
       for (int c = 0; c < CB; ++c) acc[o][c] = zero();
-    for (int64_t p = 0; p < P; ++p) {
+    for (int64_t p = 0; p < count; ++p) {
       V v[CB];
       for (int c = 0; c < CB; ++c) v[c] = load(d + p * Cp + cb + c * VS);
       for (int o = 0; o < OB; ++o)
@@ -225,13 +239,15 @@ struct Step : Channels<T, VS> {
       for (int c = 0; c < CB; ++c) accumulate(dpw + (ob + o) * Cp + cb + c * VS, acc[o][c]);
   }
 
-  void pointwise_gradient(const T* dz, const T* d, double* dpw) const {
+  void pointwise_gradient(const T* dz, const T* d, int64_t count, double* dpw) const {
     constexpr int HALF = VS < 8 ? VS : 8;
     int64_t cb = 0;
+    for (; cb + 5 * VS <= Cp || cb + 3 * VS == Cp; cb += 3 * VS)
+      for (int64_t ob = 0; ob < C; ob += HALF) outer<3, HALF>(dz, d, count, dpw, cb, ob);
     for (; cb + 2 * VS <= Cp; cb += 2 * VS)
-      for (int64_t ob = 0; ob < Cp; ob += HALF) outer<2, HALF>(dz, d, dpw, cb, ob);
+      for (int64_t ob = 0; ob < C; ob += HALF) outer<2, HALF>(dz, d, count, dpw, cb, ob);
     for (; cb < Cp; cb += VS)
-      for (int64_t ob = 0; ob < Cp; ob += VS) outer<1, VS>(dz, d, dpw, cb, ob);
+      for (int64_t ob = 0; ob < C; ob += VS) outer<1, VS>(dz, d, count, dpw, cb, ob);
   }
 
   // ddw[tap][c] += sum over pixels of dd[p][c] * h[p moved by tap][c], R rows of taps at a time.
@@ -299,13 +315,39 @@ struct Step : Channels<T, VS> {
     for (int p = 0; p < PB; ++p) store(out + 2 * p * Cp + cb, acc[p]);
   }
 
-  // Given g, the gradient of the normalised output times its scale, and coefficients [3][C] with
+  // A row of the gradient before the ReLU, and its sums of g and g*h, or of g and g*(x - mean).
+  template <bool STATS, bool AFFINE>
+  void mask(const T* dh, const T* h, const T* x, const T* mean, T* to, bool add, double* total) const {
+    for (int64_t cb = 0; cb < Cp; cb += VS) {
+      V one[2] = {zero(), zero()}, two[2] = {zero(), zero()};
+      const V m = AFFINE ? load(mean + cb) : zero();
+      const auto pixel = [&](int64_t i, int chain) {
+        const V hidden = load(h + i * Cp + cb), v = hidden > zero() ? load(dh + i * Cp + cb) : zero();
+        if (STATS) {
+          one[chain] += v;
+          two[chain] += v * (AFFINE ? get(x + i * C, cb) - m : hidden);
+        }
+        put(to + i * C, cb, add ? get(to + i * C, cb) + v : v);
+      };
+      int64_t i = 0;
+      for (; i + 2 <= W; i += 2) {
+        pixel(i, 0);
+        pixel(i + 1, 1);
+      }
+      for (; i < W; ++i) pixel(i, 0);
+      if (!STATS) continue;
+      accumulate(total + cb, one[0] + one[1]);
+      accumulate(total + Cp + cb, two[0] + two[1]);
+    }
+  }
+
+  // Given g, the gradient of the normalised output, times `factor` [N] an image, and coefficients [3][C] with
   // dz = a*g + b*z + c (batch norm's backward pass), computes what is asked for (null: not asked for):
-  //   gh [N,H,W,C]  gradient before the ReLU, added if `add`; `stats` [2][C] its sums of g and g*h
+  //   gh [N,H,W,C]  gradient before the ReLU, added if `add`; `stats` [2][C] its sums of g and g*h, or, after an
+  //                 affine norm, of g and g*(x - mean): dividing h by gamma would lose what a small one hides
   //   ddw [k*k][C], dpw [out C][in C]
-  void backward(const T* g, const T* z, const double* coefficients, const T* x, const double* mean,
-                const double* invstd, const T* dw, const T* pw, T* gh, bool add, double* stats, double* ddw,
-                double* dpw) {
+  void backward(const T* g, const T* factor, const T* z, const double* coefficients, const T* x, const Norm& norm,
+                const T* dw, const T* pw, T* gh, bool add, double* stats, double* ddw, double* dpw) {
     const auto w_dw = pad_rows(dw, k * k, true, k * k);
     Buffer<T> turned(k * k * Cp);
     for (int i = 0; i < k * k; ++i)
@@ -313,7 +355,8 @@ struct Step : Channels<T, VS> {
     const auto w_pw = pad_rows(pw, C, false, Cp);  // [o][c]
     const auto a = this->pad_vector(coefficients), b = this->pad_vector(coefficients + C),
                c0 = this->pad_vector(coefficients + 2 * C);
-    const auto m = this->pad_vector(mean), is = this->pad_vector(invstd);
+    const auto mean = this->pad_vector(norm.mean), gain = this->pad_vector(norm.gain),
+               bias = this->pad_vector(norm.bias);
     const int64_t size = 2 * Cp + k * k * Cp + Cp * Cp;
     Buffer<double> partial(threads * size, 0.0);
 #pragma omp parallel num_threads(threads)
@@ -325,18 +368,24 @@ struct Step : Channels<T, VS> {
       T *h = mine.h.data(), *d = mine.d.data(), *dz = mine.dz.data(), *dd = mine.dd.data(), *dh = mine.dh.data();
       for (int64_t n = N * t / team; n < N * (t + 1) / team; ++n) {
         const T *gn = g + n * P * C, *zn = z + n * P * C;
-        for (int64_t p = 0; p < P; ++p)
-          for (int64_t cb = 0; cb < Cp; cb += VS)
-            store(dz + p * Cp + cb, load(a.data() + cb) * get(gn + p * C, cb) +
-                                        load(b.data() + cb) * get(zn + p * C, cb) + load(c0.data() + cb));
+        const T f = factor ? factor[n] : T(1);
         const T* in = x + n * H * W * C;
-        mean ? load_input<true>(in, m.data(), is.data(), h) : load_input<false>(in, nullptr, nullptr, h);
-        if (dpw) {
-          depthwise(h, Wp, w_dw.data(), stride, Ho, Wo, d);
-          pointwise_gradient(dz, d, own + 2 * Cp + k * k * Cp);
+        if (norm.mean) load_input<true>(in, mean.data(), gain.data(), bias.data(), h);
+        else load_input<false>(in, nullptr, nullptr, nullptr, h);
+        for (int64_t y = 0, rows; y < Ho; y += rows) {
+          rows = std::min(Ho - y, (2 * nas::BLOCK + Wo - 1) / Wo);
+          const int64_t start = y * Wo, count = rows * Wo;
+          for (int64_t cb = 0; cb < Cp; cb += VS) {
+            const V ac = load(a.data() + cb) * f, bc = load(b.data() + cb), cc = load(c0.data() + cb);
+            for (int64_t p = 0; p < count; ++p)
+              store(dz + p * Cp + cb, ac * get(gn + (start + p) * C, cb) + bc * get(zn + (start + p) * C, cb) + cc);
+          }
+          if (dpw) {
+            depthwise(h + y * stride * Wp * Cp, Wp, w_dw.data(), stride, rows, Wo, d);
+            pointwise_gradient(dz, d, count, own + 2 * Cp + k * k * Cp);
+          }
+          if (gh || ddw) pointwise(dz, w_pw.data(), count, dd + start * Cp);
         }
-        if (!gh && !ddw) continue;
-        pointwise(dz, w_pw.data(), P, dd);
         if (ddw) {
           double* to = own + 2 * Cp;
           if (k == 3) depthwise_gradient<3, 3>(dd, h, to);
@@ -347,16 +396,11 @@ struct Step : Channels<T, VS> {
         depthwise_input(dd, w_dw.data(), turned.data(), mine.padded.data(), dh);
         T* out = gh + n * H * W * C;
         for (int64_t y = 0; y < H; ++y) {
-          T* masked = dh + y * W * Cp;
-          const T* hh = h + ((y + pad) * Wp + pad) * Cp;
+          const T *from = dh + y * W * Cp, *hh = h + ((y + pad) * Wp + pad) * Cp, *xx = in + y * W * C;
           T* to = out + y * W * C;
-          for (int64_t i = 0; i < W; ++i)
-            for (int64_t cb = 0; cb < Cp; cb += VS) {
-              const V value = load(hh + i * Cp + cb) > zero() ? load(masked + i * Cp + cb) : zero();
-              if (stats) store(masked + i * Cp + cb, value);
-              put(to + i * C, cb, add ? get(to + i * C, cb) + value : value);
-            }
-          if (stats) this->statistics(masked, hh, W, own);
+          if (!stats) mask<false, false>(from, hh, xx, nullptr, to, add, nullptr);
+          else if (!norm.affine) mask<true, false>(from, hh, xx, nullptr, to, add, own);
+          else mask<true, true>(from, hh, xx, mean.data(), to, add, own);
         }
       }
     }

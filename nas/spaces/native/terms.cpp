@@ -37,7 +37,8 @@ struct Pass : Channels<T, VS> {
 
   const T* row(const T* from, int64_t p) const { return from + p * this->C; }
 
-  // partial[0][c] += sum a, partial[1][c] += sum a * (b - mean) over the pixels of a block.
+  // partial[0][c] += sum a, partial[1][c] += sum a * (b - mean) over the pixels of a block; MOVED: a - mean for a.
+  template <bool MOVED>
   void sums(const T* a, const T* b, const T* mean, int64_t start, int64_t stop, double* first, double* second) const {
     for (int64_t cb = 0; cb < this->Cp; cb += VS) {
       V one[2] = {Base::zero(), Base::zero()}, two[2] = {Base::zero(), Base::zero()};
@@ -45,12 +46,12 @@ struct Pass : Channels<T, VS> {
       int64_t p = start;
       for (; p + 2 <= stop; p += 2)
         for (int i = 0; i < 2; ++i) {
-          const V v = this->get(row(a, p + i), cb);
+          const V v = this->get(row(a, p + i), cb) - (MOVED ? m : Base::zero());
           one[i] += v;
           two[i] += v * (this->get(row(b, p + i), cb) - m);
         }
       for (; p < stop; ++p) {
-        const V v = this->get(row(a, p), cb);
+        const V v = this->get(row(a, p), cb) - (MOVED ? m : Base::zero());
         one[0] += v;
         two[0] += v * (this->get(row(b, p), cb) - m);
       }
@@ -88,11 +89,13 @@ struct Pass : Channels<T, VS> {
     const int64_t P = call.terms, M = call.edges, C = this->C, Cp = this->Cp;
     const int threads = int(call.threads);
     Buffer<double> partial(threads * P * 2 * Cp, 0.0);
-    const Buffer<T> nothing(Cp, T(0));
+    // Squares are taken around the first pixel, and moved back in double, as `moments` does.
+    std::vector<Buffer<T>> around;
+    for (int64_t p = 0; p < P; ++p) around.push_back(this->pad_vector(call.results[p]));
     blocks(partial, P * 2 * Cp, [&](double* own, int64_t start, int64_t stop) {
       for (int64_t p = 0; p < P; ++p)
         if (call.running_mean[p])
-          sums(call.results[p], call.results[p], nothing.data(), start, stop, own + p * 2 * Cp,
+          sums<true>(call.results[p], call.results[p], around[p].data(), start, stop, own + p * 2 * Cp,
                own + p * 2 * Cp + Cp);
     });
     std::vector<double> total(P * 2 * C);
@@ -100,8 +103,11 @@ struct Pass : Channels<T, VS> {
     for (int64_t p = 0; p < P; ++p)
       for (int64_t c = 0; c < C; ++c) {
         double* norm = call.norm + p * 2 * C + c;
+        const double moved = total[p * 2 * C + c], by = around[p][c], count = double(call.pixels);
+        const double sum = moved + count * by;
+        const double squares = total[p * 2 * C + C + c] + 2 * by * moved + count * by * by;
         if (call.running_mean[p])
-          nas::normalise(total[p * 2 * C + c], total[p * 2 * C + C + c], call.pixels, call.eps, call.momentum, norm,
+          nas::normalise(sum, squares, call.pixels, call.eps, call.momentum, norm,
                          norm + C, call.running_mean[p] + c, call.running_var[p] + c);
         else
           norm[0] = 0, norm[C] = 1;
@@ -140,7 +146,7 @@ struct Pass : Channels<T, VS> {
     blocks(partial, size, [&](double* own, int64_t start, int64_t stop) {
       for (int64_t e = 0; e < M; ++e, own += (P + 1) * Cp)
         for (int64_t p = 0; p < P; ++p)
-          sums(call.sums[e], call.results[p], means.data() + p * Cp, start, stop, p ? nullptr : own,
+          sums<false>(call.sums[e], call.results[p], means.data() + p * Cp, start, stop, p ? nullptr : own,
                own + (p + 1) * Cp);
     });
     std::vector<double> total(M * (P + 1) * C);

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from nas.spaces.native.layout import nhwc, open_sums
 from nas.spaces.native.library import pointer, pointers
-from nas.spaces.operations import BN_EPS, BN_MOMENTUM
+from nas.spaces.norm import BN_EPS, BN_MOMENTUM
 
 ADDRESSES = ctypes.POINTER(ctypes.c_void_p)
 Running = tuple[Tensor, Tensor] | None

@@ -2,6 +2,10 @@
 
 #pragma once
 
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +24,15 @@ struct LineAllocator {
   LineAllocator(const LineAllocator<U>&) {}
   T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), line)); }
   void deallocate(T* p, size_t) { ::operator delete(p, line); }
+  // A size alone leaves the memory as it is: most of it is written before it is read.
+  template <typename U>
+  void construct(U* p) {
+    ::new (static_cast<void*>(p)) U;
+  }
+  template <typename U, typename A>
+  void construct(U* p, const A& value) {
+    ::new (static_cast<void*>(p)) U(value);
+  }
   bool operator==(const LineAllocator&) const { return true; }
   bool operator!=(const LineAllocator&) const { return false; }
 };
@@ -46,19 +59,42 @@ struct Channels {
   static V relu(V v) { return v <= zero() ? zero() : v; }
   static void accumulate(double* p, V v) { *(D*)p += __builtin_convertvector(v, D); }
 
-  // A vector of channels from or to memory that is not padded; the last one may be partial, which is kept out of
-  // line so that whole ones stay in registers.
+  // A vector of channels from or to memory that is not padded; the last one may be partial: masked where the
+  // processor can, else kept out of line so that whole ones stay in registers.
   V get(const T* p, int64_t cb) const { return cb + VS <= C ? load(p + cb) : get_part(p + cb, int(C - cb)); }
   void put(T* p, int64_t cb, V v) const {
     if (cb + VS <= C) store(p + cb, v);
     else put_part(p + cb, int(C - cb), v);
   }
-  __attribute__((noinline)) static V get_part(const T* p, int count) {
+#ifdef __AVX512F__
+  static constexpr bool MASKED = sizeof(V) == 64;
+  static V masked_load(const T* p, int count) {
+    if constexpr (sizeof(T) == 4) return (V)_mm512_maskz_loadu_ps(__mmask16((1u << count) - 1), p);
+    else return (V)_mm512_maskz_loadu_pd(__mmask8((1u << count) - 1), p);
+  }
+  static void masked_store(T* p, int count, V v) {
+    if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(p, __mmask16((1u << count) - 1), (__m512)v);
+    else _mm512_mask_storeu_pd(p, __mmask8((1u << count) - 1), (__m512d)v);
+  }
+#else
+  static constexpr bool MASKED = false;
+  static V masked_load(const T*, int) { return zero(); }
+  static void masked_store(T*, int, V) {}
+#endif
+  static V get_part(const T* p, int count) {
+    if constexpr (MASKED) return masked_load(p, count);
+    else return copied_load(p, count);
+  }
+  static void put_part(T* p, int count, V v) {
+    if constexpr (MASKED) masked_store(p, count, v);
+    else copied_store(p, count, v);
+  }
+  __attribute__((noinline)) static V copied_load(const T* p, int count) {
     alignas(64) T part[VS];
     for (int i = 0; i < VS; ++i) part[i] = i < count ? p[i] : T(0);
     return load(part);
   }
-  __attribute__((noinline)) static void put_part(T* p, int count, V v) {
+  __attribute__((noinline)) static void copied_store(T* p, int count, V v) {
     alignas(64) T part[VS];
     store(part, v);
     for (int i = 0; i < VS; ++i)
@@ -91,6 +127,35 @@ struct Channels {
         }
         accumulate(total + cb, (one[0] + one[1]) + (one[2] + one[3]));
         accumulate(total + Cp + cb, (two[0] + two[1]) + (two[2] + two[3]));
+      }
+  }
+
+  // total[0][c] += sum z, total[1][c] += sum z^2 over padded pixels, taken around one of them and moved back in double:
+  // where the mean is far from 0, squares of floats would leave nothing of the variance.
+  void moments(const T* z, int64_t pixels, double* total) const {
+    for (int64_t cb = 0; cb < Cp; cb += VS)
+      for (int64_t start = 0; start < pixels; start += BLOCK) {
+        const V shift = load(z + start * Cp + cb);
+        V one[4] = {zero(), zero(), zero(), zero()}, two[4] = {zero(), zero(), zero(), zero()};
+        const int64_t end = std::min(pixels, start + BLOCK);
+        int64_t p = start;
+        for (; p + 4 <= end; p += 4)
+          for (int i = 0; i < 4; ++i) {
+            const V v = load(z + (p + i) * Cp + cb) - shift;
+            one[i] += v;
+            two[i] += v * v;
+          }
+        for (; p < end; ++p) {
+          const V v = load(z + p * Cp + cb) - shift;
+          one[0] += v;
+          two[0] += v * v;
+        }
+        const D moved = __builtin_convertvector((one[0] + one[1]) + (one[2] + one[3]), D);
+        const D squares = __builtin_convertvector((two[0] + two[1]) + (two[2] + two[3]), D);
+        const D by = __builtin_convertvector(shift, D);
+        const double count = double(end - start);
+        *(D*)(total + cb) += moved + count * by;
+        *(D*)(total + Cp + cb) += squares + 2 * by * moved + count * by * by;
       }
   }
 

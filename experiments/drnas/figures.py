@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.drnas.record import Found, accuracies_of
+from nas.analysis.benchmark_table import BenchmarkTable
 from nas.analysis.plots.names import FAINT, INK, LINE_COLOURS, LINE_DASHES
 from nas.analysis.plots.style import markers, new_figure, save, styled, whole_numbers
-from nas.analysis.tabular import BenchmarkTable
 
 Curve = tuple[Sequence[float], Sequence[float]]
 Colours = Mapping[str, str]

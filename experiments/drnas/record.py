@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from experiments.pipeline import markdown, read_summary
-from nas.analysis.tabular import BenchmarkTable
+from nas.analysis.benchmark_table import BenchmarkTable
 from nas.engine.pictures import weight_history
 from nas.engine.rows import count_skips
 from nas.engine.run_folder import RunFolder, read_table

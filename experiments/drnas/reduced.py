@@ -19,7 +19,7 @@ from pathlib import Path
 from experiments.drnas.figures import draw_all
 from experiments.drnas.record import METRIC, collect, report, runs_csv
 from experiments.pipeline import read_summary, run_step
-from nas.analysis.tabular import read_csv
+from nas.analysis.benchmark_table import read_csv
 from nas.config import quoted
 from nas.engine.run_folder import write_text
 

@@ -9,7 +9,8 @@ from statistics import fmean
 
 from torch import Tensor
 
-from nas.analysis.tabular import Tabular, fraction
+from nas.analysis.benchmark_table import fraction
+from nas.analysis.tabular import Tabular
 from nas.errors import require
 from nas.spaces.space import Space
 

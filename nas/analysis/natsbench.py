@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nas.analysis.tabular import SIZE, BenchmarkTable, read_csv
+from nas.analysis.benchmark_table import SIZE, BenchmarkTable, read_csv
 from nas.errors import ConfigError, require
 
 log = logging.getLogger(__name__)

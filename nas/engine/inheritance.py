@@ -15,7 +15,7 @@ from nas.engine.benchmark import Batch, apply_hardware, numerics
 from nas.engine.data_module import ARCHITECTURE, WEIGHT
 from nas.errors import ConfigError, require
 from nas.genotype import Genotype
-from nas.spaces.operations import BN_MOMENTUM
+from nas.spaces.norm import BN_MOMENTUM
 from nas.spaces.space import EdgeGroup
 
 

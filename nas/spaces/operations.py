@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from nas.errors import ConfigError, require
 from nas.spaces.native.affine import SeparableAffine
 from nas.spaces.native.separable import SeparableSpec
-from nas.spaces.norm import BN_EPS as BN_EPS
-from nas.spaces.norm import BN_MOMENTUM as BN_MOMENTUM
 from nas.spaces.norm import batch_norm
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.spaces.operations import BN_EPS, BN_MOMENTUM
+from nas.spaces.norm import BN_EPS, BN_MOMENTUM
 
 
 class StackedConv(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nas.spaces.operations import BN_EPS, BN_MOMENTUM
+from nas.spaces.norm import BN_EPS, BN_MOMENTUM
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from nas.analysis.benchmark_table import BenchmarkTable
 from nas.analysis.exploration import COLUMNS, check_exploration, explore
 from nas.analysis.plots.exploration import draw_exploration
-from nas.analysis.tabular import BenchmarkTable, Tabular
+from nas.analysis.tabular import Tabular
 from nas.errors import ConfigError
 from nas.methods.method import Method
 from nas.spaces.nasbench201 import NasBench201Space

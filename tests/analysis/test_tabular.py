@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas.analysis.benchmark_table import SIZE, BenchmarkTable, read_csv
 from nas.analysis.natsbench import FIGURES
-from nas.analysis.tabular import SIZE, BenchmarkTable, open_tabular, read_csv
+from nas.analysis.tabular import open_tabular
 from nas.errors import ConfigError
 from nas.genotype import parse_nasbench201
 from tests.shared import shared

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.drnas import reduced
 from experiments.drnas.record import accuracies_of, collect
-from nas.analysis.tabular import read_csv
+from nas.analysis.benchmark_table import read_csv
 from tests.analysis.test_tabular import OPERATIONS, arch
 
 SMALL = ("dataset=digits", "debug=fast")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from nas.analysis.tabular import SIZE
+from nas.analysis.benchmark_table import SIZE
 from nas.engine.checkpoints import list_checkpoints
 from tests.analysis.test_plots import picture
 from tests.analysis.test_tabular import OPERATIONS, arch

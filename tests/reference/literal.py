@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nas.spaces.operations import BN_EPS, BN_MOMENTUM, Noise, Zero
+from nas.spaces.norm import BN_EPS, BN_MOMENTUM
+from nas.spaces.operations import Noise, Zero
 
 
 def bn(channels):

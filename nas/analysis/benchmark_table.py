@@ -1,0 +1,177 @@
+"""The figures of a tabular benchmark: every architecture's accuracies and costs, ranks and the best.
+
+Accuracies are in percent, as in NAS-Bench-201 (Dong and Yang 2020). No torch in here.
+"""
+
+import bisect
+import csv
+import gzip
+import logging
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from nas.errors import ConfigError, require
+
+log = logging.getLogger(__name__)
+
+SIZE = 15_625
+_OPERATION = "(?:none|skip_connect|nor_conv_1x1|nor_conv_3x3|avg_pool_3x3)"
+_ARCHITECTURE = re.compile(
+    r"\+".join(r"\|" + "".join(rf"{_OPERATION}~{source}\|" for source in range(node)) for node in (1, 2, 3))
+)
+
+
+def is_accuracy(column: str) -> bool:
+    """Whether a column holds accuracies: its name ends in `_test` or `_val`."""
+    return column.endswith(("_test", "_val"))
+
+
+def fraction(percent: float | None) -> float | None:
+    """An accuracy as the tables of a run folder hold it, without the noise of a division."""
+    return None if percent is None else round(percent / 100, 9)
+
+
+class BenchmarkTable:
+    """The figures of every architecture.
+
+    Args:
+        figures: architecture string -> column -> figure; accuracies in percent. A column may lack an
+            architecture.
+        source: where they come from, as the user wrote it; error messages begin with it.
+
+    Raises:
+        ConfigError: a string is no NAS-Bench-201 architecture, no column holds accuracies, or an accuracy is
+            not a percentage.
+    """
+
+    def __init__(self, figures: Mapping[str, Mapping[str, float]], source: str):
+        self.source = source
+        self._figures = {arch: dict(row) for arch, row in figures.items()}
+        self._sorted: dict[str, list[float]] = {}
+        for arch, row in self._figures.items():
+            require(
+                _ARCHITECTURE.fullmatch(arch) is not None,
+                f"{source}: {arch[:100]!r} is not a NAS-Bench-201 architecture "
+                "(|op~0|+|op~0|op~1|+|op~0|op~1|op~2|)",
+            )
+            for column, value in row.items():
+                if is_accuracy(column):
+                    self._sorted.setdefault(column, []).append(value)
+        require(
+            len(self._sorted) > 0, f"{source}: no column of accuracies (a name that ends in _test or _val)"
+        )
+        for column, values in self._sorted.items():
+            values.sort()
+            require(
+                values[0] >= 0 and 1 < values[-1] <= 100,
+                f"{source}: column {column!r} runs from {values[0]} to {values[-1]}; accuracies must be in "
+                "percent",
+            )
+        if len(self) < SIZE:
+            log.warning(
+                "%s: holds %s of %s architectures; ranks and gaps are among these only",
+                source,
+                f"{len(self):,}",
+                f"{SIZE:,}",
+            )
+
+    def __len__(self) -> int:
+        return len(self._figures)
+
+    def __contains__(self, arch: str) -> bool:
+        return arch in self._figures
+
+    @property
+    def accuracies(self) -> tuple[str, ...]:
+        """The columns of accuracies that are not empty, by name."""
+        return tuple(sorted(self._sorted))
+
+    def lookup(self, arch: str) -> dict[str, float]:
+        """All figures of an architecture, without those that its row leaves blank.
+
+        Raises:
+            ConfigError: the table does not hold this architecture.
+        """
+        require(arch in self, f"{self.source}: holds no architecture {arch[:100]!r}")
+        return dict(self._figures[arch])
+
+    def count(self, metric: str) -> int:
+        """How many architectures have this accuracy."""
+        return len(self._column(metric))
+
+    def best(self, metric: str) -> float:
+        """The highest accuracy of all, in percent."""
+        return self._column(metric)[-1]
+
+    def rank(self, arch: str, metric: str) -> int | None:
+        """1 + the number of architectures that are strictly better, so that equals share the better rank.
+
+        None where the table leaves this architecture's accuracy blank.
+        """
+        value = self.lookup(arch).get(metric)
+        column = self._column(metric)
+        return None if value is None else len(column) - bisect.bisect_right(column, value) + 1
+
+    def gap(self, arch: str, metric: str) -> float | None:
+        """How far it stays below the best, in percentage points; None where its accuracy is blank."""
+        value = self.lookup(arch).get(metric)
+        return None if value is None else self.best(metric) - value
+
+    def _column(self, metric: str) -> list[float]:
+        require(
+            metric in self._sorted,
+            f"{self.source}: no accuracies in a column {metric!r}; it has {', '.join(self.accuracies)} "
+            "(see tabular.metric)",
+        )
+        return self._sorted[metric]
+
+
+def read_csv(file: str | Path) -> BenchmarkTable:
+    """Reads a table with a header `arch,<figure>,...` and one architecture a line; figures may be blank.
+
+    Args:
+        file: a CSV file, or the same compressed (`.gz`).
+
+    Raises:
+        ConfigError: there is no such file, or it is not such a table; says in which line.
+    """
+    source = f"tabular.file={file}"
+    path = Path(file).expanduser()
+    require(path.is_file(), f"{source}: there is no such file")
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8", newline="") as lines:
+            return BenchmarkTable(_figures(csv.reader(lines), source), source)
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{source}: not a readable CSV file ({error})") from error
+
+
+def _figures(reader, source: str) -> dict[str, dict[str, float]]:
+    header = next(reader, [])
+    require(
+        "arch" in header and len(set(header)) == len(header),
+        f"{source}: the first line must name the columns, each once, among them 'arch'; found {header[:10]}",
+    )
+    figures: dict[str, dict[str, float]] = {}
+    for fields in reader:
+        if not fields:
+            continue
+        where = f"{source}: line {reader.line_num}"
+        require(len(fields) == len(header), f"{where} has {len(fields)} fields for {len(header)} columns")
+        row = dict(zip(header, fields, strict=True))
+        arch = row.pop("arch").strip()
+        require(arch not in figures, f"{where} repeats the architecture {arch[:100]!r}")
+        figures[arch] = {name: _number(text, name, where) for name, text in row.items() if text.strip() != ""}
+    require(len(figures) > 0, f"{source}: holds no architecture")
+    return figures
+
+
+def _number(text: str, column: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    require(math.isfinite(value), f"{where}: column {column!r} holds {text[:40]!r}, which is not a number")
+    return value

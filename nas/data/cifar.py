@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from nas.data import binary
+from nas.data.cached import CachedImages
 from nas.data.sources import TensorImages
 from nas.errors import require
 
@@ -12,7 +13,7 @@ MEAN = {"cifar10": (0.4914, 0.4822, 0.4465), "cifar100": (0.5071, 0.4867, 0.4408
 STD = {"cifar10": (0.2470, 0.2435, 0.2616), "cifar100": (0.2675, 0.2565, 0.2761)}
 
 
-class Cifar:
+class Cifar(CachedImages):
     """50,000 training and 10,000 test images [3, 32, 32] in 10 or 100 classes (Krizhevsky, 2009).
 
     Looked for in this order, `root` being the folder that holds the named one or that one itself: the
@@ -44,6 +45,7 @@ class Cifar:
         download: bool = True,
         files: binary.BinaryFiles | None = None,
     ):
+        super().__init__()
         require(name in FILES, f"dataset.name: must be one of {', '.join(FILES)}, not {name!r}")
         require(root is not None, "dataset.root: must name the folder that holds the images, not null")
         self.name = name
@@ -53,21 +55,6 @@ class Cifar:
         self.std = STD[name]
         self.root = Path(root)
         self.download = download
-        self._loaded: dict[bool, TensorImages] = {}
-
-    def train(self, augmented: bool = True) -> TensorImages:
-        """Returns the training images, the same for either value of `augmented`."""
-        return self._load(train=True)
-
-    def test(self) -> TensorImages:
-        """Returns the test images."""
-        return self._load(train=False)
-
-    def _load(self, train: bool) -> TensorImages:
-        # Splits, loaders and validation ask for the same images; reading and checking them takes a second.
-        if train not in self._loaded:
-            self._loaded[train] = self._read(train)
-        return self._loaded[train]
 
     def _read(self, train: bool) -> TensorImages:
         root = self.root.expanduser().resolve()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nas.data.cached import CachedImages
 from nas.data.sources import TensorImages
 from nas.errors import ConfigError, require
 
@@ -48,7 +49,7 @@ OFFICIAL = PickledFiles(
 )
 
 
-class ImageNet16:
+class ImageNet16(CachedImages):
     """151,700 training and 6,000 test images [3, 16, 16] in 120 classes (Dong and Yang 2020, section 2.2).
 
     The images of Downsampled ImageNet (Chrabaszcz et al. 2017) whose labels are 1 to 120, which become 0 to
@@ -72,24 +73,10 @@ class ImageNet16:
     std = (63.22 / 255, 61.26 / 255, 65.09 / 255)
 
     def __init__(self, root: str | Path = "data", files: PickledFiles | None = None):
+        super().__init__()
         require(root is not None, "dataset.root: must name the folder that holds the images, not null")
         self.root = Path(root)
         self.files = files or OFFICIAL
-        self._loaded: dict[bool, TensorImages] = {}
-
-    def train(self, augmented: bool = True) -> TensorImages:
-        """Returns the training images, the same for either value of `augmented`."""
-        return self._load(train=True)
-
-    def test(self) -> TensorImages:
-        """Returns the test images."""
-        return self._load(train=False)
-
-    def _load(self, train: bool) -> TensorImages:
-        # Splits, loaders and validation ask for the same images; reading a gigabyte takes seconds.
-        if train not in self._loaded:
-            self._loaded[train] = self._read(train)
-        return self._loaded[train]
 
     def _read(self, train: bool) -> TensorImages:
         root = self.root.expanduser().resolve()

@@ -12,6 +12,7 @@ Shapes: B batch, C channels, H W space, M edges of a fan-out, m those of them th
 candidates without parameters of their own.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ class Shared:
         return self._repeated[m]
 
 
-class Candidate(nn.Module):
+class Candidate(nn.Module, ABC):
     """A candidate operation over the m edges that hold it."""
 
     def growth(self, draw: Draw) -> Growth:
@@ -93,9 +94,9 @@ class Candidate(nn.Module):
         """
         return iter(())
 
+    @abstractmethod
     def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
         """Adds `scales_M[i] * operation_i(x)` to `sums[targets[i]]`."""
-        raise NotImplementedError
 
 
 class Term(Candidate):
@@ -109,9 +110,9 @@ class Term(Candidate):
         super().__init__()
         self.norm: StackedNorm | None = None
 
+    @abstractmethod
     def result(self, shared: Shared) -> Tensor:
         """The operation on the source, before its batch norm, [B, C, H', W']."""
-        raise NotImplementedError
 
     def normalised(self, shared: Shared) -> Tensor:
         """The operation on the source, after its batch norm, [B, C, H', W']."""

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from nas.errors import require
 
 
-class Kept(nn.Module):
-    """Boolean masks [E, O], one a group, that checkpoints hold. All edges of a group keep as many.
+class Masks(nn.Module):
+    """Boolean masks [E, O], one a group, that checkpoints hold as `mask_<group>`.
 
     Args:
         shapes: for each group its (E, O); everything is kept at first.
@@ -21,11 +21,25 @@ class Kept(nn.Module):
         self.shapes = {group: tuple(shape) for group, shape in shapes.items()}
         for group, shape in self.shapes.items():
             self.register_buffer(f"mask_{group}", torch.ones(shape, dtype=torch.bool))
-        self._index()
 
     def masks(self) -> dict[str, Tensor]:
         """Copies of the masks."""
         return {group: self._mask(group).clone() for group in self.shapes}
+
+    def _mask(self, group: str) -> Tensor:
+        return self.get_buffer(f"mask_{group}")
+
+
+class Kept(Masks):
+    """All edges of a group keep as many, and what is done with them has no columns for the others.
+
+    Args:
+        shapes: for each group its (E, O); everything is kept at first.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, int]]):
+        super().__init__(shapes)
+        self._index()
 
     def take(self, group: str, values_EO: Tensor) -> Tensor:
         """The columns of the kept candidates, [E, K]; differentiable, with gradient 0 for the others."""
@@ -54,9 +68,6 @@ class Kept(nn.Module):
         self._index()
         return mask_EO
 
-    def _mask(self, group: str) -> Tensor:
-        return self.get_buffer(f"mask_{group}")
-
     def _columns(self, group: str) -> Tensor:
         return self.get_buffer(f"columns_{group}")
 
@@ -75,3 +86,37 @@ class Kept(nn.Module):
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self._index()
+
+
+class Alive(Masks):
+    """Every edge keeps any number, even none. Values keep their shape, with 0 where something was dropped.
+
+    For relaxations in which the candidates of an edge do not share a sum, so that a 0 is as good as absence.
+    """
+
+    def take(self, group: str, values_EO: Tensor) -> Tensor:
+        """The values with 0 for the dropped, [E, O]; differentiable, with gradient 0 for the dropped."""
+        return values_EO.where(self._mask(group), 0.0)
+
+    def spread(self, group: str, values_EO: Tensor, fill: float = 0.0) -> Tensor:
+        """Values [..., E, O] with `fill` for the dropped."""
+        return values_EO.where(self._mask(group).to(values_EO.device), fill)
+
+    @torch.no_grad()
+    def keep_only(self, masks: Mapping[str, Tensor]) -> None:
+        """Drops what these masks leave out; what was dropped before stays so whatever they say.
+
+        Args:
+            masks: {group: bool [E, O]}; a group that is not named keeps what it has.
+
+        Raises:
+            ConfigError: there is no group of that name, or it has another shape.
+        """
+        for group, mask_EO in masks.items():
+            require(group in self.shapes, f"mask of group {group}: there are {', '.join(self.shapes)}")
+            require(
+                tuple(mask_EO.shape) == self.shapes[group],
+                f"mask of group {group}: of shape {tuple(mask_EO.shape)}, not {self.shapes[group]}",
+            )
+            own_EO = self._mask(group)
+            own_EO.logical_and_(mask_EO.to(own_EO.device))

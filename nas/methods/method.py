@@ -2,19 +2,22 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
+from itertools import accumulate
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
-from nas.methods.kept import Kept
+from nas.methods.kept import Alive, Kept
 from nas.methods.regularizers import Anchor
 from nas.methods.relaxations import build_relaxation
 from nas.methods.schedules import Stages, stage_scheduler
-from nas.methods.updates import ArchitectureGradient, Bilevel, Update, build_update
+from nas.methods.updates import ArchitectureGradient, Bilevel, Joint, Update, build_update
 
 # Below every score of a kept candidate, so that derivation never picks a dropped one.
 DROPPED = -1.0
@@ -29,10 +32,12 @@ class Method(nn.Module):
     Args:
         name: as in run folders (`darts1`, ...).
         shapes: for each edge group its (E, O).
-        relaxation: `softmax` or `dirichlet`.
-        update: `first_order`, `unrolled`, or `none` for a method that draws and does not train (`random`).
+        relaxation: `softmax`, `dirichlet`; `scaling` and `connections` are `SparseMethod`'s.
+        update: `first_order`, `unrolled`, `joint`, or `none` for a method that draws and does not train
+            (`random`).
         xi, implicit, epsilon, virtual_momentum: see `nas.methods.updates.Unrolled`.
         evaluation_draw, ranking: see `nas.methods.relaxations.Dirichlet`; None for other relaxations.
+        density: see `nas.methods.relaxations.Connections`; None for other relaxations.
         lam, anchor, anchor_form: see `nas.methods.regularizers.Anchor`.
         init_scale: standard deviation of alpha's start values.
         warmup_epochs: epochs at the start in which alpha rests and only the weights learn.
@@ -48,10 +53,19 @@ class Method(nn.Module):
 
     Attributes:
         stages: the stages, or None.
+        budget: what the evaluation network's width is to be chosen for; nothing for the recipe's own width.
+        weight_steps: weight steps for each step of alpha.
+        tied_rate: whether alpha steps with the present learning rate of the weights.
+        clip_value: largest gradient of a single weight; None for none.
 
     Raises:
         ConfigError: a value is unknown or out of range.
     """
+
+    budget: Mapping[str, float] = MappingProxyType({})
+    weight_steps: int = 1
+    tied_rate: bool = False
+    clip_value: float | None = None
 
     def __init__(
         self,
@@ -65,6 +79,7 @@ class Method(nn.Module):
         virtual_momentum: bool = True,
         evaluation_draw: str | None = None,
         ranking: str | None = None,
+        density: float | None = None,
         lam: float = 0.0,
         anchor: str = "l2",
         anchor_form: str = "objective",
@@ -104,7 +119,7 @@ class Method(nn.Module):
         self.clip = clip
         self.weight_optimizer = weight_optimizer
         self.weight_scheduler = weight_scheduler
-        self.relaxation = build_relaxation(relaxation, evaluation_draw, ranking)
+        self.relaxation = build_relaxation(relaxation, evaluation_draw, ranking, density)
         self.anchor = Anchor(self.relaxation, anchor, anchor_form, lam)
         self.architecture_optimizer = self.anchor.optimizer(architecture_optimizer)
         self.update = (
@@ -116,7 +131,22 @@ class Method(nn.Module):
                 for group in sorted(shapes)
             }
         )
-        self.candidates = Kept({group: alpha_EO.shape for group, alpha_EO in self.alpha.items()})
+        self.candidates: Kept | Alive = self._candidates()
+        # The weights of an edge sum to one, so that of a single candidate cannot be learnt.
+        require(
+            not self.relaxation.normalised or any(shape[1] > 1 for shape in shapes.values()),
+            f"method={name}: this space has one candidate an edge, to which a {relaxation} always gives "
+            "weight 1; choose a method whose op weights are free: method=dsonas, or method=dsonas_random to "
+            "draw",
+        )
+
+    def _candidates(self) -> "Kept | Alive":
+        return Kept({group: alpha_EO.shape for group, alpha_EO in self.alpha.items()})
+
+    @property
+    def joint(self) -> bool:
+        """Whether weights and alpha step together, on one batch of the whole training set."""
+        return isinstance(self.update, Joint)
 
     @property
     def trains(self) -> bool:
@@ -132,10 +162,25 @@ class Method(nn.Module):
         rests = epoch < self.warmup_epochs or (self.stages is not None and self.stages.frozen(epoch))
         return self.trains and not rests
 
-    def check_epochs(self, max_epochs: int) -> None:
-        """Raises `ConfigError` unless the stages, if there are any, fill a search of this length."""
-        if self.stages is not None:
-            self.stages.check_epochs(max_epochs)
+    def moves(self, epoch: int, iteration: int) -> bool:
+        """Whether alpha moves in this step, the `iteration`-th of the search from 0."""
+        return self.active(epoch)
+
+    def changes(self, max_epochs: int) -> list[int]:
+        """The epochs, ascending, before which the network is built anew with fewer candidates.
+
+        Raises:
+            ConfigError: the stages, if there are any, do not fill a search of this length.
+        """
+        if self.stages is None:
+            return []
+        self.stages.check_epochs(max_epochs)
+        return list(accumulate(stage.epochs for stage in self.stages.stages))[:-1]
+
+    @contextmanager
+    def stepping(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+        """The block in which the engine steps the architecture optimiser; what a method adds to a step."""
+        yield
 
     def stage_scheduler(
         self, optimizer: torch.optim.Optimizer, previous: torch.optim.lr_scheduler.LRScheduler
@@ -222,9 +267,15 @@ class Method(nn.Module):
         found = (update or self.update).gradient(problem, weight_batch, architecture_batch)
         if self.anchor.explicit:
             # After the average over processes: every process adds the same.
-            anchors = torch.autograd.grad(self.penalty(), self.alphas())
+            anchors = self.anchor_gradients()
             found.gradients = [g + a for g, a in zip(found.gradients, anchors, strict=True)]
         return found
+
+    def anchor_gradients(self) -> list[Tensor]:
+        """The gradient of the anchor's term, one tensor an alpha; zeros where there is none."""
+        if not self.anchor.explicit:
+            return [torch.zeros_like(alpha_EO) for alpha_EO in self.alphas()]
+        return list(torch.autograd.grad(self.penalty(), self.alphas()))
 
     def penalty(self) -> Tensor:
         """The anchor's term of the objective at the kept candidates, a differentiable scalar."""

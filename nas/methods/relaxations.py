@@ -19,7 +19,13 @@ SMALLEST_CONCENTRATION = 1e-6
 
 
 class Relaxation(Protocol):
-    """Raw parameters -> op weights. Every function takes alpha [E, O] of one edge group."""
+    """Raw parameters -> op weights. Every function takes alpha [E, O] of one edge group.
+
+    Attributes:
+        normalised: whether the op weights of an edge sum to one, so that an only candidate has weight 1.
+    """
+
+    normalised: bool
 
     def initial(self, num_edges: int, num_operations: int, scale: float) -> Tensor:
         """Start values [E, O], drawn from torch's global generator."""
@@ -51,6 +57,8 @@ class Relaxation(Protocol):
 
 class Softmax:
     """Softmax over the candidates of an edge (Liu et al. 2019, equation 2)."""
+
+    normalised = True
 
     def initial(self, num_edges: int, num_operations: int, scale: float) -> Tensor:
         """N(0, scale^2): the paper starts at zero, the authors' code at scale 1e-3."""
@@ -93,6 +101,8 @@ class Dirichlet:
     Raises:
         ConfigError: a value is unknown.
     """
+
+    normalised = True
 
     def __init__(self, evaluation_draw: str = "mean", ranking: str = "softmax"):
         require(
@@ -163,18 +173,118 @@ class Dirichlet:
         return {"mu": (mu_EO, lambda mu: mu.softmax(-1)), "eta": (alpha_EO, self.strengths)}
 
 
-def build_relaxation(name: str, evaluation_draw: str | None = None, ranking: str | None = None) -> Relaxation:
+class ScalingFactors:
+    """DSO-NAS: alpha is the op weight, a scaling factor lambda for every candidate (Zhang et al. 2019, 3.1).
+
+    The candidates of an edge do not share a sum: each can vanish, or all. Nothing is drawn.
+
+    Args:
+        init: start value, 1 in the authors' code.
+    """
+
+    name = "scaling"
+    normalised = False
+
+    def __init__(self, init: float = 1.0):
+        self.init = init
+
+    def initial(self, num_edges: int, num_operations: int, scale: float) -> Tensor:
+        """N(init, scale^2); the authors have no noise, scale 0."""
+        return self.init + scale * torch.randn(num_edges, num_operations)
+
+    def op_weights(self, alpha_EO: Tensor) -> Tensor:
+        """Alpha as it is."""
+        return alpha_EO
+
+    evaluation_weights = op_weights
+
+    def strengths(self, alpha_EO: Tensor) -> Tensor:
+        """The magnitude: sign and scale are the network's to undo, absence is not."""
+        return alpha_EO.abs()
+
+    scores = strengths
+
+    def sample(self, alpha_EO: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Raises `ConfigError`."""
+        raise self._no_distribution()
+
+    def argmax_log_probabilities(self, alpha_EO: Tensor) -> Tensor:
+        """Raises `ConfigError`."""
+        raise self._no_distribution()
+
+    def bases(self, alpha_EO: Tensor) -> dict[str, tuple[Tensor, Callable[[Tensor], Tensor]]]:
+        """`lambda`, which is alpha."""
+        return {"lambda": (alpha_EO, self.op_weights)}
+
+    def _no_distribution(self) -> ConfigError:
+        return ConfigError(
+            f"method.relaxation={self.name}: with scaling factors there is no distribution to draw "
+            "architectures from (nas.derive, exploration); only softmax and dirichlet have one"
+        )
+
+
+class Connections(ScalingFactors):
+    """Random architectures of the DSO-NAS space: every scaling factor is 1 with a probability, or else 0.
+
+    Args:
+        density: that probability, in (0, 1].
+
+    Raises:
+        ConfigError: it is out of range.
+    """
+
+    name = "connections"
+
+    def __init__(self, density: float):
+        super().__init__()
+        require(0 < density <= 1, f"method.density={density}: must be above 0 and at most 1")
+        self.density = density
+
+    def initial(self, num_edges: int, num_operations: int, scale: float) -> Tensor:
+        """Zeros and ones.
+
+        Raises:
+            ConfigError: `scale` is not 0: noise would bring every absent connection to life.
+        """
+        require(scale == 0, f"method.init_scale={scale}: connections are drawn as 0 or 1; set it to 0")
+        return torch.bernoulli(torch.full((num_edges, num_operations), self.density))
+
+
+# Its class and, by name, the options that it takes.
+RELAXATIONS = {
+    "softmax": (Softmax, ()),
+    "dirichlet": (Dirichlet, ("evaluation_draw", "ranking")),
+    "scaling": (ScalingFactors, ()),
+    "connections": (Connections, ("density",)),
+}
+
+
+def build_relaxation(
+    name: str,
+    evaluation_draw: str | None = None,
+    ranking: str | None = None,
+    density: float | None = None,
+) -> Relaxation:
     """Builds the relaxation of that name; None leaves an option at its default.
 
     Raises:
-        ConfigError: there is none, or an option is unknown or none of this relaxation.
+        ConfigError: there is none, or an option is unknown, missing or none of this relaxation.
     """
-    options = {"evaluation_draw": evaluation_draw, "ranking": ranking}
-    given = {key: value for key, value in options.items() if value is not None}
-    if name == "dirichlet":
-        return Dirichlet(**given)
-    if name != "softmax":
-        raise ConfigError(f"method.relaxation={name}: unknown relaxation; known are softmax, dirichlet")
+    require(
+        name in RELAXATIONS,
+        f"method.relaxation={name}: unknown relaxation; known are {', '.join(RELAXATIONS)}",
+    )
+    relaxation, options = RELAXATIONS[name]
+    given = {"evaluation_draw": evaluation_draw, "ranking": ranking, "density": density}
+    given = {key: value for key, value in given.items() if value is not None}
     for key, value in given.items():
-        raise ConfigError(f"method.{key}={value}: only for method.relaxation=dirichlet, not for {name}")
-    return Softmax()
+        owners = [other for other, (_, keys) in RELAXATIONS.items() if key in keys]
+        require(
+            key in options, f"method.{key}={value}: only for method.relaxation={owners[0]}, not for {name}"
+        )
+    require(
+        "density" in given or name != "connections",
+        "method.density=null: method.relaxation=connections needs the share of connections, above 0 and at "
+        "most 1",
+    )
+    return relaxation(**given)

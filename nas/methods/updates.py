@@ -93,6 +93,17 @@ class FirstOrder:
             return ArchitectureGradient(loss.detach(), problem.gradients(loss, problem.alphas))
 
 
+class Joint(FirstOrder):
+    """The first-order gradient on the weights' own batch: one level, one forward and backward pass for both.
+
+    SNAS (Xie et al. 2019) steps like that, and DSO-NAS in its row without a split (Zhang et al., table 3).
+    """
+
+    def gradient(self, problem: Bilevel, weight_batch: Any, architecture_batch: Any) -> ArchitectureGradient:
+        """d_alpha L(w, alpha) on the weight batch; `architecture_batch` is not looked at."""
+        return super().gradient(problem, weight_batch, weight_batch)
+
+
 class Unrolled:
     """The gradient through one virtual weight step.
 
@@ -246,6 +257,8 @@ def build_update(name: str, xi: float | None, implicit: str, epsilon: float, mom
     """
     if name == "first_order":
         return FirstOrder()
+    if name == "joint":
+        return Joint()
     if name == "unrolled":
         return Unrolled(xi, implicit, epsilon, momentum)
-    raise ConfigError(f"method.update={name}: unknown update; known are first_order, unrolled")
+    raise ConfigError(f"method.update={name}: unknown update; known are first_order, joint, unrolled")

@@ -49,10 +49,10 @@ def test_alpha_rests_at_the_start_of_each_stage():
 
 
 def test_the_epochs_must_fill_the_search():
-    method_of().check_epochs(50)
-    method_of(stages=None).check_epochs(7)
+    assert method_of().changes(50) == [25]
+    assert method_of(stages=None).changes(7) == []
     with pytest.raises(ConfigError, match=r"trainer\.max_epochs=60: .* 25 \+ 25, sum to 50"):
-        method_of().check_epochs(60)
+        method_of().changes(60)
 
 
 def rates(method, lr=0.1, starts=(25,), epochs=50):

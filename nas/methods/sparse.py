@@ -1,0 +1,190 @@
+"""DSO-NAS: a scaling factor on every candidate, pushed to an exact zero by a proximal step."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from nas.errors import require
+from nas.methods.kept import Alive
+from nas.methods.method import Method
+from nas.methods.proximal import AcceleratedProximalGradient
+from nas.methods.sparsity import GroupCosts, Guarded, Sparsity, guard
+
+UPDATES = ("first_order", "joint", "none")
+
+
+class SparseMethod(Method):
+    """Minimises loss + weight decay + gamma ||factors||_1 (Zhang et al. 2018, equation 5).
+
+    Pretraining (`warmup_epochs`) leaves all factors at 1. After it, weights and factors step in turn, each on
+    its own split, or together (`update=joint`). Every `prune_every` epochs candidates whose factor is exactly
+    0, and those that the space cleans away with them, leave the network for good.
+
+    Args:
+        name: as in run folders (`dsonas`, ...).
+        shapes: for each edge group its (E, O).
+        relaxation: `scaling`; `connections` for the random baseline, which draws and does not train.
+        update: `first_order` (alternating), `joint`, or `none`.
+        gamma: weight of the L1 norm; the threshold of a step is the learning rate times gamma.
+        adaptive: how gamma differs from factor to factor, see `nas.methods.sparsity.Sparsity`.
+        prune_every: epochs between two rebuilds of the network; None for never.
+        weight_steps: x of the ratio x:1, weight steps for each step of the factors.
+        tied_rate: whether factors step with the present learning rate of the weights.
+        budget: {`macs`: multiply-adds or None, `params`: parameters or None} that the evaluation network's
+            width is chosen for when the search ends.
+        density: `connections`: probability that a candidate is there; None for other relaxations.
+        init_scale: standard deviation of the factors' start around 1.
+        warmup_epochs: epochs of pretraining.
+        clip: global gradient norm of the weights, None for none.
+        clip_value: largest gradient of a single weight, None for none.
+        layout, weight_optimizer, weight_scheduler, architecture_optimizer: see `Method`; the last must build
+            an `AcceleratedProximalGradient`, which gets this gamma.
+
+    Attributes:
+        costs: what the space says of its groups, once `attach` has been called.
+        seconds: {group: [E, O]}, measured times of the candidates, for `adaptive=latency`.
+
+    Raises:
+        ConfigError: a value is unknown or out of range.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shapes: Mapping[str, tuple[int, int]],
+        relaxation: str = "scaling",
+        update: str = "first_order",
+        gamma: float = 1e-3,
+        adaptive: str = "none",
+        prune_every: int | None = 5,
+        weight_steps: int = 1,
+        tied_rate: bool = True,
+        budget: Mapping | None = None,
+        density: float | None = None,
+        init_scale: float = 0.0,
+        warmup_epochs: int = 0,
+        layout: Mapping | None = None,
+        clip: float | None = None,
+        clip_value: float | None = None,
+        weight_optimizer: Callable | None = None,
+        weight_scheduler: Callable | None = None,
+        architecture_optimizer: Callable | None = None,
+    ):
+        require(
+            update in UPDATES,
+            f"method.update={update}: unknown for scaling factors; known are {', '.join(UPDATES)}",
+        )
+        require(
+            isinstance(weight_steps, int) and weight_steps >= 1,
+            f"method.weight_steps={weight_steps}: must be a whole number of at least 1",
+        )
+        require(
+            weight_steps == 1 or update != "joint",
+            f"method.weight_steps={weight_steps}: method.update=joint steps both each time; set it to 1",
+        )
+        require(
+            clip_value is None or clip_value > 0, f"method.clip_value={clip_value}: must be null or positive"
+        )
+        self.budget = _budget(budget)
+        super().__init__(
+            name,
+            shapes,
+            relaxation=relaxation,
+            update=update,
+            density=density,
+            init_scale=init_scale,
+            warmup_epochs=warmup_epochs,
+            learning_rate_at_stage="continuous",
+            layout=layout,
+            clip=clip,
+            weight_optimizer=weight_optimizer,
+            weight_scheduler=weight_scheduler,
+            architecture_optimizer=architecture_optimizer,
+        )
+        self.sparsity = Sparsity(gamma, adaptive, prune_every)
+        self.architecture_optimizer = partial(_proximal, architecture_optimizer, gamma)
+        self.weight_steps = weight_steps
+        self.tied_rate = tied_rate
+        self.clip_value = clip_value
+        self.costs: Mapping[str, GroupCosts] | None = None
+        self.seconds: Mapping[str, Tensor] | None = None
+        self._guards: Mapping[str, Sequence[Guarded]] = {}
+
+    def _candidates(self) -> Alive:
+        return Alive({group: tuple(alpha_EO.shape) for group, alpha_EO in self.alpha.items()})
+
+    def attach(self, costs: Mapping[str, GroupCosts], guards: Mapping[str, Sequence[Guarded]]) -> None:
+        """Tells the method what candidates cost, and which of a group's rows may not all die."""
+        self.costs = costs
+        self._guards = guards
+
+    def moves(self, epoch: int, iteration: int) -> bool:
+        """Every `weight_steps`-th step after the pretraining."""
+        return self.active(epoch) and (iteration + 1) % self.weight_steps == 0
+
+    def changes(self, max_epochs: int) -> list[int]:
+        """Every `prune_every` epochs after the pretraining."""
+        every = self.sparsity.prune_every
+        return list(range(self.warmup_epochs + every, max_epochs, every)) if every and self.trains else []
+
+    @contextmanager
+    def stepping(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+        """Sets the thresholds before the step; after it the dropped are 0 and the guarded are not."""
+        factors = {group: alpha_EO.detach() for group, alpha_EO in self.alpha.items()}
+        before = {group: factor_EO.clone() for group, factor_EO in factors.items()}
+        for group, scale in self.sparsity.scales(factors, self.costs, self.seconds).items():
+            optimizer.set_scale(self.alpha[group], scale)
+        yield
+        with torch.no_grad():
+            # Momentum must not bring back what has left the network.
+            after = {group: self.candidates.take(group, factor_EO) for group, factor_EO in factors.items()}
+            for group, factor_EO in guard(before, after, self._guards).items():
+                factors[group].copy_(factor_EO)
+
+    @torch.no_grad()
+    def alive(self) -> dict[str, Tensor]:
+        """Which factors are not zero: {group: bool [E, O]}."""
+        return {group: self._kept(group) != 0 for group in self.alpha}
+
+    @torch.no_grad()
+    def drop(self, alive: Mapping[str, Tensor], optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Drops for good what is not `alive` ({group: bool [E, O]}), from factors and their momentum."""
+        self.candidates.keep_only(alive)
+        for group, alpha_EO in self.alpha.items():
+            gone_EO = ~self.candidates.masks()[group]
+            alpha_EO.masked_fill_(gone_EO, 0.0)
+            for moment in optimizer.state.get(alpha_EO, {}).values() if optimizer is not None else ():
+                if isinstance(moment, Tensor) and moment.shape == alpha_EO.shape:
+                    moment.masked_fill_(gone_EO, 0.0)
+
+    def entropy(self) -> dict[str, float]:
+        """None: scaling factors are no distribution."""
+        return {}
+
+
+def _proximal(build: Callable, gamma: float, parameters: Sequence[Tensor]) -> AcceleratedProximalGradient:
+    optimizer = build(parameters)
+    require(
+        isinstance(optimizer, AcceleratedProximalGradient),
+        f"method.architecture_optimizer: {type(optimizer).__name__} makes no exact zeros; set its _target_ "
+        "to nas.methods.proximal.AcceleratedProximalGradient",
+    )
+    for group in optimizer.param_groups:
+        group["gamma"] = gamma
+    return optimizer
+
+
+def _budget(budget: Mapping | None) -> dict[str, float]:
+    given = dict(budget or {})
+    known = ("macs", "params")
+    unknown = sorted(set(given) - set(known))
+    require(not unknown, f"method.budget: unknown keys {unknown}; known are {', '.join(known)}")
+    for key, value in given.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        require(
+            value is None or (number and value > 0), f"method.budget.{key}={value}: must be null or positive"
+        )
+    return {key: value for key, value in given.items() if value is not None}

@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from nas.config import command, instantiate, plain, quoted
-from nas.errors import require
+from nas.errors import ConfigError, require
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +23,15 @@ def run(config: DictConfig, path: Path) -> None:
 
     from nas.analysis.exploration import check_exploration
     from nas.analysis.tabular import open_tabular
-    from nas.engine import checkpoints, data_module, trainer
+    from nas.engine import checkpoints, data_module, operation_times, trainer
     from nas.engine.execution import apply_execution
     from nas.engine.progress import Clock
     from nas.engine.recording import SearchRecorder
     from nas.engine.seeding import seed_run
     from nas.engine.stages import Stages, legs_of
     from nas.methods.method import layout_of
-    from nas.session import Session, cost_of, data_arguments, trainer_of
+    from nas.methods.sparse import SparseMethod
+    from nas.session import Session, check_budget, cost_of, data_arguments, trainer_of
 
     trainer.quiet()
     session = Session(config, path)
@@ -55,6 +56,7 @@ def run(config: DictConfig, path: Path) -> None:
     # Prices the present genotype: a recipe that fits no network is found now, not after the search.
     with torch.random.fork_rng(devices=[]):
         cost_of(config, space, space.derive(method.scores()))
+    check_budget(config, space, method.budget)
     if not method.trains:
         session.open(None)
         session.run(lambda: _draw(session, space, method, tabular))
@@ -65,6 +67,8 @@ def run(config: DictConfig, path: Path) -> None:
     split = data_module.search_split(
         source, config.dataset.split, config.dataset.split_ratio, config.dataset.fraction, config.split_seed
     )
+    if method.joint:
+        split = split.joined()
     session.check_split(split.hash)
     data = data_module.SearchData(**data_arguments(config, source), split=split)
     data.prepare()
@@ -77,6 +81,16 @@ def run(config: DictConfig, path: Path) -> None:
         lambda network: apply_execution(network, config.hardware),
     )
     stages.check()
+    times = None
+    if isinstance(method, SparseMethod) and method.sparsity.adaptive == "latency":
+        times = operation_times.load_or_measure(
+            folder / operation_times.FILE,
+            method.costs,
+            config.dataset.batch_size,
+            "cuda" if config.hardware.accelerator == "gpu" else config.hardware.accelerator,
+            measure=not session.resuming,
+        )
+        method.seconds = operation_times.operation_seconds(method.costs, times)
     legs = legs_of(method, config.trainer.max_epochs)
     checkpoint, epochs_done = checkpoints.newest_readable(folder.checkpoints)
     if session.nothing_left(epochs_done):
@@ -104,10 +118,13 @@ def run(config: DictConfig, path: Path) -> None:
         tabular=tabular,
         samples=samples,
         seed=config.seed,
+        sparse=isinstance(method, SparseMethod),
     )
     # Built before the folder is opened: what Lightning refuses leaves nothing behind.
     lightning = trainer_of(config, folder, clock, recorder, max_epochs=legs[0].end)
     session.open(split.to_dict())
+    if times is not None:
+        operation_times.write(folder / operation_times.FILE, times)
     session.summary |= {"split_hash": split.hash}
     search = Search(session, space, stages, legs, data, clock, recorder)
     session.run(lambda: search.run(module, lightning, checkpoint))
@@ -204,12 +221,17 @@ class Search:
         folder = self.session.folder
         module, start = self.stages.resume(leg, *checkpoints.newest_readable(folder.checkpoints))
         self.recorder.first_epoch = leg.first
-        log.info(
-            "stage %d: %d candidates an edge, 1/%d of the channels",
-            leg.index + 1,
-            min(int(mask_EO.sum(1).min()) for mask_EO in module.method.kept().values()),
-            module.method.stages[leg.index].partial,
-        )
+        masks = module.method.kept().values()
+        if module.method.stages is None:
+            left, of = sum(int(mask_EO.sum()) for mask_EO in masks), sum(mask_EO.numel() for mask_EO in masks)
+            log.info("epoch %d: the network is built anew with %d of %d candidates", leg.first, left, of)
+        else:
+            log.info(
+                "stage %d: %d candidates an edge, 1/%d of the channels",
+                leg.index + 1,
+                min(int(mask_EO.sum(1).min()) for mask_EO in masks),
+                module.method.stages[leg.index].partial,
+            )
         return (
             module,
             trainer_of(self.session.config, folder, self.clock, self.recorder, max_epochs=leg.end),
@@ -275,6 +297,10 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
         )
         numbers = {"epochs": 0, "steps": 0}
     write_text(folder / "genotype.json", genotype.to_json() + "\n")
+    if method.budget and not quiet:
+        config = _within(config, space, genotype, method.budget)
+        session.summary |= {f"budget_{key}": value for key, value in method.budget.items()}
+        session.summary["init_channels"] = config.recipe.init_channels
     cost = cost_of(config, space, genotype)
     session.summary |= numbers | {
         "genotype": str(genotype),
@@ -311,6 +337,18 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
     print(f"run folder: {folder.path}")
     print(f"pictures:   {folder.figures}")
     print(f"evaluate:   {shlex.join(evaluate)}", flush=True)
+
+
+def _within(config, space, genotype, budget):
+    """The configuration of a network within the budget; as it is where none is that small."""
+    from nas.session import fitted
+
+    try:
+        return fitted(config, space, genotype, budget)
+    except ConfigError as error:
+        # The search is done, and what it found stands.
+        log.error("%s", error)
+        return config
 
 
 main = command("search", run)

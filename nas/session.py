@@ -312,6 +312,40 @@ def cost_of(config: DictConfig, space: Any, genotype: Any) -> Any:
     return count_cost(lambda: _network(config, space, genotype, source, auxiliary), source.image_shape)
 
 
+def check_budget(config: DictConfig, space: Any, budget: Any) -> None:
+    """Raises `ConfigError` where a width is to be chosen and the recipe sizes no networks of this space."""
+    require(
+        not budget or "init_channels" in sizes_of(config, space),
+        f"method.budget: recipe {config.recipe.name} does not size networks of space {config.space.name}, "
+        f"so no width can be chosen; a recipe that does has the keys {', '.join(space.recipe_sizes)}",
+    )
+
+
+def fitted(config: DictConfig, space: Any, genotype: Any, budget: Any) -> DictConfig:
+    """The configuration with the largest `recipe.init_channels` whose network is within the budget.
+
+    Args:
+        config: whose recipe has that key.
+        space: builds the networks.
+        genotype: what they are built from.
+        budget: `macs` and `params`, either or both.
+
+    Raises:
+        ConfigError: the narrowest network is above it.
+    """
+    from nas.analysis.width import fitting_width
+
+    config = config.copy()
+
+    def price(width: int) -> Any:
+        config.recipe.init_channels = width
+        return cost_of(config, space, genotype)
+
+    # Stems and reductions of some spaces halve the width.
+    config.recipe.init_channels = fitting_width(price, **budget, least=2, step=2)
+    return config
+
+
 def _network(config: DictConfig, space: Any, genotype: Any, source: Any, auxiliary: bool) -> Any:
     sizes = sizes_of(config, space)
     return space.network(genotype, source.image_shape, source.num_classes, auxiliary=auxiliary, **sizes)

@@ -74,7 +74,7 @@ def collect(
         second: figures that are given beside them (`12 epochs`).
     """
     folder, space = RunFolder(path), NasBench201Space("nasbench201")
-    history = weight_history(folder, space)
+    history = weight_history(folder, space.groups)
     if history is None:
         return None
     epochs = [space.derive({"cell": torch.tensor(weights_EO)}) for weights_EO in history["cell"]]

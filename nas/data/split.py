@@ -14,8 +14,8 @@ from nas.errors import ConfigError, require
 class Split:
     """Indices into the training set: `weight` trains the network, `architecture` the architecture.
 
-    Both are int64 [any length >= 1], disjoint and strictly ascending. Two splits are equal when their
-    indices are.
+    Both are int64 [any length >= 1], strictly ascending, and disjoint, or one and the same where weights and
+    architecture learn together (`joined`). Two splits are equal when their indices are.
 
     Raises:
         ConfigError: a part is empty, not int64, not strictly ascending or negative, or the parts overlap.
@@ -34,8 +34,15 @@ class Split:
                 bool((part[1:] > part[:-1]).all()) and int(part[0]) >= 0,
                 f"split: the {name} part must hold non-negative indices in strictly ascending order",
             )
+        if torch.equal(self.weight, self.architecture):
+            return
         shared = int(torch.isin(self.weight, self.architecture).sum())
         require(shared == 0, f"split: {shared} images are in both the weight and the architecture part")
+
+    def joined(self) -> "Split":
+        """No split: all images of both parts in either."""
+        both = torch.cat([self.weight, self.architecture]).unique()
+        return Split(both, both)
 
     @property
     def hash(self) -> str:

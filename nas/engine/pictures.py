@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from nas.analysis import plots
 from nas.analysis.plots.exploration import draw_exploration
+from nas.analysis.plots.factors import draw_factors
 from nas.engine.run_folder import RunFolder, read_table
 from nas.genotype import Genotype
-from nas.spaces.space import Space
+from nas.spaces.space import EdgeGroup, Space
 
 
 def draw_search(folder: RunFolder, space: Space, genotype: Genotype, strengths: Mapping) -> None:
@@ -14,17 +15,35 @@ def draw_search(folder: RunFolder, space: Space, genotype: Genotype, strengths: 
     groups = space.groups
     operations = {name: group.operations for name, group in groups.items()}
     edges = {name: group.edges for name, group in groups.items()}
-    plots.draw_genotype(genotype, folder.figures / "genotype.png")
-    plots.draw_op_weights(
-        {name: strengths[name].tolist() for name in groups},
-        operations,
-        edges,
-        folder.figures / "op_weights.png",
+    plots.draw_genotype(
+        genotype, folder.figures / "genotype.png", edges_by_group=edges, operations_by_group=operations
     )
+    # A single candidate an edge has nothing to be compared with but other edges.
+    single = all(group.shape[1] == 1 for group in groups.values())
+    if single:
+        draw_factors(
+            {name: strengths[name][:, 0].tolist() for name in groups},
+            {name: [names[0] for names in operations[name]] for name in groups},
+            edges,
+            folder.figures / "factors.png",
+        )
+    else:
+        plots.draw_op_weights(
+            {name: strengths[name].tolist() for name in groups},
+            operations,
+            edges,
+            folder.figures / "op_weights.png",
+        )
+    _draw_history(folder, groups, operations, edges, single)
+
+
+def _draw_history(
+    folder: RunFolder, groups: Mapping, operations: Mapping, edges: Mapping, single: bool
+) -> None:
     rows = read_table(folder / "metrics.csv")
     if len(rows) > 0 and "weight_loss" in rows[0]:
         plots.draw_curves(_numbers(rows), folder.figures / "curves.png")
-        history = weight_history(folder, space)
+        history = None if single else weight_history(folder, groups)
         if history is not None:
             plots.draw_weight_evolution(
                 history, operations, folder.figures / "evolution.png", edges_by_group=edges
@@ -52,14 +71,14 @@ def draw_evaluation(folder: RunFolder, genotype: Genotype) -> None:
         plots.draw_curves(_numbers(rows), folder.figures / "curves.png")
 
 
-def weight_history(folder: RunFolder, space: Space) -> dict[str, list] | None:
+def weight_history(folder: RunFolder, groups: Mapping[str, EdgeGroup]) -> dict[str, list] | None:
     """The op weights of all epochs in `architecture.csv`: {group: [epochs, E, O]}; None if there are none."""
     rows = read_table(folder / "architecture.csv")
     if not rows:
         return None
     history: dict[str, list] = {}
     epochs = sorted({int(row["epoch"]) for row in rows})
-    for name, group in space.groups.items():
+    for name, group in groups.items():
         num_edges, num_operations = group.shape
         values = [float(row["weight"]) for row in rows if row["group"] == name]
         size = num_edges * num_operations

@@ -17,7 +17,7 @@ from nas.data.sources import ImageSource
 from nas.data.splits import split
 from nas.engine.benchmark import Numerics, SearchSteps, apply_hardware, numerics
 from nas.engine.progress import duration
-from nas.engine.stages import Stages, legs_of
+from nas.engine.stages import Leg, Stages, legs_of
 from nas.methods.method import Method
 from nas.spaces.space import Space
 
@@ -98,6 +98,9 @@ def _search_rows(config: Mapping, space: Space, method: Method, source: ImageSou
     trainer = config["trainer"]
     epochs = trainer["max_epochs"]
     legs = legs_of(method, epochs)
+    if method.stages is None:
+        # What a sparse method will drop is not known: the time of the whole network is an upper bound.
+        legs = [Leg(0, 0, epochs)]
     Stages(space, method, shape, classes, 0, lambda network: network).check()
     rows: list[tuple[str, str]] = []
     total = 0.0
@@ -113,7 +116,9 @@ def _search_rows(config: Mapping, space: Space, method: Method, source: ImageSou
             return SearchSteps(stages.supernet(index), method, *batches, where)
 
         found, seconds = _measure(build, hardware, where)
-        moving = sum(method.active(epoch) for epoch in range(leg.first, leg.end))
+        moving = sum(method.active(epoch) for epoch in range(leg.first, leg.end)) / method.weight_steps
+        if method.joint:
+            moving = 0  # alpha steps by the weights' own pass
         validations = (leg.end - leg.first) // trainer["check_val_every_n_epoch"]
         total += train * ((leg.end - leg.first) * seconds["weight"] + moving * seconds["architecture"])
         total += validations * valid * seconds["validation"]

@@ -1,6 +1,7 @@
 """What a run writes after each epoch: the tables, the present genotype, and copies for the loggers."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from nas.engine.progress import Clock, epoch_line
 from nas.engine.rows import count_skips, weight_rows
 from nas.engine.run_folder import RunFolder, Table, write_text
 from nas.engine.seeding import derive_seed
+from nas.engine.sparsity import ALIVE, SPARSITY, sparsity_rows, totals
 from nas.errors import require
 from nas.methods.agreement import implicit_agreement
 from nas.methods.functional import Trial, twice_differentiable
@@ -146,6 +148,8 @@ class SearchRecorder(EpochRecorder):
         tabular: looks the present genotype up; None for no table.
         samples: architectures to draw and look up after each epoch (`exploration.csv`); 0 for none.
         seed: of those draws.
+        sparse: whether the method drops candidates one by one: then what is alive is counted
+            (`sparsity.csv`), and there is no entropy.
     """
 
     columns = (
@@ -170,6 +174,7 @@ class SearchRecorder(EpochRecorder):
         tabular: Tabular | None = None,
         samples: int = 0,
         seed: int = 0,
+        sparse: bool = False,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
@@ -193,7 +198,8 @@ class SearchRecorder(EpochRecorder):
         self.tabular = tabular
         self.samples = samples
         self.seed = seed
-        self.columns = (*self.columns, *(f"{group}_entropy" for group in space.groups))
+        self.sparse = sparse
+        self.columns += ALIVE if sparse else tuple(f"{group}_entropy" for group in space.groups)
         if tabular is not None:
             self.columns += tabular.columns
             # What the summary says under `table` needs no second place there.
@@ -201,6 +207,8 @@ class SearchRecorder(EpochRecorder):
         self.weights_table: Table | None = None
         self.implicit_table: Table | None = None
         self.exploration_table: Table | None = None
+        self.sparsity_table: Table | None = None
+        self._began = 0.0
         self.hessian_mode: str | None = None
         self.hessian_basis: str | None = None
         self.eigenvalues: tuple[str, ...] = ()
@@ -227,10 +235,19 @@ class SearchRecorder(EpochRecorder):
                     self.first_epoch,
                     append=True,
                 )
+            if self.sparse:
+                self.sparsity_table = Table(
+                    self.folder / "sparsity.csv", SPARSITY, self.first_epoch, append=True
+                )
             if self.samples:
                 self.exploration_table = Table(
                     self.folder / "exploration.csv", EXPLORATION, self.first_epoch, append=True
                 )
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Notes the learning rate and the time."""
+        super().on_train_epoch_start(trainer, pl_module)
+        self._began = time.monotonic()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -255,6 +272,12 @@ class SearchRecorder(EpochRecorder):
         genotype = self.space.derive(scores)
         found: dict[str, Any] = {"num_skip": count_skips(genotype)}
         found |= {f"{group}_entropy": value for group, value in pl_module.method.entropy().items()}
+        if self.sparse:
+            rows = sparsity_rows(self.space, pl_module.method, trainer.current_epoch)
+            found |= dict(zip(ALIVE, totals(rows), strict=True))
+            if trainer.is_global_zero:
+                seconds = time.monotonic() - self._began
+                self.sparsity_table.add([{**row, "seconds": round(seconds, 3)} for row in rows])
         every = self.hessian["every"]
         if every and (trainer.current_epoch + 1) % every == 0:
             found |= self._eigenvalues(pl_module)

@@ -21,6 +21,8 @@ Batch = tuple[Tensor, Tensor]
 class SearchModule(pl.LightningModule):
     """Every step: an architecture step on a batch of the architecture split, then a weight step (alg. 1).
 
+    How often alpha steps, or whether both step on one batch, is the method's to say.
+
     Args:
         supernet: `forward(images, op_weights)`.
         method: owns alpha, and says how alpha moves.
@@ -80,25 +82,36 @@ class SearchModule(pl.LightningModule):
             self.recent_batches = [*self.recent_batches, (weight_batch, architecture_batch)][
                 -self.keep_batches :
             ]
-        if self.method.active(self.current_epoch):
+        moves = self.method.moves(self.current_epoch, self.iteration)
+        if moves and not self.method.joint:
             self._architecture_step(weight_batch, architecture_batch)
-        self._weight_step(weight_batch)
+        self._weight_step(weight_batch, moves and self.method.joint)
         self.iteration += 1
 
     def _architecture_step(self, weight_batch: Batch, architecture_batch: Batch) -> None:
-        _, optimizer = self.optimizers()
         found = self.method.gradient(self.bilevel(), weight_batch, architecture_batch)
         self._watch("architecture", found.loss)
         for alpha_EO, gradient_EO in zip(self.method.alphas(), found.gradients, strict=True):
             alpha_EO.grad = gradient_EO.to(alpha_EO.dtype)
-        optimizer.step()
-        optimizer.zero_grad()
+        self._step_architecture()
         self._record("architecture_step_loss", found.loss, architecture_batch)
 
-    def _weight_step(self, batch: Batch) -> None:
+    def _step_architecture(self) -> None:
+        weight_optimizer, optimizer = self.optimizers()
+        if self.method.tied_rate:
+            for group in optimizer.param_groups:
+                group["lr"] = weight_optimizer.param_groups[0]["lr"]
+        _, plain = self.optimizers(use_pl_optimizer=False)
+        with self.method.stepping(plain):
+            optimizer.step()
+        optimizer.zero_grad()
+
+    def _weight_step(self, batch: Batch, joint: bool = False) -> None:
+        """One step of the weights; with `joint` of alpha too, by the same backward pass."""
         optimizer, _ = self.optimizers()
         images_BCHW, labels_B = batch
-        with frozen(self.method.alphas()):
+        alphas = self.method.alphas()
+        with frozen([] if joint else alphas):
             logits_BK = self.supernet(images_BCHW, self.method.op_weights())
             loss = self.task.loss(logits_BK, labels_B)
             self._watch("weight", loss)
@@ -106,7 +119,15 @@ class SearchModule(pl.LightningModule):
             self.manual_backward(loss)
         if self.method.clip is not None:
             self.clip_gradients(optimizer, gradient_clip_val=self.method.clip, gradient_clip_algorithm="norm")
+        if self.method.clip_value is not None:
+            value = self.method.clip_value
+            self.clip_gradients(optimizer, gradient_clip_val=value, gradient_clip_algorithm="value")
         optimizer.step()
+        if joint:
+            for alpha_EO, anchor_EO in zip(alphas, self.method.anchor_gradients(), strict=True):
+                alpha_EO.grad = anchor_EO if alpha_EO.grad is None else alpha_EO.grad + anchor_EO
+            self._step_architecture()
+            self._record("architecture_step_loss", loss.detach(), batch)
         score = self.task.score(logits_BK.detach(), labels_B)
         self._record("weight_loss", loss.detach(), batch)
         self._record(f"weight_{self.task.metric}", score, batch)

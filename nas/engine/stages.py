@@ -1,6 +1,7 @@
 """From one stage of a progressive search to the next: a checkpoint of the one becomes a start of the other.
 
-Between two stages candidates are dropped and the others get more channels, so the network changes its shape.
+Between two stages candidates are dropped, and in a search with `method.stages` the others get more channels,
+so the network changes its shape. A sparse method begins a stage every few epochs, without what has died.
 The search runs stage by stage, and what happens between them happens to the checkpoint: it depends on nothing
 but that file and the seed, so a search that was stopped there goes on as if it had not been.
 """
@@ -8,6 +9,7 @@ but that file and the seed, so a search that was stopped there goes on as if it 
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from nas.engine.search_module import SearchModule
 from nas.engine.tasks import Classification
 from nas.errors import ConfigError, require
 from nas.methods.method import Method
+from nas.methods.sparse import SparseMethod
 from nas.spaces.growth import TensorMap, growth_maps, inherit
 from nas.spaces.space import Space
 
@@ -47,15 +50,8 @@ def legs_of(method: Method, max_epochs: int) -> list[Leg]:
     Raises:
         ConfigError: the stages do not fill the search.
     """
-    method.check_epochs(max_epochs)
-    if method.stages is None:
-        return [Leg(0, 0, max_epochs)]
-    found, first = [], 0
-    for index in range(len(method.stages)):
-        end = first + method.stages[index].epochs
-        found.append(Leg(index, first, end))
-        first = end
-    return found
+    bounds = [0, *method.changes(max_epochs), max_epochs]
+    return [Leg(index, first, end) for index, (first, end) in enumerate(pairwise(bounds))]
 
 
 class Stages:
@@ -85,6 +81,11 @@ class Stages:
         self.num_classes = num_classes
         self.seed = seed
         self.execution = execution
+        if isinstance(method, SparseMethod):
+            guards = {name: group.guards for name, group in space.groups.items()}
+            method.attach(space.costs(image_shape), guards)
+            # What never has an effect, such as `none`, need not wait for its zero.
+            method.drop(space.clean(method.alive()))
 
     def supernet(self, index: int) -> nn.Module:
         """The network of a stage, holding the candidates that the method's masks keep now.
@@ -92,14 +93,13 @@ class Stages:
         Raises:
             ConfigError: the stage's K does not divide the channels.
         """
-        stages = self.method.stages
-        if stages is None:
-            return self.execution(self.space.supernet(self.image_shape, self.num_classes))
         kept = self.method.kept()
         whole = all(bool(mask_EO.all()) for mask_EO in kept.values())
         return self.execution(self._sized(index, None if whole else kept))
 
     def _sized(self, index: int, kept: dict[str, Tensor] | None = None) -> nn.Module:
+        if self.method.stages is None:
+            return self.space.supernet(self.image_shape, self.num_classes, kept=kept)
         partial = self.method.stages[index].partial
         try:
             return self.space.supernet(self.image_shape, self.num_classes, partial, kept)
@@ -189,7 +189,7 @@ class Stages:
     def grow(
         self, before: SearchModule, checkpoint: dict[str, Any], index: int
     ) -> tuple[SearchModule, dict[str, Any]]:
-        """Prunes and widens a search at the end of a stage.
+        """Prunes a search at the end of a stage, and widens it where its stages say so.
 
         Args:
             before: the search so far, with the checkpoint's parameters.
@@ -199,14 +199,12 @@ class Stages:
         Returns:
             The new search, and the checkpoint in its shape.
         """
-        stage = self.method.stages[index]
         optimizers, (schedule,) = before.configure_optimizers()
         for optimizer, state in zip(optimizers, checkpoint["optimizer_states"], strict=True):
             optimizer.load_state_dict(state)
         schedule.load_state_dict(checkpoint["lr_schedulers"][0])
         weight_optimizer, architecture_optimizer = optimizers
-        if stage.keep is not None:
-            self.method.prune(stage.keep, architecture_optimizer)
+        self._drop(index, architecture_optimizer)
         after = self.module(index)
         generator = torch.Generator().manual_seed(self.seed + STAGE_SEEDS * index)
         maps = growth_maps(before.supernet, after.supernet, generator, self.method.widen)
@@ -219,6 +217,13 @@ class Stages:
             "optimizer_states": [optimizer.state_dict(), architecture_optimizer.state_dict()],
             "lr_schedulers": [scheduler.state_dict()],
         }
+
+    def _drop(self, index: int, optimizer: torch.optim.Optimizer) -> None:
+        """Drops what the stage drops: all but its strongest candidates, or what is exactly zero."""
+        if self.method.stages is None:
+            self.method.drop(self.space.clean(self.method.alive()), optimizer)
+        elif self.method.stages[index].keep is not None:
+            self.method.prune(self.method.stages[index].keep, optimizer)
 
 
 def _carry(

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from nas.errors import ConfigError, require
 from nas.genotype import Cell, Edge, Genotype, check_operations
+from nas.spaces.candidate_costs import CandidateCosts, Place
 from nas.spaces.darts_network import DartsNetwork
 from nas.spaces.darts_supernet import DartsSupernet, reduction_positions
-from nas.spaces.operations import operation_builders
-from nas.spaces.space import ZERO, EdgeGroup, check_partial
+from nas.spaces.operations import operation, operation_builders
+from nas.spaces.space import ZERO, EdgeGroup, Guard, check_partial
 from nas.spaces.stems import check_image_size
 
 INPUTS = 2
@@ -80,8 +82,14 @@ class DartsSpace:
         edges = tuple(
             (source, target) for target in range(INPUTS, INPUTS + num_nodes) for source in range(target)
         )
+        # Derivation takes this many edges a node, so as many must be left.
+        guards = tuple(
+            Guard(tuple(row for row, edge in enumerate(edges) if edge[1] == target), edges_per_node)
+            for target in range(INPUTS, INPUTS + num_nodes)
+        )
         self.groups: dict[str, EdgeGroup] = {
-            group: EdgeGroup(edges, _lists(operations, group, len(edges))) for group in ("normal", "reduce")
+            group: EdgeGroup(edges, _lists(operations, group, len(edges)), guards)
+            for group in ("normal", "reduce")
         }
         known = operation_builders()
         for group in self.groups.values():
@@ -118,6 +126,42 @@ class DartsSpace:
             partial,
             kept,
         )
+
+    def clean(self, alive: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Drops `none`, which has no effect; every node is an output, so all else has one."""
+        effective = {
+            name: torch.tensor([[operation != ZERO for operation in names] for names in group.operations])
+            for name, group in self.groups.items()
+        }
+        return {name: alive_EO & effective[name].to(alive_EO.device) for name, alive_EO in alive.items()}
+
+    def costs(self, image_shape: Sequence[int]) -> dict[str, CandidateCosts]:
+        """What candidates cost in the supernet; see `Space.costs`."""
+        found = {}
+        positions = reduction_positions(self.num_cells)
+        for name, group in self.groups.items():
+            cells = [
+                (sum(position < index for position in positions))
+                for index in range(self.num_cells)
+                if (index in positions) == (name == "reduce")
+            ]
+
+            def places(
+                source: int, cells: Sequence[int] = cells, reduce: bool = name == "reduce"
+            ) -> list[Place]:
+                halves = 2 if reduce and source < INPUTS else 1
+                shift = 8 if self.stem == "imagenet" else 1
+                found = []
+                for level in cells:
+                    after = level + reduce
+                    channels = self.init_channels * 2**after // self.partial
+                    before = shift * 2 ** (after if halves == 1 else level)
+                    size = (image_shape[1] // before, image_shape[2] // before)
+                    found.append(Place(channels, size, halves))
+                return found
+
+            found[name] = CandidateCosts(group, places, lambda n, c, s: operation(n, c, s, affine=False))
+        return found
 
     def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:
         """Keeps, for every node, its strongest in-edges by their best operation other than `none` (section

@@ -6,9 +6,10 @@ from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
 from nas.genotype import Cell, Edge, Genotype, check_operations
-from nas.spaces.nasbench201_network import STAGES, NasBench201Network
+from nas.spaces.candidate_costs import CandidateCosts, Place
+from nas.spaces.nasbench201_network import STAGES, NasBench201Network, cell_operation
 from nas.spaces.nasbench201_supernet import CELL, NasBench201Supernet
-from nas.spaces.space import EdgeGroup, check_partial
+from nas.spaces.space import ZERO, EdgeGroup, Guard, check_partial
 
 # In the order of alpha's columns in the authors' code.
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -68,7 +69,13 @@ class NasBench201Space:
         self.cells_per_stage = cells_per_stage
         self.init_channels = init_channels
         self.partial = partial
-        self.groups: dict[str, EdgeGroup] = {CELL: EdgeGroup(EDGES, (tuple(operations),) * len(EDGES))}
+        # Every node keeps an input, or the network would end there.
+        guards = tuple(
+            Guard(tuple(row for row, edge in enumerate(EDGES) if edge[1] == node)) for node in range(1, 4)
+        )
+        self.groups: dict[str, EdgeGroup] = {
+            CELL: EdgeGroup(EDGES, (tuple(operations),) * len(EDGES), guards)
+        }
 
     def supernet(
         self,
@@ -93,6 +100,41 @@ class NasBench201Space:
             partial,
             kept,
         )
+
+    def clean(self, alive: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Drops `none`, which has no effect, and edges from or to nodes without a path through the cell."""
+        alive_EO = alive[CELL].clone()
+        for row, names in enumerate(self.groups[CELL].operations):
+            for column, name in enumerate(names):
+                if name == ZERO:
+                    alive_EO[row, column] = False
+        reached, needed = {0}, {3}
+        for row, (source, target) in enumerate(EDGES):
+            if source in reached and bool(alive_EO[row].any()):
+                reached.add(target)
+        for row, (source, target) in reversed(list(enumerate(EDGES))):
+            if target in needed and bool(alive_EO[row].any()):
+                needed.add(source)
+        for row, (source, target) in enumerate(EDGES):
+            if source not in reached or target not in needed:
+                alive_EO[row] = False
+        return {CELL: alive_EO}
+
+    def costs(self, image_shape: Sequence[int]) -> dict[str, CandidateCosts]:
+        """What candidates cost in the supernet; see `Space.costs`."""
+        places = [
+            Place(
+                self.init_channels * 2**stage // self.partial,
+                (image_shape[1] // 2**stage, image_shape[2] // 2**stage),
+            )
+            for stage in range(STAGES)
+            for _ in range(self.cells_per_stage)
+        ]
+
+        def build(name: str, channels: int, stride: int) -> nn.Module:
+            return cell_operation(name, channels)
+
+        return {CELL: CandidateCosts(self.groups[CELL], lambda source: places, build)}
 
     def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:
         """Takes the strongest operation of every edge, `none` among them; ties go to the lower index."""

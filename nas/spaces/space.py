@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -14,6 +14,19 @@ SKIP = "skip_connect"
 
 
 @dataclass(frozen=True)
+class Guard:
+    """A rule of a group that sparsification keeps: of these rows at least so many hold a candidate.
+
+    Attributes:
+        rows: positions among the rows of alpha.
+        least: how many of them may not lose their last candidate, at least 1.
+    """
+
+    rows: tuple[int, ...]
+    least: int = 1
+
+
+@dataclass(frozen=True)
 class EdgeGroup:
     """Edges that share architecture parameters.
 
@@ -21,10 +34,12 @@ class EdgeGroup:
         edges: for each edge its (source node, target node), in the order of the rows of alpha.
         operations: for each edge its candidate operations, in the order of the columns of alpha. Every edge
             has the same number of candidates, though not the same ones (S1 differs edge by edge).
+        guards: which edges may not all lose their candidates when a method drops what it does not need.
     """
 
     edges: tuple[tuple[int, int], ...]
     operations: tuple[tuple[str, ...], ...]
+    guards: tuple[Guard, ...] = ()
 
     def __post_init__(self):
         require(
@@ -79,6 +94,15 @@ class Space(Protocol):
             partial: K, of which 1/K of the channels go through the candidates; None for the space's own.
             kept: {group: [E, O], true where a candidate is to be held}; None for all.
         """
+
+    def clean(self, alive: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What has an effect of what is `alive`: {group: bool [E, O]}, never more than was given.
+
+        Without the rest the supernet's outputs are the same.
+        """
+
+    def costs(self, image_shape: Sequence[int]) -> dict[str, Any]:
+        """What the candidates of each group cost in the supernet; see `nas.methods.sparsity.GroupCosts`."""
 
     def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:
         """The discrete architecture that strengths [E, O] a group stand for."""

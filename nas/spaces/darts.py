@@ -38,6 +38,7 @@ class DartsSpace:
 
     family = "darts"
     recipe_sizes = ("num_cells", "init_channels", "stem")
+    recipe_options = ()
 
     def __init__(
         self,

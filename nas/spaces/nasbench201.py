@@ -38,6 +38,7 @@ class NasBench201Space:
 
     family = "nasbench201"
     recipe_sizes = ("cells_per_stage", "init_channels")
+    recipe_options = ()
 
     def __init__(
         self,

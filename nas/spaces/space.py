@@ -72,12 +72,14 @@ class Space(Protocol):
         family: the name that its genotypes carry.
         groups: edge groups by name.
         recipe_sizes: the keys of a recipe that size the evaluation network.
+        recipe_options: keys that a recipe may add, which its training needs and its cost does not depend on.
     """
 
     name: str
     family: str
     groups: Mapping[str, EdgeGroup]
     recipe_sizes: tuple[str, ...]
+    recipe_options: tuple[str, ...]
 
     def supernet(
         self,

@@ -44,7 +44,8 @@ class SeparableAffine(torch.autograd.Function):
         call.sums, call.fresh = pointers([total]), (ctypes.c_int64 * 1)(*fresh)
         spec.library.run("separable_forward", x.dtype, call)
         for norm in norms:
-            norm.num_batches_tracked.add_(1)
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.add_(1)
         ctx.mark_dirty(*in_place)
         ctx.spec, ctx.norm = spec, norms[0]
         ctx.save_for_backward(x, factors, *parameters, *outputs, *statistics)

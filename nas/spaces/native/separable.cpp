@@ -17,7 +17,7 @@ constexpr int STEPS = 2;
 template <typename T>
 struct Call {
   int64_t edges, n, h, w, c;
-  int64_t kernel, stride, dilation, steps, threads;
+  int64_t kernel, stride, dilation, steps, threads, rectify;
   double eps, momentum;
   const T* x;
   const T *depthwise[STEPS], *pointwise[STEPS];
@@ -45,7 +45,7 @@ std::vector<Step<T, VS>> steps_of(const Call<T>& call) {
   std::vector<Step<T, VS>> steps;
   for (int s = 0; s < call.steps; ++s)
     steps.emplace_back(call.n, s ? call.out_h() : call.h, s ? call.out_w() : call.w, call.c, int(call.kernel),
-                       s ? 1 : int(call.stride), int(call.dilation), int(call.threads));
+                       s ? 1 : int(call.stride), int(call.dilation), int(call.threads), s || call.rectify);
   return steps;
 }
 

@@ -18,13 +18,14 @@ from nas.spaces.norm import BN_EPS, BN_MOMENTUM
 
 @dataclass(frozen=True)
 class SeparableSpec:
-    """What stays the same: kernel 3, 5 or 7; stride, dilation and steps 1 or 2."""
+    """What stays the same: kernel 3, 5 or 7; stride, dilation and steps 1 or 2; a ReLU first or none."""
 
     library: Library
     kernel: int
     stride: int
     dilation: int
     steps: int
+    rectify: bool = True
 
 
 class DenseGradient(torch.autograd.Function):
@@ -50,7 +51,7 @@ class Call(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("edges", "n", "h", "w", "c")),
-        *((name, ctypes.c_int64) for name in ("kernel", "stride", "dilation", "steps", "threads")),
+        *((name, ctypes.c_int64) for name in ("kernel", "stride", "dilation", "steps", "threads", "rectify")),
         *((name, ctypes.c_double) for name in ("eps", "momentum")),
         ("x", ctypes.c_void_p),
         *((name, PAIR) for name in ("depthwise", "pointwise", "z", "norm", "running_mean", "running_var")),
@@ -142,6 +143,7 @@ def separable_call(
         dilation=spec.dilation,
         steps=spec.steps,
         threads=torch.get_num_threads(),
+        rectify=spec.rectify,
         eps=BN_EPS,
         momentum=BN_MOMENTUM,
         x=pointer(x),

@@ -1,5 +1,5 @@
-// One step of a separable convolution, ReLU -> depthwise k x k -> pointwise 1x1, forward and backward, with the batch
-// norms around it folded in: the one before into the load, the statistics of the one after into the store.
+// One step of a separable convolution, ReLU -> depthwise k x k -> pointwise 1x1, forward and backward (or without the
+// ReLU), with the batch norms around it folded in: the one before into the load, the statistics of the one after into the store.
 //
 // A step works image by image. An image's planes stay in the cache between the loops, so that memory sees one read of
 // the input and one write of the output; what lies between them is computed again in the backward pass, not stored.
@@ -16,6 +16,7 @@
 #include <omp.h>
 
 #include <cstring>
+#include <limits>
 
 #include "vectors.h"
 
@@ -48,10 +49,12 @@ struct Step : Channels<T, VS> {
   int64_t N, H, W, Ho, Wo;
   int k, stride, dilation, threads;
   int64_t pad, Hp, Wp, P;
+  T floor;  // what the ReLU lets through is above it
   std::vector<Scratch> scratch;
 
-  Step(int64_t n, int64_t h, int64_t w, int64_t c, int k_, int s, int d, int threads_)
-      : Base(c), N(n), H(h), W(w), k(k_), stride(s), dilation(d), threads(threads_), scratch(threads_) {
+  Step(int64_t n, int64_t h, int64_t w, int64_t c, int k_, int s, int d, int threads_, bool rectify)
+      : Base(c), N(n), H(h), W(w), k(k_), stride(s), dilation(d), threads(threads_),
+        floor(rectify ? T(0) : -std::numeric_limits<T>::infinity()), scratch(threads_) {
     pad = int64_t(dilation) * (k - 1) / 2;
     Ho = (H - 1) / stride + 1;
     Wo = (W - 1) / stride + 1;
@@ -85,6 +88,7 @@ struct Step : Channels<T, VS> {
   // h = relu(x) or relu((x - mean) * gain + bias), into the middle of a plane that is zero around it.
   template <bool NORM>
   void load_input(const T* x, const T* mean, const T* gain, const T* bias, T* h) const {
+    const V least = zero() + floor;
     for (int64_t y = 0; y < H; ++y) {
       T* row = h + ((y + pad) * Wp + pad) * Cp;
       const T* in = x + y * W * C;
@@ -93,7 +97,7 @@ struct Step : Channels<T, VS> {
                 b = NORM ? load(bias + cb) : zero();
         for (int64_t i = 0; i < W; ++i) {
           const V v = get(in + i * C, cb);
-          store(row + i * Cp + cb, Base::relu(NORM ? (v - m) * a + b : v));
+          store(row + i * Cp + cb, Base::at_least(least, NORM ? (v - m) * a + b : v));
         }
       }
     }
@@ -320,9 +324,9 @@ struct Step : Channels<T, VS> {
   void mask(const T* dh, const T* h, const T* x, const T* mean, T* to, bool add, double* total) const {
     for (int64_t cb = 0; cb < Cp; cb += VS) {
       V one[2] = {zero(), zero()}, two[2] = {zero(), zero()};
-      const V m = AFFINE ? load(mean + cb) : zero();
+      const V m = AFFINE ? load(mean + cb) : zero(), least = zero() + floor;
       const auto pixel = [&](int64_t i, int chain) {
-        const V hidden = load(h + i * Cp + cb), v = hidden > zero() ? load(dh + i * Cp + cb) : zero();
+        const V hidden = load(h + i * Cp + cb), v = hidden > least ? load(dh + i * Cp + cb) : zero();
         if (STATS) {
           one[chain] += v;
           two[chain] += v * (AFFINE ? get(x + i * C, cb) - m : hidden);

@@ -56,7 +56,7 @@ struct Channels {
   static void store(T* p, V v) { *(V*)p = v; }
   static V zero() { return V{}; }
   // Written so that NaN stays NaN, as torch has it: a run that diverges must be noticed.
-  static V relu(V v) { return v <= zero() ? zero() : v; }
+  static V at_least(V floor, V v) { return v <= floor ? floor : v; }
   static void accumulate(double* p, V v) { *(D*)p += __builtin_convertvector(v, D); }
 
   // A vector of channels from or to memory that is not padded; the last one may be partial: masked where the

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from nas.errors import ConfigError, require
+from nas.genotype_text import read_dso, write_dso
 
 SCHEMA = 1
 
@@ -131,9 +132,11 @@ class Genotype:
         )
 
     def to_text(self) -> str:
-        """The literature's text form: `Genotype(normal=[('op', input), ...], ...)`, or NAS-Bench-201's."""
+        """The space's text form: `Genotype(normal=[('op', input), ...], ...)`, `|op~0|+...`, `DSO(...)`."""
         if self.space == "nasbench201":
             return nasbench201_text(self)
+        if self.space == "dso":
+            return write_dso(self.to_dict()["cells"])
         fields = []
         for name, cell in self.cells:
             pairs = [(edge.operation, edge.source) for _, edge in cell.edges]
@@ -184,7 +187,7 @@ def from_dict(data: Mapping) -> Genotype:
 
 
 def parse(text: str) -> Genotype:
-    """Reads any of the three text forms: JSON, `Genotype(normal=[...], ...)`, or a NAS-Bench-201 string.
+    """Reads any text form: JSON, `Genotype(normal=[...], ...)`, `DSO(...)`, or a NAS-Bench-201 string.
 
     Raises:
         ConfigError: the text is none of them.
@@ -200,7 +203,11 @@ def parse(text: str) -> Genotype:
         return parse_nasbench201(text)
     if re.match(r"Genotype\s*\(", text):
         return _parse_literature(text)
-    raise ConfigError(f"genotype: {text[:60]!r} is neither JSON, Genotype(...) nor a NAS-Bench-201 string")
+    if re.match(r"DSO\s*\(", text):
+        return from_dict({"schema": SCHEMA, "space": "dso", "cells": read_dso(text)})
+    raise ConfigError(
+        f"genotype: {text[:60]!r} is neither JSON, Genotype(...), DSO(...) nor a NAS-Bench-201 string"
+    )
 
 
 def _literal(node: ast.expr):
@@ -325,7 +332,7 @@ def _find(text: str, space: str | None) -> Genotype:
     entries = published().get(text)
     if entries is not None:
         return entries.get(space) or next(iter(entries.values()))
-    if text.startswith(("{", "|", "Genotype(")):
+    if text.startswith(("{", "|", "Genotype(", "DSO(")):
         return parse(text)
     try:
         path = Path(text).expanduser()

@@ -232,7 +232,9 @@ def _read(path: Path, what: str) -> DictConfig:
 def _given_before(folder: Path) -> list[str]:
     path = folder / "overrides.yaml"
     try:
-        return [str(override) for override in OmegaConf.to_container(OmegaConf.load(path))]
+        # Of a key that was typed twice the last value held.
+        given = {str(one).split("=", 1)[0]: str(one) for one in OmegaConf.to_container(OmegaConf.load(path))}
+        return list(given.values())
     except (OmegaConfBaseException, ValueError, OSError, TypeError):
         return []
 
@@ -287,14 +289,17 @@ def sizes_of(config: DictConfig, space: Any) -> dict[str, Any]:
     """
     names = space.recipe_sizes
     recipe = config.recipe
-    return {name: recipe[name] for name in names} if all(name in recipe for name in names) else {}
+    if not all(name in recipe for name in names):
+        return {}
+    options = [name for name in space.recipe_options if name in recipe]
+    return {name: recipe[name] for name in (*names, *options)}
 
 
 def size_overrides(config: DictConfig, space: Any) -> list[str]:
     """The overrides that size another command's evaluation network as this configuration does."""
     sizes = sizes_of(config, space)
     if sizes:
-        return [f"recipe.{name}={value}" for name, value in sizes.items()]
+        return [f"recipe.{name}={sizes[name]}" for name in space.recipe_sizes]
     return [f"space.{name}={getattr(space, name)}" for name in space.recipe_sizes]
 
 

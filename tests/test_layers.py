@@ -16,7 +16,8 @@ COMMANDS = {"search", "evaluate", "derive", "cost", "bench", "report", "sweeps"}
 # What each room may import of ours. A room may always import itself; commands may import everything.
 ALLOWED = {
     "errors": set(),
-    "genotype": {"errors"},
+    "genotype": {"errors", "genotype_text"},
+    "genotype_text": {"errors"},
     "spaces": {"genotype", "errors"},
     "methods": {"genotype", "errors"},
     "data": {"errors"},
@@ -25,7 +26,7 @@ ALLOWED = {
     "config": {"errors"},
     "session": {"config", "errors", "genotype", "engine", "analysis", "spaces", "methods", "data"},
 }
-STANDARD_ONLY = {"errors", "genotype"}
+STANDARD_ONLY = {"errors", "genotype", "genotype_text"}
 CONFIGURED = COMMANDS | {"config", "session"}
 HEAVY = {
     "torch",

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from nas.analysis import plots
 from nas.analysis.plots.exploration import draw_exploration
 from nas.analysis.plots.factors import draw_factors
+from nas.analysis.plots.sparsity import draw_sparsity
 from nas.engine.run_folder import RunFolder, read_table
 from nas.genotype import Genotype
 from nas.spaces.space import EdgeGroup, Space
@@ -41,6 +42,13 @@ def _draw_history(
     folder: RunFolder, groups: Mapping, operations: Mapping, edges: Mapping, single: bool
 ) -> None:
     rows = read_table(folder / "metrics.csv")
+    counted = read_table(folder / "sparsity.csv")
+    if counted:
+        seconds = {row["epoch"]: row["seconds"] for row in counted}
+        draw_sparsity(
+            _numbers([{**row, "seconds": seconds.get(row["epoch"], "")} for row in rows]),
+            folder.figures / "sparsity.png",
+        )
     if len(rows) > 0 and "weight_loss" in rows[0]:
         plots.draw_curves(_numbers(rows), folder.figures / "curves.png")
         history = None if single else weight_history(folder, groups)

@@ -1,29 +1,34 @@
 """A genotype as a picture: inputs at the left, output at the right, every operation on its own label."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.font_manager import FontProperties
-from matplotlib.lines import Line2D
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, PathPatch
+from matplotlib.patches import Circle, FancyArrowPatch, PathPatch
 from matplotlib.path import Path as Curve
-from matplotlib.textpath import TextPath
 
+from nas.analysis.plots.blocks import draw_blocks
 from nas.analysis.plots.dot import input_names, to_dot
 from nas.analysis.plots.layout import LABEL_HEIGHT, NODE_HEIGHT, Layout, Wire, lay_out
 from nas.analysis.plots.names import FAINT, FAMILIES, INK, family, short_name
-from nas.analysis.plots.style import DPI, new_figure, save, styled, write
+from nas.analysis.plots.shapes import (
+    FONT,
+    MARGIN,
+    MAX_WIDTH,
+    add_legend,
+    add_title,
+    family_handles,
+    rounded,
+    text_width,
+)
+from nas.analysis.plots.style import new_figure, save, styled, write
 from nas.genotype import Cell, Genotype
 
-FONT = 16.0
-MARGIN = 16.0
 HEADING = 34.0
 RADIUS = NODE_HEIGHT / 2
 ARROW = 30.0
-MAX_WIDTH = 1440.0
 NAMED = frozenset({"normal", "reduce", "recurrent"})
 
 
@@ -41,10 +46,10 @@ class _Plan:
         widths: dict[Hashable, float] = {}
         for wire in self.layout.wires:
             if wire.operation is not None:
-                need = _text_width(short_name(wire.operation)) + 18
+                need = text_width(short_name(wire.operation)) + 18
                 widths[wire.target] = max(widths.get(wire.target, 0.0), need)
         self.half = {
-            item: max(RADIUS, _text_width(text) / 2 + 10) if item in self.boxes else RADIUS
+            item: max(RADIUS, text_width(text) / 2 + 10) if item in self.boxes else RADIUS
             for item, text in self.names.items()
         }
         self.left, self.labels, self.nodes = [], [], []
@@ -75,12 +80,6 @@ class _Plan:
             if b in column
         ]
         return min(max(52.0, 0.42 * max(rises, default=0.0)), 100.0)
-
-
-def _text_width(text: str) -> float:
-    if not text.strip():
-        return 0.0
-    return TextPath((0, 0), text, size=FONT, prop=FontProperties(family="DejaVu Sans")).get_extents().width
 
 
 def _curve(plan: _Plan, wire: Wire) -> Curve:
@@ -130,7 +129,7 @@ def _draw(ax: Axes, plan: _Plan, heading: str | None) -> None:
         if item in plan.boxes:
             half = plan.half[item]
             ax.add_patch(
-                _rounded(x - half, y - RADIUS, 2 * half, 2 * RADIUS, 10, ec=INK, fc="#ececec", lw=1.3 * scale)
+                rounded(x - half, y - RADIUS, 2 * half, 2 * RADIUS, 10, ec=INK, fc="#ececec", lw=1.3 * scale)
             )
         else:
             ax.add_patch(Circle((x, y), RADIUS, ec=INK, fc="white", lw=1.6 * scale, zorder=5))
@@ -138,11 +137,6 @@ def _draw(ax: Axes, plan: _Plan, heading: str | None) -> None:
     if heading:
         top = plan.bottom + plan.height - MARGIN / 2
         ax.text(MARGIN, top, heading, fontsize=1.1 * FONT * scale, weight="bold", va="top", color=INK)
-
-
-def _rounded(x: float, y: float, width: float, height: float, radius: float, **style) -> FancyBboxPatch:
-    shape = f"round,pad=0,rounding_size={radius}"
-    return FancyBboxPatch((x, y), width, height, boxstyle=shape, zorder=5, **style)
 
 
 def _draw_wire(ax: Axes, plan: _Plan, wire: Wire, scale: float, write_text: partial) -> None:
@@ -156,7 +150,7 @@ def _draw_wire(ax: Axes, plan: _Plan, wire: Wire, scale: float, write_text: part
     index = plan.column[wire.target]
     left, width, y = plan.left[index], plan.labels[index], plan.layout.y[wire.target]
     centre = y + wire.offset
-    ax.add_patch(_rounded(left, centre - LABEL_HEIGHT / 2, width, LABEL_HEIGHT, 8, fc="white", **look))
+    ax.add_patch(rounded(left, centre - LABEL_HEIGHT / 2, width, LABEL_HEIGHT, 8, fc="white", **look))
     write_text(
         left + width / 2, centre, short_name(wire.operation), color=FAINT if none else INK, gid="label"
     )
@@ -186,13 +180,22 @@ def _rows(plans: dict[str, _Plan]) -> list[list[tuple[str, _Plan]]]:
     return rows
 
 
-def draw_genotype(genotype: Genotype, path: str | Path, title: str | None = None) -> Path:
+def draw_genotype(
+    genotype: Genotype,
+    path: str | Path,
+    title: str | None = None,
+    edges_by_group: Mapping[str, Sequence[tuple[int, int]]] | None = None,
+    operations_by_group: Mapping[str, Sequence[Sequence[str]]] | None = None,
+) -> Path:
     """Draws all cells of `genotype` to `path` and writes its graphviz text next to it as `.dot`.
 
     Args:
-        genotype: the architecture.
+        genotype: the architecture; one of space `dso` is drawn level by level.
         path: a .png, .pdf or .svg file; missing folders are made.
         title: text above all cells.
+        edges_by_group: group -> E pairs (source, target) of the space. For `dso` alone: what the architecture
+            has lost of them is drawn faint; None leaves it out.
+        operations_by_group: group -> the operations of each of these edges.
 
     Returns:
         The path of the picture.
@@ -201,12 +204,21 @@ def draw_genotype(genotype: Genotype, path: str | Path, title: str | None = None
         ConfigError: the suffix is unknown or the folder cannot be written.
     """
     path = Path(path)
+    if genotype.space == "dso":
+        draw_blocks(genotype, path, edges_by_group, operations_by_group, title)
+    else:
+        _draw_cells(genotype, path, title)
+    write(path.with_suffix(".dot"), to_dot(genotype).encode())
+    return path
+
+
+def _draw_cells(genotype: Genotype, path: Path, title: str | None) -> None:
     plans = {name: _Plan(cell) for name, cell in genotype.cells}
     rows = _rows(plans)
     kinds = [kind for kind in FAMILIES if kind in {family(o) for o in genotype.operations}]
     legend, header = (40.0 if kinds else 0.0), (46.0 if title else 8.0)
     width = max(sum(plan.width for _, plan in row) for row in rows)
-    width = max(width, 60.0 + 150.0 * len(kinds), 2 * MARGIN + 1.25 * _text_width(title or ""))
+    width = max(width, 60.0 + 150.0 * len(kinds), 2 * MARGIN + 1.25 * text_width(title or ""))
     height = sum(max(plan.height for _, plan in row) for row in rows) + header + legend
     with styled():
         figure = new_figure(width, height, constrained=False)
@@ -219,19 +231,7 @@ def draw_genotype(genotype: Genotype, path: str | Path, title: str | None = None
                 x += plan.width
             top -= max(plan.height for _, plan in row)
         if title:
-            at = (MARGIN / width, 1 - 12 / height)
-            figure.text(*at, title, fontsize=1.2 * FONT * 72 / DPI, weight="bold", va="top")
-        handles = [
-            Line2D([], [], color=FAMILIES[kind], lw=3, ls=":" if kind == "none" else "-", label=kind)
-            for kind in kinds
-        ]
-        if handles:
-            spot = {
-                "loc": "lower left",
-                "bbox_to_anchor": ((MARGIN - 6) / width, 2 / height),
-                "borderaxespad": 0,
-            }
-            figure.legend(handles=handles, ncols=len(kinds), fontsize=0.9 * FONT * 72 / DPI, **spot)
+            add_title(figure, title, width, height)
+        if kinds:
+            add_legend(figure, family_handles(kinds), width, height)
         save(figure, path)
-    write(path.with_suffix(".dot"), to_dot(genotype).encode())
-    return path

@@ -53,6 +53,8 @@ def run(config: DictConfig, path: Path) -> None:
 
         print_plan(plain(config), space, method, instantiate(config.dataset.source), path)
         return
+    if isinstance(method, SparseMethod) and not method.trains:
+        method.keep_guarded({name: group.guards for name, group in space.groups.items()})
     # Prices the present genotype: a recipe that fits no network is found now, not after the search.
     with torch.random.fork_rng(devices=[]):
         cost_of(config, space, space.derive(method.scores()))

@@ -134,7 +134,7 @@ def _draw_blocks(runs: Sequence[Found], path: Path) -> Path:
         ax.set_xticks(places, [name.replace("_", " ") for name in names], rotation=30, ha="right")
         ax.set_ylabel("multiply-adds at the end (M)")
         ax.grid(False, axis="x")
-        figure.legend(loc="outside lower center", ncols=2)
+        figure.legend(loc="outside lower center")
         return save(figure, path)
 
 

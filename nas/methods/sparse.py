@@ -121,6 +121,18 @@ class SparseMethod(Method):
         self.costs = costs
         self._guards = guards
 
+    @torch.no_grad()
+    def keep_guarded(self, guards: Mapping[str, Sequence[Guarded]]) -> None:
+        """Makes a draw spare what it is not about: guarded connections that are an edge's one candidate.
+
+        In DSO-NAS these are the two branches of a reduction block, which belong to the network and not to the
+        wiring of its blocks that is drawn.
+        """
+        for group, rules in guards.items():
+            if self.alpha[group].shape[1] == 1:
+                for rule in rules:
+                    self.alpha[group][list(rule.rows)] = 1.0
+
     def moves(self, epoch: int, iteration: int) -> bool:
         """Every `weight_steps`-th step after the pretraining."""
         return self.active(epoch) and (iteration + 1) % self.weight_steps == 0

@@ -132,12 +132,10 @@ class DsoSpace:
             "channels can be led past it; leave K at 1",
         )
         kept = kept or {}
-        alive = self.clean(
-            {
-                name: kept[name].bool() if name in kept else torch.ones(group.shape, dtype=torch.bool)
-                for name, group in self.groups.items()
-            }
-        )
+        # Masks hold values even where a network is built on no device.
+        with torch.device("cpu"):
+            whole = {name: torch.ones(group.shape, dtype=torch.bool) for name, group in self.groups.items()}
+            alive = self.clean({name: kept.get(name, mask_EO).bool() for name, mask_EO in whole.items()})
         for name in filter(self._is_reduction, self.groups):
             require(
                 bool(alive[name].any()), f"{name}: both branches are dropped; a reduction block must keep one"

@@ -296,10 +296,11 @@ class DsoSupernet(nn.Module):
     def _factors(self, op_weights: Mapping[str, Tensor]) -> dict[str, Factors]:
         """The factors that count, of all groups of blocks at once."""
         given_GE = torch.stack([op_weights[name][:, 0] for name in self.block_groups])
-        alive_GE = (given_GE != 0) & self.alive_GE
+        held_GE = self.alive_GE.to(given_GE.device)
+        alive_GE = (given_GE != 0) & held_GE
         connected_GE = self.layout.connected(alive_GE)
         # A zero whose source is connected keeps its gradient: it may come back until it has been pruned.
-        factors_GE = torch.where(connected_GE & self.alive_GE, given_GE, 0.0)
+        factors_GE = torch.where(connected_GE & held_GE, given_GE, 0.0)
         gates_G = self.layout.into_output(alive_GE & connected_GE).any(dim=-1)
         return {
             name: plan(factors_E, gate)

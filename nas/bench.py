@@ -4,14 +4,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from nas.config import command, instantiate, plain
 from nas.errors import ConfigError, require
 
 STEPS = ("weight", "first_order", "second_order", "second_order_exact")
-# What a reference supernet may be asked to take, where the space has it.
+# The literal supernets of the tests, for each family of spaces. One is called with what its signature names
+# of the space itself, `groups`, `image_shape`, `num_classes`, and the sizes below.
+REFERENCES = {
+    "darts": "tests.reference.literal.LiteralDarts",
+    "nasbench201": "tests.reference.literal_nasbench201.LiteralNasBench201",
+    "dso": "tests.reference.dso.literal_of",
+}
 SIZES = ("num_cells", "cells_per_stage", "init_channels", "stem_multiplier", "stem", "partial")
+
+
+def register_choices() -> None:
+    """Makes `${nas.bench_method:<space>}` known: the method that a space is measured with unless told."""
+    OmegaConf.register_new_resolver(
+        "nas.bench_method", lambda space: "dsonas" if space.startswith("dso") else "darts1", replace=True
+    )
 
 
 def run(config: DictConfig, path: Path) -> None:
@@ -56,6 +69,10 @@ class Bench:
         self.where = numerics(self.hardware)
         self.race = Race(self.where.device, config.bench.warmup)
         self.result: dict[str, Any] = {}
+        self.alive: list[dict[str, Any]] = []
+        self.names: list[str] = []  # of the steps that this search has
+        for share in config.bench.alive:
+            self._draw_alive(share)
         # What cannot be had is found missing here, before minutes have been spent on measuring.
         self.reference = self._reference_class() if config.bench.reference else None
         data = config.dataset.root is None if config.bench.data is None else config.bench.data
@@ -73,6 +90,8 @@ class Bench:
             self._enter_search()
         if settings.steps and settings.reference:
             self._enter_reference()
+        for index, share in enumerate(settings.alive):
+            self._enter_alive(index, share)
         if settings.evaluation:
             self._enter_evaluation()
         product = MatrixProduct(settings.matmul_size, self.where.device, self.where.matrix_type())
@@ -83,7 +102,11 @@ class Bench:
         }
         found = {name: spread(values) for name, values in self.race.seconds(rounds).items()}
         self.result["gflops_matmul"] = product.flops / found.pop("matmul")["median"] / 1e9
+        for index, entry in enumerate(self.alive):
+            entry |= {f"{name}_seconds": found.pop(f"alive_{index}_{name}") for name in self.names}
         result = {f"{name}_seconds": value for name, value in found.items()} | self.result
+        if self.alive:
+            result["alive"] = self.alive
         data = {}
         if self.images is not None:
             dataset = plain(self.config.dataset)
@@ -132,38 +155,53 @@ class Bench:
 
     def _enter(self, steps: Any, prefix: str = "") -> dict[str, int]:
         """Warms the steps up before they are timed; returns their peak memory."""
-        names = [name for name in self.config.bench.steps if getattr(steps, name) is not None]
+        names = [name for name in self.config.bench.steps if steps.step(name) is not None]
         for name in names:
             print(f"warming up {prefix}{name}", flush=True)
-            self.race.enter(prefix + name, getattr(steps, name))
+            self.race.enter(prefix + name, steps.step(name))
         return {name: self.race.peaks[prefix + name] for name in names}
 
     def _method(self) -> Any:
         from nas.methods.method import layout_of
+        from nas.methods.sparse import SparseMethod
 
         groups = self.space.groups
         shapes = {name: group.shape for name, group in groups.items()}
-        return instantiate(self.config.method, shapes=shapes, layout=layout_of(groups))
+        method = instantiate(self.config.method, shapes=shapes, layout=layout_of(groups))
+        if isinstance(method, SparseMethod):
+            guards = {name: group.guards for name, group in groups.items()}
+            method.attach(self.space.costs(self.source.image_shape), guards)
+        return method
 
     def _batches(self, where: Any) -> tuple:
         size, source = self.config.dataset.batch_size, self.source
         return tuple(where.batch(size, source.image_shape, source.num_classes, seed) for seed in (1, 2))
 
-    def _steps(self, hardware: dict) -> Any:
-        """Our steps with the options of a hardware profile."""
+    def _steps(self, hardware: dict, alive: dict | None = None) -> Any:
+        """Our steps with the options of a hardware profile, on what is `alive` ({group: bool [E, O]})."""
         import torch
 
         from nas.engine.benchmark import SearchSteps, apply_hardware, numerics
 
         torch.manual_seed(self.config.seed)
-        supernet = self.space.supernet(self.source.image_shape, self.source.num_classes)
+        method = self._method()
+        if alive is not None:
+            method.drop(alive)
+        supernet = self.space.supernet(self.source.image_shape, self.source.num_classes, kept=alive)
         where = numerics(hardware)
-        return SearchSteps(apply_hardware(supernet, hardware), self._method(), *self._batches(where), where)
+        return SearchSteps(apply_hardware(supernet, hardware), method, *self._batches(where), where)
 
     def _enter_search(self) -> None:
         from nas.analysis.counting import supernet_cost
 
         steps = self._steps(self.hardware)
+        asked = self.config.bench.steps
+        self.names = [name for name in asked if steps.step(name) is not None]
+        require(
+            len(self.names) > 0,
+            f"bench.steps={list(asked)}: method={self.config.method.name} has none of them; it steps its "
+            "scaling factors with first_order alone",
+        )
         peaks = self._enter(steps)
         counts = self._steps(self.hardware | {"compile": False}).counts()
         cost = supernet_cost(self.space, self.source.image_shape, self.source.num_classes)
@@ -175,12 +213,54 @@ class Bench:
             "operators_with_views": counts.operators.total,
             "peak_memory": peaks.get("weight", max(peaks.values())),
             "peak_memory_by_step": peaks,
+            "steps_left_out": [name for name in asked if name not in self.names],
         }
+
+    def _draw_alive(self, share: float) -> dict:
+        """A random share of the connections, cleaned; the same for the same seed."""
+        from nas.engine.benchmark import draw_alive
+        from nas.methods.sparse import SparseMethod
+
+        require(
+            isinstance(self._method(), SparseMethod),
+            f"bench.alive={list(self.config.bench.alive)}: method={self.config.method.name} drops no "
+            "connections one by one; choose method=dsonas, or bench.alive=[]",
+        )
+        require(
+            len(self.config.bench.steps) > 0,
+            "bench.alive: measures bench.steps on smaller networks, and there are none; name some",
+        )
+        return draw_alive(self.space, share, self.config.seed)
+
+    def _enter_alive(self, index: int, share: float) -> None:
+        """The steps on the network rebuilt with a share of its connections, as after a pruning."""
+        from nas.analysis.counting import supernet_cost
+
+        alive = self._draw_alive(share)
+        self._enter(self._steps(self.hardware, alive), f"alive_{index}_")
+        counts = self._steps(self.hardware | {"compile": False}, alive).counts()
+        cost = supernet_cost(self.space, self.source.image_shape, self.source.num_classes, kept=alive)
+        self.alive.append(
+            {
+                "share": share,
+                "connections": sum(int(mask_EO.sum()) for mask_EO in alive.values()),
+                "connections_of": sum(mask_EO.numel() for mask_EO in alive.values()),
+                "params": cost.params,
+                "macs": cost.macs,
+                "bytes_saved": counts.bytes_saved,
+                "operators": counts.operators.computing,
+            }
+        )
 
     def _reference_class(self) -> Callable:
         from hydra.utils import get_object
 
-        target = self.config.bench.reference_target
+        target = self.config.bench.reference_target or REFERENCES.get(self.space.family)
+        require(
+            target is not None,
+            f"bench.reference=true: there is no literal supernet of space {self.space.name}; give one as "
+            "bench.reference_target, or set bench.reference=false",
+        )
         try:
             return get_object(target)
         except (ImportError, AttributeError, ValueError) as error:
@@ -190,6 +270,7 @@ class Bench:
             ) from error
 
     def _enter_reference(self) -> None:
+        import inspect
         from dataclasses import replace
 
         import torch
@@ -198,10 +279,14 @@ class Bench:
 
         settings, source = self.config.bench, self.source
         torch.manual_seed(self.config.seed)
-        sizes = {name: getattr(self.space, name) for name in SIZES if hasattr(self.space, name)}
-        network = self.reference(
-            groups=self.space.groups, image_shape=source.image_shape, num_classes=source.num_classes, **sizes
-        )
+        known = {name: getattr(self.space, name) for name in SIZES if hasattr(self.space, name)} | {
+            "space": self.space,
+            "groups": self.space.groups,
+            "image_shape": source.image_shape,
+            "num_classes": source.num_classes,
+        }
+        named = inspect.signature(self.reference).parameters
+        network = self.reference(**{name: value for name, value in known.items() if name in named})
         where = replace(self.where, channels_last=settings.reference_channels_last)
         network = network.to(where.device, where.dtype, memory_format=where.layout())
         alpha = settings.reference_alpha_gradients
@@ -237,7 +322,7 @@ class Bench:
         from nas import genotype as genotypes
         from nas.engine.benchmark import EvaluationSteps, apply_hardware, numerics
         from nas.engine.tasks import Classification
-        from nas.session import network_of
+        from nas.networks import network_of
 
         recipe, settings, source = self.config.recipe, self.config.bench, self.source
         torch.manual_seed(self.config.seed)
@@ -279,7 +364,11 @@ def _write(session: Any, result: dict[str, Any]) -> None:
     print(f"run folder: {session.folder.path}", flush=True)
 
 
-main = command("bench", run)
+def main() -> None:
+    """`python -m nas.bench`."""
+    register_choices()
+    command("bench", run)()
+
 
 if __name__ == "__main__":
     main()

@@ -9,11 +9,12 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
+from nas.bench import register_choices
 from nas.config import CONF, instantiate, register_resolvers
 from nas.engine.trainer import check_hardware
 from nas.errors import ConfigError
 from nas.methods.method import layout_of
-from nas.session import cost_of, network_of, size_overrides
+from nas.networks import cost_of, network_of, size_overrides
 from nas.spaces.darts import DartsSpace
 
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -28,6 +29,7 @@ def options(group):
 def composed():
     """`composed("search", "method=darts2")` -> config."""
     register_resolvers()
+    register_choices()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         yield lambda root, *overrides: compose(root, list(overrides), return_hydra_config=False)
@@ -71,18 +73,27 @@ def test_experiments_say_command_cost_and_published_figure_and_compose(path, com
     single = [re.sub(r"=run.*", "=run", argument) for argument in single if "=" in argument]
     config = composed(root, *single)
     assert config.trainer.max_epochs > 0
+    if "method" in config:
+        assert build(config).name == config.method.name
+
+
+def build(config):
+    """The method of a configuration, on the groups of its space."""
+    groups = instantiate(config.space).groups
+    shapes = {name: group.shape for name, group in groups.items()}
+    return instantiate(config.method, shapes=shapes, layout=layout_of(groups))
 
 
 @pytest.mark.parametrize("space", options("space"))
 @pytest.mark.parametrize("method", options("method"))
 def test_spaces_and_methods_become_objects(space, method, composed):
     config = composed("search", f"space={space}", f"method={method}")
-    built = instantiate(config.space)
-    found = instantiate(
-        config.method,
-        shapes={name: group.shape for name, group in built.groups.items()},
-        layout=layout_of(built.groups),
-    )
+    if space.startswith("dso") and not method.startswith("dsonas"):
+        # Its op weights are distributions over the candidates of an edge, of which there is one.
+        with pytest.raises(ConfigError, match=f"method={method}: .* one candidate an edge.* method=dsonas"):
+            build(config)
+        return
+    found = build(config)
     assert found.name == method
     if found.trains:
         parameters = [torch.nn.Parameter(torch.zeros(2))]
@@ -93,9 +104,28 @@ def test_spaces_and_methods_become_objects(space, method, composed):
         found.architecture_optimizer(parameters)
 
 
+@pytest.mark.parametrize("space", options("space"))
+def test_a_benchmark_has_a_method_that_suits_its_space(space, composed):
+    config = composed("bench", f"space={space}")
+    assert build(config).name == ("dsonas" if space.startswith("dso") else "darts1")
+    assert composed("bench", f"space={space}", "method=drnas").method.name == "drnas"
+
+
+@pytest.mark.parametrize("space", ["dso", "dso_imagenet", "dso_small"])
+def test_debug_fast_makes_three_blocks_of_any_number_of_stages(space, composed):
+    config = composed("search", f"space={space}", "method=dsonas", "debug=fast")
+    built = instantiate(config.space)
+    assert (built.blocks_per_stage, built.init_channels) == ((1, 1, 1), 4)
+    assert {"reduce_1", "reduce_2"} == {name for name in built.groups if name.startswith("reduce")}
+
+
 @pytest.mark.parametrize("dataset", options("dataset"))
 def test_datasets_become_sources(dataset, composed):
-    source = instantiate(composed("search", f"dataset={dataset}").dataset.source)
+    config = composed("search", f"dataset={dataset}").dataset
+    source = instantiate(config.source)
+    if "bptt" in config:
+        assert source.vocabulary_size > 1000
+        return
     assert len(source.image_shape) == 3
     assert source.num_classes >= 2
 

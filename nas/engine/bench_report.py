@@ -47,6 +47,8 @@ def print_tables(result: Mapping[str, Any]) -> None:
     console = Console()
     console.print(_times(result))
     console.print(_counts(result))
+    if "alive" in result:
+        console.print(_alive(result))
     if "loop_overhead" in result:
         console.print(_loop(result))
 
@@ -64,6 +66,8 @@ def _times(result: Mapping[str, Any]) -> Table:
                 _spread(result.get(f"reference_{step}_seconds")),
                 _number(result.get(f"{step}_ratio")),
             )
+    for step in result.get("steps_left_out", ()):
+        table.add_row(STEPS[step], f"{result['method']} has none", "", "")
     if "data_images_per_second" in result:
         table.add_row(
             "augmentation, images/s",
@@ -97,6 +101,27 @@ def _counts(result: Mapping[str, Any]) -> Table:
     row("GFLOP/s (6 x multiply-adds)", "gflops", "", digits=1)
     row("GFLOP/s, matrix product", "gflops_matmul", "", digits=1)
     row("second-order / first-order step", "second_over_first", "", digits=2)
+    return table
+
+
+def _alive(result: Mapping[str, Any]) -> Table:
+    table = Table(
+        title="connections drawn at random, cleaned, the network rebuilt; median seconds (of whole)"
+    )
+    steps = [step for step in STEPS if f"{step}_seconds" in result["alive"][0]]
+    for column in ("drawn", "left", "M multiply-adds", "operators", "saved, MiB", *(STEPS[s] for s in steps)):
+        table.add_column(column, justify="right")
+    for entry in result["alive"]:
+        medians = {step: entry[f"{step}_seconds"]["median"] for step in steps}
+        whole = {step: result[f"{step}_seconds"]["median"] for step in steps}
+        table.add_row(
+            _percent(entry["share"]),
+            f"{entry['connections']:,} of {entry['connections_of']:,}",
+            f"{entry['macs'] / 1e6:,.2f}",
+            f"{entry['operators']:,}",
+            f"{entry['bytes_saved'] / 2**20:,.1f}",
+            *(f"{_number(medians[step])} ({_percent(medians[step] / whole[step])})" for step in steps),
+        )
     return table
 
 

@@ -14,11 +14,15 @@ from torch import Tensor, nn
 
 from nas.analysis.counting import Operators, count_operators, count_saved_bytes
 from nas.engine.execution import apply_execution
+from nas.engine.operation_times import measure_operations, operation_seconds
 from nas.engine.tasks import Classification
 from nas.errors import require
 from nas.methods.functional import frozen
 from nas.methods.method import Method
+from nas.methods.sparse import SparseMethod
+from nas.methods.sparsity import guard
 from nas.methods.updates import ArchitectureGradient, Bilevel, FirstOrder, Unrolled, Update
+from nas.spaces.space import Space
 
 Batch = tuple[Tensor, Tensor]
 PRECISIONS = {
@@ -106,7 +110,7 @@ class SearchSteps:
 
     Args:
         supernet: `forward(images, op_weights)`, with the options of `hardware` applied.
-        method: owns alpha; moved to the device here.
+        method: owns alpha; moved to the device here. A sparse one has been told the costs of the space.
         weight_batch: batch of the weight split.
         architecture_batch: batch of the architecture split.
         where: device and numbers.
@@ -135,6 +139,19 @@ class SearchSteps:
         self.optimizer = method.weight_optimizer(self.weights)
         self.architecture_optimizer = method.architecture_optimizer(self.alphas)
         self.unrolled = method.update if isinstance(method.update, Unrolled) else Unrolled()
+        if isinstance(method, SparseMethod) and method.sparsity.adaptive == "latency":
+            times = measure_operations(method.costs, len(weight_batch[0]), where.device.type)
+            method.seconds = operation_seconds(method.costs, times)
+
+    def step(self, name: str) -> Callable[[], None] | None:
+        """The step of a name (`weight`, `first_order`, ...); None for one that this search does not have.
+
+        Scaling factors are pushed to zero by a proximal step on a first-order gradient, and DSO-NAS knows no
+        other: a second-order step of theirs would measure what nobody runs.
+        """
+        if isinstance(self.method, SparseMethod) and name.startswith("second_order"):
+            return None
+        return getattr(self, name)
 
     def loss(self, batch: Batch, network: nn.Module | None = None) -> Tensor:
         """Loss of a batch at the current weights and alpha."""
@@ -153,6 +170,8 @@ class SearchSteps:
         self.forward_weight().backward()
         if self.method.clip is not None:
             nn.utils.clip_grad_norm_(self.weights, self.method.clip)
+        if self.method.clip_value is not None:
+            nn.utils.clip_grad_value_(self.weights, self.method.clip_value)
         self.optimizer.step()
 
     def first_order(self) -> None:
@@ -186,7 +205,15 @@ class SearchSteps:
         """Steps alpha's optimiser with a gradient."""
         for alpha_EO, gradient_EO in zip(self.alphas, found.gradients, strict=True):
             alpha_EO.grad = gradient_EO.to(alpha_EO.dtype)
-        self.architecture_optimizer.step()
+        self.step_alpha()
+
+    def step_alpha(self) -> None:
+        """Steps alpha's optimiser with the gradients that are there, as the method wraps it."""
+        if self.method.tied_rate:
+            for group in self.architecture_optimizer.param_groups:
+                group["lr"] = self.optimizer.param_groups[0]["lr"]
+        with self.method.stepping(self.architecture_optimizer):
+            self.architecture_optimizer.step()
         self.architecture_optimizer.zero_grad()
 
     def counts(self) -> Counts:
@@ -197,6 +224,29 @@ class SearchSteps:
         operators = count_operators(lambda: self.forward_weight().backward())
         self.optimizer.zero_grad()
         return Counts(operators, bytes_saved)
+
+
+def draw_alive(space: Space, share: float, seed: int) -> dict[str, Tensor]:
+    """A random share of each group's candidates, guards kept and cleaned: {group: bool [E, O]}.
+
+    Args:
+        space: whose connections.
+        share: of them that is drawn, in (0, 1]; cleaning may leave fewer.
+        seed: of the draw.
+
+    Raises:
+        ConfigError: the share is out of range.
+    """
+    require(0 < share <= 1, f"bench.alive: {share} is not a share of live connections, in (0, 1]")
+    generator = torch.Generator().manual_seed(seed)
+    # 1 - a draw of [0, 1), so that none is 0, which stands for a dead one.
+    drawn = {name: 1 - torch.rand(group.shape, generator=generator) for name, group in space.groups.items()}
+    left = {}
+    for name, drawn_EO in drawn.items():
+        ranks_EO = drawn_EO.flatten().argsort(descending=True).argsort().view_as(drawn_EO)
+        left[name] = drawn_EO.where(ranks_EO < round(share * drawn_EO.numel()), 0.0)
+    guarded = guard(drawn, left, {name: group.guards for name, group in space.groups.items()})
+    return space.clean({name: left_EO != 0 for name, left_EO in guarded.items()})
 
 
 class EvaluationSteps:

@@ -40,7 +40,7 @@ class OriginalSteps(SearchSteps):
         """One architecture step with gradients of everything."""
         self.architecture_optimizer.zero_grad()
         self.loss(self.architecture_batch).backward()
-        self.architecture_optimizer.step()
+        self.step_alpha()
 
     # The release knows the finite difference only.
     second_order_exact = None

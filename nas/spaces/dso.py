@@ -44,7 +44,8 @@ class DsoSpace:
         first_factors: whether the connections of the block's input into level 1 have scaling factors as well
             (equation 3); the authors' code has none.
         num_cells: blocks in all, as other spaces count cells, spread evenly over the stages of
-            `blocks_per_stage`, in its place unless None.
+            `blocks_per_stage`, in its place unless None. Fewer blocks than stages make one stage each, and
+            the last stages are left out.
 
     Attributes:
         recipe_sizes: the keys of a recipe that size this space's evaluation network.
@@ -54,6 +55,7 @@ class DsoSpace:
     """
 
     family = "dso"
+    domain = "images"
     recipe_sizes = ("blocks_per_stage", "init_channels", "stem")
     recipe_options = ("dropout",)
 
@@ -224,10 +226,11 @@ class DsoSpace:
 
 def _spread(num_cells: int, stages: int) -> tuple[int, ...]:
     require(
-        isinstance(num_cells, int) and num_cells >= stages,
-        f"space.num_cells={num_cells}: each of the {stages} stages needs at least one block (or null, and "
+        isinstance(num_cells, int) and num_cells >= 1,
+        f"space.num_cells={num_cells}: must be a whole number of at least 1 (or null, and "
         "space.blocks_per_stage counts)",
     )
+    stages = min(stages, num_cells)
     each, left = divmod(num_cells, stages)
     return tuple(each + (stage < left) for stage in range(stages))
 

@@ -51,6 +51,28 @@ def test_debug_fast_writes_every_key(tmp_path):
     assert "share" in done.stdout
 
 
+@pytest.mark.slow
+def test_the_space_of_dso_against_its_reference_and_as_connections_die(tmp_path):
+    done = nas(
+        "bench", *FAST, "space=dso_small", "bench.reference=true", "bench.data=false",
+        "bench.alive=[1.0,0.25]", folder=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert (found["method"], found["steps_left_out"]) == ("dsonas", ["second_order"])
+    assert "dsonas has none" in done.stdout
+    assert "second_order_seconds" not in found
+    assert all(found[f"{step}_ratio"] > 0 for step in ("weight", "first_order"))
+    assert found["operators_ratio"] < 0.4 and found["bytes_ratio"] < 1
+    whole, few = found["alive"]
+    assert (whole["connections"], whole["connections_of"]) == (72, 72)
+    assert few["connections"] <= 18
+    for key in ("params", "macs", "operators", "bytes_saved"):
+        assert whole[key] == found[key] > 2 * few[key]
+    for entry in (whole, few):
+        assert entry["weight_seconds"]["median"] > 0 and entry["first_order_seconds"]["n"] == 2
+
+
 def test_counts_can_be_had_of_one_step_alone(tmp_path):
     done = nas("bench", *FAST, "bench.steps=[weight]", "bench.data=false", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -82,6 +104,10 @@ def test_what_an_epoch_adds_to_its_steps(tmp_path):
         ("method=random", "trains nothing"),
         ("hardware.precision=16-mixed", "hardware.precision=16-mixed"),
         ("resume=somewhere", "resume=somewhere"),
+        ("space=dso_small method=darts1", "one candidate an edge"),
+        ("space=dso_small bench.steps=[second_order]", "method=dsonas has none of them"),
+        ("space=dso_small bench.alive=[0]", "bench.alive: 0 is not a share"),
+        ("bench.alive=[0.5]", "choose method=dsonas"),
     ],
 )
 def test_mistakes_are_one_message(tmp_path, override, words):
@@ -92,7 +118,7 @@ def test_mistakes_are_one_message(tmp_path, override, words):
         "traceback=false",
         "dataset=digits",
         "bench.reference=true",
-        override,
+        *override.split(),
         folder=folder,
     )
     assert done.returncode == 2

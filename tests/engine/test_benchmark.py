@@ -6,12 +6,16 @@ from torch import nn
 
 from nas.analysis.timing import Race, spread
 from nas.engine.bench_report import relate
-from nas.engine.benchmark import SearchSteps, apply_hardware, numerics
+from nas.engine.benchmark import SearchSteps, apply_hardware, draw_alive, numerics
 from nas.engine.original import OriginalSteps
 from nas.errors import ConfigError
 from nas.methods.method import Method
+from nas.methods.proximal import AcceleratedProximalGradient
+from nas.methods.sparse import SparseMethod
 from nas.methods.updates import Unrolled
 from nas.spaces.darts import DartsSpace
+from nas.spaces.dso import DsoSpace
+from tests.reference import dso
 from tests.reference.literal import LiteralDarts
 from tests.reference.mapping import load_literal
 
@@ -38,6 +42,40 @@ def method_of(space, update="first_order"):
         weight_optimizer=lambda p: torch.optim.SGD(p, 0.025, momentum=0.9, weight_decay=3e-4),
         # Not Adam, which turns rounding of a vanishing gradient into a full step.
         architecture_optimizer=lambda p: torch.optim.SGD(p, 1.0),
+    )
+
+
+def sparse_method_of(space, gamma=1e-3, adaptive="flops", clip_value=2.0):
+    groups = space.groups
+    method = SparseMethod(
+        "toy",
+        {name: group.shape for name, group in groups.items()},
+        gamma=gamma,
+        adaptive=adaptive,
+        clip_value=clip_value,
+        weight_optimizer=lambda p: torch.optim.SGD(p, 0.025, momentum=0.9, weight_decay=1e-4),
+        architecture_optimizer=lambda p: AcceleratedProximalGradient(p, lr=0.1, momentum=0.9),
+    )
+    method.attach(space.costs(SHAPE), {name: group.guards for name, group in groups.items()})
+    return method
+
+
+def dso_space():
+    return DsoSpace("dso", levels=2, blocks_per_stage=(1, 1), init_channels=4)
+
+
+def dso_pair(**options):
+    """The same in the space of DSO-NAS, whose factors are pushed towards zero."""
+    space = dso_space()
+    where = numerics(HARDWARE)
+    torch.manual_seed(0)
+    supernet = apply_hardware(space.supernet(SHAPE, 10), HARDWARE)
+    literal = dso.literal_of(space, SHAPE, 10).double()
+    dso.load_literal(supernet, literal)
+    batches = [where.batch(4, SHAPE, 10, seed) for seed in (1, 2)]
+    return (
+        SearchSteps(supernet, sparse_method_of(space, **options), *batches, where),
+        OriginalSteps(literal, sparse_method_of(space, **options), *batches, where),
     )
 
 
@@ -76,6 +114,70 @@ def test_a_second_order_step_is_the_originals_and_leaves_the_weights():
             torch.testing.assert_close(weight, old, rtol=0, atol=1e-12)
         assert all((alpha != old).any() for alpha, old in zip(steps.alphas, start, strict=True))
     assert_same_state(ours, original, 1e-6)
+
+
+@pytest.mark.parametrize("gamma", [1e-3, 0.5])
+@pytest.mark.parametrize("step", ["weight", "first_order"])
+def test_one_sparse_step_of_ours_is_one_of_the_original(step, gamma):
+    ours, original = dso_pair(gamma=gamma, adaptive="none")
+    for steps in (ours, original):
+        for name in (step, step, "weight"):
+            steps.step(name)()
+    assert_same_state(ours, original, 1e-10)
+
+
+def test_a_sparse_step_makes_zeros_and_spares_a_branch_of_the_reduction():
+    ours, _ = dso_pair(gamma=80.0, adaptive="none")  # a threshold of 2, from factors of 1
+    ours.first_order()
+    alive = ours.method.alive()
+    assert not alive["block"].any() and alive["reduce_1"].sum() == 1
+
+
+def test_weights_of_a_sparse_search_move_by_clipped_gradients():
+    ours, _ = dso_pair(clip_value=1e-3)
+    ours.weight()
+    assert max(float(w.grad.abs().max()) for w in ours.weights if w.grad is not None) == 1e-3
+
+
+def test_factors_step_with_the_rate_of_the_weights():
+    ours, _ = dso_pair()
+    ours.first_order()
+    assert [group["lr"] for group in ours.architecture_optimizer.param_groups] == [0.025]
+
+
+def test_a_sparse_search_has_no_second_order_step():
+    for steps in dso_pair():
+        assert steps.step("second_order") is None and steps.step("second_order_exact") is None
+        assert steps.step("weight") == steps.weight
+    ours, original = pair()
+    assert ours.step("second_order_exact") == ours.second_order_exact
+    assert original.step("second_order_exact") is None
+
+
+def test_measured_times_of_operations_are_there_where_they_price_the_factors():
+    ours, _ = dso_pair(adaptive="latency")
+    assert {name: tuple(times.shape) for name, times in ours.method.seconds.items()} == {
+        name: group.shape for name, group in dso_space().groups.items()
+    }
+    ours.first_order()
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.25, 0.01])
+def test_drawn_connections_are_a_share_cleaned(share):
+    space = dso_space()
+    alive = draw_alive(space, share, seed=0)
+    assert all(torch.equal(mask, space.clean(alive)[name]) for name, mask in alive.items())
+    assert int(alive["block"].sum()) <= round(share * alive["block"].numel())
+    assert int(alive["reduce_1"].sum()) == (2 if share == 1 else 1)
+    again, other = (draw_alive(space, share, seed) for seed in (0, 1))
+    assert torch.equal(alive["block"], again["block"])
+    assert torch.equal(alive["block"], other["block"]) == (share in (1.0, 0.01))
+
+
+def test_a_share_that_is_none_is_refused():
+    for share in (0, 1.1):
+        with pytest.raises(ConfigError, match=rf"bench\.alive: {share} is not a share"):
+            draw_alive(dso_space(), share, 0)
 
 
 def assert_same_state(ours, original, tolerance):

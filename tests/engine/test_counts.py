@@ -6,13 +6,15 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from nas.engine.benchmark import SearchSteps, numerics
+from nas.engine.benchmark import SearchSteps, draw_alive, numerics
 from nas.engine.execution import apply_execution
 from nas.engine.original import OriginalSteps
 from nas.errors import ConfigError
 from nas.spaces.darts import DartsSpace
+from nas.spaces.dso import DsoSpace
 from nas.spaces.native.library import load_library
-from tests.engine.test_benchmark import HARDWARE, method_of
+from tests.engine.test_benchmark import HARDWARE, method_of, sparse_method_of
+from tests.reference.dso import literal_of
 from tests.reference.literal import LiteralDarts
 
 SHAPE, BATCH = (3, 16, 16), 2
@@ -22,13 +24,16 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 def profile(name):
     """A hardware profile as a command composes it."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return OmegaConf.to_container(compose("bench", overrides=[f"hardware={name}"]).hardware, resolve=True)
+        found = compose("search", overrides=[f"hardware={name}"]).hardware
+    return OmegaConf.to_container(found, resolve=True)
 
 
-def counts_of(network, space, channels_last=True, original=False):
+def counts_of(network, space, channels_last=True, original=False, alive=None):
     where = numerics(HARDWARE | {"precision": "32-true", "channels_last": channels_last})
     batches = [where.batch(BATCH, SHAPE, 10, seed) for seed in (1, 2)]
-    method = method_of(space)
+    method = sparse_method_of(space) if space.family == "dso" else method_of(space)
+    if alive is not None:
+        method.drop(alive)
     if original:
         return OriginalSteps(network, method, *batches, where, alpha_gradients=True).counts()
     return SearchSteps(network, method, *batches, where).counts()
@@ -85,3 +90,50 @@ def test_options_that_exclude_each_other_are_refused(space):
         apply_execution(space.supernet(SHAPE, 10), cpu | {"wide": True})
     with pytest.raises(ConfigError, match=r"hardware\.wide=true"):
         apply_execution(space.supernet(SHAPE, 10), cpu | {"recompute": True})
+
+
+@pytest.fixture(scope="module")
+def dso():
+    """The paper's block, once a stage."""
+    return DsoSpace("dso", blocks_per_stage=(1, 1, 1), init_channels=8)
+
+
+@pytest.fixture(scope="module")
+def literal_dso(dso):
+    return counts_of(literal_of(dso, SHAPE, 10), dso, channels_last=False, original=True)
+
+
+def test_the_block_of_dso_dispatches_a_quarter_and_keeps_what_its_operations_need(dso, literal_dso):
+    if load_library() is None:
+        pytest.skip("the compiled kernel cannot be built here")
+    operators, kept = ratios(dso, literal_dso, profile("cpu"))
+    assert operators <= 0.25
+    assert kept <= 0.77
+
+
+def test_the_gpu_profile_of_dso_launches_a_quarter(dso, literal_dso):
+    hardware = profile("gpu") | {"accelerator": "cpu", "compile": False}
+    operators, kept = ratios(dso, literal_dso, hardware)
+    assert operators <= 0.23
+    assert kept <= 0.86
+
+
+def test_dropped_connections_of_dso_cost_nothing(dso):
+    hardware = profile("cpu") | {"native": False}
+
+    def counts(alive):
+        supernet = apply_execution(dso.supernet(SHAPE, 10, kept=alive), hardware)
+        return counts_of(supernet, dso, alive=alive)
+
+    everything, *fewer = (draw_alive(dso, share, seed=0) for share in (1.0, 0.5, 0.25))
+    whole = counts(None)
+    assert counts(everything) == whole
+    half, quarter = (counts(alive) for alive in fewer)
+    assert half.operators.computing <= 0.73 * whole.operators.computing
+    assert half.bytes_saved <= 0.66 * whole.bytes_saved
+    assert quarter.operators.computing <= 0.38 * whole.operators.computing
+    assert quarter.bytes_saved <= 0.35 * whole.bytes_saved
+    # Blocks without any are their shortcuts: what is left is stem, reductions and head.
+    nothing = counts({name: mask & name.startswith("reduce") for name, mask in dso.clean(everything).items()})
+    assert nothing.operators.computing <= 0.17 * whole.operators.computing
+    assert nothing.bytes_saved <= 0.09 * whole.bytes_saved

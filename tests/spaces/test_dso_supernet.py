@@ -257,6 +257,7 @@ def test_groups_are_the_blocks_in_order_and_the_reductions_which_keep_a_branch()
 
 def test_cells_may_be_counted_in_all():
     assert DsoSpace("dso", num_cells=7).blocks_per_stage == (3, 2, 2)
+    assert DsoSpace("dso", num_cells=2).blocks_per_stage == (1, 1)  # the last stage is left out
 
 
 def test_derivation_keeps_what_is_above_zero_and_on_a_path():
@@ -303,7 +304,7 @@ def test_of_nothing_above_zero_a_shortcut_and_the_stronger_branch_are_left():
         ({"stem": "mnist"}, r"space\.stem=mnist"),
         ({"stem": "imagenet", "init_channels": 7}, r"space\.init_channels=7: .* even"),
         ({"share": "yes"}, r"space\.share=yes"),
-        ({"num_cells": 2}, r"space\.num_cells=2: each of the 3 stages"),
+        ({"num_cells": 0}, r"space\.num_cells=0: must be a whole number of at least 1"),
     ],
 )
 def test_a_space_that_cannot_be_is_refused(arguments, complaint):

@@ -18,7 +18,7 @@ def run(config: DictConfig, path: Path) -> None:
     require(config.genotype is not None, "genotype=null: name a run folder, a file or a published genotype")
     require(config.format in ("table", "json"), f"format={config.format}: unknown; known are table, json")
     from nas import genotype as genotypes
-    from nas.session import cost_of, size_overrides
+    from nas.networks import cost_of, size_overrides
 
     space = instantiate(config.space)
     genotype = genotypes.load(config.genotype, space.family)
@@ -35,7 +35,8 @@ def run(config: DictConfig, path: Path) -> None:
     table = Table(title=title, show_footer=True)
     table.add_column("part", footer="total without auxiliary head")
     table.add_column("parameters", justify="right", footer=f"{cost.params:,}")
-    table.add_column("multiply-adds an image", justify="right", footer=f"{cost.macs:,}")
+    one = "a word" if space.domain == "text" else "an image"
+    table.add_column(f"multiply-adds {one}", justify="right", footer=f"{cost.macs:,}")
     for name, params, macs in cost.parts:
         note = " (training only)" if name == "auxiliary" else ""
         table.add_row(name + note, f"{params:,}", f"{macs:,}")

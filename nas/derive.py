@@ -14,9 +14,11 @@ RANKS = ("probability", "supernet")
 SCORES = {"probability": "log-probability (nats)", "supernet": "accuracy with inherited weights (%)"}
 AXES = {
     "params": "parameters (M)",
-    "macs": "multiply-adds an image (M)",
+    "macs": "multiply-adds {one} (M)",
     "latency": "latency of a batch (ms)",
 }
+# What multiply-adds are counted for, by the domain of the space.
+ONE = {"images": "an image", "text": "a word"}
 
 
 def run(config: DictConfig, path: Path) -> None:
@@ -97,16 +99,17 @@ def resize(config: DictConfig, sizes: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: networks of the run's space do not have such a size.
     """
-    from nas.session import sizes_of
+    from nas.networks import sizes_of
 
     space = instantiate(config.space)
     known = getattr(space, "recipe_sizes", ("num_cells", "init_channels"))
     for key, value in sizes.items():
         require(key in known, f"recipe.{key}={value}: space {space.name} is sized by {', '.join(known)}")
     if sizes and not sizes_of(config, space):
-        # A recipe for another space: what it calls channels are not these, so the space's own are the base.
+        # A recipe for another space: what it calls channels are not these, so the space's own are the base;
+        # what it does not tell, a null leaves to it.
         for key in known:
-            config.recipe[key] = getattr(space, key)
+            config.recipe[key] = getattr(space, key, None)
     for key, value in sizes.items():
         config.recipe[key] = value
 
@@ -124,9 +127,21 @@ class Derivation:
         self.space = instantiate(config.space)
         shapes = {name: group.shape for name, group in self.space.groups.items()}
         self.method = instantiate(config.method, shapes=shapes, layout=layout_of(self.space.groups))
+        # The relaxation first: a method without a distribution has none however it was trained.
+        require(
+            self.method.relaxation.normalised,
+            f"run={config.run}: method {self.method.name} has no distribution to draw from: scaling factors "
+            "say what is there and what is not, and the run's genotype.json is what they stand for",
+        )
         require(
             self.method.trains,
             f"run={config.run}: method {self.method.name} learns no distribution to draw from",
+        )
+        self.text = self.space.domain == "text"
+        require(
+            config.rank != "supernet" or not self.text,
+            f"rank=supernet: it ranks by accuracy on images, and space {self.space.name} is for text; set "
+            "rank=probability",
         )
         self.checkpoint, self.epochs = checkpoints.newest_readable(Path(config.run) / "checkpoints")
         require(self.checkpoint is not None, f"run={config.run}: it has no checkpoint yet")
@@ -140,12 +155,11 @@ class Derivation:
         self.times = self.axis == "latency" or budget.latency is not None
 
     def _price(self, genotype: Any) -> tuple[int, int]:
-        from nas.analysis.complexity import count_cost
-        from nas.session import network_of
+        from nas.analysis.complexity import count_cost, one_word
+        from nas.networks import network_of
 
-        cost = count_cost(
-            lambda: network_of(self.config, self.space, genotype, self.source), self.source.image_shape
-        )
+        example = one_word if self.text else self.source.image_shape
+        cost = count_cost(lambda: network_of(self.config, self.space, genotype, self.source), example)
         return cost.params, cost.macs
 
     def _inheritance(self) -> Any:
@@ -211,7 +225,8 @@ class Derivation:
         }
         write_table(self.folder, ranked, found, budget, session.summary["draws"])
         if scored:
-            draw(self.folder, scored, derived, budget, self.axis, self._score, AXES, SCORES[config.rank])
+            axes = {name: text.format(one=ONE[self.space.domain]) for name, text in AXES.items()}
+            draw(self.folder, scored, derived, budget, self.axis, self._score, axes, SCORES[config.rank])
         require(bool(ranked), self._nothing(found, affordable))
         for one in {one.genotype for one in ranked[: config.keep]} | {derived.genotype}:
             self.prices.check(one)
@@ -258,24 +273,41 @@ class Derivation:
         for one in watch("pricing", found):
             one.params, one.macs = self.prices(one.genotype)
         print(f"{len(found):,} priced from {self.prices.built:,} networks", flush=True)
+        if len(found) > 1 and len({(one.params, one.macs) for one in found}) == 1:
+            print(
+                f"all cost the same, {found[0].params:,} parameters and {found[0].macs:,} multiply-adds "
+                f"{ONE[self.space.domain]}: neither tells them apart",
+                flush=True,
+            )
 
     def _measure(self, candidates: Sequence[Any], derived: Any) -> None:
         from nas.analysis.latency import measure_latency
         from nas.engine.benchmark import apply_hardware, numerics
-        from nas.session import network_of
+        from nas.networks import network_of
 
         config, settings = self.config, self.config.latency
         hardware = plain(config.hardware)
         where = numerics(hardware)
-        images_BCHW, _ = where.batch(
-            settings.batch_size, self.source.image_shape, self.source.num_classes, config.seed
-        )
+        batch = self._batch(where)
         for one in watch("measuring latency", _with(candidates, derived)):
             network = apply_hardware(network_of(config, self.space, one.genotype, self.source), hardware)
             with where.cast():
-                found = measure_latency(network, images_BCHW, settings.warmup, settings.repeats)
+                found = measure_latency(network, batch, settings.warmup, settings.repeats)
             one.latency, one.latency_spread = found.median, found.spread
-        print(f"latency of {len(candidates):,} measured, batch of {settings.batch_size}", flush=True)
+        words = f", {len(batch)} words each" if self.text else ""
+        print(f"latency of {len(candidates):,} measured, batch of {settings.batch_size}{words}", flush=True)
+
+    def _batch(self, where: Any) -> Any:
+        """Noise images [B, C, H, W], or words [T, B] as many as a usual piece of training has."""
+        import torch
+
+        config, size = self.config, self.config.latency.batch_size
+        if not self.text:
+            source = self.source
+            return where.batch(size, source.image_shape, source.num_classes, config.seed)[0]
+        generator = torch.Generator().manual_seed(config.seed)
+        shape = (config.dataset.bptt.steps, size)
+        return torch.randint(self.source.vocabulary_size, shape, generator=generator).to(where.device)
 
     def _evaluate(self, candidates: Sequence[Any], derived: Any) -> None:
         for one in watch("evaluating", _with(candidates, derived)):
@@ -326,7 +358,7 @@ class Derivation:
         return numbers | plain_ones
 
     def _close(self, best: Any) -> None:
-        from nas.session import size_overrides
+        from nas.networks import size_overrides
 
         config = self.config
         sizes = size_overrides(config, self.space)

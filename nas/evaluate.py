@@ -12,22 +12,22 @@ def run(config: DictConfig, path: Path) -> float | None:
     """Evaluates as configured; see `conf/evaluate.yaml` for every key.
 
     Returns:
-        The test accuracy, or the validation accuracy where the test set is left alone.
+        The test accuracy or perplexity, or that of the validation where the test set is left alone.
 
     Raises:
         ConfigError: a setting cannot be used.
         RunFailed: the training broke down.
     """
     from nas import genotype as genotypes
-    from nas.engine import checkpoints, data_module, trainer
-    from nas.engine.evaluation_module import EvaluationModule
+    from nas.data.sources import domain_of
+    from nas.engine import checkpoints, trainer
     from nas.engine.execution import apply_execution
     from nas.engine.progress import Clock
     from nas.engine.recording import EpochRecorder
     from nas.engine.run_folder import write_text
     from nas.engine.seeding import seed_run
-    from nas.engine.tasks import Classification
-    from nas.session import Session, cost_of, data_arguments, network_of, trainer_of
+    from nas.networks import cost_of, network_of
+    from nas.session import Session, check_domain, task_of, trainer_of
 
     trainer.quiet()
     session = Session(config, path)
@@ -44,21 +44,14 @@ def run(config: DictConfig, path: Path) -> float | None:
         )
         genotype = genotypes.load(config.genotype, space.family)
     source = instantiate(config.dataset.source)
+    check_domain(space, source)
     cost = cost_of(config, space, genotype)
     network = network_of(config, space, genotype, source)
-    indices, split_hash = data_module.evaluation_indices(
-        source, config.dataset.split, config.dataset.fraction, config.split_seed, config.dataset.valid
-    )
-    data = data_module.EvaluationData(**data_arguments(config, source), indices=indices)
+    text = domain_of(source) == "text"
+    data, split = (_text if text else _images)(config, source)
     data.prepare()
-    module = EvaluationModule(
-        apply_execution(network, config.hardware),
-        Classification(config.recipe.label_smoothing),
-        instantiate(config.recipe.optimizer),
-        instantiate(config.recipe.scheduler),
-        config.recipe.drop_path,
-        config.recipe.auxiliary_weight,
-    )
+    build = _language if text else _classifier
+    module = build(config, apply_execution(network, config.hardware), task_of(source, config.recipe), folder)
     trainer.check_optimizers(module, "recipe")
     clip = config.recipe.clip
     require(clip is None or clip > 0, f"recipe.clip={clip}: must be null or positive")
@@ -66,32 +59,111 @@ def run(config: DictConfig, path: Path) -> float | None:
     if checkpoint is not None:
         checkpoints.check_fits(module, checkpoint)
     if session.nothing_left(epochs_done):
-        return session.earlier.get("test_accuracy", session.earlier.get("valid_accuracy"))
+        return _reached(session.earlier)
     clock = Clock(config.trainer.max_epochs)
     lines = not (config.trainer.enable_progress_bar and trainer.wants_bar())
-    recorder = EpochRecorder(folder, clock, epochs_done, lines, session.progress)
-    if len(data.valid_indices) == 0:
+    metric = module.task.metric
+    recorder = EpochRecorder(folder, clock, epochs_done, lines, session.progress, metric)
+    if not text and len(data.valid_indices) == 0:
         config.trainer.limit_val_batches = 0
     lightning = trainer_of(config, folder, clock, recorder, clip)
-    session.check_split(split_hash)
-    train, valid = (part.tolist() for part in indices)
-    session.open({"train": train, "valid": valid, "hash": split_hash})
+    session.check_split(split["hash"])
+    session.open(split)
     if not session.resuming:
         write_text(folder / "genotype.json", genotype.to_json() + "\n")
     session.summary |= {
-        "split_hash": split_hash,
+        "split_hash": split["hash"],
         "genotype": str(genotype),
         "params": cost.params,
         "params_auxiliary": cost.params_auxiliary,
         "macs": cost.macs,
     }
     session.run(lambda: _train(session, genotype, module, data, lightning, recorder, checkpoint))
-    return session.summary.get("test_accuracy", session.summary.get("valid_accuracy"))
+    return _reached(session.summary)
+
+
+def _images(config: DictConfig, source) -> tuple:
+    """The images of an evaluation, and which they are."""
+    from nas.engine.data_module import EvaluationData, evaluation_indices
+    from nas.session import data_arguments
+
+    given = config.dataset
+    indices, found = evaluation_indices(source, given.split, given.fraction, config.split_seed, given.valid)
+    train, valid = (part.tolist() for part in indices)
+    data = EvaluationData(**data_arguments(config, source), indices=indices)
+    return data, {"train": train, "valid": valid, "hash": found}
+
+
+def _text(config: DictConfig, source) -> tuple:
+    """The streams of an evaluation, and which they are."""
+    from nas.data.text_split import text_subset
+    from nas.engine.text_data import TextEvaluationData
+    from nas.session import data_arguments
+
+    for key in ("valid", "cutout"):
+        value = config.dataset.get(key, 0)
+        require(
+            not value,
+            f"dataset.{key}={value}: only for images; a text has a validation part and nothing to cut out",
+        )
+    (train, valid), found = text_subset(source, config.dataset.fraction)
+    arguments = data_arguments(config, source)
+    # Searches read pieces of equal length, evaluations vary them more (Liu et al. 2019, authors' code).
+    arguments["bptt"] |= plain(config.recipe.bptt)
+    data = TextEvaluationData(**arguments, parts=(train, valid))
+    return data, {"train": train.to_dict(), "valid": valid.to_dict(), "hash": found}
+
+
+def _classifier(config: DictConfig, network, task, folder):
+    """The training of a network of images."""
+    from nas.engine.evaluation_module import EvaluationModule
+
+    return EvaluationModule(
+        network,
+        task,
+        instantiate(config.recipe.optimizer),
+        instantiate(config.recipe.scheduler),
+        config.recipe.drop_path,
+        config.recipe.auxiliary_weight,
+    )
+
+
+def _language(config: DictConfig, network, task, folder):
+    """The training of a language model."""
+    from nas.engine.language_evaluation import LanguageEvaluation
+
+    return LanguageEvaluation(
+        network,
+        task,
+        instantiate(config.recipe.optimizer),
+        instantiate(config.recipe.scheduler),
+        config.recipe.nonmono,
+        config.recipe.max_rollbacks,
+        folder.checkpoints / "best.pt",
+    )
+
+
+def _best(module) -> dict:
+    """The validation that the tested weights belong to, where a training keeps its best ones."""
+    from nas.engine.recording import perplexities
+
+    best = getattr(module, "best", None)
+    if best is None:
+        return {}
+    losses = {"valid_loss": best["valid_loss"]}
+    return {"best_epoch": best["epoch"], **losses, **perplexities(losses)}
+
+
+def _reached(summary) -> float | None:
+    """The test's number, or the validation's; of an accuracy or a perplexity."""
+    found = [f"{part}_{metric}" for part in ("test", "valid") for metric in ("accuracy", "perplexity")]
+    return next((summary[name] for name in found if name in summary), None)
 
 
 def _train(session, genotype, module, data, lightning, recorder, checkpoint) -> None:
     from nas.engine.loggers import build_logger, close_logger
     from nas.engine.pictures import draw_evaluation
+    from nas.engine.recording import perplexities
     from nas.engine.trainer import fit, test
 
     config, folder = session.config, session.folder
@@ -100,9 +172,10 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint) -> 
         lightning.logger = build_logger(plain(config.logger), folder, plain(config), "evaluate")
         fit(lightning, module, data, checkpoint)
         steps = {"epochs": lightning.current_epoch, "steps": lightning.global_step}
-        session.summary |= recorder.numbers | steps
+        session.summary |= recorder.numbers | steps | _best(module)
         if config.test:
-            session.summary |= {name: float(value) for name, value in test(lightning, module, data).items()}
+            tested = {name: float(value) for name, value in test(lightning, module, data).items()}
+            session.summary |= tested | (perplexities(tested) if recorder.metric == "perplexity" else {})
         done = True
     finally:
         if lightning.is_global_zero and recorder.table is not None and not done:
@@ -120,6 +193,9 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint) -> 
         if f"{part}_accuracy" in summary:
             accuracy, loss = summary[f"{part}_accuracy"], summary[f"{part}_loss"]
             print(f"{part} accuracy {100 * accuracy:.2f}%, loss {loss:.4f}")
+        if f"{part}_perplexity" in summary:
+            perplexity, loss = summary[f"{part}_perplexity"], summary[f"{part}_loss"]
+            print(f"{part} perplexity {perplexity:.2f}, loss {loss:.4f}")
     print(f"{summary['params'] / 1e6:.3f} M parameters, {summary['macs'] / 1e6:.2f} M multiply-adds")
     print(f"run folder: {folder.path}", flush=True)
 

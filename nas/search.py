@@ -23,7 +23,8 @@ def run(config: DictConfig, path: Path) -> None:
 
     from nas.analysis.exploration import check_exploration
     from nas.analysis.tabular import open_tabular
-    from nas.engine import checkpoints, data_module, operation_times, trainer
+    from nas.data.sources import inputs_of
+    from nas.engine import checkpoints, operation_times, trainer
     from nas.engine.execution import apply_execution
     from nas.engine.progress import Clock
     from nas.engine.recording import SearchRecorder
@@ -31,7 +32,8 @@ def run(config: DictConfig, path: Path) -> None:
     from nas.engine.stages import Stages, legs_of
     from nas.methods.method import layout_of
     from nas.methods.sparse import SparseMethod
-    from nas.session import Session, check_budget, cost_of, data_arguments, trainer_of
+    from nas.networks import check_budget, cost_of
+    from nas.session import Session, check_domain, task_of, trainer_of
 
     trainer.quiet()
     session = Session(config, path)
@@ -40,6 +42,8 @@ def run(config: DictConfig, path: Path) -> None:
     trainer.use_device(config.hardware)
     seed_run(config.seed)
     space = instantiate(config.space)
+    source = instantiate(config.dataset.source)
+    check_domain(space, source)
     tabular = open_tabular(plain(config.tabular), space.family, config.dataset.name)
     method = instantiate(
         config.method,
@@ -51,7 +55,11 @@ def run(config: DictConfig, path: Path) -> None:
     if config.get("plan"):
         from nas.engine.plan import print_plan
 
-        print_plan(plain(config), space, method, instantiate(config.dataset.source), path)
+        require(
+            space.domain == "images",
+            "plan=true: for searches on images only; try a text with trainer.limit_train_batches=20",
+        )
+        print_plan(plain(config), space, method, source, path)
         return
     if isinstance(method, SparseMethod) and not method.trains:
         method.keep_guarded({name: group.guards for name, group in space.groups.items()})
@@ -65,22 +73,17 @@ def run(config: DictConfig, path: Path) -> None:
         return
     check_precision(config.hardware.precision)
     check_compile(config)
-    source = instantiate(config.dataset.source)
-    split = data_module.search_split(
-        source, config.dataset.split, config.dataset.split_ratio, config.dataset.fraction, config.split_seed
-    )
-    if method.joint:
-        split = split.joined()
+    data = _data(config, source, method)
+    split = data.split
     session.check_split(split.hash)
-    data = data_module.SearchData(**data_arguments(config, source), split=split)
     data.prepare()
     stages = Stages(
         space,
         method,
-        source.image_shape,
-        source.num_classes,
+        inputs_of(source),
         config.seed,
         lambda network: apply_execution(network, config.hardware),
+        task_of(source),
     )
     stages.check()
     times = None
@@ -121,6 +124,7 @@ def run(config: DictConfig, path: Path) -> None:
         samples=samples,
         seed=config.seed,
         sparse=isinstance(method, SparseMethod),
+        metric=stages.task.metric,
     )
     # Built before the folder is opened: what Lightning refuses leaves nothing behind.
     lightning = trainer_of(config, folder, clock, recorder, max_epochs=legs[0].end)
@@ -130,6 +134,23 @@ def run(config: DictConfig, path: Path) -> None:
     session.summary |= {"split_hash": split.hash}
     search = Search(session, space, stages, legs, data, clock, recorder)
     session.run(lambda: search.run(module, lightning, checkpoint))
+
+
+def _data(config: DictConfig, source, method):
+    """Both parts of the training set, images or text."""
+    from nas.data.sources import domain_of
+    from nas.data.text_split import text_split
+    from nas.engine.data_module import SearchData, search_split
+    from nas.engine.text_data import TextSearchData
+    from nas.session import data_arguments
+
+    given = config.dataset
+    arguments = data_arguments(config, source)
+    if domain_of(source) == "text":
+        split = text_split(source, given.split, given.split_ratio, given.fraction)
+        return TextSearchData(**arguments, split=split.joined() if method.joint else split)
+    split = search_split(source, given.split, given.split_ratio, given.fraction, config.split_seed)
+    return SearchData(**arguments, split=split.joined() if method.joint else split)
 
 
 def check_compile(config: DictConfig) -> None:
@@ -283,7 +304,7 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
     from nas.engine.pictures import draw_search
     from nas.engine.rows import count_skips, weight_rows
     from nas.engine.run_folder import Table, write_text
-    from nas.session import cost_of, size_overrides
+    from nas.networks import cost_of, size_overrides
 
     config, folder = session.config, session.folder
     strengths = method.strengths()
@@ -331,7 +352,7 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
         evaluate.append(f"dataset.root={quoted(config.dataset.root)}")
     print(f"\n{genotype}")
     print(
-        f"{cost.params / 1e6:.3f} M parameters, {cost.macs / 1e6:.2f} M multiply-adds an image "
+        f"{cost.params / 1e6:.3f} M parameters, {cost.macs / 1e6:.2f} M multiply-adds {_each(space)} "
         f"({', '.join([f'recipe {config.recipe.name}', *sizes])})"
     )
     if tabular is not None:
@@ -341,9 +362,13 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
     print(f"evaluate:   {shlex.join(evaluate)}", flush=True)
 
 
+def _each(space) -> str:
+    return "a word" if space.domain == "text" else "an image"
+
+
 def _within(config, space, genotype, budget):
     """The configuration of a network within the budget; as it is where none is that small."""
-    from nas.session import fitted
+    from nas.networks import fitted
 
     try:
         return fitted(config, space, genotype, budget)

@@ -239,8 +239,43 @@ def _given_before(folder: Path) -> list[str]:
         return []
 
 
+def check_domain(space: Any, source: Any) -> None:
+    """Raises `ConfigError` where a space of images meets a text, or the other way round."""
+    from nas.data.sources import domain_of
+
+    found = domain_of(source)
+    images, texts = "digits, cifar10, cifar100, imagenet16_120, imagenet", "wikitext_mini, wikitext2, ptb"
+    require(
+        space.domain == found,
+        f"space={space.name}: its networks read {space.domain}, but dataset={source.name} holds {found}; "
+        f"choose dataset={texts if space.domain == 'text' else images}",
+    )
+
+
+def task_of(source: Any, recipe: DictConfig | None = None) -> Any:
+    """What is learnt: to classify images or to foretell words, as a recipe has it, or plainly."""
+    from nas.data.sources import domain_of
+    from nas.engine.tasks import Classification, Language
+
+    if domain_of(source) == "text":
+        return Language() if recipe is None else Language(recipe.ar, recipe.tar)
+    return Classification(0.0 if recipe is None else recipe.label_smoothing)
+
+
 def data_arguments(config: DictConfig, source: Any) -> dict[str, Any]:
     """Arguments that searches and evaluations give their data alike."""
+    from nas.data.sources import domain_of
+
+    if domain_of(source) == "text":
+        return {
+            "source": source,
+            "batch_size": config.dataset.batch_size,
+            "valid_batch_size": config.dataset.valid_batch_size,
+            "test_batch_size": config.dataset.test_batch_size,
+            "bptt": plain(config.dataset.bptt),
+            "seed": config.seed,
+            "overfit": config.overfit,
+        }
     return {
         "source": source,
         "batch_size": config.dataset.batch_size,
@@ -265,6 +300,9 @@ def trainer_of(
     from nas.engine.trainer import build_trainer
 
     options = plain(config.trainer)
+    if "bptt" in config.dataset:
+        # Pieces of text are drawn anew each epoch, and so is their number.
+        options["reload_dataloaders_every_n_epochs"] = 1
     if max_epochs is not None:
         options["max_epochs"] = max_epochs
     profiler = config.trainer.profiler
@@ -279,78 +317,3 @@ def trainer_of(
         [recorder],
         clip,
     )
-
-
-def sizes_of(config: DictConfig, space: Any) -> dict[str, Any]:
-    """The recipe's sizes of an evaluation network, as `space.network` takes them.
-
-    A recipe that lacks one of them was written for the networks of another space, and what else it says of
-    sizes means theirs: then the space's own hold.
-    """
-    names = space.recipe_sizes
-    recipe = config.recipe
-    if not all(name in recipe for name in names):
-        return {}
-    options = [name for name in space.recipe_options if name in recipe]
-    return {name: recipe[name] for name in (*names, *options)}
-
-
-def size_overrides(config: DictConfig, space: Any) -> list[str]:
-    """The overrides that size another command's evaluation network as this configuration does."""
-    sizes = sizes_of(config, space)
-    if sizes:
-        return [f"recipe.{name}={sizes[name]}" for name in space.recipe_sizes]
-    return [f"space.{name}={getattr(space, name)}" for name in space.recipe_sizes]
-
-
-def network_of(config: DictConfig, space: Any, genotype: Any, source: Any) -> Any:
-    """The evaluation network that a genotype stands for, under this configuration's recipe."""
-    return _network(config, space, genotype, source, config.recipe.auxiliary_weight > 0)
-
-
-def cost_of(config: DictConfig, space: Any, genotype: Any) -> Any:
-    """The cost of that network; a recipe of another space's does not say that it has an auxiliary head."""
-    from nas.analysis.complexity import count_cost
-
-    source = instantiate(config.dataset.source)
-    auxiliary = config.recipe.auxiliary_weight > 0 and bool(sizes_of(config, space))
-    return count_cost(lambda: _network(config, space, genotype, source, auxiliary), source.image_shape)
-
-
-def check_budget(config: DictConfig, space: Any, budget: Any) -> None:
-    """Raises `ConfigError` where a width is to be chosen and the recipe sizes no networks of this space."""
-    require(
-        not budget or "init_channels" in sizes_of(config, space),
-        f"method.budget: recipe {config.recipe.name} does not size networks of space {config.space.name}, "
-        f"so no width can be chosen; a recipe that does has the keys {', '.join(space.recipe_sizes)}",
-    )
-
-
-def fitted(config: DictConfig, space: Any, genotype: Any, budget: Any) -> DictConfig:
-    """The configuration with the largest `recipe.init_channels` whose network is within the budget.
-
-    Args:
-        config: whose recipe has that key.
-        space: builds the networks.
-        genotype: what they are built from.
-        budget: `macs` and `params`, either or both.
-
-    Raises:
-        ConfigError: the narrowest network is above it.
-    """
-    from nas.analysis.width import fitting_width
-
-    config = config.copy()
-
-    def price(width: int) -> Any:
-        config.recipe.init_channels = width
-        return cost_of(config, space, genotype)
-
-    # Stems and reductions of some spaces halve the width.
-    config.recipe.init_channels = fitting_width(price, **budget, least=2, step=2)
-    return config
-
-
-def _network(config: DictConfig, space: Any, genotype: Any, source: Any, auxiliary: bool) -> Any:
-    sizes = sizes_of(config, space)
-    return space.network(genotype, source.image_shape, source.num_classes, auxiliary=auxiliary, **sizes)

@@ -151,7 +151,10 @@ def _draw(folder: Path, runs: Sequence[Run], figure: str, over: Sequence[str]) -
         name: [(x, [value * unit.factor for value in values]) for x, values in points]
         for name, points in series.items()
     }
-    return draw_sweep(scaled, folder / "figures/sweep.png", along, unit.heading.replace("_", " "))
+    # Beside pictures of accuracies the better end of this axis would be mistaken.
+    direction = " (lower is better)" if figure.endswith("perplexity") else ""
+    label = unit.heading.replace("_", " ") + direction
+    return draw_sweep(scaled, folder / "figures/sweep.png", along, label)
 
 
 def read_runs(folder: Path) -> tuple[list[Run], bool]:

@@ -24,10 +24,11 @@ ALLOWED = {
     "analysis": {"genotype", "errors", "spaces"},
     "engine": {"genotype", "errors", "spaces", "methods", "data", "analysis"},
     "config": {"errors"},
+    "networks": {"config", "errors", "genotype", "analysis", "spaces", "data"},
     "session": {"config", "errors", "genotype", "engine", "analysis", "spaces", "methods", "data"},
 }
 STANDARD_ONLY = {"errors", "genotype", "genotype_text"}
-CONFIGURED = COMMANDS | {"config", "session"}
+CONFIGURED = COMMANDS | {"config", "networks", "session"}
 HEAVY = {
     "torch",
     "torchvision",

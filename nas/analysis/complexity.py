@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 AUXILIARY = "auxiliary"
@@ -17,9 +17,11 @@ class Cost:
     Attributes:
         params: parameters without the auxiliary head, classifier and BN included.
         params_auxiliary: parameters of the auxiliary head; 0 if there is none.
-        macs: multiply-adds of one image in evaluation mode: convolutions and linear layers. Normalisation,
-            activations, pooling and sums are not counted, as in the papers.
-        parts: for each part of the network (parameters, multiply-adds), in order.
+        macs: multiply-adds of one image, or of one word of a text, in evaluation mode: convolutions and
+            matrix products. Normalisation, activations, pooling, sums and the look-up of a word are not
+            counted, as in the papers.
+        parts: for each part of the network (name, parameters, multiply-adds), in order. Parameters that lie
+            in none of its modules, as a language model's do, are one part under all their names.
     """
 
     params: int
@@ -28,18 +30,23 @@ class Cost:
     parts: tuple[tuple[str, int, int], ...]
 
 
-def count_cost(build: Callable[[], nn.Module], image_shape: Sequence[int]) -> Cost:
+def one_word() -> Tensor:
+    """The input of a language model at one time step of one text, int64 tokens [1, 1]."""
+    return torch.zeros(1, 1, dtype=torch.int64)
+
+
+def count_cost(build: Callable[[], nn.Module], example: Sequence[int] | Callable[[], Tensor]) -> Cost:
     """Prices the network that `build` makes, on the meta device: nothing is allocated, nothing is computed.
 
     Args:
-        build: makes the network; its forward takes images alone.
-        image_shape: (C, H, W).
+        build: makes the network; its forward takes the example alone.
+        example: (C, H, W) of an image, or what makes the input that is priced, such as `one_word`.
     """
     with torch.device("meta"):
         network = build().eval()
-        images_BCHW = torch.empty(1, *image_shape)
+        x = example() if callable(example) else torch.empty(1, *example)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(images_BCHW)
+        network(x)
     by_module = counter.get_flop_counts()
     root = type(network).__name__
     parts = []
@@ -48,6 +55,10 @@ def count_cost(build: Callable[[], nn.Module], image_shape: Sequence[int]) -> Co
             sum(by_module.get(f"{root}.{name}", {}).values()) // 2
         )  # the counter counts multiply and add apart
         parts.append((name, _parameters(module), macs))
+    own = dict(network.named_parameters(recurse=False))
+    if own:
+        rest = counter.get_total_flops() // 2 - sum(macs for *_, macs in parts)
+        parts.insert(0, (", ".join(own), sum(p.numel() for p in own.values()), rest))
     auxiliary = getattr(network, AUXILIARY, None)
     params_auxiliary = 0 if auxiliary is None else _parameters(auxiliary)
     return Cost(

@@ -24,9 +24,17 @@ SHOWN = (
 )
 # Keys of summary.json that are results, the most telling first; `table` (the architecture looked up in a
 # benchmark) comes between.
-BEFORE_TABLE = ("test_accuracy", "test_loss", "valid_accuracy", "valid_loss")
+BEFORE_TABLE = (
+    "test_accuracy",
+    "test_perplexity",
+    "test_loss",
+    "valid_accuracy",
+    "valid_perplexity",
+    "valid_loss",
+)
 AFTER_TABLE = (
     "architecture_accuracy",
+    "architecture_perplexity",
     "weight_loss",
     "num_skip",
     "hessian_eigenvalue",
@@ -266,12 +274,15 @@ class Unit:
 
 
 def unit(name: str, values: Sequence[float]) -> Unit:
-    """Per cent for accuracies (a table's are, others are fractions), millions for sizes, else four digits."""
+    """Per cent for accuracies (a table's are, others are fractions), millions for sizes, else four digits.
+
+    Perplexities have two decimals, as in papers, however large they are.
+    """
     if name.endswith("accuracy"):
         return Unit(f"{name} [%]", 1.0 if name.startswith("table_") else 100.0, 2)
     if name in ("params", "macs"):
         return Unit(f"{name} [M]", 1e-6, 3)
-    if name == "num_skip":
+    if name == "num_skip" or name.endswith("perplexity"):
         return Unit(name, 1.0, 2)
     largest = max((abs(value) for value in values), default=0.0)
     digits = 3 - math.floor(math.log10(largest)) if largest > 0 else 3

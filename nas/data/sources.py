@@ -73,3 +73,15 @@ class TensorImages(Dataset):
         """Returns the batch (uint8 [B, C, H, W], int64 [B]) in the order of `indices`."""
         indices_B = torch.as_tensor(indices, dtype=torch.int64)
         return self.images_NCHW[indices_B], self.labels[indices_B]
+
+
+def domain_of(source: object) -> str:
+    """`text` or `images`: what a source holds."""
+    return "text" if hasattr(source, "vocabulary_size") else "images"
+
+
+def inputs_of(source: object) -> tuple:
+    """What the networks of a space are sized by: (image shape, classes), or of a text (vocabulary,)."""
+    if domain_of(source) == "text":
+        return (source.vocabulary_size,)
+    return source.image_shape, source.num_classes

@@ -101,7 +101,7 @@ def _search_rows(config: Mapping, space: Space, method: Method, source: ImageSou
     if method.stages is None:
         # What a sparse method will drop is not known: the time of the whole network is an upper bound.
         legs = [Leg(0, 0, epochs)]
-    Stages(space, method, shape, classes, 0, lambda network: network).check()
+    Stages(space, method, (shape, classes), 0, lambda network: network).check()
     rows: list[tuple[str, str]] = []
     total = 0.0
     for leg in legs:
@@ -111,7 +111,7 @@ def _search_rows(config: Mapping, space: Space, method: Method, source: ImageSou
 
         def build(options: Mapping, index: int = leg.index) -> SearchSteps:
             stages = Stages(
-                space, method, shape, classes, 0, lambda network: apply_hardware(network, options)
+                space, method, (shape, classes), 0, lambda network: apply_hardware(network, options)
             )
             return SearchSteps(stages.supernet(index), method, *batches, where)
 

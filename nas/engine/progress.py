@@ -55,14 +55,23 @@ class Bar(RichProgressBar):
         self.clock = clock
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, int | str | float]:
-        """Loss, accuracy, learning rate and time left."""
+        """Loss, accuracy or perplexity, learning rate and time left."""
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
-        shown = {
-            name: f"{value:.4g}" if isinstance(value, float) else value for name, value in metrics.items()
-        }
+        shown = {name.replace("perplexity", "ppl"): _short(name, value) for name, value in metrics.items()}
         left = self.clock.left(trainer)
         return shown | ({"left": left} if left else {})
+
+
+def _short(name: str, value: int | str | float) -> int | str:
+    if not isinstance(value, float):
+        return value
+    return perplexity(value) if name.endswith(("perplexity", "ppl")) else f"{value:.4g}"
+
+
+def perplexity(value: float) -> str:
+    """A perplexity as people write it, 123.4; from 100,000 on, where a network is lost, in powers of ten."""
+    return f"{value:.1f}" if value < 1e5 else f"{value:.2g}"
 
 
 def epoch_line(row: dict, epochs: int, left: str) -> str:
@@ -73,6 +82,8 @@ def epoch_line(row: dict, epochs: int, left: str) -> str:
             continue
         if key.endswith("_accuracy"):
             parts.append(f"{key[: -len('_accuracy')]} acc {100 * value:.1f}%")
+        elif key.endswith("_perplexity"):
+            parts.append(f"{key[: -len('_perplexity')]} ppl {perplexity(value)}")
         elif key.endswith("_loss") and key != "architecture_step_loss":
             parts.append(f"{key[: -len('_loss')]} loss {value:.3f}")
         elif key == "learning_rate":

@@ -1,6 +1,8 @@
-"""Learning rates that begin with a warm-up, as large batches need it (Chen et al. 2021, ImageNet)."""
+"""Learning rates that begin with a warm-up, as large batches need it, and rates of a single step."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -60,6 +62,19 @@ def cosine_with_warmup(optimizer: Optimizer, T_max: int, eta_min: float = 0.0, w
         return (eta_min + (base - eta_min) * wave) / base
 
     return LambdaLR(optimizer, factor)
+
+
+@contextmanager
+def rate_scaled(optimizer: Optimizer, factor: float) -> Iterator[None]:
+    """Multiplies an optimiser's learning rates inside the block."""
+    before = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] *= factor
+    try:
+        yield
+    finally:
+        for group, lr in zip(optimizer.param_groups, before, strict=True):
+            group["lr"] = lr
 
 
 def _check(epochs: int, warmup: int) -> None:

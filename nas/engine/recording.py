@@ -1,6 +1,7 @@
 """What a run writes after each epoch: the tables, the present genotype, and copies for the loggers."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -40,6 +41,7 @@ class EpochRecorder(pl.Callback):
         first_epoch: rows of this epoch and later are dropped: the run was resumed before them.
         lines: whether to print a line an epoch.
         tell: called with the numbers for the summary after each epoch.
+        metric: of the task; a perplexity is the exponential of the epoch's mean loss.
     """
 
     columns = (
@@ -53,7 +55,7 @@ class EpochRecorder(pl.Callback):
     )
 
     # Columns that say nothing about the run as a whole.
-    passing = ("epoch", "learning_rate", "drop_path", "architecture_step_loss")
+    passing = ("epoch", "learning_rate", "drop_path", "averaging", "architecture_step_loss")
     # Columns that only epochs with a validation have.
     validation: tuple[str, ...] = ("valid_loss", "valid_accuracy")
 
@@ -64,7 +66,14 @@ class EpochRecorder(pl.Callback):
         first_epoch: int,
         lines: bool,
         tell: Callable[[Mapping[str, Any]], None] | None = None,
+        metric: str = "accuracy",
     ):
+        self.metric = metric
+        self.columns = tuple(name.replace("accuracy", metric) for name in self.columns)
+        if metric == "perplexity":
+            # A language model drops no paths, and may average its weights.
+            self.columns = tuple("averaging" if name == "drop_path" else name for name in self.columns)
+        self.validation = tuple(name.replace("accuracy", metric) for name in self.validation)
         self.folder = folder
         self.clock = clock
         self.lines = lines
@@ -102,6 +111,8 @@ class EpochRecorder(pl.Callback):
             for name, value in trainer.callback_metrics.items()
             if name in self.columns and name not in stale
         }
+        if self.metric == "perplexity":
+            logged |= perplexities(logged)
         found = {"epoch": trainer.current_epoch, **logged, "learning_rate": self._rate}
         found |= self.extras(trainer, pl_module)
         return {name: found.get(name) for name in self.columns if name in found or name in self.kept()}
@@ -112,6 +123,8 @@ class EpochRecorder(pl.Callback):
 
     def extras(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """More numbers of this epoch."""
+        if "drop_path" not in self.columns:
+            return {}
         return {"drop_path": pl_module.drop_path * trainer.current_epoch / max(1, trainer.max_epochs)}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -128,10 +141,20 @@ class EpochRecorder(pl.Callback):
             log.info(epoch_line(row, self.clock.epochs, self.clock.left(trainer)))
 
 
+def perplexities(losses: Mapping[str, float]) -> dict[str, float]:
+    """`<part>_perplexity`, the exponential, of every `<part>_loss` in nats a word."""
+    # The loss of the architecture's steps has no name of its own among the perplexities.
+    parts = [name[: -len("_loss")] for name in losses if name.endswith("_loss") and "step" not in name]
+    return {
+        f"{p}_perplexity": math.inf if losses[f"{p}_loss"] >= 700 else math.exp(losses[f"{p}_loss"])
+        for p in parts
+    }
+
+
 def _loss(pl_module: pl.LightningModule, batch: Any, op_weights: dict[str, Tensor]) -> Tensor:
     # As in a step: autocast's copies of weights must not outlive a change of them.
     torch.clear_autocast_cache()
-    return pl_module.task.loss(pl_module.supernet(batch[0], op_weights), batch[1])
+    return pl_module.task.run(pl_module.supernet, batch, op_weights).loss
 
 
 def _number(text: str) -> int | float:
@@ -262,7 +285,7 @@ class SearchRecorder(EpochRecorder):
             if isinstance(update, Unrolled)
             else {}
         )
-        found = implicit_agreement(pl_module.bilevel(), batch["weight"], batch["architecture"], **settings)
+        found = implicit_agreement(pl_module.bilevel(), *pl_module.parts(batch), **settings)
         if trainer.is_global_zero:
             self.implicit_table.add([{"epoch": trainer.current_epoch, "step": step, **found}])
 

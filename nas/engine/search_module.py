@@ -8,14 +8,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from nas.data.batchify import Piece, SearchPiece
 from nas.engine.divergence import FiniteGuard
-from nas.engine.tasks import Classification
+from nas.engine.rates import rate_scaled
+from nas.engine.tasks import Language, Result, Task, TextBatch
 from nas.methods.functional import frozen
 from nas.methods.method import Method
 from nas.methods.updates import Bilevel
 
 log = logging.getLogger(__name__)
-Batch = tuple[Tensor, Tensor]
 
 
 class SearchModule(pl.LightningModule):
@@ -26,13 +27,13 @@ class SearchModule(pl.LightningModule):
     Args:
         supernet: `forward(images, op_weights)`.
         method: owns alpha, and says how alpha moves.
-        task: loss and score.
+        task: runs the supernet on a batch; its loss and score.
 
     Attributes:
         iteration: search steps so far. Lightning's `global_step` counts both optimisers.
     """
 
-    def __init__(self, supernet: nn.Module, method: Method, task: Classification):
+    def __init__(self, supernet: nn.Module, method: Method, task: Task):
         super().__init__()
         self.automatic_optimization = False
         self.supernet = supernet
@@ -42,7 +43,7 @@ class SearchModule(pl.LightningModule):
         self.weights: list[Tensor] = list(supernet.parameters())
         # A plain number: a tensor would make every step wait for a GPU.
         self.iteration = 0
-        self.recent_batches: list[tuple[Batch, Batch]] = []
+        self.recent_batches: list[tuple[Any, Any]] = []
         self.keep_batches = 0
 
     def configure_optimizers(self) -> tuple[list, list]:
@@ -52,12 +53,16 @@ class SearchModule(pl.LightningModule):
             self.method.weight_scheduler(weight)
         ]
 
-    def loss(self, batch: Batch, op_weights: dict[str, Tensor] | None = None) -> Tensor:
+    def loss(self, batch: Any, op_weights: dict[str, Tensor] | None = None) -> Tensor:
         """Loss of a batch at the current weights and alpha, with a fresh draw of op weights or given ones."""
         # Autocast keeps half-precision copies of weights, which an unrolled step changes between its passes.
         torch.clear_autocast_cache()
         op_weights = self.method.op_weights() if op_weights is None else op_weights
-        return self.task.loss(self.supernet(batch[0], op_weights), batch[1])
+        return self.task.run(self.supernet, batch, op_weights).loss
+
+    def parts(self, batch: Any) -> tuple[Any, Any]:
+        """The two batches of a step, of the weight and of the architecture split."""
+        return batch["weight"], batch["architecture"]
 
     def bilevel(self) -> Bilevel:
         """The problem as the method's update sees it."""
@@ -75,9 +80,11 @@ class SearchModule(pl.LightningModule):
         """Forgets the last epoch's batches, which a resumed run would not have."""
         self.recent_batches = []
 
-    def training_step(self, batch: dict[str, Batch], batch_idx: int) -> None:
+    def training_step(self, batch: Any, batch_idx: int) -> None:
         """One architecture step where the schedule has one, one weight step."""
-        weight_batch, architecture_batch = batch["weight"], batch["architecture"]
+        self._step(*self.parts(batch))
+
+    def _step(self, weight_batch: Any, architecture_batch: Any) -> None:
         if self.keep_batches:
             self.recent_batches = [*self.recent_batches, (weight_batch, architecture_batch)][
                 -self.keep_batches :
@@ -88,13 +95,13 @@ class SearchModule(pl.LightningModule):
         self._weight_step(weight_batch, moves and self.method.joint)
         self.iteration += 1
 
-    def _architecture_step(self, weight_batch: Batch, architecture_batch: Batch) -> None:
+    def _architecture_step(self, weight_batch: Any, architecture_batch: Any) -> None:
         found = self.method.gradient(self.bilevel(), weight_batch, architecture_batch)
         self._watch("architecture", found.loss)
         for alpha_EO, gradient_EO in zip(self.method.alphas(), found.gradients, strict=True):
             alpha_EO.grad = gradient_EO.to(alpha_EO.dtype)
         self._step_architecture()
-        self._record("architecture_step_loss", found.loss, architecture_batch)
+        self._record("architecture_step_loss", found.loss, _size(architecture_batch))
 
     def _step_architecture(self) -> None:
         weight_optimizer, optimizer = self.optimizers()
@@ -106,17 +113,15 @@ class SearchModule(pl.LightningModule):
             optimizer.step()
         optimizer.zero_grad()
 
-    def _weight_step(self, batch: Batch, joint: bool = False) -> None:
+    def _weight_step(self, batch: Any, joint: bool = False) -> None:
         """One step of the weights; with `joint` of alpha too, by the same backward pass."""
         optimizer, _ = self.optimizers()
-        images_BCHW, labels_B = batch
         alphas = self.method.alphas()
         with frozen([] if joint else alphas):
-            logits_BK = self.supernet(images_BCHW, self.method.op_weights())
-            loss = self.task.loss(logits_BK, labels_B)
-            self._watch("weight", loss)
+            result = self.task.run(self.supernet, batch, self.method.op_weights())
+            self._watch("weight", result.loss)
             optimizer.zero_grad()
-            self.manual_backward(loss)
+            self.manual_backward(result.objective)
         if self.method.clip is not None:
             self.clip_gradients(optimizer, gradient_clip_val=self.method.clip, gradient_clip_algorithm="norm")
         if self.method.clip_value is not None:
@@ -127,24 +132,30 @@ class SearchModule(pl.LightningModule):
             for alpha_EO, anchor_EO in zip(alphas, self.method.anchor_gradients(), strict=True):
                 alpha_EO.grad = anchor_EO if alpha_EO.grad is None else alpha_EO.grad + anchor_EO
             self._step_architecture()
-            self._record("architecture_step_loss", loss.detach(), batch)
-        score = self.task.score(logits_BK.detach(), labels_B)
-        self._record("weight_loss", loss.detach(), batch)
-        self._record(f"weight_{self.task.metric}", score, batch)
-        bar = {"loss": loss.detach(), "acc": score, "lr": optimizer.param_groups[0]["lr"]}
+            self._record("architecture_step_loss", result.loss.detach(), result.size)
+        self._record_result("weight", result)
+        bar = {"loss": result.loss.detach(), "lr": optimizer.param_groups[0]["lr"]}
+        if result.score is not None:
+            bar["acc"] = result.score
+        else:
+            bar["ppl"] = result.loss.detach().exp()
         self.log_dict(bar, prog_bar=True, logger=False, on_step=True, on_epoch=False)
 
     def _watch(self, name: str, loss: Tensor) -> None:
         self.guard.watch(name, loss, self.current_epoch, self.iteration)
 
-    def _record(self, name: str, value: Tensor, batch: Batch) -> None:
-        self.log(name, value, on_step=False, on_epoch=True, batch_size=len(batch[1]), sync_dist=True)
+    def _record(self, name: str, value: Tensor, size: int) -> None:
+        self.log(name, value, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def _record_result(self, part: str, result: Result) -> None:
+        self._record(f"{part}_loss", result.loss.detach(), result.size)
+        if result.score is not None:
+            self._record(f"{part}_{self.task.metric}", result.score, result.size)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Loss and score on the architecture split, with BN's running statistics."""
-        logits_BK = self.supernet(batch[0], self.method.op_weights())
-        self._record("architecture_loss", self.task.loss(logits_BK, batch[1], train=False), batch)
-        self._record(f"architecture_{self.task.metric}", self.task.score(logits_BK, batch[1]), batch)
+        result = self.task.run(self.supernet, batch, self.method.op_weights(), train=False)
+        self._record_result("architecture", result)
 
     def on_train_epoch_end(self) -> None:
         """Steps the learning rate, after the epoch has been recorded."""
@@ -159,3 +170,46 @@ class SearchModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Goes on counting."""
         self.iteration = checkpoint["iteration"]
+
+
+class LanguageSearch(SearchModule):
+    """A search on text: the state of either stream passes from one piece to the next, without a gradient.
+
+    The stream of the weights and that of the architecture are read side by side, each with a state of its
+    own, and both start anew with the epoch (the authors' code for language models).
+    """
+
+    def __init__(self, supernet: nn.Module, method: Method, task: Language):
+        super().__init__(supernet, method, task)
+        self._hidden: dict[str, Tensor | None] = {}
+
+    def parts(self, batch: SearchPiece) -> tuple[TextBatch, TextBatch]:
+        """The two pieces of a step, with their states."""
+        return self._batch("weight", batch.weight), self._batch("architecture", batch.architecture)
+
+    def _batch(self, stream: str, piece: Piece) -> TextBatch:
+        hidden_1BH = None if piece.first else self._hidden.get(stream)
+        return TextBatch(piece.tokens_LB, piece.targets_LB, hidden_1BH, piece.rate)
+
+    def _step(self, weight_batch: TextBatch, architecture_batch: TextBatch) -> None:
+        # The virtual step of second order takes this step's rate too.
+        with rate_scaled(self.optimizers()[0], weight_batch.rate):
+            super()._step(weight_batch, architecture_batch)
+        self._hidden["weight"] = weight_batch.next_1BH
+        # None where the architecture rests: its stream has not been read.
+        self._hidden["architecture"] = architecture_batch.next_1BH
+
+    def validation_step(self, batch: Piece, batch_idx: int) -> None:
+        """Loss on a piece of the validation stream, from the state that the one before left."""
+        piece = self._batch("validation", batch)
+        super().validation_step(piece, batch_idx)
+        self._hidden["validation"] = piece.next_1BH
+
+
+def search_module(supernet: nn.Module, method: Method, task: Task) -> SearchModule:
+    """The search of a task."""
+    return (LanguageSearch if isinstance(task, Language) else SearchModule)(supernet, method, task)
+
+
+def _size(batch: Any) -> int:
+    return batch.tokens_LB.numel() if isinstance(batch, TextBatch) else len(batch[1])

@@ -7,7 +7,7 @@ but that file and the seed, so a search that was stopped there goes on as if it 
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from nas.engine import checkpoints
-from nas.engine.search_module import SearchModule
-from nas.engine.tasks import Classification
+from nas.engine.search_module import SearchModule, search_module
+from nas.engine.tasks import Classification, Task
 from nas.errors import ConfigError, require
 from nas.methods.method import Method
 from nas.methods.sparse import SparseMethod
@@ -60,30 +60,30 @@ class Stages:
     Args:
         space: builds supernets.
         method: owns alpha, the masks and the list of stages.
-        image_shape: (C, H, W) of an image.
-        num_classes: outputs of the classifier.
+        inputs: what the space's networks are sized by, see `nas.data.sources.inputs_of`.
         seed: of the channels that are copied.
         execution: applies the hardware's options to a network.
+        task: what is learnt.
     """
 
     def __init__(
         self,
         space: Space,
         method: Method,
-        image_shape: Sequence[int],
-        num_classes: int,
+        inputs: tuple,
         seed: int,
         execution: Callable[[nn.Module], nn.Module],
+        task: Task | None = None,
     ):
         self.space = space
         self.method = method
-        self.image_shape = image_shape
-        self.num_classes = num_classes
+        self.inputs = inputs
+        self.task = Classification() if task is None else task
         self.seed = seed
         self.execution = execution
         if isinstance(method, SparseMethod):
             guards = {name: group.guards for name, group in space.groups.items()}
-            method.attach(space.costs(image_shape), guards)
+            method.attach(space.costs(inputs[0]), guards)
             # What never has an effect, such as `none`, need not wait for its zero.
             method.drop(space.clean(method.alive()))
 
@@ -99,10 +99,10 @@ class Stages:
 
     def _sized(self, index: int, kept: dict[str, Tensor] | None = None) -> nn.Module:
         if self.method.stages is None:
-            return self.space.supernet(self.image_shape, self.num_classes, kept=kept)
+            return self.space.supernet(*self.inputs, kept=kept)
         partial = self.method.stages[index].partial
         try:
-            return self.space.supernet(self.image_shape, self.num_classes, partial, kept)
+            return self.space.supernet(*self.inputs, partial=partial, kept=kept)
         except ConfigError as error:
             # A space knows the number by its own key.
             words = str(error).replace("space.partial=", f"method.stages[{index}].partial=", 1)
@@ -146,7 +146,7 @@ class Stages:
 
     def module(self, index: int) -> SearchModule:
         """The search of a stage."""
-        return SearchModule(self.supernet(index), self.method, Classification())
+        return search_module(self.supernet(index), self.method, self.task)
 
     def start(self, leg: Leg) -> SearchModule:
         """The search of the first stage, whose start may be pruned as well."""

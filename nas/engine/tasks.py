@@ -1,9 +1,47 @@
 """What a network is trained for: the loss of a batch and the number that people read."""
 
-from torch import Tensor
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.errors import require
+
+Images = tuple[Tensor, Tensor]
+
+
+class Result(NamedTuple):
+    """One pass over a batch.
+
+    loss: what the data say, a scalar; the mean cross-entropy in nats.
+    penalty: what the weights are trained for besides, a scalar; None for nothing.
+    score: the number that people read, a scalar; None where it follows from the loss of a whole epoch.
+    size: how much the batch counts in an epoch's mean.
+    """
+
+    loss: Tensor
+    penalty: Tensor | None
+    score: Tensor | None
+    size: int
+
+    @property
+    def objective(self) -> Tensor:
+        """The sum that the weights are trained for."""
+        return self.loss if self.penalty is None else self.loss + self.penalty
+
+
+class Task(Protocol):
+    """A task.
+
+    Attributes:
+        metric: `accuracy`, or `perplexity`, which is the exponential of the loss.
+    """
+
+    metric: str
+
+    def run(self, network: nn.Module, batch, *op_weights, train: bool = True) -> Result:
+        """A forward pass; `op_weights` are a supernet's, and nothing for an evaluation network."""
 
 
 class Classification:
@@ -22,6 +60,14 @@ class Classification:
         )
         self.label_smoothing = label_smoothing
 
+    def run(
+        self, network: nn.Module, batch: Images, *op_weights: dict[str, Tensor], train: bool = True
+    ) -> Result:
+        """Images and labels through a supernet, whose logits [B, classes] are all it returns."""
+        logits_BK = network(batch[0], *op_weights)
+        score = self.score(logits_BK.detach(), batch[1])
+        return Result(self.loss(logits_BK, batch[1], train), None, score, len(batch[1]))
+
     def loss(self, logits_BK: Tensor, labels_B: Tensor, train: bool = True) -> Tensor:
         """Mean cross-entropy in nats."""
         smoothing = self.label_smoothing if train else 0.0
@@ -30,3 +76,58 @@ class Classification:
     def score(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
         """Share of right answers, 0 to 1."""
         return (logits_BK.argmax(dim=1) == labels_B).float().mean()
+
+
+@dataclass
+class TextBatch:
+    """A piece of text with the state that it is read on from.
+
+    Attributes:
+        tokens_LB: input, L steps of B columns.
+        targets_LB: the tokens that follow.
+        hidden_1BH: state before the first step; None for the start of a text.
+        rate: factor of the learning rate, for a piece that is shorter or longer than usual.
+        next_1BH: state after the last step, detached; set by the pass that reads it.
+    """
+
+    tokens_LB: Tensor
+    targets_LB: Tensor
+    hidden_1BH: Tensor | None = None
+    rate: float = 1.0
+    next_1BH: Tensor | None = None
+
+
+class Language:
+    """Cross-entropy of the next word, with the regularisers of activations (Merity et al. 2017).
+
+    Args:
+        ar: weight of the mean square of the outputs after dropout.
+        tar: weight of the mean square of the change of outputs from step to step, before dropout.
+    """
+
+    metric = "perplexity"
+
+    def __init__(self, ar: float = 0.0, tar: float = 0.0):
+        for key, value in {"ar": ar, "tar": tar}.items():
+            require(value >= 0, f"recipe.{key}={value}: must be at least 0")
+        self.ar = ar
+        self.tar = tar
+
+    def run(
+        self, network: nn.Module, batch: TextBatch, *op_weights: dict[str, Tensor], train: bool = True
+    ) -> Result:
+        """Reads a piece; leaves the state after it in the batch."""
+        logits_LBV, hidden_1BH, extras = network(batch.tokens_LB, *op_weights, batch.hidden_1BH)
+        batch.next_1BH = hidden_1BH.detach()
+        loss = F.cross_entropy(logits_LBV.flatten(0, 1), batch.targets_LB.flatten())
+        penalty = self._penalty(extras) if train else None
+        return Result(loss, penalty, None, batch.tokens_LB.numel())
+
+    def _penalty(self, extras) -> Tensor | None:
+        found = None
+        if self.ar:
+            found = self.ar * extras.dropped_TBH.square().mean()
+        if self.tar and len(extras.raw_TBH) > 1:
+            slow = self.tar * extras.raw_TBH.diff(dim=0).square().mean()
+            found = slow if found is None else found + slow
+        return found

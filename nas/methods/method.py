@@ -35,7 +35,7 @@ class Method(nn.Module):
         relaxation: `softmax`, `dirichlet`; `scaling` and `connections` are `SparseMethod`'s.
         update: `first_order`, `unrolled`, `joint`, or `none` for a method that draws and does not train
             (`random`).
-        xi, implicit, epsilon, virtual_momentum: see `nas.methods.updates.Unrolled`.
+        xi, implicit, epsilon, virtual_momentum, virtual_clip: see `nas.methods.updates.Unrolled`.
         evaluation_draw, ranking: see `nas.methods.relaxations.Dirichlet`; None for other relaxations.
         density: see `nas.methods.relaxations.Connections`; None for other relaxations.
         lam, anchor, anchor_form: see `nas.methods.regularizers.Anchor`.
@@ -77,6 +77,7 @@ class Method(nn.Module):
         implicit: str = "finite_difference",
         epsilon: float = 0.01,
         virtual_momentum: bool = True,
+        virtual_clip: float | None = None,
         evaluation_draw: str | None = None,
         ranking: str | None = None,
         density: float | None = None,
@@ -123,7 +124,9 @@ class Method(nn.Module):
         self.anchor = Anchor(self.relaxation, anchor, anchor_form, lam)
         self.architecture_optimizer = self.anchor.optimizer(architecture_optimizer)
         self.update = (
-            None if update == "none" else build_update(update, xi, implicit, epsilon, virtual_momentum)
+            None
+            if update == "none"
+            else build_update(update, xi, implicit, epsilon, virtual_momentum, virtual_clip)
         )
         self.alpha = nn.ParameterDict(
             {

@@ -117,9 +117,16 @@ class SparseMethod(Method):
         return Alive({group: tuple(alpha_EO.shape) for group, alpha_EO in self.alpha.items()})
 
     def attach(self, costs: Mapping[str, GroupCosts], guards: Mapping[str, Sequence[Guarded]]) -> None:
-        """Tells the method what candidates cost, and which of a group's rows may not all die."""
+        """Tells the method what candidates cost, and which of a group's rows may not all die.
+
+        Raises:
+            ConfigError: the costs of this space do not say what `adaptive` needs.
+        """
         self.costs = costs
         self._guards = guards
+        if self.sparsity.adaptive != "latency":
+            # Once for nothing: what gamma cannot follow in this space is found now.
+            self.sparsity.scales(dict(self.alpha), costs)
 
     @torch.no_grad()
     def keep_guarded(self, guards: Mapping[str, Sequence[Guarded]]) -> None:

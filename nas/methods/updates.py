@@ -113,6 +113,8 @@ class Unrolled:
         epsilon: numerator of the finite difference's step, 0.01 in the paper.
         momentum: whether the virtual step includes the optimiser's momentum and weight decay (the authors'
             code) or is the paper's plain gradient step.
+        clip: global norm that the virtual step's gradient and v are clipped to, as the authors' code for
+            recurrent cells has it; None for no clipping. The factor of the first counts as a constant.
 
     Raises:
         ConfigError: a value is out of range.
@@ -124,7 +126,9 @@ class Unrolled:
         implicit: str = "finite_difference",
         epsilon: float = 0.01,
         momentum: bool = True,
+        clip: float | None = None,
     ):
+        require(clip is None or clip > 0, f"method.virtual_clip={clip}: must be null or positive")
         require(
             xi is None or xi >= 0, f"method.xi={xi}: must be null (the current learning rate) or at least 0"
         )
@@ -137,6 +141,7 @@ class Unrolled:
         self.implicit = implicit
         self.epsilon = epsilon
         self.momentum = momentum
+        self.clip = clip
 
     def gradient(self, problem: Bilevel, weight_batch: Any, architecture_batch: Any) -> ArchitectureGradient:
         """Four passes by finite difference: train at w, architecture at w', train at w + e v and w - e v."""
@@ -145,19 +150,30 @@ class Unrolled:
         with Trial(problem.network, problem.weights) as trial:
             with frozen(alphas):
                 train = problem.gradients(problem.loss(weight_batch), problem.weights)
+            share = self._clip(train)
             step.apply(train)
             del train
             trial.rewind()
             loss = problem.loss(architecture_batch)
             both = problem.gradients(loss, [*alphas, *problem.weights])
             direct, vector = both[: len(alphas)], both[len(alphas) :]
+            self._clip(vector)
             trial.keep()
             trial.restore_weights()
             trial.rewind()
             product = exact_product if self.implicit == "exact" else self._finite_difference
             implicit = product(problem, trial, weight_batch, vector)
-        gradients = [d - step.gain * i for d, i in zip(direct, implicit, strict=True)]
+        gradients = [d - step.gain * share * i for d, i in zip(direct, implicit, strict=True)]
         return ArchitectureGradient(loss.detach(), gradients, vector, implicit)
+
+    def _clip(self, gradients: Sequence[Tensor]) -> float | Tensor:
+        """Clips to the global norm, in place; returns the factor."""
+        if self.clip is None:
+            return 1.0
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients))))
+        share = (self.clip / (norm + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(list(gradients), share)
+        return share
 
     def _finite_difference(
         self, problem: Bilevel, trial: Trial, weight_batch: Any, vector: Sequence[Tensor]
@@ -249,7 +265,9 @@ class VirtualStep:
         return direction + mu * moved if self.group["nesterov"] else moved
 
 
-def build_update(name: str, xi: float | None, implicit: str, epsilon: float, momentum: bool) -> Update:
+def build_update(
+    name: str, xi: float | None, implicit: str, epsilon: float, momentum: bool, clip: float | None = None
+) -> Update:
     """Builds the update of that name.
 
     Raises:
@@ -260,5 +278,5 @@ def build_update(name: str, xi: float | None, implicit: str, epsilon: float, mom
     if name == "joint":
         return Joint()
     if name == "unrolled":
-        return Unrolled(xi, implicit, epsilon, momentum)
+        return Unrolled(xi, implicit, epsilon, momentum, clip)
     raise ConfigError(f"method.update={name}: unknown update; known are first_order, joint, unrolled")

@@ -37,6 +37,7 @@ class DartsSpace:
     """
 
     family = "darts"
+    domain = "images"
     recipe_sizes = ("num_cells", "init_channels", "stem")
     recipe_options = ()
 

@@ -37,6 +37,7 @@ class NasBench201Space:
     """
 
     family = "nasbench201"
+    domain = "images"
     recipe_sizes = ("cells_per_stage", "init_channels")
     recipe_options = ()
 

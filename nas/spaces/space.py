@@ -70,6 +70,7 @@ class Space(Protocol):
     Attributes:
         name: the space's name in run folders.
         family: the name that its genotypes carry.
+        domain: what its networks read, `images` or `text`.
         groups: edge groups by name.
         recipe_sizes: the keys of a recipe that size the evaluation network.
         recipe_options: keys that a recipe may add, which its training needs and its cost does not depend on.
@@ -77,6 +78,7 @@ class Space(Protocol):
 
     name: str
     family: str
+    domain: str
     groups: Mapping[str, EdgeGroup]
     recipe_sizes: tuple[str, ...]
     recipe_options: tuple[str, ...]
@@ -91,7 +93,8 @@ class Space(Protocol):
         """The network that holds every candidate: `forward(x_BCHW, {group: op weights [E, O]})`.
 
         Args:
-            image_shape: (C, H, W) of an image.
+            image_shape: (C, H, W) of an image; in the domain of texts the size of the vocabulary instead of
+                this and the next.
             num_classes: outputs of the classifier.
             partial: K, of which 1/K of the channels go through the candidates; None for the space's own.
             kept: {group: [E, O], true where a candidate is to be held}; None for all.

@@ -12,7 +12,8 @@ from matplotlib.image import imread
 from matplotlib.patches import Circle
 
 from nas.analysis import plots
-from nas.analysis.plots.names import family, short_name
+from nas.analysis.plots import curves, evolution, weights
+from nas.analysis.plots.names import FAMILIES, family, line_style, short_name
 from nas.errors import ConfigError
 from nas.genotype import Cell, Edge, Genotype, parse, published
 
@@ -51,11 +52,11 @@ def test_both_cells_of_darts_stand_side_by_side_about_as_wide_as_a_page(tmp_path
     assert 1000 <= width <= 1440 and height < width / 2
 
 
-def _one_cell(cell):
+def _one_cell(cell, recurrent=False):
     figure = Figure(figsize=(9, 6), dpi=100)
     canvas = FigureCanvasAgg(figure)
     ax = figure.add_axes((0, 0, 1, 1))
-    plots.draw_cell(ax, cell, heading="cell")
+    plots.draw_cell(ax, cell, heading="cell", recurrent=recurrent)
     canvas.draw()
     return figure, ax
 
@@ -66,7 +67,7 @@ CELLS = [(name, group) for name, genotype in GENOTYPES.items() for group, _ in g
 @pytest.mark.parametrize(("name", "group"), CELLS)
 def test_no_text_covers_another_text_or_leaves_the_picture(name, group):
     cell = GENOTYPES[name][group]
-    figure, ax = _one_cell(cell)
+    figure, ax = _one_cell(cell, GENOTYPES[name].space == "darts_rnn")
     boxes = {text: text.get_window_extent() for text in ax.texts}
     shown = sorted(text.get_text() for text in boxes if text.get_gid() == "label")
     assert shown == sorted(short_name(edge.operation) for _, edge in cell.edges)
@@ -79,12 +80,49 @@ def test_no_text_covers_another_text_or_leaves_the_picture(name, group):
 
 @pytest.mark.parametrize(("name", "group"), CELLS)
 def test_no_label_covers_a_node(name, group):
-    _, ax = _one_cell(GENOTYPES[name][group])
+    recurrent = GENOTYPES[name].space == "darts_rnn"
+    _, ax = _one_cell(GENOTYPES[name][group], recurrent)
     circles = [patch.get_window_extent() for patch in ax.patches if isinstance(patch, Circle)]
-    assert len(circles) == len(GENOTYPES[name][group].nodes)
+    assert len(circles) == len(GENOTYPES[name][group].nodes) + recurrent
     for text in ax.texts:
-        if text.get_gid() == "label":
+        if text.get_gid() in ("label", "given"):
             assert not any(circle.overlaps(text.get_window_extent()) for circle in circles), text.get_text()
+
+
+RECURRENT = [name for name, genotype in GENOTYPES.items() if genotype.space == "darts_rnn"]
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_a_recurrent_cell_starts_from_the_word_and_the_last_output_and_ends_in_a_mean(name):
+    cell = GENOTYPES[name]["recurrent"]
+    _, ax = _one_cell(cell, recurrent=True)
+    shown = [text.get_text() for text in ax.texts]
+    assert {text for text in shown if "$" in text} == {"$x_t$", "$h_{t-1}$", "$h_t$ (mean)"}
+    # Node 0 is the first state, which takes both through a tanh that nobody searched for.
+    numbers = sorted(int(text) for text in shown if text.isdigit())
+    assert numbers == list(range(len(cell.nodes) + 1))
+    assert [text.get_text() for text in ax.texts if text.get_gid() == "given"] == ["tanh"]
+    place = {text.get_text(): text.get_window_extent() for text in ax.texts}
+    assert place["$x_t$"].x1 < place["0"].x0 and place["$h_{t-1}$"].x1 < place["0"].x0 < place["1"].x0
+
+
+def test_graphviz_text_of_a_recurrent_cell_names_its_inputs():
+    text = plots.to_dot(GENOTYPES["DARTS_V1-darts_rnn"])
+    for line in (
+        '"recurrent/x_t" -> "recurrent/0" [label="tanh"',
+        '"recurrent/h_{t-1}" -> "recurrent/0" [label="tanh"',
+        '"recurrent/0" [label="0"]',
+        '"recurrent/output" [label="h_t (mean)"',
+    ):
+        assert text.count(line) == 1
+
+
+def test_the_candidates_of_recurrent_cells_have_a_colour_each_whatever_their_order():
+    names = ["none", "tanh", "relu", "sigmoid", "identity"]
+    colours = {name: line_style(index, name)["color"] for index, name in enumerate(names)}
+    assert len(set(colours.values())) == 5
+    assert colours == {name: line_style(index, name)["color"] for index, name in enumerate(names[::-1])}
+    assert {FAMILIES[family(name)] for name in names} == set(colours.values())
 
 
 @pytest.mark.parametrize("name", GENOTYPES)
@@ -114,7 +152,9 @@ def test_names_are_short_and_families_sensible():
         "nor_conv_1x1": ("conv 1\u00d71", "convolution"),
         "conv_7x1_1x7": ("conv 7\u00d71 1\u00d77", "convolution"),
         "skip_connect": ("skip", "skip"),
-        "identity": ("identity", "skip"),
+        "identity": ("identity", "identity"),
+        "tanh": ("tanh", "tanh"),
+        "gelu": ("gelu", "activation"),
         "none": ("none", "none"),
         "noise": ("noise", "other"),
         "": ("", "other"),
@@ -139,6 +179,61 @@ def test_op_weights_whose_operations_differ_by_edge_and_are_negative_or_pruned(t
     picture(
         plots.draw_op_weights({"cell": rows}, {"cell": names}, {"cell": EDGES[:2]}, tmp_path / "weights.png")
     )
+
+
+def drawn_axes(monkeypatch, module):
+    """What `save` is given from now on: a list that figures are added to."""
+    figures = []
+    save = module.save
+    monkeypatch.setattr(module, "save", lambda figure, path: figures.append(figure) or save(figure, path))
+    return figures
+
+
+CHAIN = [(source, target) for target in range(1, 9) for source in range(target)]
+
+
+def test_op_weights_of_very_many_edges_take_two_maps_cut_between_nodes(tmp_path, monkeypatch):
+    figures = drawn_axes(monkeypatch, weights)
+    weights_EO = np.random.default_rng(0).dirichlet(np.ones(5), 36)
+    one = {"recurrent": weights_EO}
+    path = plots.draw_op_weights(one, {"recurrent": OPERATIONS}, {"recurrent": CHAIN}, tmp_path / "a.png")
+    assert picture(path).shape[0] < 1000
+    left, right, _ = figures[0].axes
+    ticks = [[tick.get_text() for tick in ax.get_yticklabels()] for ax in (left, right)]
+    assert ticks[0] + ticks[1] == [f"{source}\u2192{target}" for source, target in CHAIN]
+    assert (ticks[0][-1], ticks[1][0]) == ("4\u21925", "0\u21926")
+    assert left.get_title(loc="left") == "recurrent, nodes 1 to 5"
+    shown = [text.get_text() for ax in (left, right) for text in ax.texts]
+    assert shown == [f"{value:.2f}" for value in weights_EO.flatten()]
+
+
+def test_panels_of_36_edges_fill_their_rows(tmp_path, monkeypatch):
+    figures = drawn_axes(monkeypatch, evolution)
+    history_TEO = np.random.default_rng(0).dirichlet(np.ones(5), (3, 36))
+    edges = {"recurrent": CHAIN}
+    picture(plots.draw_weight_evolution({"recurrent": history_TEO}, OPERATIONS, tmp_path / "a.png", edges))
+    assert len(figures[0].axes) == 36 and all(ax.get_visible() for ax in figures[0].axes)
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"), [((900.0, 95.0, 60.0), "log"), ((70.0, 61.0), "linear"), ((5.0, math.inf), "linear")]
+)
+def test_perplexity_has_an_axis_of_its_own_logarithmic_over_more_than_a_decade(
+    values, scale, tmp_path, monkeypatch
+):
+    figures = drawn_axes(monkeypatch, curves)
+    rows = [
+        {"epoch": epoch, "train_loss": math.log(value), "train_perplexity": value, "valid_perplexity": value}
+        for epoch, value in enumerate(values)
+    ]
+    picture(plots.draw_curves(rows, tmp_path / "curves.png"))
+    loss, perplexity = figures[0].axes
+    assert perplexity.get_title(loc="left") == "perplexity (lower is better)"
+    assert (loss.get_yscale(), perplexity.get_yscale()) == ("linear", scale)
+    figures[0].canvas.draw()
+    low, high = perplexity.get_ylim()
+    inside = [t.get_text() for t in perplexity.get_yticklabels() if low <= t.get_position()[1] <= high]
+    assert len(inside) >= 3 and all(float(text) > 0 for text in inside), "plain numbers, not powers"
 
 
 METRICS = {

@@ -216,6 +216,27 @@ def test_nothing_to_draw_is_refused(tmp_path):
         draw_sweep({"": [("1", [])]}, tmp_path / "a.png", "lr", "loss")
 
 
+def test_perplexities_lead_the_table_and_the_picture_of_texts():
+    figures = {
+        "macs": 23e6, "architecture_perplexity": 812.5, "test_loss": 4.03, "valid_perplexity": 58.123,
+        "test_perplexity": 56.1,
+    }  # fmt: skip
+    found = sweeps.figures_of({"status": "finished", **figures})
+    assert list(found) == [
+        "test_perplexity", "test_loss", "valid_perplexity", "architecture_perplexity", "macs"
+    ]  # fmt: skip
+    runs = [Run(str(seed), {"seed": str(seed)}, "finished", figures=found) for seed in (0, 1)]
+    assert sweeps.main_figure(runs) == "test_perplexity"
+    row = sweeps.table_markdown(runs).splitlines()[-1].split("|")
+    assert [cell.strip() for cell in row[2:-1]] == [
+        "56.10 ± 0.00", "4.030 ± 0.000", "58.12 ± 0.00", "812.50 ± 0.00", "23.000 ± 0.000"
+    ]  # fmt: skip
+
+
+def test_a_perplexity_beyond_all_numbers_counts_in_no_mean():
+    assert sweeps.figures_of({"status": "finished", "test_perplexity": float("inf")}) == {}
+
+
 def test_accuracies_of_a_table_are_in_per_cent_however_small():
     """An architecture of nothing but `none` reaches 0.83 % on ImageNet-16-120."""
     assert sweeps.unit("table_accuracy", [0.83]).factor == 1

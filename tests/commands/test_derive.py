@@ -209,6 +209,61 @@ def test_runs_that_are_refused(run, tiny, derive, tmp_path):
     assert done.status == 2 and "run=null" in done.err
 
 
+def test_scaling_factors_are_no_distribution_and_are_refused_before_a_folder_is_made(
+    run, tiny, derive, tmp_path
+):
+    source = tmp_path / "dsonas"
+    given = ("method=dsonas", "method.warmup_epochs=0", OPERATIONS, f"hydra.run.dir={source}")
+    assert run("search", *tiny, *SIZES, *given).status == 0
+    done, folder = derive("a", source=source)
+    assert done.status == 2 and "method dsonas has no distribution to draw from" in done.err
+    assert not folder.exists() or not list(folder.glob("*.yaml"))
+
+
+@pytest.fixture
+def text_searched(run, place):
+    """The folder of a search of a recurrent cell, of two steps."""
+    folder = place / "darts_rnn"
+    sizes = ("space.num_nodes=3", "space.hidden_size=8", "recipe=digits", "trainer.max_epochs=1")
+    limits = ("trainer.limit_train_batches=2", "trainer.limit_val_batches=1")
+    if not folder.exists():
+        texts = ("space=darts_rnn", "dataset=wikitext_mini", "method=darts1_rnn")
+        done = run("search", *texts, *sizes, *limits, f"hydra.run.dir={folder}")
+        assert (done.status, done.err) == (0, "")
+    return folder
+
+
+def test_recurrent_cells_are_drawn_and_all_cost_the_same(derive, text_searched, run):
+    done, folder = derive("rnn", "++recipe.hidden_size=5", source=text_searched)
+    assert (done.status, done.err) == (0, "")
+    assert all((folder / name).stat().st_size > 0 for name in FILES)
+    words, first, nodes = 3867, (5 + 5) * 10, 3 * 5 * 10
+    found = {(row["params"], row["macs"]) for row in rows(folder)}
+    assert found == {(str(6 * words + first + nodes), str(5 * words + first + nodes))}
+    assert "all cost the same" in done.out and "multiply-adds a word: neither tells them apart" in done.out
+    # The last node chooses among 12 candidates, the one before among 8, the first among 4.
+    assert 100 < len(rows(folder)) <= 12 * 8 * 4
+    assert summary(folder)["exact_probability"] is False
+    assert load(folder).space == "darts_rnn"
+    price = run("cost", f"genotype={folder}", "space=darts_rnn", "dataset=wikitext_mini", "recipe=digits",
+                "space.hidden_size=5", "format=json")  # fmt: skip
+    assert json.loads(price.out)["params"] == summary(folder)["params"]
+
+
+def test_latency_of_recurrent_cells_is_that_of_a_piece_of_words(derive, text_searched):
+    options = ["front=latency", "latency.candidates=2", "latency.repeats=2", "latency.warmup=1"]
+    done, folder = derive("rnn", *options, source=text_searched)
+    assert (done.status, done.err) == (0, "")
+    assert "batch of 1, 35 words each" in done.out
+    assert sum(bool(row["latency_ms"]) for row in rows(folder)) in (2, 3)
+
+
+def test_recurrent_cells_are_not_ranked_by_accuracy(derive, text_searched):
+    done, folder = derive("rnn", "rank=supernet", source=text_searched)
+    assert done.status == 2 and "rank=supernet" in done.err and "for text" in done.err
+    assert not (folder / "config.yaml").exists()
+
+
 class Bright:
     """Images of one batch a part, of which the second is brighter, so that statistics tell them apart."""
 

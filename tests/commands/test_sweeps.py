@@ -54,6 +54,21 @@ def test_an_evaluation_of_several_cells(sweep, tmp_path):
     assert "test_accuracy_mean" in table(tmp_path / "sweep")[0]
 
 
+def test_a_search_of_recurrent_cells_is_summed_up_by_perplexity(run, tmp_path):
+    sizes = ("space.num_nodes=2", "space.hidden_size=4", "recipe=digits", "trainer.max_epochs=1")
+    limits = ("trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "seed=0,1")
+    texts = ("space=darts_rnn", "dataset=wikitext_mini", "method=darts1_rnn")
+    done = run("search", "-m", *texts, *sizes, *limits, f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    assert (done.status, done.err) == (0, "")
+    (row,) = table(tmp_path / "sweep")
+    found = [summary(tmp_path / "sweep" / name)["architecture_perplexity"] for name in "01"]
+    assert float(row["architecture_perplexity_mean"]) == pytest.approx(sum(found) / 2)
+    # No worse than one that takes each of the 3,867 words for as likely, after a step down.
+    assert all(1 < perplexity < 3867 for perplexity in found)
+    assert f"{sum(found) / 2:.2f} ± " in done.out
+    assert (tmp_path / "sweep/figures/sweep.png").stat().st_size > 5000
+
+
 def test_a_failed_run_costs_no_other_and_is_told_with_its_reason(sweep, tmp_path):
     lr = "method.weight_optimizer.lr=1e30,0.02"
     # In batches of one job, of which Hydra would start no other after a failure.

@@ -7,20 +7,24 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from nas.data.augment import BatchAugment
+from nas.data.batchify import PieceLengths
 
 FILES = sorted((Path(__file__).parents[2] / "conf" / "dataset").glob("*.yaml"))
 NAMES = [path.stem for path in FILES]
+TEXTS = [path for path in FILES if "bptt" in OmegaConf.load(path)]
+IMAGES = [path for path in FILES if path not in TEXTS]
 
 
 def test_there_is_one_file_for_every_data_set():
-    assert {"cifar10", "cifar100", "digits", "imagenet"} <= set(NAMES)
+    assert {"cifar10", "cifar100", "digits", "imagenet", "ptb", "wikitext2", "wikitext_mini"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_overrides_never_depend_on_the_data_set(path):
-    config, reference = OmegaConf.load(path), OmegaConf.load(FILES[0])
+    group, name = (TEXTS, "bptt") if path in TEXTS else (IMAGES, "augment")
+    config, reference = OmegaConf.load(path), OmegaConf.load(group[0])
     assert config.keys() == reference.keys()
-    assert config.augment.keys() == reference.augment.keys()
+    assert config[name].keys() == reference[name].keys()
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
@@ -29,7 +33,16 @@ def test_every_key_says_what_it_is(path):
     assert [line for line in lines if "#" not in line] == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=NAMES)
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+def test_the_text_is_what_the_file_says_and_its_lengths_are_valid(path):
+    config = OmegaConf.create({"dataset": OmegaConf.load(path)})
+    source = instantiate(config.dataset.source)
+    assert source.name == config.dataset.name == path.stem
+    assert source.vocabulary_size > 1000
+    PieceLengths(**config.dataset.bptt)
+
+
+@pytest.mark.parametrize("path", IMAGES, ids=lambda path: path.stem)
 def test_the_source_is_what_the_file_says_and_fits_its_augmentation(path):
     config = OmegaConf.create({"dataset": OmegaConf.load(path)})
     source = instantiate(config.dataset.source)

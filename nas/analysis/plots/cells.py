@@ -10,7 +10,14 @@ from matplotlib.patches import Circle, FancyArrowPatch, PathPatch
 from matplotlib.path import Path as Curve
 
 from nas.analysis.plots.blocks import draw_blocks
-from nas.analysis.plots.dot import input_names, to_dot
+from nas.analysis.plots.dot import (
+    FIRST_STATE,
+    RECURRENT_INPUTS,
+    RECURRENT_OUTPUT,
+    input_names,
+    is_recurrent,
+    to_dot,
+)
 from nas.analysis.plots.layout import LABEL_HEIGHT, NODE_HEIGHT, Layout, Wire, lay_out
 from nas.analysis.plots.names import FAINT, FAMILIES, INK, family, short_name
 from nas.analysis.plots.shapes import (
@@ -24,25 +31,35 @@ from nas.analysis.plots.shapes import (
     text_width,
 )
 from nas.analysis.plots.style import new_figure, save, styled, write
-from nas.genotype import Cell, Genotype
+from nas.genotype import Cell, Edge, Genotype
 
 HEADING = 34.0
 RADIUS = NODE_HEIGHT / 2
 ARROW = 30.0
+# What no search chooses: the way to the output, and to the first state of a recurrent cell.
+GIVEN = "#c4c4c4"
 NAMED = frozenset({"normal", "reduce", "recurrent"})
 
 
 class _Plan:
     """A cell's layout with the x positions (pixels) that its texts need."""
 
-    def __init__(self, cell: Cell):
-        self.layout: Layout = lay_out(cell)
+    def __init__(self, cell: Cell, recurrent: bool = False):
+        # The node that a recurrent cell counts as 0 is drawn as one that has inputs of its own.
+        ahead = len(RECURRENT_INPUTS) if recurrent else 0
+        drawn = _with_first_state(cell) if recurrent else cell
+        inputs = RECURRENT_INPUTS if recurrent else input_names(cell.inputs)
+        self.layout: Layout = lay_out(drawn)
+        self.given: list[Wire] = _join(self.layout, ahead) if recurrent else []
         self.names: dict[Hashable, str] = {
-            item: str(item) for column in self.layout.columns for item in column if isinstance(item, int)
+            item: str(item - ahead)
+            for column in self.layout.columns
+            for item in column
+            if isinstance(item, int)
         }
-        self.names.update({i: f"${name}$" for i, name in enumerate(input_names(cell.inputs))})
-        self.names["output"] = "output"
-        self.boxes = {*range(cell.inputs), "output"}
+        self.names.update({i: f"${name}$" for i, name in enumerate(inputs)})
+        self.names["output"] = f"${RECURRENT_OUTPUT}$ (mean)" if recurrent else "output"
+        self.boxes = {*range(len(inputs)), "output"}
         widths: dict[Hashable, float] = {}
         for wire in self.layout.wires:
             if wire.operation is not None:
@@ -82,6 +99,24 @@ class _Plan:
         return min(max(52.0, 0.42 * max(rises, default=0.0)), 100.0)
 
 
+def _with_first_state(cell: Cell) -> Cell:
+    """The cell as one whose node 0 is computed from the inputs of a time step: all others move up."""
+    ahead = len(RECURRENT_INPUTS)
+    first = tuple(Edge(source, FIRST_STATE) for source in range(ahead))
+    nodes = [tuple(Edge(edge.source + ahead, edge.operation) for edge in edges) for edges in cell.nodes]
+    return Cell((first, *nodes), tuple(node + ahead for node in cell.output), inputs=ahead)
+
+
+def _join(layout: Layout, target: int) -> list[Wire]:
+    """Leads all wires to a node through one label, for what takes its sources together, and returns them."""
+    wires = [wire for wire in layout.wires if wire.target == target]
+    for wire in wires:
+        wire.offset = 0.0
+    for wire in wires[1:]:
+        wire.operation = None
+    return wires
+
+
 def _curve(plan: _Plan, wire: Wire) -> Curve:
     """The way from the source through all lanes to the label (or to the output), level at every stop."""
     y, last = plan.layout.y, plan.column[wire.target]
@@ -103,15 +138,17 @@ def _curve(plan: _Plan, wire: Wire) -> Curve:
     return Curve(points, codes)
 
 
-def draw_cell(ax: Axes, cell: Cell, heading: str | None = None) -> None:
+def draw_cell(ax: Axes, cell: Cell, heading: str | None = None, recurrent: bool = False) -> None:
     """Draws one cell over the whole of `ax`; its text fits the size that the axes have at this moment.
 
     Args:
         ax: any axes; its ticks and frame are removed and its limits set to the cell's extent.
         cell: the cell.
         heading: text above it.
+        recurrent: whether node 0 is a state that a word and the output of the step before make; both are
+            drawn before it.
     """
-    _draw(ax, _Plan(cell), heading)
+    _draw(ax, _Plan(cell, recurrent), heading)
 
 
 def _draw(ax: Axes, plan: _Plan, heading: str | None) -> None:
@@ -141,19 +178,19 @@ def _draw(ax: Axes, plan: _Plan, heading: str | None) -> None:
 
 def _draw_wire(ax: Axes, plan: _Plan, wire: Wire, scale: float, write_text: partial) -> None:
     if wire.operation is None:
-        ax.add_patch(PathPatch(_curve(plan, wire), fc="none", ec="#c4c4c4", lw=1.6 * scale, zorder=1))
+        ax.add_patch(PathPatch(_curve(plan, wire), fc="none", ec=GIVEN, lw=1.6 * scale, zorder=1))
         return
-    kind = family(wire.operation)
+    kind, given = family(wire.operation), wire in plan.given
     none = kind == "none"
-    look = {"ec": FAMILIES[kind], "lw": 2.0 * scale, "ls": ":" if none else "-"}
+    colour = GIVEN if given else FAMILIES[kind]
+    look = {"ec": colour, "lw": 2.0 * scale, "ls": ":" if none else "-"}
     ax.add_patch(PathPatch(_curve(plan, wire), fc="none", zorder=2, capstyle="round", **look))
     index = plan.column[wire.target]
     left, width, y = plan.left[index], plan.labels[index], plan.layout.y[wire.target]
     centre = y + wire.offset
     ax.add_patch(rounded(left, centre - LABEL_HEIGHT / 2, width, LABEL_HEIGHT, 8, fc="white", **look))
-    write_text(
-        left + width / 2, centre, short_name(wire.operation), color=FAINT if none else INK, gid="label"
-    )
+    ink, gid = FAINT if none else INK, "given" if given else "label"
+    write_text(left + width / 2, centre, short_name(wire.operation), color=ink, gid=gid)
     # The arrow aims at the node's middle, so that the tips of a tall stack spread around the circle.
     arrow = FancyArrowPatch(
         (left + width, centre),
@@ -162,7 +199,7 @@ def _draw_wire(ax: Axes, plan: _Plan, wire: Wire, scale: float, write_text: part
         shrinkA=0,
         shrinkB=(RADIUS + 1) * scale,
         mutation_scale=1,
-        color=FAMILIES[kind],
+        color=colour,
         lw=2.0 * scale,
         ls=":" if none else "-",
         zorder=3,
@@ -213,7 +250,8 @@ def draw_genotype(
 
 
 def _draw_cells(genotype: Genotype, path: Path, title: str | None) -> None:
-    plans = {name: _Plan(cell) for name, cell in genotype.cells}
+    recurrent = is_recurrent(genotype)
+    plans = {name: _Plan(cell, recurrent) for name, cell in genotype.cells}
     rows = _rows(plans)
     kinds = [kind for kind in FAMILIES if kind in {family(o) for o in genotype.operations}]
     legend, header = (40.0 if kinds else 0.0), (46.0 if title else 8.0)

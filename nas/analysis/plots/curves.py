@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from nas.analysis.plots.names import LINE_COLOURS
 from nas.analysis.plots.style import markers, new_figure, save, styled, whole_numbers
@@ -17,12 +18,16 @@ Rows = Sequence[Mapping[str, object]]
 
 @dataclass(frozen=True)
 class Panel:
-    """Columns that share an axis: those that end in `suffix`, and that alone if `suffix` is a whole name."""
+    """Columns that share an axis: those that end in `suffix`, and that alone if `suffix` is a whole name.
+
+    With `decades` the axis is logarithmic where the values span more than one.
+    """
 
     heading: str
     suffix: str
     unit: str = ""
     factor: float = 1.0
+    decades: bool = False
 
     def columns(self, names: Sequence[str]) -> list[str]:
         """The columns of this panel, in the order of `names`."""
@@ -36,7 +41,7 @@ class Panel:
 PANELS = (
     Panel("loss", "loss", "nats"),
     Panel("accuracy", "accuracy", "%", 100.0),
-    Panel("perplexity", "perplexity"),
+    Panel("perplexity", "perplexity", "lower is better", decades=True),
     Panel("entropy of the op weights", "entropy", "nats"),
     Panel("skip connections", "num_skip", "edges"),
     Panel("learning rate", "learning_rate"),
@@ -75,6 +80,8 @@ def _draw_panel(ax: Axes, rows: Rows, panel: Panel, columns: list[str]) -> None:
         label = column.replace(panel.suffix, "", 1).strip("_").replace("_", " ") or "first basis"
         colour = LINE_COLOURS[index % len(LINE_COLOURS)]
         ax.plot(epochs[there], values[there], color=colour, label=label, **markers(int(there.sum())))
+    if panel.decades:
+        _spread(ax, np.concatenate([_column(rows, column) * panel.factor for column in columns]))
     unit = f" ({panel.unit})" if panel.unit else ""
     ax.set_title(panel.heading + unit, loc="left", weight="bold")
     ax.set_xlabel("epoch")
@@ -88,12 +95,25 @@ def _draw_panel(ax: Axes, rows: Rows, panel: Panel, columns: list[str]) -> None:
         ax.legend(fontsize=9.5)
 
 
+def _spread(ax: Axes, values: np.ndarray) -> None:
+    """Makes the y axis logarithmic, with plain numbers at it, if the positive values span over a decade."""
+    positive = values[np.isfinite(values) & (values > 0)]
+    if len(positive) == 0 or positive.max() <= 10 * positive.min():
+        return
+    ax.set_yscale("log", nonpositive="mask")
+    few = positive.max() < 1000 * positive.min()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,), numticks=12))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
 def draw_curves(rows: Rows, path: str | Path, title: str | None = None) -> Path:
     """Draws all that `metrics.csv` recorded, with a panel only for what exists.
 
     Args:
         rows: one mapping a row, as `csv.DictReader` yields them; missing, empty and NaN values are left out.
-            Columns ending in `_accuracy` are fractions and are shown in percent.
+            Columns ending in `_accuracy` are fractions and are shown in percent; those ending in
+            `_perplexity` get a logarithmic axis where they span more than a decade.
         path: a .png, .pdf or .svg file.
         title: text above the panels.
 

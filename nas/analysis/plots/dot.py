@@ -9,6 +9,18 @@ def input_names(inputs: int) -> list[str]:
     return ["x"] if inputs == 1 else [f"c_{{k-{inputs - index}}}" for index in range(inputs)]
 
 
+# The word of this time step and the output of the one before, which make the first state of a recurrent cell.
+RECURRENT_INPUTS = ("x_t", "h_{t-1}")
+RECURRENT_OUTPUT = "h_t"
+# What the first state is made by; it is given and no choice of a search.
+FIRST_STATE = "tanh"
+
+
+def is_recurrent(genotype: Genotype) -> bool:
+    """Whether its cell is run through step by step, and its node 0 is a state rather than an input."""
+    return genotype.space == "darts_rnn" and all(cell.inputs == 1 for _, cell in genotype.cells)
+
+
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "")
     return f'"{escaped}"'
@@ -18,6 +30,8 @@ def to_dot(genotype: Genotype) -> str:
     """The graph in the DOT language: one cluster a cell, one line an edge, operation names in full."""
     lines = ["digraph genotype {", "  rankdir=LR;", '  node [shape=circle, fontname="Helvetica"];']
     lines.append('  edge [fontname="Helvetica", fontsize=11];')
+    recurrent = is_recurrent(genotype)
+    output = f"{RECURRENT_OUTPUT} (mean)" if recurrent else "output"
     for number, (name, cell) in enumerate(genotype.cells):
 
         def key(node: int | str, name: str = name) -> str:
@@ -25,11 +39,16 @@ def to_dot(genotype: Genotype) -> str:
 
         lines.append(f"  subgraph {_quoted(f'cluster_{number}')} {{")
         lines.append(f"    label={_quoted(name)};")
-        for index, label in enumerate(input_names(cell.inputs)):
-            lines.append(f"    {key(index)} [label={_quoted(label)}, shape=box, style=rounded];")
-        for index in range(cell.inputs, cell.inputs + len(cell.nodes)):
+        inputs: dict[int | str, str] = dict(enumerate(input_names(cell.inputs)))
+        if recurrent:
+            inputs = {label: label for label in RECURRENT_INPUTS}
+        for item, label in inputs.items():
+            lines.append(f"    {key(item)} [label={_quoted(label)}, shape=box, style=rounded];")
+        for index in range(0 if recurrent else cell.inputs, cell.inputs + len(cell.nodes)):
             lines.append(f"    {key(index)} [label={_quoted(str(index))}];")
-        lines.append(f'    {key("output")} [label="output", shape=box, style=rounded];')
+        lines.append(f"    {key('output')} [label={_quoted(output)}, shape=box, style=rounded];")
+        for item in RECURRENT_INPUTS if recurrent else ():
+            lines.append(f'    {key(item)} -> {key(0)} [label={_quoted(FIRST_STATE)}, color="#9a9a9a"];')
         for target, edge in cell.edges:
             kind = family(edge.operation)
             dotted = ", style=dotted" if kind == "none" else ""

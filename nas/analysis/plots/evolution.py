@@ -77,7 +77,9 @@ def draw_weight_evolution(
         )
     every = list(dict.fromkeys(name for rows in names.values() for row in rows for name in row))
     looks = {name: line_style(index, name) for index, name in enumerate(every)}
-    across = min(ACROSS, max(array.shape[1] for array in arrays.values()))
+    most = max(array.shape[1] for array in arrays.values())
+    # As few rows as can be, all as full as can be.
+    across = math.ceil(most / math.ceil(most / ACROSS))
     downs = [math.ceil(array.shape[1] / across) for array in arrays.values()]
     width = max(across * PANEL_WIDTH, 620.0)
     legend_rows = math.ceil(len(every) * 120 / width)

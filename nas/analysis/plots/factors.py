@@ -1,4 +1,4 @@
-"""Scaling factors as matrices: for every operation of a block, which earlier one feeds it and how strongly."""
+"""Scaling factors as matrices: which operation of a block feeds which, and how strongly."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -12,7 +12,11 @@ FAMILIES = {
     "pooling": "#009E73",
     "skip": "#444444",
     "convolution": "#CC79A7",
-    "activation": "#CC79A7",
+    "tanh": "#D55E00",
+    "relu": "#009E73",
+    "sigmoid": "#CC79A7",
+    "identity": "#0072B2",
+    "activation": "#56B4E9",
     "other": "#B8860B",
     "none": FAINT,
 }
@@ -23,7 +27,9 @@ LINE_DASHES = ("-", "--", ":", "-.")
 TIMES = "\u00d7"
 
 _PREFIXES = (("sep_conv", "separable"), ("dil_sep", "dilated"), ("dil_conv", "dilated"))
-_ACTIVATIONS = frozenset({"relu", "tanh", "sigmoid", "elu", "gelu", "silu", "swish", "leaky_relu"})
+# The candidates of recurrent cells: few enough to have a colour each, in every picture the same.
+_CANDIDATES = frozenset({"tanh", "relu", "sigmoid", "identity"})
+_ACTIVATIONS = frozenset({"elu", "gelu", "silu", "swish", "leaky_relu"})
 
 
 def family(operation: str) -> str:
@@ -31,8 +37,10 @@ def family(operation: str) -> str:
     name = operation.lower()
     if name in {"none", "zero", "zeroize"}:
         return "none"
-    if name.startswith(("skip", "identity")):
+    if name.startswith("skip"):
         return "skip"
+    if name in _CANDIDATES:
+        return name
     if name in _ACTIVATIONS:
         return "activation"
     for prefix, kind in _PREFIXES:
@@ -64,5 +72,7 @@ def line_style(index: int, operation: str) -> dict[str, object]:
     """Line keywords for the `index`-th operation of a legend; `none` is always the faint dotted line."""
     if family(operation) == "none":
         return {"color": FAINT, "linestyle": ":"}
+    if family(operation) in _CANDIDATES:
+        return {"color": FAMILIES[family(operation)], "linestyle": "-"}
     dash = LINE_DASHES[index // len(LINE_COLOURS) % len(LINE_DASHES)]
     return {"color": LINE_COLOURS[index % len(LINE_COLOURS)], "linestyle": dash}

@@ -14,6 +14,8 @@ from nas.errors import require
 
 Operations = Sequence[str] | Sequence[Sequence[str]]
 CELL_WIDTH, CELL_HEIGHT = 66.0, 36.0
+# A map of more rows than this is cut in two, between the edges of one node and those of the next.
+TALLEST = 24
 
 
 def per_edge(operations: Operations, edges: int, what: str) -> list[list[str]]:
@@ -67,6 +69,16 @@ def _luminance(rgba: Sequence[float]) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
+def _cut(edges: Sequence[tuple[int, int]]) -> list[slice]:
+    """The rows of a map in one piece, or in two where they are many: about as long, of whole nodes."""
+    targets = [target for _, target in edges]
+    places = [row for row in range(1, len(edges)) if targets[row] != targets[row - 1]]
+    if len(edges) <= TALLEST or not places or targets != sorted(targets):
+        return [slice(0, len(edges))]
+    middle = min(places, key=lambda row: (max(row, len(edges) - row), row))
+    return [slice(0, middle), slice(middle, len(edges))]
+
+
 def _draw_group(
     ax: Axes,
     weights_EO: np.ndarray,
@@ -99,6 +111,13 @@ def _draw_group(
     return image
 
 
+def _separate_nodes(ax: Axes, edges: Sequence[tuple[int, int]]) -> None:
+    """White lines between the edges to one node and those to the next."""
+    for row in range(1, len(edges)):
+        if edges[row][1] != edges[row - 1][1]:
+            ax.axhline(row - 0.5, color="white", lw=4)
+
+
 def draw_op_weights(
     weights_by_group: Mapping[str, Sequence[Sequence[float]]],
     operations_by_group: Mapping[str, Operations],
@@ -107,6 +126,8 @@ def draw_op_weights(
     title: str | None = None,
 ) -> Path:
     """Draws one heat map a group, side by side on a common colour scale; the leader of an edge is bold.
+
+    A group of very many edges takes two maps, each of whole nodes.
 
     Args:
         weights_by_group: group -> [E, O]; rows may differ in length, NaN leaves a cell empty.
@@ -129,17 +150,23 @@ def draw_op_weights(
     names = {g: per_edge(operations_by_group[g], len(rows), g) for g, rows in weights_by_group.items()}
     matrices = {g: _matrix(rows, names[g], g) for g, rows in weights_by_group.items()}
     mixed = any(row != rows[0] for rows in names.values() for row in rows)
-    columns = [max(matrix.shape[1], 2) for matrix in matrices.values()]
-    tallest = max(len(matrix) for matrix in matrices.values())
+    parts = [(group, rows) for group in matrices for rows in _cut(edges_by_group[group])]
+    columns = [max(matrices[group].shape[1], 2) for group, _ in parts]
+    tallest = max(rows.stop - rows.start for _, rows in parts)
     width = sum(columns) * CELL_WIDTH * (1.2 if mixed else 1.0) + 90 * len(columns) + 70
     height = max(tallest, 3) * CELL_HEIGHT * (1.15 if mixed else 1.0) + 110 + (30 if title else 0)
     with styled():
         figure = new_figure(width, height)
-        axes = figure.subplots(1, len(matrices), squeeze=False, width_ratios=columns)[0]
+        axes = figure.subplots(1, len(parts), squeeze=False, width_ratios=columns)[0]
         colours = _scale(list(matrices.values()))
-        for ax, (group, matrix) in zip(axes, matrices.items(), strict=True):
-            image = _draw_group(ax, matrix, names[group], edge_names(edges_by_group[group]), colours)
-            ax.set_title(group, loc="left", weight="bold")
+        for ax, (group, rows) in zip(axes, parts, strict=True):
+            edges = edges_by_group[group][rows]
+            image = _draw_group(ax, matrices[group][rows], names[group][rows], edge_names(edges), colours)
+            whole = len(edges) == len(edges_by_group[group])
+            nodes = f"nodes {edges[0][1]} to {edges[-1][1]}"
+            ax.set_title(group if whole else f"{group}, {nodes}", loc="left", weight="bold")
+            if not whole:
+                _separate_nodes(ax, edges)
         figure.colorbar(image, ax=list(axes), label="op weight", pad=0.01, aspect=35).outline.set_visible(
             False
         )

@@ -17,8 +17,13 @@ from torch import Tensor
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
-SOURCES = tuple(FOLDER / name for name in ("separable.cpp", "terms.cpp"))
+SOURCES = tuple(FOLDER / name for name in ("separable.cpp", "terms.cpp", "recurrent.cpp"))
 HEADERS = tuple(FOLDER / name for name in ("step.h", "vectors.h"))
+FUNCTIONS = tuple(
+    f"{kernel}_{direction}"
+    for kernel in ("separable", "terms", "recurrent")
+    for direction in ("forward", "backward")
+)
 # Not -ffast-math: it would switch denormals off for the whole process and let NaN pass unnoticed.
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-fno-math-errno", "-ffp-contract=fast")
 KERNELS = (3, 5, 7)
@@ -87,7 +92,7 @@ class Library:
     def __init__(self, handle: ctypes.CDLL):
         self._functions = {}
         for dtype, suffix in ((torch.float32, "float"), (torch.float64, "double")):
-            for name in ("separable_forward", "separable_backward", "terms_forward", "terms_backward"):
+            for name in FUNCTIONS:
                 function = getattr(handle, f"{name}_{suffix}")
                 function.restype = None
                 self._functions[name, dtype] = function

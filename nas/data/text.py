@@ -1,0 +1,181 @@
+"""What a source of text is, and how three files of words become streams of indices.
+
+Shapes: N tokens of a stream.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.errors import ConfigError, require
+
+PARTS = ("train", "valid", "test")
+EOS = "<eos>"
+
+
+class TextSource(Protocol):
+    """A text in three parts that is known without being read.
+
+    The attributes never touch the disk, so that a plan or a cost can be computed without the text. A stream
+    is int64 [N], one index into the vocabulary a word, with `<eos>` after every line. The vocabulary is that
+    of all three parts, so no part holds an index outside it.
+    """
+
+    name: str
+    vocabulary_size: int
+
+    def train(self) -> Tensor:
+        """Returns the training stream."""
+        ...
+
+    def valid(self) -> Tensor:
+        """Returns the validation stream: what a search may learn the architecture from."""
+        ...
+
+    def test(self) -> Tensor:
+        """Returns the test stream."""
+        ...
+
+    def words(self) -> tuple[str, ...]:
+        """Returns the word of every index, in the order of first appearance."""
+        ...
+
+
+@dataclass(frozen=True)
+class TextLayout:
+    """Where the three files of a text may lie, what they must hold, and how to come by them.
+
+    Args:
+        title: what messages call the text
+        folders: folders below the root that are looked into before the root itself
+        patterns: names of the files, with {part} for train, valid and test; the first is the original one
+        num_tokens: tokens of train, valid and test, one `<eos>` a line included
+        vocabulary_size: different words of the three together, `<eos>` included
+        remedy: how to get the right files, the end of every message
+    """
+
+    title: str
+    folders: tuple[str, ...]
+    patterns: tuple[str, ...]
+    num_tokens: tuple[int, int, int]
+    vocabulary_size: int
+    remedy: str
+
+
+@dataclass(frozen=True, eq=False)
+class TextStreams:
+    """The three streams, each int64 [N], and the word of every index."""
+
+    train: Tensor
+    valid: Tensor
+    test: Tensor
+    words: tuple[str, ...]
+
+
+class TextFolder:
+    """A text source that reads all three files on first use and keeps them.
+
+    All three are read even where one is asked for, because the vocabulary is that of all of them.
+
+    Args:
+        name: what reports call the text
+        root: folder of the text; a relative one is relative to the current working directory
+        layout: where the files are below `root`, and what they must hold
+
+    Raises:
+        ConfigError: there is no root. From the methods: a file is missing, is not UTF-8 or holds another
+            number of tokens or words than the published text.
+    """
+
+    def __init__(self, name: str, root: str | Path, layout: TextLayout):
+        require(root is not None, "dataset.root: must name the folder that holds the text, not null")
+        self.name = name
+        self.root = Path(root)
+        self.layout = layout
+        self.vocabulary_size = layout.vocabulary_size
+        self._streams: TextStreams | None = None
+
+    def train(self) -> Tensor:
+        """Returns the training stream [N]."""
+        return self._load().train
+
+    def valid(self) -> Tensor:
+        """Returns the validation stream [N]."""
+        return self._load().valid
+
+    def test(self) -> Tensor:
+        """Returns the test stream [N]."""
+        return self._load().test
+
+    def words(self) -> tuple[str, ...]:
+        """Returns the word of every index."""
+        return self._load().words
+
+    def _load(self) -> TextStreams:
+        if self._streams is None:
+            self._streams = read_text(self.root, self.layout)
+        return self._streams
+
+
+def read_text(root: Path, layout: TextLayout) -> TextStreams:
+    """Finds, reads and checks the three files of a text.
+
+    Words are what blanks separate. They are numbered as they first appear in train, valid and test, as in
+    the DARTS code.
+
+    Raises:
+        ConfigError: as for `TextFolder`.
+    """
+    root = root.expanduser().resolve()
+    paths = _find(root, layout)
+    for path in paths:
+        require(path.is_file(), f"dataset.root: {path.name} is missing from {path.parent}; {layout.remedy}")
+    index: dict[str, int] = {}
+    streams = []
+    for path, expected in zip(paths, layout.num_tokens, strict=True):
+        words = _words(path, layout)
+        require(
+            len(words) == expected,
+            f"dataset.root: {path} holds {len(words):,} tokens (one {EOS} a line included) instead of the "
+            f"{expected:,} of {layout.title}; {layout.remedy}",
+        )
+        for word in dict.fromkeys(words):
+            index.setdefault(word, len(index))
+        indices = np.fromiter(map(index.__getitem__, words), np.int64, len(words))
+        streams.append(torch.from_numpy(indices))
+    require(
+        len(index) == layout.vocabulary_size,
+        f"dataset.root: the three files in {paths[0].parent} hold {len(index):,} different words ({EOS} "
+        f"included) instead of the {layout.vocabulary_size:,} of {layout.title}; {layout.remedy}",
+    )
+    return TextStreams(*streams, words=tuple(index))
+
+
+def _find(root: Path, layout: TextLayout) -> list[Path]:
+    """Returns the paths of the first folder and pattern of which any file is there."""
+    # Specific names and folders come first: a train.txt in the root may be another text's.
+    for pattern, folder in product(layout.patterns, (*layout.folders, ".")):
+        paths = [root / folder / pattern.format(part=part) for part in PARTS]
+        if any(path.is_file() for path in paths):
+            return paths
+    names = " or ".join(pattern.format(part="train") for pattern in layout.patterns)
+    raise ConfigError(
+        f"dataset.root: there is no {layout.title} in {root}: no {names} there or in its folders "
+        f"{', '.join(layout.folders)}; {layout.remedy}"
+    )
+
+
+def _words(path: Path, layout: TextLayout) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"dataset.root: {path} is not UTF-8 text ({error}); {layout.remedy}") from error
+    # The last line counts even if nothing ends it.
+    if text and not text.endswith("\n"):
+        text += "\n"
+    return text.replace("\n", f" {EOS} ").split()

@@ -1,0 +1,128 @@
+"""Lightning's view of a text: columns that are read piece by piece."""
+
+from collections.abc import Mapping
+
+import pytorch_lightning as pl
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from nas.data.batchify import PieceLengths, columns, pieces_in_order, search_pieces, training_pieces
+from nas.data.text import TextSource
+from nas.data.text_split import TextPart, TextSplit
+
+WEIGHT, ARCHITECTURE, TRAIN = range(3)
+
+
+class TextData(pl.LightningDataModule):
+    """Common part: the number of pieces changes from epoch to epoch, so a loader is made for each.
+
+    The Trainer has to ask for it (`reload_dataloaders_every_n_epochs=1`).
+
+    Args:
+        source: the text.
+        batch_size: columns of training of one process.
+        valid_batch_size: columns of validation.
+        test_batch_size: columns of the test.
+        bptt: keyword arguments of `PieceLengths`.
+        seed: of the lengths.
+        overfit: keep to one piece of usual length.
+    """
+
+    def __init__(
+        self,
+        source: TextSource,
+        batch_size: int,
+        valid_batch_size: int,
+        test_batch_size: int,
+        bptt: Mapping,
+        seed: int,
+        overfit: bool = False,
+    ):
+        super().__init__()
+        self.source = source
+        self.batch_size = batch_size
+        self.valid_batch_size = valid_batch_size
+        self.test_batch_size = test_batch_size
+        self.lengths = PieceLengths(**(dict(bptt) | ({"half": 0.0, "deviation": 0.0} if overfit else {})))
+        self.seed = seed
+        self.overfit = overfit
+
+    def _columns(self, stream_N: Tensor, count: int, key: str, whole: bool = False) -> Tensor:
+        """Columns [T, B] of this process; with `whole` every process reads all of them."""
+        trainer = None if whole else self.trainer
+        world_size, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
+        found_TB = columns(stream_N, count, world_size, rank, f"dataset.{key}")
+        return found_TB[: self.lengths.steps + 1] if self.overfit else found_TB
+
+    def _at_epoch(self, loader: DataLoader) -> DataLoader:
+        loader.sampler.set_epoch(self.trainer.current_epoch if self.trainer else 0)
+        return loader
+
+
+class TextSearchData(TextData):
+    """The streams of a search; an epoch is one pass down the columns of the weights.
+
+    Validation reads the architecture stream in order, in columns of its own number.
+    """
+
+    def __init__(self, *args, split: TextSplit, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.split = split
+
+    def prepare(self) -> None:
+        """Builds the loaders once: a text that is too short is found before a run.
+
+        Raises:
+            ConfigError: too few tokens for the columns.
+        """
+        self.train_dataloader()
+        self.val_dataloader()
+
+    def train_dataloader(self) -> DataLoader:
+        """Pieces of both streams."""
+        weight_TB, architecture_TB = (
+            self._columns(part.tokens_N, self.batch_size, "batch_size")
+            for part in (self.split.weight, self.split.architecture)
+        )
+        return self._at_epoch(search_pieces(weight_TB, architecture_TB, self.lengths, self.seed, WEIGHT))
+
+    def val_dataloader(self) -> DataLoader:
+        """The architecture stream in order."""
+        tokens_N = self.split.architecture.tokens_N
+        columns_TB = self._columns(tokens_N, self.valid_batch_size, "valid_batch_size", whole=True)
+        return pieces_in_order(columns_TB, self.lengths.steps)
+
+
+class TextEvaluationData(TextData):
+    """The training stream, the validation stream and the test stream."""
+
+    def __init__(self, *args, parts: tuple[TextPart, TextPart], **kwargs):
+        super().__init__(*args, **kwargs)
+        self.train_part, self.valid_part = parts
+
+    def prepare(self) -> None:
+        """Builds the loaders once: a text that is too short is found before a run.
+
+        Raises:
+            ConfigError: too few tokens for the columns.
+        """
+        self.train_dataloader()
+        self.val_dataloader()
+        self.test_dataloader()
+
+    def train_dataloader(self) -> DataLoader:
+        """Pieces of the training stream."""
+        columns_TB = self._columns(self.train_part.tokens_N, self.batch_size, "batch_size")
+        return self._at_epoch(training_pieces(columns_TB, self.lengths, self.seed, TRAIN))
+
+    def val_dataloader(self) -> DataLoader:
+        """The validation stream in order."""
+        columns_TB = self._columns(
+            self.valid_part.tokens_N, self.valid_batch_size, "valid_batch_size", whole=True
+        )
+        return pieces_in_order(columns_TB, self.lengths.steps)
+
+    def test_dataloader(self) -> DataLoader:
+        """The test stream in order."""
+        columns_TB = self._columns(self.source.test(), self.test_batch_size, "test_batch_size", whole=True)
+        return pieces_in_order(columns_TB, self.lengths.steps)

@@ -26,7 +26,7 @@ class Architecture:
         genotype: the architecture.
         log_probability: see `log_probability`.
         count: how many draws gave it; 0 if it was not drawn.
-        params, macs: of its evaluation network, without the auxiliary head; multiply-adds of one image or word.
+        params, macs: of its evaluation network, without the auxiliary head; macs of one image or word.
         latency: median milliseconds of one batch, None where it was not measured.
         latency_spread: interquartile range of these milliseconds.
         accuracy: of the supernet reduced to it, 0 to 1; None where it was not evaluated.

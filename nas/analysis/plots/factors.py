@@ -92,7 +92,10 @@ def _draw(ax: Axes, matrix: np.ndarray, labels: list[str], sources: list[int], l
     for row, column in zip(*np.nonzero(matrix == 0), strict=True):
         ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="white", linewidth=0))
         ax.plot(column, row, ".", color="#bbbbbb", markersize=3)
-    ax.set_xticks(range(len(sources)), ["x" if source == 0 else str(source) for source in sources])
+    names = ["x" if source == 0 else str(source) for source in sources]
+    # A single source needs no name, and would have it far below.
+    single = len(sources) == 1
+    ax.set_xticks([] if single else range(len(sources)), [] if single else names)
     ax.set_yticks(range(len(labels)), labels)
     ax.tick_params(length=0, colors=INK, labelsize=8)
     ax.grid(False)

@@ -16,15 +16,26 @@ REFERENCES = {
     "darts": "tests.reference.literal.LiteralDarts",
     "nasbench201": "tests.reference.literal_nasbench201.LiteralNasBench201",
     "dso": "tests.reference.dso.literal_of",
+    "darts_rnn": "tests.reference.recurrent.LiteralSupernet",
 }
-SIZES = ("num_cells", "cells_per_stage", "init_channels", "stem_multiplier", "stem", "partial")
+LITERAL_RNN = "tests.reference.recurrent.LiteralNetwork"
+SIZES = ("num_cells", "cells_per_stage", "init_channels", "stem_multiplier", "stem", "partial") + (
+    "hidden_size",
+    "num_nodes",
+)
 
 
 def register_choices() -> None:
-    """Makes `${nas.bench_method:<space>}` known: the method that a space is measured with unless told."""
-    OmegaConf.register_new_resolver(
-        "nas.bench_method", lambda space: "dsonas" if space.startswith("dso") else "darts1", replace=True
-    )
+    """Makes `${nas.bench_method:<space>}` and `nas.bench_dataset` known: what a space is measured with."""
+
+    def method(space: str) -> str:
+        return "dsonas" if space.startswith("dso") else "darts2_rnn" if space.endswith("_rnn") else "darts1"
+
+    def dataset(space: str) -> str:
+        return "wikitext_mini" if space.endswith("_rnn") else "cifar10"
+
+    OmegaConf.register_new_resolver("nas.bench_method", method, replace=True)
+    OmegaConf.register_new_resolver("nas.bench_dataset", dataset, replace=True)
 
 
 def run(config: DictConfig, path: Path) -> None:
@@ -59,23 +70,31 @@ class Bench:
 
     def __init__(self, config: DictConfig, path: Path):
         from nas.analysis.timing import Race
+        from nas.data.sources import domain_of, inputs_of
         from nas.engine.bench_data import read_images
         from nas.engine.benchmark import numerics
+        from nas.session import check_domain
 
         self.config = config
         self.space = instantiate(config.space)
         self.source = instantiate(config.dataset.source)
+        check_domain(self.space, self.source)
+        self.text = domain_of(self.source) == "text"
+        self.inputs = inputs_of(self.source)
         self.hardware = plain(config.hardware)
         self.where = numerics(self.hardware)
         self.race = Race(self.where.device, config.bench.warmup)
         self.result: dict[str, Any] = {}
         self.alive: list[dict[str, Any]] = []
         self.names: list[str] = []  # of the steps that this search has
+        if self.text:
+            self._check_text()
         for share in config.bench.alive:
             self._draw_alive(share)
         # What cannot be had is found missing here, before minutes have been spent on measuring.
         self.reference = self._reference_class() if config.bench.reference else None
-        data = config.dataset.root is None if config.bench.data is None else config.bench.data
+        data = config.bench.data
+        data = config.dataset.root is None and not self.text if data is None else data
         self.images = read_images(self.source) if data else None
         self.loops = self._build_loops(path) if config.bench.loop else None
 
@@ -112,7 +131,30 @@ class Bench:
             dataset = plain(self.config.dataset)
             data = measure_data(self.source, self.images, dataset, settings.data_seconds, settings.rounds)
         loop = {} if self.loops is None else self._measure_loop()
-        return result | relate(result, self.config.dataset.batch_size) | data | loop
+        size, unit = self.config.dataset.batch_size, "images"
+        if self.text:
+            size, unit = size * self.config.dataset.bptt.steps, "words"
+        return result | relate(result, size, unit) | data | loop
+
+    def _check_text(self) -> None:
+        """Raises `ConfigError` for what has no meaning, or cannot be measured, on a text."""
+        from nas.engine.bench_text import check_literal
+
+        settings, why = self.config.bench, f"space={self.space.name}"
+        require(
+            not settings.data, f"bench.data=true: texts of {why} are not augmented; set bench.data=false"
+        )
+        require(
+            not settings.loop,
+            f"bench.loop=true: it measures the loader of images, and {why} reads text; set bench.loop=false",
+        )
+        require(
+            not settings.alive,
+            f"bench.alive={list(settings.alive)}: candidates of {why} have no matrices of their own, so its "
+            "network does not shrink as they die; set bench.alive=[]",
+        )
+        if settings.reference or settings.evaluation:
+            check_literal(self.space)
 
     def _build_loops(self, path: Path) -> Any:
         """What an epoch of this search is made of: real splits, and two equal networks to train on them."""
@@ -141,7 +183,7 @@ class Bench:
         data.prepare()
         steps = self._steps(self.hardware)
         torch.manual_seed(config.seed)
-        supernet = self.space.supernet(self.source.image_shape, self.source.num_classes)
+        supernet = self.space.supernet(*self.inputs)
         module = SearchModule(apply_hardware(supernet, self.hardware), self._method(), Classification())
         return Loops(
             steps, module, data, self.space, self.hardware, path, config.bench.loop_steps, config.seed
@@ -170,29 +212,41 @@ class Bench:
         method = instantiate(self.config.method, shapes=shapes, layout=layout_of(groups))
         if isinstance(method, SparseMethod):
             guards = {name: group.guards for name, group in groups.items()}
-            method.attach(self.space.costs(self.source.image_shape), guards)
+            method.attach(self.space.costs(self.inputs[0]), guards)
         return method
 
     def _batches(self, where: Any) -> tuple:
-        size, source = self.config.dataset.batch_size, self.source
-        return tuple(where.batch(size, source.image_shape, source.num_classes, seed) for seed in (1, 2))
+        return tuple(self._batch(where, self.config.dataset.batch_size, seed) for seed in (1, 2))
+
+    def _batch(self, where: Any, size: int, seed: int) -> Any:
+        from nas.engine.bench_text import text_batch
+
+        if self.text:
+            return text_batch(where, self.config.dataset.bptt.steps, size, *self.inputs, seed)
+        return where.batch(size, *self.inputs, seed)
 
     def _steps(self, hardware: dict, alive: dict | None = None) -> Any:
         """Our steps with the options of a hardware profile, on what is `alive` ({group: bool [E, O]})."""
         import torch
 
+        from nas.engine.bench_text import TextSteps
         from nas.engine.benchmark import SearchSteps, apply_hardware, numerics
+        from nas.session import task_of
 
         torch.manual_seed(self.config.seed)
         method = self._method()
         if alive is not None:
             method.drop(alive)
-        supernet = self.space.supernet(self.source.image_shape, self.source.num_classes, kept=alive)
+        supernet = self.space.supernet(*self.inputs, kept=alive)
         where = numerics(hardware)
-        return SearchSteps(apply_hardware(supernet, hardware), method, *self._batches(where), where)
+        arguments = apply_hardware(supernet, hardware), method, *self._batches(where), where
+        if self.text:
+            return TextSteps(task_of(self.source, self.space), *arguments)
+        return SearchSteps(*arguments)
 
     def _enter_search(self) -> None:
         from nas.analysis.counting import supernet_cost
+        from nas.engine.bench_text import text_supernet_cost
 
         steps = self._steps(self.hardware)
         asked = self.config.bench.steps
@@ -204,7 +258,7 @@ class Bench:
         )
         peaks = self._enter(steps)
         counts = self._steps(self.hardware | {"compile": False}).counts()
-        cost = supernet_cost(self.space, self.source.image_shape, self.source.num_classes)
+        cost = (text_supernet_cost if self.text else supernet_cost)(self.space, *self.inputs)
         self.result |= {
             "params": cost.params,
             "macs": cost.macs,
@@ -239,7 +293,7 @@ class Bench:
         alive = self._draw_alive(share)
         self._enter(self._steps(self.hardware, alive), f"alive_{index}_")
         counts = self._steps(self.hardware | {"compile": False}, alive).counts()
-        cost = supernet_cost(self.space, self.source.image_shape, self.source.num_classes, kept=alive)
+        cost = supernet_cost(self.space, *self.inputs, kept=alive)
         self.alive.append(
             {
                 "share": share,
@@ -252,10 +306,10 @@ class Bench:
             }
         )
 
-    def _reference_class(self) -> Callable:
+    def _reference_class(self, target: str | None = None) -> Callable:
         from hydra.utils import get_object
 
-        target = self.config.bench.reference_target or REFERENCES.get(self.space.family)
+        target = target or self.config.bench.reference_target or REFERENCES.get(self.space.family)
         require(
             target is not None,
             f"bench.reference=true: there is no literal supernet of space {self.space.name}; give one as "
@@ -275,22 +329,28 @@ class Bench:
 
         import torch
 
+        from nas.engine.bench_text import LiteralWithMasks, OriginalTextSteps
         from nas.engine.original import OriginalSteps
+        from nas.session import task_of
 
-        settings, source = self.config.bench, self.source
+        settings = self.config.bench
         torch.manual_seed(self.config.seed)
         known = {name: getattr(self.space, name) for name in SIZES if hasattr(self.space, name)} | {
             "space": self.space,
             "groups": self.space.groups,
-            "image_shape": source.image_shape,
-            "num_classes": source.num_classes,
+            **dict(zip(("vocabulary",) if self.text else ("image_shape", "num_classes"), self.inputs)),
+            "operations": next(iter(self.space.groups.values())).operations[0],
         }
         named = inspect.signature(self.reference).parameters
         network = self.reference(**{name: value for name, value in known.items() if name in named})
         where = replace(self.where, channels_last=settings.reference_channels_last)
+        build = OriginalSteps
+        if self.text:
+            network = LiteralWithMasks(network, self.space.dropouts)
+            build = partial(OriginalTextSteps, task_of(self.source, self.space))
         network = network.to(where.device, where.dtype, memory_format=where.layout())
         alpha = settings.reference_alpha_gradients
-        steps = OriginalSteps(network, self._method(), *self._batches(where), where, alpha_gradients=alpha)
+        steps = build(network, self._method(), *self._batches(where), where, alpha_gradients=alpha)
         peaks = self._enter(steps, "reference_")
         reference = steps.counts()
         gpu = self._steps(self._gpu_profile()).counts()
@@ -313,32 +373,30 @@ class Bench:
 
     def _enter_evaluation(self) -> None:
         literal = self.hardware | {"channels_last": False, "native": False}
-        for name, hardware in (("evaluation", self.hardware), ("reference_evaluation", literal)):
-            self.race.enter(name, self._evaluation_steps(hardware).train)
+        self.race.enter("evaluation", self._evaluation_steps(self.hardware).train)
+        self.race.enter("reference_evaluation", self._evaluation_steps(literal, literal=True).train)
 
-    def _evaluation_steps(self, hardware: dict) -> Any:
+    def _evaluation_steps(self, hardware: dict, literal: bool = False) -> Any:
+        """The step of the evaluation network; of text the `literal` one is the tests' own network."""
         import torch
 
         from nas import genotype as genotypes
+        from nas.engine.bench_text import LiteralWithMasks, TextEvaluationSteps
         from nas.engine.benchmark import EvaluationSteps, apply_hardware, numerics
-        from nas.engine.tasks import Classification
         from nas.networks import network_of
+        from nas.session import task_of
 
-        recipe, settings, source = self.config.recipe, self.config.bench, self.source
+        recipe, settings = self.config.recipe, self.config.bench
         torch.manual_seed(self.config.seed)
         genotype = genotypes.load(self.config.genotype, self.space.family)
-        network = network_of(self.config, self.space, genotype, source)
-        network.set_drop_path(settings.evaluation_drop_path)
-        where = numerics(hardware)
-        return EvaluationSteps(
-            apply_hardware(network, hardware),
-            instantiate(recipe.optimizer),
-            Classification(recipe.label_smoothing),
-            recipe.auxiliary_weight,
-            recipe.clip,
-            where.batch(settings.evaluation_batch_size, source.image_shape, source.num_classes, 1),
-            where,
-        )
+        network = network_of(self.config, self.space, genotype, self.source)
+        task, where = task_of(self.source, self.space, recipe), numerics(hardware)
+        batch = self._batch(where, settings.evaluation_batch_size, 1)
+        if self.text:
+            if literal:
+                network = self._reference_class(LITERAL_RNN)(genotype, *self.inputs, network.hidden_size)
+                network = LiteralWithMasks(network, network.dropouts)
+        XXX
 
 
 def _write(session: Any, result: dict[str, Any]) -> None:

@@ -51,7 +51,8 @@ def run(config: DictConfig, path: Path) -> float | None:
     data, split = (_text if text else _images)(config, source)
     data.prepare()
     build = _language if text else _classifier
-    module = build(config, apply_execution(network, config.hardware), task_of(source, config.recipe), folder)
+    task = task_of(source, space, config.recipe)
+    module = build(config, apply_execution(network, config.hardware), task, folder)
     trainer.check_optimizers(module, "recipe")
     clip = config.recipe.clip
     require(clip is None or clip > 0, f"recipe.clip={clip}: must be null or positive")

@@ -83,7 +83,7 @@ def run(config: DictConfig, path: Path) -> None:
         inputs_of(source),
         config.seed,
         lambda network: apply_execution(network, config.hardware),
-        task_of(source),
+        task_of(source, space),
     )
     stages.check()
     times = None

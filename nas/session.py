@@ -252,13 +252,13 @@ def check_domain(space: Any, source: Any) -> None:
     )
 
 
-def task_of(source: Any, recipe: DictConfig | None = None) -> Any:
-    """What is learnt: to classify images or to foretell words, as a recipe has it, or plainly."""
+def task_of(source: Any, space: Any, recipe: DictConfig | None = None) -> Any:
+    """What is learnt: classes of images or the next word, as a recipe or (a search) the space has it."""
     from nas.data.sources import domain_of
     from nas.engine.tasks import Classification, Language
 
     if domain_of(source) == "text":
-        return Language() if recipe is None else Language(recipe.ar, recipe.tar)
+        return Language(space.ar, space.tar) if recipe is None else Language(recipe.ar, recipe.tar)
     return Classification(0.0 if recipe is None else recipe.label_smoothing)
 
 

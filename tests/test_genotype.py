@@ -304,7 +304,8 @@ def test_published_genotypes_equal_the_reference_values():
         expected[name, "darts_rnn"] = Genotype(
             "darts_rnn", {"recurrent": Cell(nodes, tuple(cell["concat"]), 1)}
         )
-    assert {key: g.published()[key[0]][key[1]] for key in PUBLISHED} == expected
+    # The LSTM is a baseline of ours.
+    assert {key: g.published()[key[0]][key[1]] for key in PUBLISHED if key[0] != "LSTM"} == expected
 
 
 # --- load ---

@@ -17,15 +17,18 @@ STEPS = {
 OPERATIONS_A_MAC = 3 * 2
 
 
-def relate(result: Mapping[str, Any], batch_size: int) -> dict[str, float]:
+def relate(result: Mapping[str, Any], batch_size: int, unit: str = "images") -> dict[str, float]:
     """Ratios and rates of the measured medians.
 
     `gflops` is three times the forward multiply-adds of convolutions and linear layers, times two, over the
-    seconds of a weight step: what it would take if nothing else cost anything.
+    seconds of a weight step: what it would take if nothing else cost anything. The rate is called
+    `images_per_second`, or `words_per_second` of text.
 
     Args:
-        result: `<step>_seconds` and `reference_<step>_seconds`, each with a `median`, and `macs`.
-        batch_size: images a step.
+        result: `<step>_seconds` and `reference_<step>_seconds`, each with a `median`, and `macs`
+            of an image or word.
+        batch_size: images, or words (time steps times columns), a step.
+        unit: `images` or `words`.
     """
     median = {key: value["median"] for key, value in result.items() if key.endswith("_seconds")}
     found = {
@@ -36,7 +39,7 @@ def relate(result: Mapping[str, Any], batch_size: int) -> dict[str, float]:
     if "second_order_seconds" in median and "first_order_seconds" in median:
         found["second_over_first"] = median["second_order_seconds"] / median["first_order_seconds"]
     if "weight_seconds" in median:
-        found["images_per_second"] = batch_size / median["weight_seconds"]
+        found[f"{unit}_per_second"] = batch_size / median["weight_seconds"]
         flops = OPERATIONS_A_MAC * result["macs"] * batch_size
         found["gflops"] = flops / median["weight_seconds"] / 1e9
     return found
@@ -98,6 +101,7 @@ def _counts(result: Mapping[str, Any]) -> Table:
     row("saved for backward, MiB", "bytes_saved", "bytes_ratio", 2**20)
     row("peak memory, MiB", "peak_memory", "", 2**20)
     row("images/s", "images_per_second", "", digits=1)
+    row("words/s", "words_per_second", "", digits=1)
     row("GFLOP/s (6 x multiply-adds)", "gflops", "", digits=1)
     row("GFLOP/s, matrix product", "gflops_matmul", "", digits=1)
     row("second-order / first-order step", "second_over_first", "", digits=2)

@@ -282,14 +282,18 @@ class EvaluationSteps:
 
     def train(self) -> None:
         """One training step."""
-        images_BCHW, labels_B = self.batch
         self.optimizer.zero_grad()
+        self.loss().backward()
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
+        self.optimizer.step()
+
+    def loss(self) -> Tensor:
+        """What is trained for, at the current weights."""
+        images_BCHW, labels_B = self.batch
         with self.where.cast():
             logits_BK, auxiliary_BK = self.network(images_BCHW)
             loss = self.task.loss(logits_BK, labels_B)
             if auxiliary_BK is not None:
                 loss = loss + self.auxiliary_weight * self.task.loss(auxiliary_BK, labels_B)
-        loss.backward()
-        if self.clip is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
-        self.optimizer.step()
+        return loss

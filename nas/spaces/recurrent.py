@@ -66,6 +66,11 @@ class RecurrentSpace:
         dropout_x: the same of an embedded word as the cell's input, after `dropout_input`.
         dropout_output: the same of the cell's output before the decoder.
         dropout_embed: probability of dropping a whole word.
+        ar: weight of the mean square of the outputs, in the training of the supernet's weights.
+        tar: weight of the mean square of their change from step to step, likewise.
+        num_cells: the nodes under the name that other spaces have for what they count; in place of
+            `num_nodes` unless None.
+        init_channels: the units likewise; in place of `hidden_size` unless None.
 
     Attributes:
         recipe_sizes: the keys of a recipe that size this space's evaluation network.
@@ -92,7 +97,13 @@ class RecurrentSpace:
         dropout_x: float = 0.75,
         dropout_output: float = 0.75,
         dropout_embed: float = 0.0,
+        ar: float = 0.0,
+        tar: float = 1e-3,
+        num_cells: int | None = None,
+        init_channels: int | None = None,
     ):
+        num_nodes = num_nodes if num_cells is None else num_cells
+        hidden_size = hidden_size if init_channels is None else init_channels
         for key, value in {"num_nodes": num_nodes, "hidden_size": hidden_size}.items():
             require(
                 isinstance(value, int) and value >= 1,
@@ -116,6 +127,8 @@ class RecurrentSpace:
         self.hidden_size = hidden_size
         self.embedding_size = embedding_size
         self.tied = tied
+        self.ar = ar
+        self.tar = tar
         self.dropouts = Dropouts(dropout_input, dropout_hidden, dropout_x, dropout_output, dropout_embed)
         # In the order of alpha's rows in the authors' code: node 1 from 0; node 2 from 0, 1; and so on.
         edges = tuple((source, target) for target in range(1, num_nodes + 1) for source in range(target))

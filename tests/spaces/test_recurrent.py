@@ -124,7 +124,7 @@ def test_weights_start_within_4_hundredths_and_the_bias_at_0():
 def pair(space, kept=None):
     """The fast and the literal supernet with equal parameters."""
     torch.manual_seed(0)
-    fast = space.supernet(WORDS, kept).double()
+    fast = space.supernet(WORDS, kept=kept).double()
     group = space.groups["recurrent"]
     literal = LiteralSupernet(group.operations[0], WORDS, UNITS, space.num_nodes).double()
     with torch.no_grad():

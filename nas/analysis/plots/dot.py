@@ -18,7 +18,8 @@ FIRST_STATE = "tanh"
 
 def is_recurrent(genotype: Genotype) -> bool:
     """Whether its cell is run through step by step, and its node 0 is a state rather than an input."""
-    return genotype.space == "darts_rnn" and all(cell.inputs == 1 for _, cell in genotype.cells)
+    alone = genotype.operations == {"lstm"}
+    return genotype.space == "darts_rnn" and not alone and all(c.inputs == 1 for _, c in genotype.cells)
 
 
 def _quoted(text: str) -> str:

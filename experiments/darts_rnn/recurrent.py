@@ -1,0 +1,220 @@
+"""DARTS on a text at a reduced scale: searches, random cells, LSTMs of equal size, and a transfer.
+
+    python -m experiments.darts_rnn.recurrent --data data --seeds 0 1 2 --jobs 2
+
+For every seed three networks: the cell that a search finds (`experiment=darts/wikitext_reduced`), a cell
+drawn at random from the same space, and an LSTM with as many parameters as their networks have. Each is
+trained from new weights on the text of the search (`darts/evaluate_wikitext_reduced`) and on another one
+(`darts/evaluate_transfer_reduced`): the same recipe, the same pieces of text, as many steps. One thread each,
+every run in a folder of its own. Stop it and start it again: finished runs are kept, stopped ones go on at
+their last epoch, and then the others begin. Writes `recurrent.csv`, `recurrent.md` and figures into
+`--results`, at the end and with `--record-only` at any time.
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from experiments.darts_rnn.figures import draw_all
+from experiments.darts_rnn.record import FOUND, LSTM, RANDOM, SEARCHED, TRANSFER, collect, report, runs_csv
+from experiments.pipeline import read_summary, run_step
+from nas.analysis.complexity import Cost
+from nas.analysis.width import fitting_width
+from nas.config import instantiate, quoted
+from nas.engine.run_folder import write_text
+from nas.genotype import load
+from nas.networks import cost_of
+
+SEARCH = "darts/wikitext_reduced"
+EVALUATIONS = {SEARCHED: "darts/evaluate_wikitext_reduced", TRANSFER: "darts/evaluate_transfer_reduced"}
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A search or a draw, or neither, and evaluations on both texts.
+
+    Attributes:
+        network: `found`, `random` or `lstm`.
+        seed: of all runs.
+        folder: holds `search`, `wikitext2` and `wikitext_mini`.
+        search: overrides of the search or the draw; empty for an LSTM.
+        evaluations: text -> overrides of the evaluation.
+    """
+
+    network: str
+    seed: int
+    folder: Path
+    search: tuple[str, ...]
+    evaluations: dict[str, tuple[str, ...]]
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; `words` in place of the process's own."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder of WikiText-2 (dataset.root)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
+    parser.add_argument("--no-transfer", action="store_true", help="no evaluations on the other text")
+    parser.add_argument("--folder", type=Path, default=Path("outputs/experiments/darts_rnn"))
+    parser.add_argument("--results", type=Path, help="where the record goes (default: FOLDER/results)")
+    parser.add_argument("--record-only", action="store_true", help="sums up what there is, runs nothing")
+    for name, text in (("evaluation", "the text of the search"), ("transfer", "the other text")):
+        parser.add_argument(
+            f"--{name}",
+            nargs="+",
+            default=[],
+            metavar="KEY=VALUE",
+            help=f"more overrides of every evaluation on {text}",
+        )
+    parser.add_argument("overrides", nargs="*", help="more overrides of every search: trainer.max_epochs=5")
+    arguments = parser.parse_args(words)
+    if arguments.jobs < 1:
+        parser.error(f"--jobs {arguments.jobs}: must be at least 1")
+    return arguments
+
+
+def plan(arguments: argparse.Namespace) -> list[Chain]:
+    """The searches and the draws, seed by seed, so that an early stop leaves whole seeds."""
+    return [_chain(arguments, name, seed) for seed in arguments.seeds for name in (FOUND, RANDOM)]
+
+
+def plan_lstm(arguments: argparse.Namespace) -> list[Chain]:
+    """The LSTMs of the seeds whose found cell has been evaluated: what they are equal to is known then."""
+    chains = []
+    for seed in arguments.seeds:
+        chain, equal = _chain(arguments, LSTM, seed), _folder(arguments, FOUND, seed)
+        if all(read_summary(equal / text).get("status") == "finished" for text in chain.evaluations):
+            # Last, as what the evaluations have in common holds for the other networks.
+            sized = {
+                text: (*overrides, f"recipe.hidden_size={lstm_size(equal / text)}")
+                for text, overrides in chain.evaluations.items()
+            }
+            chains.append(replace(chain, evaluations=sized))
+    return chains
+
+
+def _folder(arguments: argparse.Namespace, network: str, seed: int) -> Path:
+    return arguments.folder.resolve() / network / f"seed{seed}"
+
+
+def _chain(arguments: argparse.Namespace, network: str, seed: int) -> Chain:
+    common = [f"seed={seed}", "hardware.threads=1", "trainer.enable_progress_bar=false"]
+    root = [] if arguments.data is None else [f"dataset.root={quoted(arguments.data.resolve())}"]
+    folder = _folder(arguments, network, seed)
+    search: list[str] = []
+    if network != LSTM:
+        search = [f"experiment={SEARCH}", *common, *arguments.overrides]
+    if network == RANDOM:
+        # How a search learns means nothing to a draw, whose configuration lacks most of it.
+        search = [word for word in search if not word.startswith("method")] + ["method=random"]
+    genotype = "LSTM" if network == LSTM else quoted(folder / "search")
+    given = {SEARCHED: arguments.evaluation, TRANSFER: [*root, *arguments.transfer]}
+    if arguments.no_transfer:
+        del given[TRANSFER]
+    evaluations = {
+        text: (f"experiment={EVALUATIONS[text]}", *common, *more, f"genotype={genotype}")
+        for text, more in given.items()
+    }
+    return Chain(network, seed, folder, tuple(search), evaluations)
+
+
+def run_chain(chain: Chain) -> None:
+    """Searches and evaluates, each unless it has finished.
+
+    Raises:
+        SystemExit: a step failed.
+    """
+    if chain.search:
+        run_step("search", chain.folder / "search", chain.search)
+    for text, overrides in chain.evaluations.items():
+        run_step("evaluate", chain.folder / text, overrides)
+
+
+def lstm_size(folder: Path) -> int:
+    """The largest hidden size of an LSTM that has no more parameters than an evaluated cell's network.
+
+    The embedding grows with it where it is tied to the decoder, so the two networks differ little in width
+    where the vocabulary is large.
+
+    Args:
+        folder: run folder of that evaluation.
+    """
+    config = OmegaConf.load(folder / "config.yaml")
+    space = instantiate(config.space)
+    params = cost_of(config, space, load(folder, space.family)).params
+    lstm = load("LSTM", space.family)
+
+    def price(size: int) -> Cost:
+        config.recipe.hidden_size = size
+        return cost_of(config, space, lstm)
+
+    return fitting_width(price, params=params)
+
+
+def run_all(chains: Sequence[Chain], jobs: int) -> list[str]:
+    """Runs what has not finished, several at a time; what has begun goes first.
+
+    Returns:
+        One line for each run that failed. The others run all the same.
+    """
+    begun = [chain for chain in chains if chain.folder.exists()]
+    ordered = [*begun, *(chain for chain in chains if chain not in begun)]
+    failed = []
+    with ThreadPoolExecutor(jobs) as pool:
+        waiting = [pool.submit(run_chain, chain) for chain in ordered]
+        try:
+            for future in as_completed(waiting):
+                error = future.exception()
+                if isinstance(error, SystemExit):
+                    failed.append(str(error))
+                elif error is not None:
+                    raise error
+        except BaseException:
+            # After Ctrl-C, which the runs get too, nothing new begins.
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return failed
+
+
+def record(arguments: argparse.Namespace) -> None:
+    """Sums up what there is."""
+    places = [(name, seed) for name in (FOUND, RANDOM, LSTM) for seed in arguments.seeds]
+    runs = [collect(*place, _folder(arguments, *place)) for place in places]
+    runs = [run for run in runs if run is not None]
+    if not runs:
+        raise SystemExit(f"{arguments.folder}: no run has finished an epoch yet")
+    results = arguments.results or arguments.folder / "results"
+    text = report(runs, len(places) * (1 if arguments.no_transfer else 2))
+    write_text(results / "recurrent.csv", runs_csv(runs))
+    write_text(results / "recurrent.md", text)
+    pictures = draw_all(runs, results)
+    print(text)
+    for path in (results / "recurrent.csv", results / "recurrent.md", *pictures):
+        print(path)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Searches, draws, evaluates, then sums up; status 1 if a run failed, 130 after Ctrl-C."""
+    arguments = parse(words)
+    # Libraries below torch have threads of their own, and two runs share the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    failed: list[str] = []
+    try:
+        if not arguments.record_only:
+            failed += run_all(plan(arguments), arguments.jobs)
+            failed += run_all(plan_lstm(arguments), arguments.jobs)
+    except KeyboardInterrupt:
+        print(f"{arguments.folder}: stopped; the same command goes on", flush=True)
+        raise SystemExit(130) from None
+    record(arguments)
+    if failed:
+        raise SystemExit("\n".join(failed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""The steps of `nas.bench` on text: ours, and those of the literal recurrent networks of the tests.
+
+A batch is made up: as many time steps as a usual piece has (`dataset.bptt.steps`), columns side by side, every
+word equally frequent, read from the start of a text.
+
+Shapes: L time steps, B columns, V words, H hidden units.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nas.analysis.complexity import Cost, count_cost, one_word
+from nas.engine.benchmark import EvaluationSteps, Numerics, SearchSteps
+from nas.engine.original import OriginalSteps
+from nas.engine.tasks import Language, Result, TextBatch
+from nas.errors import require
+from nas.methods.functional import frozen
+from nas.methods.updates import VirtualStep
+from nas.spaces.recurrent import RecurrentSpace
+from nas.spaces.recurrent_parts import Dropouts, Extras, keep_mask
+from nas.spaces.recurrent_supernet import RECURRENT
+
+
+def text_batch(where: Numerics, steps: int, columns: int, vocabulary: int, seed: int) -> TextBatch:
+    """Words drawn uniformly and those that follow them: a step takes as long on them as on a real text.
+
+    Raises:
+        ConfigError: there is not one time step or column.
+    """
+    require(steps >= 1, f"dataset.bptt.steps={steps}: must be at least 1")
+    require(columns >= 1, f"dataset.batch_size={columns}: must be at least 1")
+    generator = torch.Generator().manual_seed(seed)
+    words = torch.randint(vocabulary, (steps + 1, columns), generator=generator).to(where.device)
+    return TextBatch(words[:-1], words[1:])
+
+
+def text_supernet_cost(space: RecurrentSpace, vocabulary: int) -> Cost:
+    """Parameters and forward multiply-adds a word of a supernet, its decoder included."""
+
+    def build() -> nn.Module:
+        supernet = space.supernet(vocabulary).requires_grad_(False)
+        equal = {name: torch.ones(group.shape) for name, group in space.groups.items()}
+        supernet.forward = partial(supernet.forward, op_weights=equal)
+        return supernet
+
+    return count_cost(build, one_word)
+
+
+def check_literal(space: RecurrentSpace) -> None:
+    """Raises `ConfigError` where the literal networks, which tie their matrices, are not of these sizes."""
+    require(
+        space.tied and space.embedding_size in (None, space.hidden_size),
+        f"bench.reference=true: the literal network has tied matrices; space.tied={space.tied} and "
+        f"space.embedding_size={space.embedding_size} must be true and null, or set bench.reference=false",
+    )
+
+
+class _OnText:
+    """Search steps whose loss is a language model's; comes before `SearchSteps` among the bases.
+
+    Args:
+        task: cross-entropy, and the regularisers of a weight step.
+        arguments: those of the steps; the batches are `TextBatch`.
+    """
+
+    def __init__(self, task: Language, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.task = task
+
+    def loss(self, batch: TextBatch, network: nn.Module | None = None) -> Tensor:
+        """Cross-entropy of a piece at the current weights and alpha, in nats a word."""
+        return self._run(batch, network).loss
+
+    def forward_weight(self) -> Tensor:
+        """The forward pass of a weight step, regularisers included."""
+        with nullcontext() if getattr(self, "alpha_gradients", False) else frozen(self.alphas):
+            return self._run(self.weight_batch).objective
+
+    def _run(self, batch: TextBatch, network: nn.Module | None = None) -> Result:
+        with self.where.cast():
+            return self.task.run(network or self.supernet, batch, self.method.op_weights())
+
+
+class TextSteps(_OnText, SearchSteps):
+    """Our steps of a search on text."""
+
+
+class OriginalTextSteps(_OnText, OriginalSteps):
+    """The steps as the authors' released code takes them.
+
+    The virtual step's gradient is clipped as our second order has it. v is not, which is a factor of the
+    implicit term and no work that could be measured.
+    """
+
+    def _virtual(self, step: VirtualStep, gradients: Sequence[Tensor]) -> nn.Module:
+        if self.unrolled.clip is not None:
+            norm = nn.utils.get_total_norm(gradients)
+            share = (self.unrolled.clip / (norm + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_(list(gradients), share)
+            step.gain *= float(share)
+        return super()._virtual(step, gradients)
+
+
+class LiteralWithMasks(nn.Module):
+    """A literal network of the tests with masks drawn as ours draws them, and our forward's signature.
+
+    Args:
+        literal: `forward(tokens, op_weights, hidden, masks) -> (logits, hidden, dropped, raw)`.
+        dropouts: probabilities of dropping.
+    """
+
+    def __init__(self, literal: nn.Module, dropouts: Dropouts):
+        super().__init__()
+        self.literal = literal
+        self.dropouts = dropouts
+
+    def forward(self, tokens_LB: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Extras]:
+        """Words, the op weights of a supernet, hidden state -> logits [L, B, V], hidden state, extras."""
+        *op_weights, hidden_1BH = rest
+        weights_EO = op_weights[0][RECURRENT] if op_weights else None
+        found = self.literal(tokens_LB, weights_EO, hidden_1BH, self._masks(tokens_LB.shape[1]))
+        logits_LBV, hidden_1BH, dropped_LBH, raw_LBH = found
+        return logits_LBV, hidden_1BH, Extras(dropped_LBH, raw_LBH)
+
+    def _masks(self, columns: int) -> dict[str, Tensor]:
+        if not self.training:
+            return {}
+        embedding_VH, rates = self.literal.embedding, self.dropouts
+        words, size = embedding_VH.shape
+        drawn = {"rows": keep_mask((words,), rates.embed, embedding_VH)}
+        for name in ("input", "x", "hidden", "output"):
+            drawn[name] = keep_mask((columns, size), getattr(rates, name), embedding_VH)
+        return {name: mask for name, mask in drawn.items() if mask is not None}
+
+
+class TextEvaluationSteps(EvaluationSteps):
+    """The training step of an evaluation network on text, plain descent.
+
+    Args:
+        network: `forward(tokens, hidden) -> (logits, hidden, extras)`.
+        optimizer: parameters -> optimiser.
+        task: cross-entropy and regularisers.
+        clip: global gradient norm, None for none.
+        batch: the piece that is read.
+        where: device and numbers.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: Callable,
+        task: Language,
+        clip: float | None,
+        batch: TextBatch,
+        where: Numerics,
+    ):
+        super().__init__(network, optimizer, task, 0.0, clip, batch, where)
+
+    def loss(self) -> Tensor:
+        """Cross-entropy and regularisers."""
+        with self.where.cast():
+            return self.task.run(self.network, self.batch).objective

@@ -27,7 +27,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     from nas.engine.run_folder import write_text
     from nas.engine.seeding import seed_run
     from nas.networks import cost_of, network_of
-    from nas.session import Session, check_domain, task_of, trainer_of
+    from nas.session import Session, check_domain, check_recipe, task_of, trainer_of
 
     trainer.quiet()
     session = Session(config, path)
@@ -45,6 +45,7 @@ def run(config: DictConfig, path: Path) -> float | None:
         genotype = genotypes.load(config.genotype, space.family)
     source = instantiate(config.dataset.source)
     check_domain(space, source)
+    check_recipe(config, source)
     cost = cost_of(config, space, genotype)
     network = network_of(config, space, genotype, source)
     text = domain_of(source) == "text"

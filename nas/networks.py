@@ -31,6 +31,8 @@ def size_overrides(config: DictConfig, space: Any) -> list[str]:
 
 
 def _typed(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
     return "null" if value is None else value
 
 
@@ -47,7 +49,7 @@ def cost_of(config: DictConfig, space: Any, genotype: Any) -> Any:
     source = instantiate(config.dataset.source)
     if domain_of(source) == "text":
         return count_cost(lambda: _network(config, space, genotype, source, False), one_word)
-    auxiliary = config.recipe.auxiliary_weight > 0 and bool(sizes_of(config, space))
+    auxiliary = config.recipe.get("auxiliary_weight", 0) > 0 and bool(sizes_of(config, space))
     return count_cost(lambda: _network(config, space, genotype, source, auxiliary), source.image_shape)
 
 

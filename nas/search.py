@@ -73,6 +73,12 @@ def run(config: DictConfig, path: Path) -> None:
         return
     check_precision(config.hardware.precision)
     check_compile(config)
+    if isinstance(method, SparseMethod):
+        check_sparse(config, method)
+    if space.domain == "text" and config.method.name in ("darts1", "darts2", "drnas"):
+        log.warning(
+            "method=%s has the numbers of images; method=%s_rnn has those of texts", *[method.name] * 2
+        )
     data = _data(config, source, method)
     split = data.split
     session.check_split(split.hash)
@@ -128,9 +134,10 @@ def run(config: DictConfig, path: Path) -> None:
     )
     # Built before the folder is opened: what Lightning refuses leaves nothing behind.
     lightning = trainer_of(config, folder, clock, recorder, max_epochs=legs[0].end)
-    session.open(split.to_dict())
     if times is not None:
+        # Before the file whose presence says that the run can be resumed.
         operation_times.write(folder / operation_times.FILE, times)
+    session.open(split.to_dict())
     session.summary |= {"split_hash": split.hash}
     search = Search(session, space, stages, legs, data, clock, recorder)
     session.run(lambda: search.run(module, lightning, checkpoint))
@@ -151,6 +158,32 @@ def _data(config: DictConfig, source, method):
         return TextSearchData(**arguments, split=split.joined() if method.joint else split)
     split = search_split(source, given.split, given.split_ratio, given.fraction, config.split_seed)
     return SearchData(**arguments, split=split.joined() if method.joint else split)
+
+
+def check_sparse(config: DictConfig, method) -> None:
+    """Refuses what a sparse search cannot do, and says so where it would do nothing.
+
+    Raises:
+        ConfigError: times would differ from process to process, or second order is asked of it.
+    """
+    several = config.hardware.devices not in (1, "1") or config.hardware.num_nodes != 1
+    require(
+        method.sparsity.adaptive != "latency" or not several,
+        "method.adaptive=latency: each process would measure other times; use hardware.devices=1, or flops",
+    )
+    every = config.analysis.implicit.every
+    require(
+        not every,
+        f"analysis.implicit.every={every}: compares terms of second order, and method={method.name} has none",
+    )
+    epochs = config.trainer.max_epochs
+    if method.warmup_epochs >= epochs:
+        log.warning(
+            "method.warmup_epochs=%d: all of trainer.max_epochs=%d is pretraining, so no factor will move; "
+            "the paper has 120 of 240",
+            method.warmup_epochs,
+            epochs,
+        )
 
 
 def check_compile(config: DictConfig) -> None:
@@ -321,8 +354,10 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
         numbers = {"epochs": 0, "steps": 0}
     write_text(folder / "genotype.json", genotype.to_json() + "\n")
     if method.budget and not quiet:
-        config = _within(config, space, genotype, method.budget)
+        fitting = _within(config, space, genotype, method.budget)
         session.summary |= {f"budget_{key}": value for key, value in method.budget.items()}
+        session.summary["budget_met"] = fitting is not None
+        config = config if fitting is None else fitting
         session.summary["init_channels"] = config.recipe.init_channels
     cost = cost_of(config, space, genotype)
     session.summary |= numbers | {
@@ -367,7 +402,7 @@ def _each(space) -> str:
 
 
 def _within(config, space, genotype, budget):
-    """The configuration of a network within the budget; as it is where none is that small."""
+    """The configuration of a network within the budget; None where none is that small."""
     from nas.networks import fitted
 
     try:
@@ -375,7 +410,7 @@ def _within(config, space, genotype, budget):
     except ConfigError as error:
         # The search is done, and what it found stands.
         log.error("%s", error)
-        return config
+        return None
 
 
 main = command("search", run)

@@ -252,6 +252,17 @@ def check_domain(space: Any, source: Any) -> None:
     )
 
 
+def check_recipe(config: DictConfig, source: Any) -> None:
+    """Raises `ConfigError` where a recipe for images is to train on text, or the other way round."""
+    from nas.data.sources import domain_of
+
+    domain, written = domain_of(source), "text" if "bptt" in config.recipe else "images"
+    require(
+        domain == written,
+        f"recipe={config.recipe.name}: written for {written}, but dataset={source.name} holds {domain}",
+    )
+
+
 def task_of(source: Any, space: Any, recipe: DictConfig | None = None) -> Any:
     """What is learnt: classes of images or the next word, as a recipe or (a search) the space has it."""
     from nas.data.sources import domain_of

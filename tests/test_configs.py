@@ -93,6 +93,10 @@ def test_spaces_and_methods_become_objects(space, method, composed):
         with pytest.raises(ConfigError, match=f"method={method}: .* one candidate an edge.* method=dsonas"):
             build(config)
         return
+    if method == "dsonas_random" and not space.startswith("dso"):
+        with pytest.raises(ConfigError, match="method=random"):
+            build(config)
+        return
     found = build(config)
     assert found.name == method
     if found.trains:

@@ -88,6 +88,11 @@ class SparseMethod(Method):
         require(
             clip_value is None or clip_value > 0, f"method.clip_value={clip_value}: must be null or positive"
         )
+        require(
+            relaxation != "connections" or all(shape[1] == 1 for shape in shapes.values()),
+            f"method={name}: draws connections of spaces with one candidate an edge, such as dso; here an "
+            "edge has several, of which method=random draws one",
+        )
         self.budget = _budget(budget)
         super().__init__(
             name,

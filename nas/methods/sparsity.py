@@ -1,7 +1,7 @@
 """How hard a method prices scaling factors, which of them are alive, and which may not all die.
 
 A factor is alive unless it is exactly 0; there is no threshold (Zhang et al. 2019, section 3.3). Nothing here
-reads a tensor's value to the host, so that no step waits for a GPU.
+reads a tensor's value to the host.
 """
 
 from collections.abc import Mapping, Sequence
@@ -81,10 +81,6 @@ class Sparsity:
         self.adaptive = adaptive
         self.prune_every = prune_every
 
-    def prunes(self, epoch: int) -> bool:
-        """Whether what is dead is removed after this epoch of the sparse phase, counted from 0."""
-        return self.prune_every is not None and (epoch + 1) % self.prune_every == 0
-
     @torch.no_grad()
     def scales(
         self,
@@ -134,11 +130,6 @@ class Sparsity:
         return (0.5 + 0.5 * (seconds_EO - least) / (most - least)).where(alive_EO & (most > least), 1.0)
 
 
-def alive(alpha: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Which scaling factors are not exactly 0: {group: bool [E, O]}."""
-    return {group: alpha_EO.detach() != 0 for group, alpha_EO in alpha.items()}
-
-
 @torch.no_grad()
 def guard(
     before: Mapping[str, Tensor], after: Mapping[str, Tensor], guards: Mapping[str, Sequence[Guarded]]
@@ -179,16 +170,3 @@ def _given_back(was_RO: Tensor, now_RO: Tensor, least: int) -> Tensor:
     best_R1 = best_R[:, None]
     row_RO = torch.zeros_like(now_RO).scatter(1, best_R1, was_RO.gather(1, best_R1))
     return torch.where((needed_R & ~lives_R)[:, None], row_RO, now_RO)
-
-
-def stable(zeros: Sequence[int], epochs: int) -> bool:
-    """Whether a search has converged: its number of zero factors has not changed for so many epochs.
-
-    Before the first zero it has not begun to, however long that takes.
-
-    Args:
-        zeros: how many factors were 0 after each epoch, the last one last.
-        epochs: at least 1.
-    """
-    last = zeros[-epochs - 1 :]
-    return len(last) > epochs and last[-1] > 0 and len(set(last)) == 1

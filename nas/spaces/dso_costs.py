@@ -46,14 +46,14 @@ class BlockCosts:
         memory = {name: sum(_memory(name, s) for s in shapes) for name in (OUTPUT, *layout.operations)}
         memory_E = torch.tensor([memory[name] for (name,) in layout.candidates], dtype=torch.float64)
         self.memory_EO = (memory_E / memory_E.max())[:, None]
+        self._whole = int(self._searched(torch.ones(len(layout.edges), 1, dtype=torch.bool)))
 
     def share(self, alive_EO: Tensor) -> Tensor:
         """Multiply-adds of what is alive after cleaning / those of the whole group, without dimension.
 
         Equation 9. The shortcut belongs to neither: nothing can prune it.
         """
-        whole = self._searched(torch.ones_like(alive_EO, dtype=torch.bool))
-        return self._searched(alive_EO) / whole
+        return self._searched(alive_EO) / self._whole
 
     def count(self, alive_EO: Tensor) -> Tensor:
         """The authors' stand-in for `share`: a convolution counts one, pooling nothing; without dimension.

@@ -3,6 +3,7 @@
 import csv
 import filecmp
 import json
+import shlex
 
 import pytest
 
@@ -154,4 +155,19 @@ def test_bad_input_is_named_and_leaves_nothing(run, tmp_path, override, words):
 def test_an_unreachable_budget_does_not_cost_the_search(run, tmp_path):
     done = run("search", *SMALL, *SEARCH, "method.budget.params=10", f"hydra.run.dir={tmp_path}")
     assert done.status == 0 and "below the narrowest network" in done.err + done.out
-    assert json.loads((tmp_path / "summary.json").read_text())["status"] == "finished"
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert (found["status"], found["budget_met"]) == ("finished", False)
+
+
+def test_a_search_of_pretraining_alone_says_so(run, tmp_path):
+    done = run("search", *SMALL, "method=dsonas", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}")
+    assert done.status == 0 and "so no factor will move" in done.out + done.err
+
+
+def test_the_printed_evaluation_can_be_typed(run, tmp_path):
+    """A recipe of another space leaves the sizes to the space, whose lists Hydra has to read again."""
+    given = [word for word in SMALL if not word.startswith("recipe")]
+    done = run("search", *given, "method=dsonas_random", f"hydra.run.dir={tmp_path}")
+    line = next(line for line in done.out.splitlines() if line.startswith("evaluate:"))
+    words = shlex.split(line.partition("nas.evaluate")[2])
+    assert run("evaluate", *words, "--cfg", "job").status == 0

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.errors import ConfigError
-from nas.methods.sparsity import Sparsity, alive, guard, stable
+from nas.methods.sparsity import Sparsity, guard
 
 
 @dataclass
@@ -36,12 +36,6 @@ class Rule:
 
 COSTS = {"block": Costs(torch.tensor([[4.0], [3.0], [1.0]], dtype=torch.float64))}
 ALPHA = {"block": torch.tensor([[0.5], [0.0], [1e-30]])}
-
-
-def test_alive_is_what_is_not_exactly_zero():
-    assert alive({"g": torch.tensor([[0.0, -0.0, 1e-40, -2.0]])})["g"].tolist() == [
-        [False, False, True, True]
-    ]
 
 
 @pytest.mark.parametrize(
@@ -82,14 +76,8 @@ def test_what_is_missing_is_named(adaptive):
     ],
 )
 def test_bad_settings_name_their_key(settings, key):
-    with pytest.raises(ConfigError, match=f"method.sparsity.{key}"):
+    with pytest.raises(ConfigError, match=rf"method\.{key}"):
         Sparsity(**{"gamma": 0.1} | settings)
-
-
-def test_the_dead_are_removed_every_few_epochs():
-    assert [epoch for epoch in range(12) if Sparsity(0.1, prune_every=5).prunes(epoch)] == [4, 9]
-    assert all(Sparsity(0.1, prune_every=1).prunes(epoch) for epoch in range(3))
-    assert not any(Sparsity(0.1, prune_every=None).prunes(epoch) for epoch in range(12))
 
 
 def test_the_larger_of_two_dying_branches_is_given_back():
@@ -157,19 +145,3 @@ def test_nothing_waits_for_the_device(adaptive):
     scale = Sparsity(0.1, adaptive).scales(alpha, costs, {"g": torch.ones(3, 1)})["g"]
     assert torch.broadcast_shapes(scale.shape, (3, 1)) == (3, 1)
     assert guard(alpha, alpha, {"g": [Rule((0, 2))]})["g"].is_meta
-    assert alive(alpha)["g"].is_meta
-
-
-@pytest.mark.parametrize(
-    ("zeros", "epochs", "converged"),
-    [
-        ([0, 3, 7, 7, 7], 2, True),
-        ([0, 3, 7, 7, 7], 3, False),
-        ([7, 7, 7, 8], 1, False),
-        ([0, 0, 0, 0, 0], 2, False),
-        ([7, 7], 2, False),
-        ([], 1, False),
-    ],
-)
-def test_converged_is_when_the_number_of_zeros_rests(zeros, epochs, converged):
-    assert stable(zeros, epochs) is converged

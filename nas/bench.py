@@ -19,10 +19,10 @@ REFERENCES = {
     "darts_rnn": "tests.reference.recurrent.LiteralSupernet",
 }
 LITERAL_RNN = "tests.reference.recurrent.LiteralNetwork"
-SIZES = ("num_cells", "cells_per_stage", "init_channels", "stem_multiplier", "stem", "partial") + (
-    "hidden_size",
+SIZES = (
+    "num_cells", "cells_per_stage", "init_channels", "stem_multiplier", "stem", "partial", "hidden_size",
     "num_nodes",
-)
+)  # fmt: skip
 
 
 def register_choices() -> None:
@@ -72,8 +72,10 @@ class Bench:
         from nas.analysis.timing import Race
         from nas.data.sources import domain_of, inputs_of
         from nas.engine.bench_data import read_images
-        from nas.engine.benchmark import numerics
-        from nas.session import check_domain
+        from nas.engine.bench_text import KINDS, check_text
+        from nas.engine.benchmark import EvaluationSteps, SearchSteps, numerics
+        from nas.engine.original import OriginalSteps
+        from nas.session import check_domain, task_of
 
         self.config = config
         self.space = instantiate(config.space)
@@ -81,6 +83,9 @@ class Bench:
         check_domain(self.space, self.source)
         self.text = domain_of(self.source) == "text"
         self.inputs = inputs_of(self.source)
+        self.task = task_of(self.source, self.space)
+        kinds = KINDS if self.text else (SearchSteps, OriginalSteps, EvaluationSteps)
+        self.search_steps, self.original_steps, self.evaluation_steps = kinds
         self.hardware = plain(config.hardware)
         self.where = numerics(self.hardware)
         self.race = Race(self.where.device, config.bench.warmup)
@@ -88,14 +93,13 @@ class Bench:
         self.alive: list[dict[str, Any]] = []
         self.names: list[str] = []  # of the steps that this search has
         if self.text:
-            self._check_text()
+            check_text(config.bench, self.space)
         for share in config.bench.alive:
             self._draw_alive(share)
         # What cannot be had is found missing here, before minutes have been spent on measuring.
         self.reference = self._reference_class() if config.bench.reference else None
-        data = config.bench.data
-        data = config.dataset.root is None and not self.text if data is None else data
-        self.images = read_images(self.source) if data else None
+        data, at_hand = config.bench.data, config.dataset.root is None and not self.text
+        self.images = read_images(self.source) if (at_hand if data is None else data) else None
         self.loops = self._build_loops(path) if config.bench.loop else None
 
     def measure(self) -> dict[str, Any]:
@@ -131,30 +135,8 @@ class Bench:
             dataset = plain(self.config.dataset)
             data = measure_data(self.source, self.images, dataset, settings.data_seconds, settings.rounds)
         loop = {} if self.loops is None else self._measure_loop()
-        size, unit = self.config.dataset.batch_size, "images"
-        if self.text:
-            size, unit = size * self.config.dataset.bptt.steps, "words"
-        return result | relate(result, size, unit) | data | loop
-
-    def _check_text(self) -> None:
-        """Raises `ConfigError` for what has no meaning, or cannot be measured, on a text."""
-        from nas.engine.bench_text import check_literal
-
-        settings, why = self.config.bench, f"space={self.space.name}"
-        require(
-            not settings.data, f"bench.data=true: texts of {why} are not augmented; set bench.data=false"
-        )
-        require(
-            not settings.loop,
-            f"bench.loop=true: it measures the loader of images, and {why} reads text; set bench.loop=false",
-        )
-        require(
-            not settings.alive,
-            f"bench.alive={list(settings.alive)}: candidates of {why} have no matrices of their own, so its "
-            "network does not shrink as they die; set bench.alive=[]",
-        )
-        if settings.reference or settings.evaluation:
-            check_literal(self.space)
+        words = self.config.dataset.bptt.steps if self.text else None
+        return result | relate(result, self.config.dataset.batch_size, words) | data | loop
 
     def _build_loops(self, path: Path) -> Any:
         """What an epoch of this search is made of: real splits, and two equal networks to train on them."""
@@ -229,20 +211,15 @@ class Bench:
         """Our steps with the options of a hardware profile, on what is `alive` ({group: bool [E, O]})."""
         import torch
 
-        from nas.engine.bench_text import TextSteps
-        from nas.engine.benchmark import SearchSteps, apply_hardware, numerics
-        from nas.session import task_of
+        from nas.engine.benchmark import apply_hardware, numerics
 
         torch.manual_seed(self.config.seed)
         method = self._method()
         if alive is not None:
             method.drop(alive)
         supernet = self.space.supernet(*self.inputs, kept=alive)
-        where = numerics(hardware)
-        arguments = apply_hardware(supernet, hardware), method, *self._batches(where), where
-        if self.text:
-            return TextSteps(task_of(self.source, self.space), *arguments)
-        return SearchSteps(*arguments)
+        network, where = apply_hardware(supernet, hardware), numerics(hardware)
+        return self.search_steps(network, method, *self._batches(where), where, self.task)
 
     def _enter_search(self) -> None:
         from nas.analysis.counting import supernet_cost
@@ -329,28 +306,27 @@ class Bench:
 
         import torch
 
-        from nas.engine.bench_text import LiteralWithMasks, OriginalTextSteps
-        from nas.engine.original import OriginalSteps
-        from nas.session import task_of
+        from nas.engine.bench_text import LiteralWithMasks
 
         settings = self.config.bench
         torch.manual_seed(self.config.seed)
         known = {name: getattr(self.space, name) for name in SIZES if hasattr(self.space, name)} | {
             "space": self.space,
             "groups": self.space.groups,
-            **dict(zip(("vocabulary",) if self.text else ("image_shape", "num_classes"), self.inputs)),
             "operations": next(iter(self.space.groups.values())).operations[0],
         }
+        inputs = ("vocabulary",) if self.text else ("image_shape", "num_classes")
+        known |= zip(inputs, self.inputs, strict=True)
         named = inspect.signature(self.reference).parameters
         network = self.reference(**{name: value for name, value in known.items() if name in named})
         where = replace(self.where, channels_last=settings.reference_channels_last)
-        build = OriginalSteps
         if self.text:
             network = LiteralWithMasks(network, self.space.dropouts)
-            build = partial(OriginalTextSteps, task_of(self.source, self.space))
         network = network.to(where.device, where.dtype, memory_format=where.layout())
         alpha = settings.reference_alpha_gradients
-        steps = build(network, self._method(), *self._batches(where), where, alpha_gradients=alpha)
+        steps = self.original_steps(
+            network, self._method(), *self._batches(where), where, self.task, alpha_gradients=alpha
+        )
         peaks = self._enter(steps, "reference_")
         reference = steps.counts()
         gpu = self._steps(self._gpu_profile()).counts()
@@ -372,53 +348,45 @@ class Bench:
         return hardware | {"accelerator": "cpu", "compile": False}
 
     def _enter_evaluation(self) -> None:
-        literal = self.hardware | {"channels_last": False, "native": False}
+        slow = self.hardware | {"channels_last": False, "native": False}
         self.race.enter("evaluation", self._evaluation_steps(self.hardware).train)
-        self.race.enter("reference_evaluation", self._evaluation_steps(literal, literal=True).train)
+        self.race.enter("reference_evaluation", self._evaluation_steps(slow, literal=self.text).train)
 
     def _evaluation_steps(self, hardware: dict, literal: bool = False) -> Any:
-        """The step of the evaluation network; of text the `literal` one is the tests' own network."""
+        """The step of the evaluation network, or of the `literal` one of the tests."""
         import torch
 
         from nas import genotype as genotypes
-        from nas.engine.bench_text import LiteralWithMasks, TextEvaluationSteps
-        from nas.engine.benchmark import EvaluationSteps, apply_hardware, numerics
+        from nas.engine.bench_text import literal_network
+        from nas.engine.benchmark import apply_hardware, numerics
         from nas.networks import network_of
         from nas.session import task_of
 
-        recipe, settings = self.config.recipe, self.config.bench
+        recipe, settings, where = self.config.recipe, self.config.bench, numerics(hardware)
         torch.manual_seed(self.config.seed)
         genotype = genotypes.load(self.config.genotype, self.space.family)
         network = network_of(self.config, self.space, genotype, self.source)
-        task, where = task_of(self.source, self.space, recipe), numerics(hardware)
-        batch = self._batch(where, settings.evaluation_batch_size, 1)
-        if self.text:
-            if literal:
-                network = self._reference_class(LITERAL_RNN)(genotype, *self.inputs, network.hidden_size)
-                network = LiteralWithMasks(network, network.dropouts)
-        XXX
+        if literal:
+            network = literal_network(self._reference_class(LITERAL_RNN), genotype, network)
+        elif not self.text:
+            network.set_drop_path(settings.evaluation_drop_path)
+        return self.evaluation_steps(
+            apply_hardware(network, hardware),
+            instantiate(recipe.optimizer),
+            task_of(self.source, self.space, recipe),
+            recipe.clip,
+            self._batch(where, settings.evaluation_batch_size, 1),
+            where,
+            recipe.get("auxiliary_weight", 0.0),
+        )
 
 
 def _write(session: Any, result: dict[str, Any]) -> None:
-    import torch
+    from nas.engine.bench_report import head, print_tables
 
-    from nas.engine.bench_report import print_tables
-    from nas.engine.provenance import device_name, versions
-
-    config = session.config
-    head = {
-        "space": config.space.name,
-        "method": config.method.name,
-        "dataset": config.dataset.name,
-        "hardware": config.hardware.name,
-        **{key: config.hardware[key] for key in ("precision", "channels_last", "compile")},
-        "batch_size": config.dataset.batch_size,
-        "device": device_name(config.hardware.accelerator),
-        "threads": torch.get_num_threads(),
-        "versions": versions(),
-    }
-    session.folder.write_json("bench.json", head | result)
-    print_tables(head | result)
+    result = head(session.config) | result
+    session.folder.write_json("bench.json", result)
+    print_tables(result)
     print(f"run folder: {session.folder.path}", flush=True)
 
 

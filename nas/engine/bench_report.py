@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
+
+from nas.engine.provenance import device_name, versions
 
 STEPS = {
     "weight": "weight",
@@ -17,7 +20,27 @@ STEPS = {
 OPERATIONS_A_MAC = 3 * 2
 
 
-def relate(result: Mapping[str, Any], batch_size: int, unit: str = "images") -> dict[str, float]:
+def head(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What `bench.json` begins with: the choices, and where they were measured.
+
+    Args:
+        config: of the run.
+    """
+    hardware = config["hardware"]
+    return {
+        "space": config["space"]["name"],
+        "method": config["method"]["name"],
+        "dataset": config["dataset"]["name"],
+        "hardware": hardware["name"],
+        **{key: hardware[key] for key in ("precision", "channels_last", "compile")},
+        "batch_size": config["dataset"]["batch_size"],
+        "device": device_name(hardware["accelerator"]),
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+    }
+
+
+def relate(result: Mapping[str, Any], batch_size: int, time_steps: int | None = None) -> dict[str, float]:
     """Ratios and rates of the measured medians.
 
     `gflops` is three times the forward multiply-adds of convolutions and linear layers, times two, over the
@@ -27,8 +50,8 @@ def relate(result: Mapping[str, Any], batch_size: int, unit: str = "images") -> 
     Args:
         result: `<step>_seconds` and `reference_<step>_seconds`, each with a `median`, and `macs`
             of an image or word.
-        batch_size: images, or words (time steps times columns), a step.
-        unit: `images` or `words`.
+        batch_size: images, or columns of text, a step.
+        time_steps: words a column; None for images.
     """
     median = {key: value["median"] for key, value in result.items() if key.endswith("_seconds")}
     found = {
@@ -39,8 +62,9 @@ def relate(result: Mapping[str, Any], batch_size: int, unit: str = "images") -> 
     if "second_order_seconds" in median and "first_order_seconds" in median:
         found["second_over_first"] = median["second_order_seconds"] / median["first_order_seconds"]
     if "weight_seconds" in median:
-        found[f"{unit}_per_second"] = batch_size / median["weight_seconds"]
-        flops = OPERATIONS_A_MAC * result["macs"] * batch_size
+        unit, size = ("images", batch_size) if time_steps is None else ("words", batch_size * time_steps)
+        found[f"{unit}_per_second"] = size / median["weight_seconds"]
+        flops = OPERATIONS_A_MAC * result["macs"] * size
         found["gflops"] = flops / median["weight_seconds"] / 1e9
     return found
 

@@ -1,12 +1,12 @@
 """The steps of `nas.bench` on text: ours, and those of the literal recurrent networks of the tests.
 
-A batch is made up: as many time steps as a usual piece has (`dataset.bptt.steps`), columns side by side, every
-word equally frequent, read from the start of a text.
+A batch is made up: as many time steps as a usual piece has (`dataset.bptt.steps`), columns side by side,
+every word equally frequent, read from the start of a text.
 
 Shapes: L time steps, B columns, V words, H hidden units.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from nas.analysis.complexity import Cost, count_cost, one_word
 from nas.engine.benchmark import EvaluationSteps, Numerics, SearchSteps
 from nas.engine.original import OriginalSteps
-from nas.engine.tasks import Language, Result, TextBatch
+from nas.engine.tasks import Result, TextBatch
 from nas.errors import require
+from nas.genotype import Genotype
 from nas.methods.functional import frozen
 from nas.methods.updates import VirtualStep
 from nas.spaces.recurrent import RecurrentSpace
+from nas.spaces.recurrent_network import RecurrentNetwork
 from nas.spaces.recurrent_parts import Dropouts, Extras, keep_mask
 from nas.spaces.recurrent_supernet import RECURRENT
 
@@ -51,26 +53,42 @@ def text_supernet_cost(space: RecurrentSpace, vocabulary: int) -> Cost:
     return count_cost(build, one_word)
 
 
-def check_literal(space: RecurrentSpace) -> None:
-    """Raises `ConfigError` where the literal networks, which tie their matrices, are not of these sizes."""
+def check_text(settings: Mapping, space: RecurrentSpace) -> None:
+    """Refuses what has no meaning on a text, or cannot be measured there.
+
+    Args:
+        settings: the keys `bench.*`.
+        space: that is measured.
+
+    Raises:
+        ConfigError: a key asks for such a thing, or the literal networks have no such sizes.
+    """
+    where = f"space={space.name}"
     require(
-        space.tied and space.embedding_size in (None, space.hidden_size),
-        f"bench.reference=true: the literal network has tied matrices; space.tied={space.tied} and "
+        not settings["data"],
+        f"bench.data=true: {where} reads text, which is not augmented; set bench.data=false",
+    )
+    require(
+        not settings["loop"],
+        f"bench.loop=true: it measures a loader of images, and {where} reads text; set bench.loop=false",
+    )
+    require(
+        not settings["alive"],
+        f"bench.alive={list(settings['alive'])}: candidates of {where} have no matrices of their own, so its "
+        "network does not shrink as they die; set bench.alive=[]",
+    )
+    require(
+        not settings["reference"] or (space.tied and space.embedding_size in (None, space.hidden_size)),
+        f"bench.reference=true: the literal network ties its matrices; space.tied={space.tied} and "
         f"space.embedding_size={space.embedding_size} must be true and null, or set bench.reference=false",
     )
 
 
 class _OnText:
-    """Search steps whose loss is a language model's; comes before `SearchSteps` among the bases.
+    """What search steps do otherwise on text: batches are `TextBatch`, the task is `Language`.
 
-    Args:
-        task: cross-entropy, and the regularisers of a weight step.
-        arguments: those of the steps; the batches are `TextBatch`.
+    Comes before `SearchSteps` among the bases.
     """
-
-    def __init__(self, task: Language, *arguments: Any, **options: Any):
-        super().__init__(*arguments, **options)
-        self.task = task
 
     def loss(self, batch: TextBatch, network: nn.Module | None = None) -> Tensor:
         """Cross-entropy of a piece at the current weights and alpha, in nats a word."""
@@ -138,30 +156,37 @@ class LiteralWithMasks(nn.Module):
         return {name: mask for name, mask in drawn.items() if mask is not None}
 
 
+def literal_network(literal: Callable, genotype: Genotype, network: nn.Module) -> LiteralWithMasks:
+    """The literal network that computes what an evaluation network of ours does.
+
+    Args:
+        literal: `(genotype, vocabulary, hidden_size) -> network`.
+        genotype: of the cell.
+        network: ours; gives sizes and dropouts.
+
+    Raises:
+        ConfigError: the network is torch's LSTM, or its matrices are not tied.
+    """
+    require(
+        isinstance(network, RecurrentNetwork) and network.tied,
+        "bench.evaluation=true: there is no literal network of an LSTM, nor of matrices that are not tied; "
+        "choose another genotype and space.tied=true, or set bench.evaluation=false",
+    )
+    found = literal(genotype, network.vocabulary, network.hidden_size)
+    return LiteralWithMasks(found, network.dropouts)
+
+
 class TextEvaluationSteps(EvaluationSteps):
     """The training step of an evaluation network on text, plain descent.
 
-    Args:
-        network: `forward(tokens, hidden) -> (logits, hidden, extras)`.
-        optimizer: parameters -> optimiser.
-        task: cross-entropy and regularisers.
-        clip: global gradient norm, None for none.
-        batch: the piece that is read.
-        where: device and numbers.
+    The network is `forward(tokens, hidden) -> (logits, hidden, extras)`, the batch a `TextBatch`.
     """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        optimizer: Callable,
-        task: Language,
-        clip: float | None,
-        batch: TextBatch,
-        where: Numerics,
-    ):
-        super().__init__(network, optimizer, task, 0.0, clip, batch, where)
 
     def loss(self) -> Tensor:
         """Cross-entropy and regularisers."""
         with self.where.cast():
             return self.task.run(self.network, self.batch).objective
+
+
+# In the order in which `nas.bench` names those of images.
+KINDS = (TextSteps, OriginalTextSteps, TextEvaluationSteps)

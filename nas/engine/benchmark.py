@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nas.analysis.counting import Operators, count_operators, count_saved_bytes
 from nas.engine.execution import apply_execution
 from nas.engine.operation_times import measure_operations, operation_seconds
-from nas.engine.tasks import Classification
+from nas.engine.tasks import Classification, Task
 from nas.errors import require
 from nas.methods.functional import frozen
 from nas.methods.method import Method
@@ -114,6 +114,7 @@ class SearchSteps:
         weight_batch: batch of the weight split.
         architecture_batch: batch of the architecture split.
         where: device and numbers.
+        task: what is learnt; None for classes of images.
 
     Raises:
         ConfigError: the method trains nothing.
@@ -126,6 +127,7 @@ class SearchSteps:
         weight_batch: Batch,
         architecture_batch: Batch,
         where: Numerics,
+        task: Task | None = None,
     ):
         require(method.trains, f"method={method.name}: it trains nothing, so it has no steps to measure")
         self.supernet = supernet.train()
@@ -133,7 +135,7 @@ class SearchSteps:
         self.weight_batch = weight_batch
         self.architecture_batch = architecture_batch
         self.where = where
-        self.task = Classification()
+        self.task = Classification() if task is None else task
         self.weights = list(supernet.parameters())
         self.alphas = method.alphas()
         self.optimizer = method.weight_optimizer(self.weights)
@@ -184,7 +186,8 @@ class SearchSteps:
 
     def second_order_exact(self) -> None:
         """The same with the exact product by double backward, on operators that have second derivatives."""
-        self._architecture(Unrolled(self.unrolled.xi, "exact", momentum=self.unrolled.momentum))
+        of = self.unrolled
+        self._architecture(Unrolled(of.xi, "exact", momentum=of.momentum, clip=of.clip))
 
     def architecture(self) -> None:
         """One architecture step as the method is configured."""
@@ -256,21 +259,21 @@ class EvaluationSteps:
         network: `forward(images) -> (logits, auxiliary logits or None)`, drop-path set.
         optimizer: parameters -> optimiser.
         task: loss.
-        auxiliary_weight: weight of the auxiliary head's loss.
         clip: global gradient norm, None for none.
         batch: images and labels.
         where: device and numbers.
+        auxiliary_weight: weight of the auxiliary head's loss.
     """
 
     def __init__(
         self,
         network: nn.Module,
         optimizer: Callable,
-        task: Classification,
-        auxiliary_weight: float,
+        task: Task,
         clip: float | None,
         batch: Batch,
         where: Numerics,
+        auxiliary_weight: float = 0.0,
     ):
         self.network = network.train()
         self.optimizer = optimizer(network.parameters())

@@ -73,6 +73,28 @@ def test_the_space_of_dso_against_its_reference_and_as_connections_die(tmp_path)
         assert entry["weight_seconds"]["median"] > 0 and entry["first_order_seconds"]["n"] == 2
 
 
+@pytest.mark.slow
+def test_the_recurrent_space_against_its_literal_networks(tmp_path):
+    done = nas(
+        "bench", "debug=fast", "space=darts_rnn", "dataset.bptt.steps=3", "recipe.hidden_size=4",
+        "bench.matmul_size=64", "bench.evaluation_batch_size=4", "bench.reference=true",
+        "bench.evaluation=true", folder=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "bench.json").read_text())
+    names = [found[key] for key in ("space", "method", "dataset", "batch_size")]
+    assert names == ["darts_rnn", "darts2_rnn", "wikitext_mini", 16]
+    for key in (*SPREADS, *(f"reference_{key}" for key in SPREADS)):
+        assert found[key]["median"] > 0 and found[key]["n"] == 2
+    images = ("images_per_second", "data_ratio")
+    assert all(found[key] > 0 for key in (*RATIOS, *NUMBERS) if key not in images)
+    assert not set(images) & set(found)
+    assert found["words_per_second"] == pytest.approx(16 * 3 / found["weight_seconds"]["median"])
+    # Embedding and bias of 3,867 words, the matrix of the first state, those of 3 nodes; 4 units.
+    assert found["params"] == 3867 * (4 + 1) + 8 * 8 + 3 * 4 * 8
+    assert found["operators_ratio"] < 0.5 and "words/s" in done.stdout
+
+
 def test_counts_can_be_had_of_one_step_alone(tmp_path):
     done = nas("bench", *FAST, "bench.steps=[weight]", "bench.data=false", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -108,6 +130,11 @@ def test_what_an_epoch_adds_to_its_steps(tmp_path):
         ("space=dso_small bench.steps=[second_order]", "method=dsonas has none of them"),
         ("space=dso_small bench.alive=[0]", "bench.alive: 0 is not a share"),
         ("bench.alive=[0.5]", "choose method=dsonas"),
+        ("space=darts_rnn", "space=darts_rnn: its networks read text"),
+        ("space=darts_rnn dataset=wikitext_mini bench.data=true", "bench.data=true: space=darts_rnn"),
+        ("space=darts_rnn dataset=wikitext_mini bench.loop=true", "bench.loop=true: it measures"),
+        ("space=darts_rnn dataset=wikitext_mini bench.alive=[0.5]", "have no matrices of their own"),
+        ("space=darts_rnn dataset=wikitext_mini space.tied=false", "the literal network ties"),
     ],
 )
 def test_mistakes_are_one_message(tmp_path, override, words):

@@ -33,7 +33,15 @@ def run(config: DictConfig, path: Path) -> None:
     from nas.methods.method import layout_of
     from nas.methods.sparse import SparseMethod
     from nas.networks import check_budget, cost_of
-    from nas.session import Session, check_domain, task_of, trainer_of
+    from nas.session import (
+        Session,
+        check_compile,
+        check_domain,
+        check_precision,
+        check_sparse,
+        task_of,
+        trainer_of,
+    )
 
     trainer.quiet()
     session = Session(config, path)
@@ -158,66 +166,6 @@ def _data(config: DictConfig, source, method):
         return TextSearchData(**arguments, split=split.joined() if method.joint else split)
     split = search_split(source, given.split, given.split_ratio, given.fraction, config.split_seed)
     return SearchData(**arguments, split=split.joined() if method.joint else split)
-
-
-def check_sparse(config: DictConfig, method) -> None:
-    """Refuses what a sparse search cannot do, and says so where it would do nothing.
-
-    Raises:
-        ConfigError: times would differ from process to process, or second order is asked of it.
-    """
-    several = config.hardware.devices not in (1, "1") or config.hardware.num_nodes != 1
-    require(
-        method.sparsity.adaptive != "latency" or not several,
-        "method.adaptive=latency: each process would measure other times; use hardware.devices=1, or flops",
-    )
-    every = config.analysis.implicit.every
-    require(
-        not every,
-        f"analysis.implicit.every={every}: compares terms of second order, and method={method.name} has none",
-    )
-    epochs = config.trainer.max_epochs
-    if method.warmup_epochs >= epochs:
-        log.warning(
-            "method.warmup_epochs=%d: all of trainer.max_epochs=%d is pretraining, so no factor will move; "
-            "the paper has 120 of 240",
-            method.warmup_epochs,
-            epochs,
-        )
-
-
-def check_compile(config: DictConfig) -> None:
-    """Refuses what a compiled network cannot do.
-
-    Raises:
-        ConfigError: second derivatives are asked of a compiled network.
-    """
-    analysis = config.analysis
-    wanted = {
-        "method.implicit=exact": config.method.get("implicit") == "exact",
-        "analysis.hessian.every": analysis.hessian.every,
-        "analysis.implicit.every": analysis.implicit.every,
-    }
-    asked = [key for key, value in wanted.items() if value]
-    require(
-        not (config.hardware.compile and asked),
-        "hardware.compile=true: a compiled network has no second derivatives, but "
-        f"{', '.join(asked)} needs them",
-    )
-
-
-def check_precision(precision: str) -> None:
-    """Refuses precisions that a search cannot be run in.
-
-    Raises:
-        ConfigError: architecture gradients would be lost in it.
-    """
-    known = ("32-true", "64-true", "bf16-mixed")
-    require(
-        str(precision) in known,
-        f"hardware.precision={precision}: a search runs in {', '.join(known)}; float16 scales the loss, "
-        "which the gradients of alpha, the finite difference and the clipping of weights do not survive",
-    )
 
 
 class Search:

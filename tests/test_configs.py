@@ -111,7 +111,8 @@ def test_spaces_and_methods_become_objects(space, method, composed):
 @pytest.mark.parametrize("space", options("space"))
 def test_a_benchmark_has_a_method_that_suits_its_space(space, composed):
     config = composed("bench", f"space={space}")
-    assert build(config).name == ("dsonas" if space.startswith("dso") else "darts1")
+    named = {"dso": "dsonas", "dso_small": "dsonas", "dso_imagenet": "dsonas", "darts_rnn": "darts2_rnn"}
+    assert build(config).name == named.get(space, "darts1")
     assert composed("bench", f"space={space}", "method=drnas").method.name == "drnas"
 
 

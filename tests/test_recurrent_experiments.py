@@ -119,7 +119,7 @@ def test_what_was_searched_small_is_evaluated_small(composed):
 
 @pytest.mark.parametrize("units", [1, 64])
 def test_an_lstm_has_as_many_parameters_as_the_cells_network_but_no_more(units, tmp_path, composed):
-    config = composed("evaluate", "experiment=darts/evaluate_transfer_reduced", f"recipe.hidden_size={units}")
+    config = composed("evaluate", "experiment=darts/evaluate_wikitext_reduced", f"recipe.hidden_size={units}")
     kept = {key: config[key] for key in ("space", "dataset", "recipe")}
     kept["dataset"] = {"source": config.dataset.source, "root": None}
     (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(kept)))
@@ -187,12 +187,12 @@ def test_the_pipeline_runs_nothing_twice_and_lstms_last(tmp_path, monkeypatch, c
     assert {"method.clip=0.5", "trainer.max_epochs=6", "seed=1"} <= by_folder["found/seed1/search"]
     drawn = by_folder["random/seed1/search"]
     assert {"method=random", "seed=1"} <= drawn and "method.clip=0.5" not in drawn
-    equal = by_folder["lstm/seed0/wikitext2"]
+    equal = by_folder[f"lstm/seed0/{SEARCHED}"]
     assert {"genotype=LSTM", "recipe.hidden_size=9", "recipe.epochs=7"} <= equal
-    assert {"recipe.hidden_size=5", "recipe.epochs=8"} <= by_folder["lstm/seed0/wikitext_mini"]
-    # The text of the search is a folder of the user's, the other one comes with the project.
+    assert {"recipe.hidden_size=5", "recipe.epochs=8"} <= by_folder[f"lstm/seed0/{TRANSFER}"]
+    # The other text is a folder of the user's, that of the search comes with the project.
     roots = {name: any("dataset.root=" in word for word in words) for name, words in by_folder.items()}
-    assert all(roots[name] == (not name.endswith(TRANSFER)) for name in roots)
+    assert all(roots[name] == name.endswith(TRANSFER) for name in roots)
     before = len(started)
     recurrent.main([*words, "--record-only"])
     recurrent.main(words)

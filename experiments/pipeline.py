@@ -4,8 +4,10 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 
 def run_step(command: str, folder: Path, overrides: Sequence[str]) -> dict:
@@ -53,3 +55,33 @@ def markdown(rows: Sequence[Mapping[str, object]]) -> str:
     return (
         "\n".join(lines + ["| " + " | ".join(str(row[name]) for name in names) + " |" for row in rows]) + "\n"
     )
+
+
+def run_all(items: Sequence, run: Callable[[Any], Any], begun: Callable[[Any], Any], jobs: int) -> list[str]:
+    """Runs what has not finished, several at a time; what has begun goes first.
+
+    Args:
+        items: what to run.
+        run: runs one of them; SystemExit says that it failed.
+        begun: whether one has been started before.
+        jobs: how many at a time.
+
+    Returns:
+        One line for each that failed. The others run all the same.
+    """
+    ordered = sorted(items, key=lambda item: not begun(item))
+    failed = []
+    with ThreadPoolExecutor(jobs) as pool:
+        waiting = [pool.submit(run, item) for item in ordered]
+        try:
+            for future in as_completed(waiting):
+                error = future.exception()
+                if isinstance(error, SystemExit):
+                    failed.append(str(error))
+                elif error is not None:
+                    raise error
+        except BaseException:
+            # After Ctrl-C, which the runs get too, nothing new begins.
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return failed

@@ -14,7 +14,6 @@ their last epoch, and then the others begin. Writes `recurrent.csv`, `recurrent.
 import argparse
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from omegaconf import OmegaConf
 
 from experiments.darts_rnn.figures import draw_all
 from experiments.darts_rnn.record import FOUND, LSTM, RANDOM, SEARCHED, TRANSFER, collect, report, runs_csv
-from experiments.pipeline import read_summary, run_step
+from experiments.pipeline import read_summary, run_all, run_step
 from nas.analysis.complexity import Cost
 from nas.analysis.width import fitting_width
 from nas.config import instantiate, quoted
@@ -156,29 +155,8 @@ def lstm_size(folder: Path) -> int:
     return fitting_width(price, params=params)
 
 
-def run_all(chains: Sequence[Chain], jobs: int) -> list[str]:
-    """Runs what has not finished, several at a time; what has begun goes first.
-
-    Returns:
-        One line for each run that failed. The others run all the same.
-    """
-    begun = [chain for chain in chains if chain.folder.exists()]
-    ordered = [*begun, *(chain for chain in chains if chain not in begun)]
-    failed = []
-    with ThreadPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(run_chain, chain) for chain in ordered]
-        try:
-            for future in as_completed(waiting):
-                error = future.exception()
-                if isinstance(error, SystemExit):
-                    failed.append(str(error))
-                elif error is not None:
-                    raise error
-        except BaseException:
-            # After Ctrl-C, which the runs get too, nothing new begins.
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    return failed
+def _begun(chain: Chain) -> bool:
+    return chain.folder.exists()
 
 
 def record(arguments: argparse.Namespace) -> None:
@@ -206,8 +184,8 @@ def main(words: Sequence[str] | None = None) -> None:
     failed: list[str] = []
     try:
         if not arguments.record_only:
-            failed += run_all(plan(arguments), arguments.jobs)
-            failed += run_all(plan_lstm(arguments), arguments.jobs)
+            failed += run_all(plan(arguments), run_chain, _begun, arguments.jobs)
+            failed += run_all(plan_lstm(arguments), run_chain, _begun, arguments.jobs)
     except KeyboardInterrupt:
         print(f"{arguments.folder}: stopped; the same command goes on", flush=True)
         raise SystemExit(130) from None

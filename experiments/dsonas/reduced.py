@@ -15,7 +15,6 @@ import argparse
 import os
 import statistics
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,7 @@ import yaml
 
 from experiments.dsonas.figures import draw_all
 from experiments.dsonas.record import BASE, MODES, RANDOM, SETTINGS, collect, report, runs_csv
-from experiments.pipeline import read_summary, run_step
+from experiments.pipeline import read_summary, run_all, run_step
 from nas.config import CONF, quoted
 from nas.engine.run_folder import read_table, write_text
 
@@ -169,29 +168,8 @@ def run_chain(chain: Chain) -> None:
     run_step("evaluate", chain.folder / "evaluation", (*chain.evaluation, *sizes, found))
 
 
-def run_all(chains: Sequence[Chain], jobs: int) -> list[str]:
-    """Runs what has not finished, several at a time; what has begun goes first.
-
-    Returns:
-        One line for each run that failed. The others run all the same.
-    """
-    begun = [chain for chain in chains if read_summary(chain.folder / "search")]
-    ordered = [*begun, *(chain for chain in chains if chain not in begun)]
-    failed = []
-    with ThreadPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(run_chain, chain) for chain in ordered]
-        try:
-            for future in as_completed(waiting):
-                error = future.exception()
-                if isinstance(error, SystemExit):
-                    failed.append(str(error))
-                elif error is not None:
-                    raise error
-        except BaseException:
-            # After Ctrl-C, which the runs get too, nothing new begins.
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    return failed
+def _begun(chain: Chain) -> bool:
+    return bool(read_summary(chain.folder / "search"))
 
 
 def record(arguments: argparse.Namespace) -> None:
@@ -220,9 +198,9 @@ def main(words: Sequence[str] | None = None) -> None:
     failed: list[str] = []
     try:
         if not arguments.record_only:
-            failed += run_all(plan(arguments), arguments.jobs)
+            failed += run_all(plan(arguments), run_chain, _begun, arguments.jobs)
             if not arguments.no_random:
-                failed += run_all(plan_random(arguments), arguments.jobs)
+                failed += run_all(plan_random(arguments), run_chain, _begun, arguments.jobs)
     except KeyboardInterrupt:
         print(f"{arguments.folder}: stopped; the same command goes on", flush=True)
         raise SystemExit(130) from None

@@ -1,8 +1,6 @@
-"""Learning rates that begin with a warm-up, as large batches need it, and rates of a single step."""
+"""Learning rates that begin with a warm-up, as large batches need it (Chen et al. 2021, ImageNet)."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -62,19 +60,6 @@ def cosine_with_warmup(optimizer: Optimizer, T_max: int, eta_min: float = 0.0, w
         return (eta_min + (base - eta_min) * wave) / base
 
     return LambdaLR(optimizer, factor)
-
-
-@contextmanager
-def rate_scaled(optimizer: Optimizer, factor: float) -> Iterator[None]:
-    """Multiplies an optimiser's learning rates inside the block."""
-    before = [group["lr"] for group in optimizer.param_groups]
-    for group in optimizer.param_groups:
-        group["lr"] *= factor
-    try:
-        yield
-    finally:
-        for group, lr in zip(optimizer.param_groups, before, strict=True):
-            group["lr"] = lr
 
 
 def _check(epochs: int, warmup: int) -> None:

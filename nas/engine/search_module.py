@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nas.data.batchify import Piece, SearchPiece
+from nas.engine.averaging import scaled
 from nas.engine.divergence import FiniteGuard
-from nas.engine.rates import rate_scaled
 from nas.engine.tasks import Language, Result, Task, TextBatch
 from nas.methods.functional import frozen
 from nas.methods.method import Method
@@ -193,7 +193,7 @@ class LanguageSearch(SearchModule):
 
     def _step(self, weight_batch: TextBatch, architecture_batch: TextBatch) -> None:
         # The virtual step of second order takes this step's rate too.
-        with rate_scaled(self.optimizers()[0], weight_batch.rate):
+        with scaled(self.optimizers()[0], weight_batch.rate):
             super()._step(weight_batch, architecture_batch)
         self._hidden["weight"] = weight_batch.next_1BH
         # None where the architecture rests: its stream has not been read.

@@ -6,6 +6,7 @@ Direct Sparse Optimization", sections 3.2 and 4.1, and the authors' release; `[C
 Shapes: B batch, C channels, H W space.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -79,7 +80,7 @@ class ConvNormRelu(nn.Module):
         return F.relu(self.norm(self.conv(x_BCHW)), inplace=True)
 
 
-class Operation(nn.Module):
+class Operation(nn.Module, ABC):
     """One operation of a block, [B, C, H, W] -> [B, C, H, W].
 
     Args:
@@ -91,9 +92,9 @@ class Operation(nn.Module):
         super().__init__()
         self.norm = Norm(channels, scale)
 
+    @abstractmethod
     def linear(self, x_BCHW: Tensor) -> Tensor:
         """What comes before the BN."""
-        raise NotImplementedError
 
     def before_relu(self, x_BCHW: Tensor) -> Tensor:
         """The operation without its ReLU; keeps nothing of its result for the backward pass."""

@@ -12,13 +12,12 @@ one table (`--search-table`, watched while they run) and judged by another (`--t
 import argparse
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.drnas.figures import draw_all
 from experiments.drnas.record import METRIC, collect, report, runs_csv
-from experiments.pipeline import read_summary, run_step
+from experiments.pipeline import read_summary, run_all, run_step
 from nas.analysis.benchmark_table import read_csv
 from nas.config import quoted
 from nas.engine.run_folder import write_text
@@ -80,29 +79,13 @@ def plan(arguments: argparse.Namespace) -> list[Step]:
     return steps
 
 
-def search_all(steps: Sequence[Step], jobs: int) -> list[str]:
-    """Runs what has not finished, several at a time; stopped searches go first.
+def search(step: Step) -> dict:
+    """Runs or resumes a search, unless it has finished."""
+    return run_step("search", step.folder, step.overrides)
 
-    Returns:
-        One line for each search that failed. The others run all the same.
-    """
-    begun = [step for step in steps if read_summary(step.folder)]
-    ordered = [*begun, *(step for step in steps if step not in begun)]
-    failed = []
-    with ThreadPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(run_step, "search", step.folder, step.overrides) for step in ordered]
-        try:
-            for future in as_completed(waiting):
-                error = future.exception()
-                if isinstance(error, SystemExit):
-                    failed.append(str(error))
-                elif error is not None:
-                    raise error
-        except BaseException:
-            # After Ctrl-C, which the searches get too, nothing new begins.
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    return failed
+
+def _begun(step: Step) -> bool:
+    return bool(read_summary(step.folder))
 
 
 def record(arguments: argparse.Namespace, steps: Sequence[Step]) -> None:
@@ -131,7 +114,7 @@ def main(words: Sequence[str] | None = None) -> None:
     steps = plan(arguments)
     read_csv(arguments.table)  # a table that cannot be read is found now, not after the searches
     try:
-        failed = [] if arguments.record_only else search_all(steps, arguments.jobs)
+        failed = [] if arguments.record_only else run_all(steps, search, _begun, arguments.jobs)
     except KeyboardInterrupt:
         print(f"{arguments.folder}: stopped; the same command goes on", flush=True)
         raise SystemExit(130) from None

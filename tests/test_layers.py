@@ -12,7 +12,7 @@ SOURCES = sorted((ROOT / "nas").rglob("*.py"))
 EVERYTHING = [
     path for folder in ("nas", "tests", "experiments") for path in sorted((ROOT / folder).rglob("*.py"))
 ]
-COMMANDS = {"search", "evaluate", "derive", "cost", "bench", "report", "sweeps"}
+COMMANDS = {"search", "evaluate", "derive", "cost", "bench", "report", "sweeps", "export", "latency"}
 # What each room may import of ours. A room may always import itself; commands may import everything.
 ALLOWED = {
     "errors": set(),
@@ -22,6 +22,7 @@ ALLOWED = {
     "methods": {"genotype", "errors"},
     "data": {"errors"},
     "analysis": {"genotype", "errors", "spaces"},
+    "formats": {"genotype", "errors", "spaces"},
     "engine": {"genotype", "errors", "spaces", "methods", "data", "analysis"},
     "config": {"errors"},
     "networks": {"config", "errors", "genotype", "analysis", "spaces", "data"},

@@ -1,7 +1,7 @@
 """`python -m nas.derive`: architectures from a search's learnt distribution that keep a budget, ranked."""
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def run(config: DictConfig, path: Path) -> None:
     """
     from nas.analysis.latency import check_repeats
     from nas.analysis.sampling import COSTS, Budget
-    from nas.engine import trainer
+    from nas.engine import hardware, trainer
     from nas.engine.inheritance import check_batches
     from nas.engine.seeding import seed_run
     from nas.session import Session
@@ -48,8 +48,8 @@ def run(config: DictConfig, path: Path) -> None:
     require(config.resume is None, f"resume={config.resume}: a derivation cannot be continued; start it anew")
     require(config.run is not None, "run=null: name the run folder of a search")
     trainer.quiet()
-    trainer.check_hardware(config.hardware)
-    trainer.use_device(config.hardware)
+    hardware.check_hardware(config.hardware)
+    hardware.use_device(config.hardware)
     session = Session(with_run(config), path)
     seed_run(config.seed)
     derivation = Derivation(session.config, budget, session.folder)
@@ -152,7 +152,8 @@ class Derivation:
         self.prices = {"edges": EdgePrices, "whole": WholePrices}[config.cost](self._price)
         limited = [name for name in AXES if getattr(budget, name) is not None]
         self.axis = config.front or next(iter(limited), "params")
-        self.times = self.axis == "latency" or budget.latency is not None
+        times = self.axis == "latency" or budget.latency is not None or config.latency.table is not None
+        self.latencies = self._latencies() if times else None
 
     def _price(self, genotype: Any) -> tuple[int, int]:
         from nas.analysis.complexity import count_cost, one_word
@@ -162,6 +163,34 @@ class Derivation:
         cost = count_cost(lambda: network_of(self.config, self.space, genotype, self.source), example)
         return cost.params, cost.macs
 
+    def _latencies(self) -> Any:
+        from nas.analysis.latency_table import Predictor
+        from nas.engine.derivation_latency import Latencies, table_here
+        from nas.latency import check_pieces, command_for, pieces_of
+        from nas.networks import network_of, size_overrides
+
+        config, settings, hardware = self.config, plain(self.config.latency), plain(self.config.hardware)
+        predict, clock = None, "wall"
+        if settings["table"] is not None:
+            check_pieces(self.space)
+            table, self.here = table_here(settings, hardware)
+            clock = table.conditions.clock if self.here else "wall"
+            batch = f"latency.batch_size={settings['batch_size']}"
+            again = command_for(config, [*size_overrides(config, self.space), batch])
+            where = f"latency.table={settings['table']}"
+            pieces = pieces_of(config, self.space, self.source)
+            predict = Predictor(table, pieces, again, settings["fitted"], where)
+        return Latencies(
+            lambda genotype: network_of(config, self.space, genotype, self.source),
+            self.source,
+            settings,
+            hardware,
+            config.seed,
+            config.dataset.bptt.steps if self.text else None,
+            clock,
+            predict,
+        )
+
     def _inheritance(self) -> Any:
         from nas.engine import data_module
         from nas.engine.inheritance import Inheritance, load_part
@@ -169,7 +198,7 @@ class Derivation:
 
         config, data = self.config, self.config.dataset
         split = data_module.search_split(
-            self.source, data.split, data.split_ratio, data.fraction, config.split_seed
+            self.source, data.split, data.split_ratio, data.fraction, config.split_seed, data.get("lists")
         )
         stored = RunFolder(config.run).read_json("split.json").get("hash", split.hash)
         require(
@@ -199,25 +228,39 @@ class Derivation:
     def run(self, session: Any) -> None:
         """Draws, prices, filters, ranks and writes."""
         from nas.analysis.sampling import pareto_front
-        from nas.engine.derivation_report import draw, print_table, write_genotypes, write_table
+        from nas.engine.derivation_report import (
+            draw,
+            nothing_left,
+            numbers_of,
+            print_table,
+            write_genotypes,
+            write_table,
+        )
 
-        config, budget = self.config, self.budget
+        config, budget, latencies = self.config, self.budget, self.latencies
         found, derived = self._draw(session)
         self._price_all(found)
         affordable = [one for one in found if budget.keeps(one, ("params", "macs"))]
-        if self.times:
-            self._measure(affordable[: config.latency.candidates], derived)
+        if self.predicts:
+            latencies.predict_all(found)
+        elif latencies is not None:
+            latencies.measure_all(_with(affordable[: config.latency.candidates], derived))
         within = [one for one in affordable if budget.keeps(one)]
         if self.inheritance is not None and within:
             self._evaluate(within[: config.rank_candidates], derived)
         scored = [one for one in found if self._known(one)]
         for one, front in zip(
             scored,
-            pareto_front([getattr(one, self.axis) for one in scored], [self._score(one) for one in scored]),
+            pareto_front([self._cost(one) for one in scored], [self._score(one) for one in scored]),
             strict=True,
         ):
             one.front = front
         ranked = sorted((one for one in within if self._ranks(one)), key=self._score, reverse=True)
+        kept = ranked[: config.keep]
+        if self.predicts and self.here:
+            kept = latencies.confirm(ranked, config.keep, budget)
+            latencies.measure_all([derived] if derived.latency is None else [])
+            within, ranked = ([one for one in some if budget.keeps(one)] for some in (within, ranked))
         session.summary |= {
             "within_budget": len(within),
             "ranked": len(ranked),
@@ -226,19 +269,23 @@ class Derivation:
         write_table(self.folder, ranked, found, budget, session.summary["draws"])
         if scored:
             axes = {name: text.format(one=ONE[self.space.domain]) for name, text in AXES.items()}
-            draw(self.folder, scored, derived, budget, self.axis, self._score, axes, SCORES[config.rank])
-        require(bool(ranked), self._nothing(found, affordable))
-        for one in {one.genotype for one in ranked[: config.keep]} | {derived.genotype}:
+            if self.predicts:
+                axes["latency"] = f"predicted {axes['latency']}"
+            scores = (self._score, axes, SCORES[config.rank])
+            draw(self.folder, scored, derived, budget, self.axis, self._cost, *scores)
+        require(bool(kept), nothing_left(found, budget, affordable, self.folder))
+        for one in {one.genotype for one in kept} | {derived.genotype}:
             self.prices.check(one)
-        write_genotypes(self.folder, ranked[: config.keep])
-        session.summary |= self._best(ranked[0], derived)
-        print_table(ranked[: config.keep], derived, budget, session.summary["draws"])
-        self._close(ranked[0])
+        write_genotypes(self.folder, kept)
+        session.summary |= numbers_of(kept[0], derived, budget)
+        print_table(kept, derived, budget, session.summary["draws"])
+        self._close(kept[0])
 
     def _draw(self, session: Any) -> tuple[list, Any]:
         import torch
 
         from nas.analysis.sampling import Architecture, draw_architectures, log_probability
+        from nas.engine.progress import watch
 
         generator = torch.Generator().manual_seed(self.config.seed)
         groups = self.space.groups
@@ -270,6 +317,8 @@ class Derivation:
         return found, next(one for one in found if one.derived)
 
     def _price_all(self, found: Sequence[Any]) -> None:
+        from nas.engine.progress import watch
+
         for one in watch("pricing", found):
             one.params, one.macs = self.prices(one.genotype)
         print(f"{len(found):,} priced from {self.prices.built:,} networks", flush=True)
@@ -280,36 +329,9 @@ class Derivation:
                 flush=True,
             )
 
-    def _measure(self, candidates: Sequence[Any], derived: Any) -> None:
-        from nas.analysis.latency import measure_latency
-        from nas.engine.benchmark import apply_hardware, numerics
-        from nas.networks import network_of
-
-        config, settings = self.config, self.config.latency
-        hardware = plain(config.hardware)
-        where = numerics(hardware)
-        batch = self._batch(where)
-        for one in watch("measuring latency", _with(candidates, derived)):
-            network = apply_hardware(network_of(config, self.space, one.genotype, self.source), hardware)
-            with where.cast():
-                found = measure_latency(network, batch, settings.warmup, settings.repeats)
-            one.latency, one.latency_spread = found.median, found.spread
-        words = f", {len(batch)} words each" if self.text else ""
-        print(f"latency of {len(candidates):,} measured, batch of {settings.batch_size}{words}", flush=True)
-
-    def _batch(self, where: Any) -> Any:
-        """Noise images [B, C, H, W], or words [T, B] as many as a usual piece of training has."""
-        import torch
-
-        config, size = self.config, self.config.latency.batch_size
-        if not self.text:
-            source = self.source
-            return where.batch(size, source.image_shape, source.num_classes, config.seed)[0]
-        generator = torch.Generator().manual_seed(config.seed)
-        shape = (config.dataset.bptt.steps, size)
-        return torch.randint(self.source.vocabulary_size, shape, generator=generator).to(where.device)
-
     def _evaluate(self, candidates: Sequence[Any], derived: Any) -> None:
+        from nas.engine.progress import watch
+
         for one in watch("evaluating", _with(candidates, derived)):
             one.accuracy = self.inheritance.accuracy(one.genotype)
         images = self.inheritance.num_images
@@ -319,43 +341,19 @@ class Derivation:
         return self.inheritance is None or one.accuracy is not None
 
     def _known(self, one: Any) -> bool:
-        return self._ranks(one) and getattr(one, self.axis) is not None
+        return self._ranks(one) and self._cost(one) is not None
+
+    @property
+    def predicts(self) -> bool:
+        """Whether a table says what the draws take."""
+        return self.latencies is not None and self.latencies.predict is not None
+
+    def _cost(self, one: Any) -> float | None:
+        # One scale for all: few of those that a table knows are measured too.
+        return one.predicted if self.predicts and self.axis == "latency" else getattr(one, self.axis)
 
     def _score(self, one: Any) -> float:
         return one.log_probability if self.inheritance is None else 100 * one.accuracy
-
-    def _nothing(self, found: Sequence[Any], affordable: Sequence[Any]) -> str:
-        smallest = [
-            f"fewest {AXES[name].split(' (')[0]} {min(getattr(one, name) for one in found):,}"
-            for name in ("params", "macs")
-            if getattr(self.budget, name) is not None
-        ]
-        times = [one.latency for one in affordable if one.latency is not None]
-        if self.budget.latency is not None and times:
-            smallest.append(f"shortest latency {min(times):.3g} ms of {len(times)} measured")
-        joint = "" if len(smallest) < 2 else " (not necessarily of one architecture)"
-        return (
-            f"{self.budget}: none of {len(found):,} distinct architectures keeps it; "
-            f"{', '.join(smallest)}{joint}. "
-            f"All are in {self.folder / 'architectures.csv'}; raise the budget or samples"
-        )
-
-    def _best(self, best: Any, derived: Any) -> dict[str, Any]:
-        numbers = {
-            "genotype": str(best.genotype),
-            "params": best.params,
-            "macs": best.macs,
-            "log_probability": best.log_probability,
-            "latency": best.latency,
-            "supernet_accuracy": best.accuracy,
-        }
-        plain_ones = {
-            "derived_genotype": str(derived.genotype),
-            "derived_params": derived.params,
-            "derived_macs": derived.macs,
-            "derived_within_budget": self.budget.keeps(derived),
-        }
-        return numbers | plain_ones
 
     def _close(self, best: Any) -> None:
         from nas.networks import size_overrides
@@ -381,15 +379,6 @@ class Derivation:
 
 def _with(candidates: Sequence[Any], derived: Any) -> list[Any]:
     return [*candidates, *([] if any(one is derived for one in candidates) else [derived])]
-
-
-def watch(what: str, items: Sequence) -> Iterable:
-    """The items, with a bar where someone watches."""
-    from rich.progress import track
-
-    from nas.engine.trainer import wants_bar
-
-    return track(items, what, transient=True) if wants_bar() else items
 
 
 main = command("derive", run)

@@ -28,6 +28,7 @@ class Architecture:
         count: how many draws gave it; 0 if it was not drawn.
         params, macs: of its evaluation network, without the auxiliary head; macs of one image or word.
         latency: median milliseconds of one batch, None where it was not measured.
+        predicted: milliseconds of one batch by a latency table, None without one.
         latency_spread: interquartile range of these milliseconds.
         accuracy: of the supernet reduced to it, 0 to 1; None where it was not evaluated.
         derived: whether it is the one that derivation gives without any draw.
@@ -41,9 +42,15 @@ class Architecture:
     macs: int | None = None
     latency: float | None = None
     latency_spread: float | None = None
+    predicted: float | None = None
     accuracy: float | None = None
     derived: bool = False
     front: bool = False
+
+    def cost(self, name: str) -> float | None:
+        """One of `COSTS`; of latency what was measured, else what was predicted. None: not known."""
+        value = getattr(self, name)
+        return self.predicted if name == "latency" and value is None else value
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ class Budget:
     def keeps(self, one: Architecture, names: Sequence[str] = COSTS) -> bool:
         """Whether an architecture keeps the limits `names`; an unknown cost keeps none."""
         for name in names:
-            limit, cost = getattr(self, name), getattr(one, name)
+            limit, cost = getattr(self, name), one.cost(name)
             if limit is not None and (cost is None or cost > limit):
                 return False
         return True

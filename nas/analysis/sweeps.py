@@ -26,6 +26,7 @@ SHOWN = (
 # benchmark) comes between.
 BEFORE_TABLE = (
     "test_accuracy",
+    "test_top5_accuracy",
     "test_perplexity",
     "test_loss",
     "valid_accuracy",

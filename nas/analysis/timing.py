@@ -4,7 +4,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,15 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def seconds_of(run: Callable[[], Any], device: torch.device) -> float:
-    """Seconds of one call, what it queued on the device included."""
+def seconds_of(
+    run: Callable[[], Any], device: torch.device, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Seconds of one call by a clock, what it queued on the device included."""
     synchronise(device)
-    start = time.perf_counter()
+    start = clock()
     run()
     synchronise(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -91,14 +93,20 @@ class PeakMemory:
 class Race:
     """Variants that are warmed up one by one and then timed in turn.
 
+    Args:
+        device: where the variants compute.
+        warmup: calls before a variant takes part.
+        clock: seconds from some moment on.
+
     Attributes:
         variants: name -> what to time.
         peaks: name -> bytes at the peak of its warm-up.
     """
 
-    def __init__(self, device: torch.device, warmup: int):
+    def __init__(self, device: torch.device, warmup: int, clock: Callable[[], float] = time.perf_counter):
         self.device = device
         self.warmup = warmup
+        self.clock = clock
         self.variants: dict[str, Callable[[], Any]] = {}
         self.peaks: dict[str, int] = {}
 
@@ -112,18 +120,23 @@ class Race:
         self.peaks[name] = memory.read()
         self.variants[name] = run
 
-    def seconds(self, rounds: Mapping[str, int]) -> dict[str, list[float]]:
+    def seconds(
+        self,
+        rounds: Mapping[str, int],
+        watch: Callable[[Sequence[int]], Iterable[int]] = iter,
+    ) -> dict[str, list[float]]:
         """Times every variant once a round, so that a drift of the machine's speed meets all alike.
 
         Args:
             rounds: for each variant its number of rounds; those with fewer rest at the end.
+            watch: wraps the numbers of the rounds to show progress.
 
         Returns:
             For each variant its seconds, one a round.
         """
         seconds: dict[str, list[float]] = {name: [] for name in self.variants}
-        for index in range(max(rounds.values(), default=0)):
+        for index in watch(range(max(rounds.values(), default=0))):
             for name, run in self.variants.items():
                 if index < rounds[name]:
-                    seconds[name].append(seconds_of(run, self.device))
+                    seconds[name].append(seconds_of(run, self.device, self.clock))
         return seconds

@@ -15,6 +15,7 @@ def fitting_width(
     params: float | None = None,
     least: int = 1,
     step: int = 1,
+    key: str = "method.budget",
 ) -> int:
     """The largest `init_channels` whose evaluation network stays within the budget.
 
@@ -28,16 +29,15 @@ def fitting_width(
         params: parameters without the auxiliary head that may not be exceeded; None for any number.
         least: the smallest width that can be built.
         step: widths are `least` plus a multiple of this; 2 for a stem that halves it.
+        key: the setting that the budget came from.
 
     Raises:
         ConfigError: no budget is given, one is not positive, the narrowest network is above it, or the cost
             does not depend on the width.
     """
-    require(
-        macs is not None or params is not None, "method.budget: neither macs nor params is given; set one"
-    )
-    for key, value in (("macs", macs), ("params", params)):
-        require(value is None or value > 0, f"method.budget.{key}={value}: must be null or positive")
+    require(macs is not None or params is not None, f"{key}: neither macs nor params is given; set one")
+    for name, value in (("macs", macs), ("params", params)):
+        require(value is None or value > 0, f"{key}.{name}={value}: must be null or positive")
     require(
         least >= 1 and step >= 1, f"a width of at least {least} in steps of {step}: both must be at least 1"
     )
@@ -47,7 +47,7 @@ def fitting_width(
         if (macs is None or cost.macs <= macs) and (params is None or cost.params <= params):
             return True
         if steps == 0:
-            raise ConfigError(_too_small(cost, macs, params, least))
+            raise ConfigError(_too_small(cost, macs, params, least, key))
         return False
 
     low, high = 0, 1
@@ -56,7 +56,7 @@ def fitting_width(
         low, high = high, 2 * high
         require(
             least + high * step <= WIDEST,
-            f"method.budget: init_channels={least + low * step} still fits; the cost does not grow with it",
+            f"{key}: init_channels={least + low * step} still fits; the cost does not grow with it",
         )
     while high - low > 1:
         middle = (low + high) // 2
@@ -64,11 +64,11 @@ def fitting_width(
     return least + low * step
 
 
-def _too_small(cost: Cost, macs: float | None, params: float | None, least: int) -> str:
+def _too_small(cost: Cost, macs: float | None, params: float | None, least: int, key: str) -> str:
     budget = [f"macs={macs:g}"] if macs is not None else []
     budget += [f"params={params:g}"] if params is not None else []
     return (
-        f"method.budget: {', '.join(budget)} is below the narrowest network: init_channels={least} costs "
+        f"{key}: {', '.join(budget)} is below the narrowest network: init_channels={least} costs "
         f"{cost.macs:,} multiply-adds and {cost.params:,} parameters; raise the budget, prune more, or build "
         "fewer blocks (recipe.blocks_per_stage)"
     )

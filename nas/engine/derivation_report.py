@@ -22,6 +22,7 @@ COLUMNS = (
     "macs",
     "latency_ms",
     "latency_spread_ms",
+    "latency_predicted_ms",
     "supernet_accuracy",
     "within_budget",
     "pareto",
@@ -60,6 +61,7 @@ def _row(one: Architecture, rank: int | None, budget: Budget, draws: int) -> dic
         "macs": one.macs,
         "latency_ms": None if one.latency is None else f"{one.latency:.4f}",
         "latency_spread_ms": None if one.latency_spread is None else f"{one.latency_spread:.4f}",
+        "latency_predicted_ms": None if one.predicted is None else f"{one.predicted:.4f}",
         "supernet_accuracy": one.accuracy,
         "within_budget": within_budget(one, budget),
         "pareto": "yes" if one.front else "no",
@@ -68,10 +70,10 @@ def _row(one: Architecture, rank: int | None, budget: Budget, draws: int) -> dic
 
 
 def within_budget(one: Architecture, budget: Budget) -> str:
-    """`yes`, `no`, or `unknown` where only a latency that was not measured could tell."""
+    """`yes`, `no`, `predicted` where a table alone says yes, or `unknown` where only a latency could tell."""
     if budget.keeps(one):
-        return "yes"
-    open_question = budget.keeps(one, ("params", "macs")) and one.latency is None
+        return "predicted" if budget.latency is not None and one.latency is None else "yes"
+    open_question = budget.keeps(one, ("params", "macs")) and one.cost("latency") is None
     return "unknown" if open_question else "no"
 
 
@@ -89,6 +91,7 @@ def draw(
     derived: Architecture,
     budget: Budget,
     axis: str,
+    cost: Callable[[Architecture], float],
     score: Callable[[Architecture], float],
     axes: Mapping[str, str],
     ylabel: str,
@@ -97,14 +100,14 @@ def draw(
     unit = UNITS[axis]
     limit = getattr(budget, axis)
     draw_pareto(
-        [getattr(one, axis) / unit for one in scored],
+        [cost(one) / unit for one in scored],
         [score(one) for one in scored],
         [one.front for one in scored],
         [budget.keeps(one) for one in scored],
         folder.figures / "pareto.png",
         axes[axis],
         ylabel,
-        derived=(getattr(derived, axis) / unit, score(derived)) if derived in scored else None,
+        derived=(cost(derived) / unit, score(derived)) if derived in scored else None,
         limit=None if limit is None else limit / unit,
     )
 
@@ -113,15 +116,18 @@ def print_table(best: Sequence[Architecture], derived: Architecture, budget: Bud
     """Prints the best and, marked, the architecture that is derived without a draw."""
     table = Table(title=f"best within {budget}" if str(budget) != "no budget" else "best, no budget")
     latency = any(one.latency is not None for one in [*best, derived])
+    predicted = derived.predicted is not None
     accuracy = any(one.accuracy is not None for one in [*best, derived])
     names = ["rank", "log P", "draws", "params", "multiply-adds"]
-    for name in [*names, *(["latency ms"] if latency else []), *(["accuracy"] if accuracy else []), "front"]:
+    shown = {"predicted ms": predicted, "latency ms": latency, "accuracy": accuracy}
+    for name in [*names, *(name for name, there in shown.items() if there), "front"]:
         table.add_column(name, justify="right")
     for rank, one in enumerate(best, start=1):
-        table.add_row(*_cells(one, f"{rank} *" if one.derived else str(rank), latency, accuracy))
+        table.add_row(*_cells(one, f"{rank} *" if one.derived else str(rank), predicted, latency, accuracy))
     if not any(one.derived for one in best):
         kept = within_budget(derived, budget)
-        table.add_row(*_cells(derived, "*" if kept == "yes" else f"* ({kept})", latency, accuracy))
+        mark = "*" if kept == "yes" else f"* ({kept})"
+        table.add_row(*_cells(derived, mark, predicted, latency, accuracy))
     console = Console()
     console.print(table)
     over = [name for name in COSTS if not budget.keeps(derived, (name,))]
@@ -129,10 +135,53 @@ def print_table(best: Sequence[Architecture], derived: Architecture, budget: Bud
     console.print(f"* what derivation gives without a draw{note}; {draws:,} draws", highlight=False)
 
 
-def _cells(one: Architecture, rank: str, latency: bool, accuracy: bool) -> list[str]:
+def _cells(one: Architecture, rank: str, predicted: bool, latency: bool, accuracy: bool) -> list[str]:
     cells = [rank, f"{one.log_probability:.3f}", f"{one.count:,}", f"{one.params:,}", f"{one.macs:,}"]
+    if predicted:
+        cells.append(f"{one.predicted:.3g}")
     if latency:
         cells.append("" if one.latency is None else f"{one.latency:.3g} ± {one.latency_spread / 2:.2g}")
     if accuracy:
         cells.append("" if one.accuracy is None else f"{100 * one.accuracy:.2f}%")
     return [*cells, "yes" if one.front else ""]
+
+
+def nothing_left(
+    found: Sequence[Architecture], budget: Budget, affordable: Sequence[Architecture], folder: RunFolder
+) -> str:
+    """Why there is no architecture to keep, and how far away the budget is."""
+    smallest = [
+        f"fewest {name} {min(getattr(one, key) for one in found):,}"
+        for key, name in (("params", "parameters"), ("macs", "multiply-adds"))
+        if getattr(budget, key) is not None
+    ]
+    measured = [one.latency for one in affordable if one.latency is not None]
+    predicted = [one.predicted for one in found if one.predicted is not None]
+    if budget.latency is not None and predicted:
+        smallest.append(f"shortest predicted latency {min(predicted):.3g} ms")
+    if budget.latency is not None and measured:
+        smallest.append(f"shortest latency {min(measured):.3g} ms of {len(measured)} measured")
+    joint = "" if len(smallest) < 2 else " (not necessarily of one architecture)"
+    return (
+        f"{budget}: none of {len(found):,} distinct architectures keeps it; "
+        f"{', '.join(smallest)}{joint}. "
+        f"All are in {folder / 'architectures.csv'}; raise the budget or samples"
+    )
+
+
+def numbers_of(best: Architecture, derived: Architecture, budget: Budget) -> dict[str, object]:
+    """What `summary.json` says of the best, and of what derivation gives without a draw."""
+    predicted = {} if best.predicted is None else {"latency_predicted": best.predicted}
+    return {
+        "genotype": str(best.genotype),
+        "params": best.params,
+        "macs": best.macs,
+        "log_probability": best.log_probability,
+        "latency": best.latency,
+        **predicted,
+        "supernet_accuracy": best.accuracy,
+        "derived_genotype": str(derived.genotype),
+        "derived_params": derived.params,
+        "derived_macs": derived.macs,
+        "derived_within_budget": budget.keeps(derived),
+    }

@@ -1,40 +1,63 @@
-"""How long each candidate operation takes on the device at hand, measured once and kept with the run."""
+"""How long each candidate operation takes, measured once or read from a table, and kept with the run."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nas.analysis.latency import measure_latency
+from nas.analysis.latency_table import read_table
 from nas.engine.run_folder import write_text
 from nas.errors import ConfigError
 from nas.methods.sparsity import GroupCosts
+from nas.spaces.pieces import Piece
+from nas.spaces.space import ZERO
 
 FILE = "operation_times.json"
 REPEATS = 9
 
 
 def measure_operations(costs: Mapping[str, GroupCosts], batch_size: int, device: str) -> dict[str, float]:
-    """Milliseconds of a batch for every distinct operation and shape, `<name>@<C>x<H>x<W>` -> median."""
+    """Milliseconds of a batch for every distinct operation and shape, `Piece.key` -> median."""
     found: dict[str, float] = {}
     # Neither the weights nor the images may move the generators of the search.
     with torch.random.fork_rng(devices=[]):
-        for cost in costs.values():
-            for name in sorted({name for names in cost.names_EO for name in names}):
-                if _key(name, cost) not in found:
-                    module = cost.build(name).to(device)
-                    images_BCHW = torch.randn(batch_size, *cost.shape, device=device)
-                    found[_key(name, cost)] = measure_latency(module, images_BCHW, 2, REPEATS).median
+        for piece, cost in _pieces(costs):
+            if piece.key not in found:
+                module = cost.build(piece).to(device)
+                images_BCHW = torch.randn(
+                    batch_size, piece.channels, piece.height, piece.width, device=device
+                )
+                found[piece.key] = measure_latency(module, images_BCHW, 2, REPEATS).median
     return found
 
 
+def look_up_operations(costs: Mapping[str, GroupCosts], table: str, command: str) -> dict[str, float]:
+    """The same from a table of `nas.latency`, whatever device and batch it is of.
+
+    Args:
+        costs: of every group.
+        table: its file, or the run folder that holds it.
+        command: what measures these operations, for the message.
+
+    Raises:
+        ConfigError: the table cannot be read, or lacks an operation at its shape.
+    """
+    read = read_table(table, "method.latency_table")
+    where = f"method.latency_table={table}"
+    return {piece.key: read.milliseconds(piece, command, where) for piece, _ in _pieces(costs)}
+
+
 def operation_seconds(costs: Mapping[str, GroupCosts], times: Mapping[str, float]) -> dict[str, Tensor]:
-    """Those times as tensors {group: [E, O]}, in seconds."""
+    """Those times as tensors {group: [E, O]}, in seconds; 0 for `none`, which is never computed."""
     return {
         group: torch.tensor(
-            [[times[_key(name, cost)] / 1000 for name in names] for names in cost.names_EO],
+            [
+                [0.0 if name == ZERO else times[cost.piece(row, name).key] / 1000 for name in names]
+                for row, names in enumerate(cost.names_EO)
+            ],
             dtype=torch.float64,
         )
         for group, cost in costs.items()
@@ -42,7 +65,13 @@ def operation_seconds(costs: Mapping[str, GroupCosts], times: Mapping[str, float
 
 
 def load_or_measure(
-    path: Path, costs: Mapping[str, GroupCosts], batch_size: int, device: str, measure: bool
+    path: Path,
+    costs: Mapping[str, GroupCosts],
+    batch_size: int,
+    device: str,
+    measure: bool,
+    table: str | None = None,
+    command: str = "python -m nas.latency",
 ) -> dict[str, float]:
     """The times of a run: read where it was started before, because two measurements never agree.
 
@@ -52,10 +81,14 @@ def load_or_measure(
         batch_size: images a batch.
         device: where to measure.
         measure: whether to take times where there is no file yet.
+        table: `method.latency_table`, to read them from in place of measuring; None to measure.
+        command: what measures such a table.
 
     Raises:
-        ConfigError: the file is missing or damaged.
+        ConfigError: the file is missing or damaged, or the table lacks an operation.
     """
+    if measure and table is not None:
+        return look_up_operations(costs, table, command)
     if measure:
         return measure_operations(costs, batch_size, device)
     try:
@@ -71,5 +104,11 @@ def write(path: Path, times: Mapping[str, float]) -> None:
     write_text(path, json.dumps({"milliseconds": dict(times)}, indent=1) + "\n")
 
 
-def _key(name: str, cost: GroupCosts) -> str:
-    return f"{name}@{'x'.join(map(str, cost.shape))}"
+def _pieces(costs: Mapping[str, GroupCosts]) -> Iterator[tuple[Piece, GroupCosts]]:
+    """What candidates there are, in order of groups and names, some of them several times."""
+    for cost in costs.values():
+        found = {
+            cost.piece(row, name) for row, names in enumerate(cost.names_EO) for name in names if name != ZERO
+        }
+        for piece in sorted(found):
+            yield piece, cost

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterable, Sequence
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
@@ -93,3 +94,12 @@ def epoch_line(row: dict, epochs: int, left: str) -> str:
         elif key == "hessian_eigenvalue":
             parts.append(f"eigenvalue {value:.3g}")
     return "  ".join([*parts, f"left {left}"] if left else parts)
+
+
+def watch(what: str, items: Sequence) -> Iterable:
+    """The items, with a bar where someone watches."""
+    from rich.progress import track
+
+    from nas.engine.trainer import wants_bar
+
+    return track(items, what, transient=True) if wants_bar() else items

@@ -36,6 +36,7 @@ class SparseMethod(Method):
         budget: {`macs`: multiply-adds or None, `params`: parameters or None} that the evaluation network's
             width is chosen for when the search ends.
         density: `connections`: probability that a candidate is there; None for other relaxations.
+        latency_table: for `adaptive=latency` the file that times are read from; None to measure them.
         init_scale: standard deviation of the factors' start around 1.
         warmup_epochs: epochs of pretraining.
         clip: global gradient norm of the weights, None for none.
@@ -64,6 +65,7 @@ class SparseMethod(Method):
         tied_rate: bool = True,
         budget: Mapping | None = None,
         density: float | None = None,
+        latency_table: str | None = None,
         init_scale: float = 0.0,
         warmup_epochs: int = 0,
         layout: Mapping | None = None,
@@ -93,6 +95,11 @@ class SparseMethod(Method):
             f"method={name}: draws connections of spaces with one candidate an edge, such as dso; here an "
             "edge has several, of which method=random draws one",
         )
+        require(
+            latency_table is None or adaptive == "latency",
+            f"method.latency_table={latency_table}: read by method.adaptive=latency alone, not {adaptive}",
+        )
+        self.latency_table = latency_table
         self.budget = _budget(budget)
         super().__init__(
             name,

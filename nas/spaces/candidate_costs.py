@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas.errors import ConfigError
+from nas.spaces.pieces import Piece
 from nas.spaces.space import SKIP, ZERO, EdgeGroup
 
 MOVING = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
@@ -41,7 +42,6 @@ class CandidateCosts:
         memory_EO: its memory access cost (Zhang et al., equation 10) over the largest one, in [0, 1]: feature
             maps read and written and weights, of every convolution and pooling.
         names_EO: the candidates.
-        shape: (C, H, W) of the first place, where times are taken.
     """
 
     def __init__(
@@ -62,14 +62,19 @@ class CandidateCosts:
                     macs, memory = known[name, place]
                     macs_EO[row, column] += macs
                     memory_EO[row, column] += memory
-        first = places(group.edges[0][0])
-        self.shape = (first[0].channels, *first[0].size) if first else None
+        # Times are taken in the first cell of the group.
+        self._first = [places(source)[0] for source, _ in group.edges]
         self.macs_EO = macs_EO
         self.memory_EO = memory_EO / memory_EO.max().clamp_min(1)
 
-    def build(self, name: str) -> nn.Module:
-        """A candidate at the first place, at stride 1, to be timed."""
-        return self._build(name, self.shape[0], 1)
+    def piece(self, row: int, name: str) -> Piece:
+        """A candidate of an edge in the group's first cell, whose time stands for those in all of them."""
+        place = self._first[row]
+        return Piece(name, place.channels, *place.size, stride=place.stride)
+
+    def build(self, piece: Piece) -> nn.Module:
+        """That candidate as a module, to be timed."""
+        return self._build(piece.name, piece.channels, piece.stride)
 
     def share(self, alive_EO: Tensor) -> Tensor:
         """Multiply-adds of what is alive over those of all candidates, a scalar (equation 9)."""

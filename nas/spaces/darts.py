@@ -9,6 +9,7 @@ from nas.errors import ConfigError, require
 from nas.genotype import Cell, Edge, Genotype, check_operations
 from nas.spaces.candidate_costs import CandidateCosts, Place
 from nas.spaces.darts_network import DartsNetwork
+from nas.spaces.darts_pieces import DartsPieces
 from nas.spaces.darts_supernet import DartsSupernet, reduction_positions
 from nas.spaces.operations import operation, operation_builders
 from nas.spaces.space import ZERO, EdgeGroup, Guard, check_partial
@@ -227,6 +228,18 @@ class DartsSpace:
             stem,
             auxiliary,
         )
+
+    def pieces(
+        self,
+        image_shape: Sequence[int],
+        num_classes: int,
+        num_cells: int = 20,
+        init_channels: int = 36,
+        stem: str = "cifar",
+    ) -> DartsPieces:
+        """What evaluation networks of these sizes are made of; see `Space.pieces`."""
+        sizes = (num_cells, init_channels, self.stem_multiplier, stem)
+        return DartsPieces(self.groups, self.edges_per_node, image_shape, num_classes, *sizes)
 
 
 def _lists(

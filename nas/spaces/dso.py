@@ -18,6 +18,7 @@ from nas.spaces.dso_parts import (
     places,
     stage_sizes,
 )
+from nas.spaces.dso_pieces import DsoPieces
 from nas.spaces.dso_supernet import DsoSupernet
 from nas.spaces.space import EdgeGroup, Guard
 
@@ -221,6 +222,24 @@ class DsoSpace:
             self.stem if stem is None else stem,
             auxiliary,
             dropout,
+        )
+
+    def pieces(
+        self,
+        image_shape: Sequence[int],
+        num_classes: int,
+        blocks_per_stage: Sequence[int] | None = None,
+        init_channels: int | None = None,
+        stem: str | None = None,
+    ) -> DsoPieces:
+        """What evaluation networks of these sizes are made of; see `Space.pieces`."""
+        return DsoPieces(
+            self.layout,
+            image_shape,
+            num_classes,
+            self.blocks_per_stage if blocks_per_stage is None else blocks_per_stage,
+            self.init_channels if init_channels is None else init_channels,
+            self.stem if stem is None else stem,
         )
 
 

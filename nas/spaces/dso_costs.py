@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from nas.spaces.dso_layout import OUTPUT, BlockLayout
-from nas.spaces.dso_parts import REDUCTIONS, SEPARABLE, build_operation, build_reduction
+from nas.spaces.dso_parts import REDUCTIONS, SEPARABLE
+from nas.spaces.dso_pieces import build_piece
+from nas.spaces.pieces import Piece
 
 Shape = tuple[int, int, int]
 
@@ -26,7 +28,6 @@ class BlockCosts:
         first: for each of them whether its shortcut is a convolution.
 
     Attributes:
-        shape: (C, H, W) of the first of the blocks, to measure operations on.
         names_EO: for each connection the operation that it feeds.
         memory_EO: memory access cost of that operation, summed over the blocks, relative to the largest
             (equation 10), [E, 1] of float64.
@@ -34,7 +35,7 @@ class BlockCosts:
 
     def __init__(self, layout: BlockLayout, shapes: Sequence[Shape], first: Sequence[bool]):
         self.layout = layout
-        self.shape = shapes[0]
+        self._first = shapes[0]
         self.names_EO = [list(names) for names in layout.candidates]
         self._operations = [layout.operation(node) for node in range(1, layout.output)]
         macs = {name: sum(_macs(name, shape) for shape in shapes) for name in (OUTPUT, *layout.operations)}
@@ -82,12 +83,13 @@ class BlockCosts:
         macs = torch.tensor(self._macs, dtype=torch.float64, device=held.device)
         return (macs * held).sum() + self._output_macs * self.layout.into_output(alive_E).sum()
 
-    def build(self, name: str) -> nn.Module:
-        """The module behind a name of `names_EO`, which takes images of `shape`: to measure its latency."""
-        channels = self.shape[0]
-        if name == OUTPUT:
-            return nn.Conv2d(channels, channels, 1, bias=False)
-        return build_operation(name, channels, scale=True)
+    def piece(self, row: int, name: str) -> Piece:
+        """The operation that a connection feeds, in the first of the blocks; the output as of one branch."""
+        return Piece(name, *self._first)
+
+    def build(self, piece: Piece) -> nn.Module:
+        """That operation as a module, to measure its latency."""
+        return build_piece(piece)
 
 
 class ReductionCosts:
@@ -98,14 +100,13 @@ class ReductionCosts:
         size: (H, W) of its input.
 
     Attributes:
-        shape: (C, H, W) of its input.
         names_EO: the branches.
         memory_EO: memory access cost of a branch, relative to the larger one, [2, 1] of float64.
     """
 
     def __init__(self, channels: int, size: Sequence[int]):
         height, width = size
-        self.shape: Shape = (channels, height, width)
+        self._shape: Shape = (channels, height, width)
         self.names_EO = [[name] for name in REDUCTIONS]
         pixels = ((height + 1) // 2) * ((width + 1) // 2)
         parameters = [2 * channels**2 * kernel**2 for kernel in REDUCTIONS.values()]
@@ -130,9 +131,13 @@ class ReductionCosts:
         alive_E = alive_EO[:, 0].bool()
         return (torch.tensor(self._macs, dtype=torch.float64, device=alive_E.device) * alive_E).sum()
 
-    def build(self, name: str) -> nn.Module:
-        """The branch of that name, which takes images of `shape`: to measure its latency."""
-        return build_reduction(name, self.shape[0])
+    def piece(self, row: int, name: str) -> Piece:
+        """A branch."""
+        return Piece(name, *self._shape, stride=2, outputs=2 * self._shape[0])
+
+    def build(self, piece: Piece) -> nn.Module:
+        """That branch as a module, to measure its latency."""
+        return build_piece(piece)
 
 
 def _macs(name: str, shape: Shape) -> int:

@@ -51,7 +51,7 @@ class EvaluationBlock(nn.Module):
         super().__init__()
         _check_block(name, cell)
         self.branches = [node for node in cell.output if node > 0]
-        self.sources = _needed(cell)
+        self.sources = needed(cell)
         self.operations = nn.ModuleDict()
         self.input_paths = nn.ModuleDict()
         for node, sources in self.sources.items():
@@ -171,13 +171,13 @@ class DsoNetwork(nn.Module):
         super().__init__()
         blocks_per_stage = check_blocks(blocks_per_stage, init_channels, "recipe")
         require(0 <= dropout < 1, f"recipe.dropout={dropout}: must be at least 0 and below 1")
-        share = _check_cells(genotype, blocks_per_stage)
+        share = check_cells(genotype, blocks_per_stage)
         self.stem = build_stem(stem, image_shape[0], init_channels, "recipe")
         self.blocks = nn.ModuleList()
         self.auxiliary: AuxiliaryHead | None = None
         self.auxiliary_position: int | None = None
         for place in places(blocks_per_stage, init_channels, share):
-            cell = _cell(genotype, place.group)
+            cell = cell_at(genotype, place.group)
             if place.reduction:
                 self.auxiliary_position = len(self.blocks) if auxiliary else None
                 self.blocks.append(EvaluationReduction(place.group, cell, place.channels))
@@ -230,7 +230,7 @@ def _sum(values: list[Tensor]) -> Tensor:
     return total
 
 
-def _needed(cell: Cell) -> dict[int, list[int]]:
+def needed(cell: Cell) -> dict[int, list[int]]:
     """The sources of every operation that leads to the output, in order of computation."""
     needed = {node for node in cell.output if node > 0}
     for node in range(len(cell.nodes), 0, -1):
@@ -275,7 +275,7 @@ def _check_reduction(name: str, cell: Cell) -> None:
     )
 
 
-def _check_cells(genotype: Genotype, blocks_per_stage: tuple[int, ...]) -> bool:
+def check_cells(genotype: Genotype, blocks_per_stage: tuple[int, ...]) -> bool:
     """Whether one block is shared by all.
 
     Raises:
@@ -312,7 +312,7 @@ def _check_cells(genotype: Genotype, blocks_per_stage: tuple[int, ...]) -> bool:
     return False
 
 
-def _cell(genotype: Genotype, group: str) -> Cell:
+def cell_at(genotype: Genotype, group: str) -> Cell:
     """The cell of a place of the network; a stage too many has the last reduction."""
     if group in genotype:
         return genotype[group]

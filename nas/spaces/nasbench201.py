@@ -8,6 +8,7 @@ from nas.errors import ConfigError, require
 from nas.genotype import Cell, Edge, Genotype, check_operations
 from nas.spaces.candidate_costs import CandidateCosts, Place
 from nas.spaces.nasbench201_network import STAGES, NasBench201Network, cell_operation
+from nas.spaces.nasbench201_pieces import NasBench201Pieces
 from nas.spaces.nasbench201_supernet import CELL, NasBench201Supernet
 from nas.spaces.space import ZERO, EdgeGroup, Guard, check_partial
 
@@ -184,6 +185,22 @@ class NasBench201Space:
         init_channels = self.init_channels if init_channels is None else init_channels
         _check_sizes("recipe", cells_per_stage=cells_per_stage, init_channels=init_channels)
         return NasBench201Network(genotype, image_shape, num_classes, cells_per_stage, init_channels)
+
+    def pieces(
+        self,
+        image_shape: Sequence[int],
+        num_classes: int,
+        cells_per_stage: int | None = None,
+        init_channels: int | None = None,
+    ) -> NasBench201Pieces:
+        """What evaluation networks of these sizes are made of; see `Space.pieces`."""
+        return NasBench201Pieces(
+            self.groups[CELL].operations[0],
+            image_shape,
+            num_classes,
+            self.cells_per_stage if cells_per_stage is None else cells_per_stage,
+            self.init_channels if init_channels is None else init_channels,
+        )
 
 
 def _check_sizes(where: str, **sizes: int) -> None:

@@ -12,8 +12,9 @@ Shapes: B batch, H hidden units, M edges, S slots in the order of `SLOTS`.
 import torch
 from torch import Tensor
 
+IDENTITY = "identity"
 # The columns of the op weights that computations use; `none` adds nothing and has no slot.
-SLOTS = ("tanh", "relu", "sigmoid", "identity")
+SLOTS = ("tanh", "relu", "sigmoid", IDENTITY)
 
 
 def mix(products_BM2H: Tensor, state_BH: Tensor, weights_MS: Tensor) -> Tensor:

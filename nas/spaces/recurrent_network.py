@@ -15,16 +15,16 @@ from torch.autograd.function import once_differentiable
 from nas.genotype import Cell, Genotype
 from nas.spaces.recurrent_parts import (
     FUNCTIONS,
+    CellModel,
     Dropouts,
     Extras,
-    LanguageModel,
     add_times,
     gathered_steps,
     times,
 )
 
 
-class RecurrentNetwork(LanguageModel):
+class RecurrentNetwork(CellModel):
     """The language model that is trained from scratch (Liu et al. 2019, section 3.2 and appendix A.4).
 
     Args:
@@ -59,12 +59,12 @@ class RecurrentNetwork(LanguageModel):
         columns = tokens_TB.shape[1]
         masks = self.draw_masks(columns)
         first_HG = self.first[-self.hidden_size :]
-        inputs_TBG = self._embed(tokens_TB, masks).to(first_HG.dtype)
-        hidden_BH = self._start(columns, hidden_1BH)
+        inputs_TBG = self._inputs(tokens_TB, masks).to(first_HG.dtype)
+        hidden_BH = self._start(columns, hidden_1BH)[0]
         raw_TBH = FixedCellOverTime.apply(
             self.plan, inputs_TBG, hidden_BH, masks.hidden_BH, first_HG, self.weights
         )
-        return self._decode(raw_TBH, masks)
+        return self._decode(raw_TBH, raw_TBH[-1:], masks)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""What the supernet and the evaluation network of the recurrent space share: all around the cell.
+"""What the language models of the recurrent space share: all around the cell, and the matrices of a cell.
 
 Embedding, dropout with masks that are the same at every time step (Gal and Ghahramani 2016), and a decoder
 whose matrix is the embedding's (Inan et al. 2017; Press and Wolf 2017), as in the authors' code for language
 models.
 
-Shapes: T time steps, B columns of the batch, V words, H hidden units, X width of an embedding.
+Shapes: T time steps, B columns of the batch, V words, H hidden units, X width of an embedding, S width of a
+state.
 """
 
 from collections.abc import Callable
@@ -101,25 +102,22 @@ def gathered_steps(steps: int, columns: int) -> int:
 
 
 class LanguageModel(nn.Module):
-    """Embedding, a recurrent cell over time, decoder. A subclass says what the cell does.
+    """Embedding, dropout and decoder around something recurrent. A subclass says what that is.
 
-    Every weight starts uniform in +-0.04, the decoder's bias at 0.
+    Embedding and decoder start uniform in +-0.04, the decoder's bias at 0.
 
     Args:
         vocabulary: V.
-        num_nodes: N, nodes of the cell after the first state.
         hidden_size: H.
         dropouts: probabilities of dropping.
         embedding_size: X; None for H.
         tied: whether the decoder's matrix is the embedding's, which takes X = H.
 
     Attributes:
+        state_size: S, width of what is passed on from step to step.
         embedding: [V, X].
         decoder: [V, H] where it is not tied.
         bias: of the decoder, [V].
-        first: what embedded word and previous output are multiplied by, one above the other, [X + H, 2H]:
-            gate and candidate of the first state.
-        weights: the same of every node, shared by all its possible predecessors, [N, H, 2H].
 
     Raises:
         ConfigError: a size is not positive, or the matrices cannot be tied.
@@ -128,7 +126,6 @@ class LanguageModel(nn.Module):
     def __init__(
         self,
         vocabulary: int,
-        num_nodes: int,
         hidden_size: int,
         dropouts: Dropouts,
         embedding_size: int | None = None,
@@ -148,27 +145,25 @@ class LanguageModel(nn.Module):
             f"{hidden_size} of them; set embedding_size=null, or tied=false",
         )
         self.vocabulary = vocabulary
-        self.num_nodes = num_nodes
         self.hidden_size = hidden_size
+        self.state_size = hidden_size
         self.dropouts = dropouts
         self.embedding = _uniform(vocabulary, embedding_size)
         if not tied:
             self.decoder = _uniform(vocabulary, hidden_size)
         self.tied = tied
         self.bias = nn.Parameter(torch.zeros(vocabulary))
-        self.first = _uniform(embedding_size + hidden_size, 2 * hidden_size)
-        self.weights = _uniform(num_nodes, hidden_size, 2 * hidden_size)
 
     def initial_hidden(self, columns: int) -> Tensor:
-        """The state before the first word of a text, zeros [1, B, H]."""
-        return self.first.new_zeros(1, columns, self.hidden_size)
+        """The state before the first word of a text, zeros [1, B, S]."""
+        return self.embedding.new_zeros(1, columns, self.state_size)
 
     def draw_masks(self, columns: int) -> Masks:
         """Masks for one sequence; none at all outside training."""
         if not self.training:
             return Masks()
-        rates, like = self.dropouts, self.first
-        wide, narrow = (columns, self.embedding.shape[1]), (columns, self.hidden_size)
+        rates, like = self.dropouts, self.embedding
+        wide, narrow = (columns, like.shape[1]), (columns, self.hidden_size)
         word_V = keep_mask((self.vocabulary,), rates.embed, like)
         input_BX, x_BX = keep_mask(wide, rates.input, like), keep_mask(wide, rates.x, like)
         # Both multiply the same vectors and nothing else, so they are one.
@@ -181,29 +176,67 @@ class LanguageModel(nn.Module):
         )
 
     def _embed(self, tokens_TB: Tensor, masks: Masks) -> Tensor:
-        """What the words contribute to the first state's gate and candidate, at all steps, [T, B, 2H]."""
+        """The embedded words as they enter the recurrent part, [T, B, X]."""
         x_TBX = F.embedding(tokens_TB, self.embedding)
         if masks.words_V is not None:
             x_TBX = x_TBX * masks.words_V[tokens_TB][..., None]
-        return times(x_TBX, masks.input_BX) @ self.first[: self.embedding.shape[1]]
+        return times(x_TBX, masks.input_BX)
 
-    def _start(self, columns: int, hidden_1BH: Tensor | None) -> Tensor:
-        """The hidden state that a sequence starts with, [B, H]."""
-        if hidden_1BH is None:
-            return self.initial_hidden(columns)[0]
-        wanted = (1, columns, self.hidden_size)
+    def _start(self, columns: int, hidden_1BS: Tensor | None) -> Tensor:
+        """The hidden state that a sequence starts with, [1, B, S]."""
+        if hidden_1BS is None:
+            return self.initial_hidden(columns)
+        wanted = (1, columns, self.state_size)
         require(
-            tuple(hidden_1BH.shape) == wanted,
-            f"hidden state of shape {tuple(hidden_1BH.shape)}, not {wanted}: the batch size has changed, or "
+            tuple(hidden_1BS.shape) == wanted,
+            f"hidden state of shape {tuple(hidden_1BS.shape)}, not {wanted}: the batch size has changed, or "
             "the network",
         )
-        return hidden_1BH[0]
+        return hidden_1BS
 
-    def _decode(self, raw_TBH: Tensor, masks: Masks) -> tuple[Tensor, Tensor, Extras]:
-        """Outputs of the cell at all steps -> logits [T, B, V], last hidden state [1, B, H], extras."""
+    def _decode(self, raw_TBH: Tensor, last_1BS: Tensor, masks: Masks) -> tuple[Tensor, Tensor, Extras]:
+        """Outputs at all steps and last state -> logits [T, B, V], last state [1, B, S], extras."""
         dropped_TBH = times(raw_TBH, masks.output_BH)
         logits_TBV = F.linear(dropped_TBH, self.embedding if self.tied else self.decoder, self.bias)
-        return logits_TBV, raw_TBH[-1:], Extras(dropped_TBH, raw_TBH)
+        return logits_TBV, last_1BS, Extras(dropped_TBH, raw_TBH)
+
+
+class CellModel(LanguageModel):
+    """A language model with the matrices of a recurrent cell. A subclass says what the cell does with them.
+
+    Every weight starts uniform in +-0.04.
+
+    Args:
+        vocabulary: V.
+        num_nodes: N, nodes of the cell after the first state.
+        hidden_size: H.
+        dropouts: probabilities of dropping.
+        embedding_size: X; None for H.
+        tied: whether the decoder's matrix is the embedding's.
+
+    Attributes:
+        first: what embedded word and previous output are multiplied by, one above the other, [X + H, 2H]:
+            gate and candidate of the first state.
+        weights: the same of every node, shared by all its possible predecessors, [N, H, 2H].
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        num_nodes: int,
+        hidden_size: int,
+        dropouts: Dropouts,
+        embedding_size: int | None = None,
+        tied: bool = True,
+    ):
+        super().__init__(vocabulary, hidden_size, dropouts, embedding_size, tied)
+        self.num_nodes = num_nodes
+        self.first = _uniform(self.embedding.shape[1] + hidden_size, 2 * hidden_size)
+        self.weights = _uniform(num_nodes, hidden_size, 2 * hidden_size)
+
+    def _inputs(self, tokens_TB: Tensor, masks: Masks) -> Tensor:
+        """What the words contribute to the first state's gate and candidate, at all steps, [T, B, 2H]."""
+        return self._embed(tokens_TB, masks) @ self.first[: self.embedding.shape[1]]
 
 
 def _uniform(*shape: int) -> nn.Parameter:

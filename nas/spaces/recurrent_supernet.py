@@ -21,7 +21,7 @@ from nas.spaces.mixed import Execution
 from nas.spaces.native.recurrent import NativeMix
 from nas.spaces.norm import BN_EPS, BN_MOMENTUM
 from nas.spaces.recurrent_mix import SLOTS, TorchMix, mix
-from nas.spaces.recurrent_parts import Dropouts, Extras, LanguageModel, add_times, gathered_steps, times
+from nas.spaces.recurrent_parts import CellModel, Dropouts, Extras, add_times, gathered_steps, times
 from nas.spaces.space import EdgeGroup, check_op_weights, kept_operations
 
 RECURRENT = "recurrent"
@@ -49,7 +49,7 @@ class RecurrentExecution(Execution):
             self.fused = fused
 
 
-class RecurrentSupernet(LanguageModel):
+class RecurrentSupernet(CellModel):
     """The language model that is searched on (Liu et al. 2019, section 3.1.2; the authors' code).
 
     Every node sums the weighted candidates of all edges to it; the output is the mean of the N nodes. Batch
@@ -122,11 +122,11 @@ class RecurrentSupernet(LanguageModel):
             "dataset.batch_size=1: batch norm needs at least 2 columns in training",
         )
         masks = self.draw_masks(columns)
-        inputs_TBG = self._embed(tokens_TB, masks)
+        inputs_TBG = self._inputs(tokens_TB, masks)
         first_HG = self.first[-self.hidden_size :]
         weights = op_weights[RECURRENT].to(first_HG.dtype)[self.order]
         slots_ES = torch.einsum("eso,eo->es", self.places, weights)
-        hidden_BH = self._start(columns, hidden_1BH)
+        hidden_BH = self._start(columns, hidden_1BH)[0]
         if self.training:
             self.norm.num_batches_tracked += len(tokens_TB) * (self.num_nodes + 1)
         values = (inputs_TBG.to(first_HG.dtype), hidden_BH, masks.hidden_BH, first_HG, self.weights, slots_ES)
@@ -134,7 +134,7 @@ class RecurrentSupernet(LanguageModel):
             raw_TBH = CellOverTime.apply(self._mixer(first_HG), self.norm, *values)
         else:
             raw_TBH = self._by_operators(*values)
-        return self._decode(raw_TBH, masks)
+        return self._decode(raw_TBH, raw_TBH[-1:], masks)
 
     def _mixer(self, like: Tensor) -> "TorchMix | NativeMix":
         native = self.execution.native

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
 from nas.genotype import Genotype
+from nas.spaces.pieces import Pieces
 
 ZERO = "none"
 SKIP = "skip_connect"
@@ -114,6 +115,9 @@ class Space(Protocol):
 
     def network(self, genotype: Genotype, image_shape: Sequence[int], num_classes: int, **sizes) -> nn.Module:
         """The evaluation network of a genotype."""
+
+    def pieces(self, image_shape: Sequence[int], num_classes: int, **sizes) -> Pieces:
+        """What evaluation networks of some sizes are made of, to look their latency up; images only."""
 
 
 def kept_operations(group: EdgeGroup, kept_EO: Tensor | None) -> list[tuple[str, ...]]:

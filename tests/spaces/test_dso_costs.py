@@ -120,11 +120,10 @@ def test_a_shared_group_adds_up_the_memory_access_of_its_blocks():
 
 def test_every_name_can_be_built_and_takes_the_shape_that_it_is_measured_on():
     costs = small(False).costs(IMAGES)
-    assert costs["block_03"].shape == (8, 4, 4)
+    assert costs["block_03"].piece(0, "sep_conv_3x3").key == "sep_conv_3x3@8x4x4"
+    assert costs["reduce_1"].piece(0, "conv_3x3").key == "conv_3x3@4x8x8>8/2"
     for cost in costs.values():
-        for name in {name for names in cost.names_EO for name in names}:
-            x = torch.randn(2, *cost.shape)
-            h = cost.build(name)(x)
-            assert h.shape[1:] == (
-                (8, 4, 4) if name in ("conv_3x3",) or cost is costs["reduce_1"] else cost.shape
-            )
+        for row, (name,) in enumerate(cost.names_EO):
+            piece = cost.piece(row, name)
+            h = cost.build(piece)(torch.randn(2, piece.channels, piece.height, piece.width))
+            assert h.shape[1:] == (piece.outputs, piece.height // piece.stride, piece.width // piece.stride)

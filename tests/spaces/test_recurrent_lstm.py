@@ -117,3 +117,16 @@ def test_what_it_refuses():
         LstmNetwork(WORDS, 0, Dropouts())
     with pytest.raises(ConfigError, match="the batch size has changed"):
         lstm()(words(), torch.zeros(1, COLUMNS, UNITS))
+
+
+@pytest.mark.parametrize(
+    ("genotype", "names"),
+    [
+        ("LSTM", [f"lstm.{kind}_{of}_l0" for kind in ("weight", "bias") for of in ("ih", "hh")]),
+        ("DARTS_V2", ["first", "weights"]),
+    ],
+)
+def test_checkpoints_know_parameters_by_these_names(genotype, names):
+    space = RecurrentSpace("darts_rnn", num_nodes=2, hidden_size=3, embedding_size=4, tied=False)
+    network = space.network(load(genotype, "darts_rnn"), 7)
+    assert list(network.state_dict()) == ["embedding", "decoder", "bias", *names]

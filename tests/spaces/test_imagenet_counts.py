@@ -1,0 +1,67 @@
+"""What every published cell costs at ImageNet size (14 cells, C=48, 224x224), to the last parameter."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nas import genotype
+from nas.analysis.complexity import count_cost
+from nas.spaces.darts import DartsSpace
+from tests.reference.mobile_cost import imagenet_cost
+
+ROOT = Path(__file__).resolve().parents[2]
+# Parameters without the auxiliary head, its own, and multiply-adds: those of docs/imagenet.md.
+COUNTS = {
+    "NASNet": (5564320, 1236200, 604031616),
+    "AmoebaNet": (4627360, 1236200, 526746624),
+    "DARTS_V1": (4510432, 1260776, 505864704),
+    "DARTS_V2": (4718752, 1260776, 529911552),
+    "PC_DARTS_cifar": (5270560, 1260776, 571137408),
+    "PC_DARTS_image": (5342464, 1260776, 581627328),
+    "DrNAS_cifar10": (5738464, 1260776, 633832320),
+    "DrNAS_imagenet": (5726368, 1260776, 624405504),
+}
+
+
+def cost_of(name):
+    space, cells = DartsSpace("darts", ["skip_connect", "sep_conv_3x3"]), genotype.load(name, "darts")
+
+    def build():
+        return space.network(
+            cells,
+            (3, 224, 224),
+            1000,
+            auxiliary=True,
+            num_cells=14,
+            init_channels=48,
+            stem="imagenet",
+        )
+
+    cost = count_cost(build, (3, 224, 224))
+    return cost.params, cost.params_auxiliary, cost.macs
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_the_network_costs_what_the_table_says(name):
+    assert cost_of(name) == COUNTS[name]
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_and_so_does_a_count_by_formula(name):
+    cells = {
+        group: ([[(edge.operation, edge.source) for edge in node] for node in cell.nodes], len(cell.output))
+        for group, cell in genotype.load(name, "darts").cells
+    }
+    assert imagenet_cost(cells) == COUNTS[name]
+
+
+def test_no_published_cell_is_left_out():
+    published = json.loads(Path(genotype.__file__).with_name("published.json").read_text())
+    assert {name for name, spaces in published.items() if "darts" in spaces} == set(COUNTS)
+
+
+def test_the_page_has_these_numbers():
+    page = (ROOT / "docs" / "imagenet.md").read_text()
+    for name, (params, auxiliary, macs) in COUNTS.items():
+        assert f"| `{name}` | {params:,} | {auxiliary:,} | {macs:,} |" in page

@@ -1,0 +1,33 @@
+"""Classifies pictures with an exported ONNX model: onnxruntime, numpy and pillow, nothing of this project.
+
+python examples/classify_onnx.py <folder of the export>/model.onnx picture.jpg [more.jpg ...]
+"""
+
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+
+def prepare(path, steps):
+    """A picture as the network takes it, float32 [1, C, H, W]."""
+    picture = Image.open(path).convert(steps["color"])
+    short, crop = min(picture.size), steps["crop"]
+    picture = picture.resize([steps["resize"] * side // short for side in picture.size], Image.BILINEAR)
+    left, top = (round((side - crop) / 2) for side in picture.size)
+    pixels = np.asarray(picture.crop((left, top, left + crop, top + crop)), np.float32) / steps["scale"]
+    pixels = (pixels.reshape(crop, crop, -1) - np.float32(steps["mean"])) / np.float32(steps["std"])
+    return pixels.transpose(2, 0, 1)[None]
+
+
+if __name__ == "__main__":
+    session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+    network = json.loads(session.get_modelmeta().custom_metadata_map["network"])
+    names = network["class_names"] or range(network["num_classes"])
+    for path in sys.argv[2:]:
+        logits = session.run(["logits"], {"images": prepare(path, network["preprocessing"])})[0][0]
+        shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+        best = shares.argsort()[::-1][:3]
+        print(path, *(f"{names[index]} {shares[index]:.1%}" for index in best), sep="\t")

@@ -1,0 +1,38 @@
+"""Whether an exported network still computes what the trained one does."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Logits of an exported network beside the trained one's.
+
+    Attributes:
+        images: how many were compared.
+        difference: largest difference of two logits / largest of the trained network's; nan if any is.
+        same_top1: on how many images both find the same class.
+    """
+
+    images: int
+    difference: float
+    same_top1: int
+
+
+def predict(network: Callable[[Tensor], Tensor], batches: Iterable[Tensor], seed: int) -> Tensor:
+    """Logits [N, K] of images in batches [B, C, H, W]; operations that draw begin at the same place."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return torch.cat([network(images_BCHW) for images_BCHW in batches])
+
+
+def compare(expected_NK: Tensor, found_NK: Tensor) -> Comparison:
+    """Compares logits in float64, so that the comparison itself rounds nothing."""
+    expected_NK, found_NK = expected_NK.double(), found_NK.double()
+    scale = expected_NK.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
+    difference = float((expected_NK - found_NK).abs().max() / scale)
+    same = int((expected_NK.argmax(dim=1) == found_NK.argmax(dim=1)).sum())
+    return Comparison(len(expected_NK), difference, same)

@@ -1,0 +1,58 @@
+"""Pictures as a network is given them: the transform of the test images of `nas.data.folder`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torchvision.transforms import InterpolationMode, v2
+
+from nas.errors import ConfigError, require
+from nas.formats.description import Preprocessing
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp", ".tif", ".tiff")
+
+
+def list_pictures(folder: str | Path) -> list[Path]:
+    """The image files in a folder and its sub-folders, sorted by path.
+
+    Raises:
+        ConfigError: there is no such folder, or no image file in it.
+    """
+    folder = Path(folder).expanduser()
+    require(folder.is_dir(), f"pictures={folder}: there is no such folder")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    require(len(found) > 0, f"pictures={folder}: no image file in it ({', '.join(SUFFIXES)})")
+    return found
+
+
+def read_pictures(paths: Sequence[Path], preprocessing: Preprocessing) -> Tensor:
+    """The prepared pictures, float32 [B, C, H, W].
+
+    Raises:
+        ConfigError: a file is no picture.
+    """
+    steps = v2.Compose(
+        [
+            v2.Resize(preprocessing.resize, interpolation=InterpolationMode.BILINEAR, antialias=True),
+            v2.CenterCrop(preprocessing.crop),
+            v2.PILToTensor(),
+        ]
+    )
+    images = []
+    for path in paths:
+        try:
+            with Image.open(path) as picture:
+                images.append(steps(picture.convert(preprocessing.color)))
+        except (UnidentifiedImageError, OSError) as error:
+            raise ConfigError(f"{path}: not a picture that can be read ({error})") from error
+    return normalise(torch.stack(images), preprocessing)
+
+
+def normalise(images_BCHW: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Pictures of 0 to 255 [B, C, H, W] as the network's input, float32, in torchvision's three steps."""
+    mean_C11, std_C11 = (
+        torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std)
+    )
+    return images_BCHW.float().div_(255).sub_(mean_C11).div_(std_C11)

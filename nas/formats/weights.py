@@ -1,0 +1,60 @@
+"""One file of weights that says what network they belong to: safetensors, with a description in it."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+
+from nas.errors import ConfigError, require
+from nas.formats.classifier import Classifier
+from nas.formats.description import KEY, Description, from_json
+from nas.formats.families import build
+from nas.formats.files import write_bytes
+
+
+def save_safetensors(network: Classifier, description: Description, path: Path) -> None:
+    """Writes weights and description; timm reads the same file.
+
+    Raises:
+        ConfigError: the folder cannot be written to.
+    """
+    tensors = {name: tensor.detach().contiguous() for name, tensor in network.state_dict().items()}
+    write_bytes(path, save(tensors, metadata={"format": "pt", KEY: description.to_json()}))
+
+
+def read_description(path: str | Path) -> Description:
+    """What the metadata of such a file says of its network.
+
+    Raises:
+        ConfigError: there is no such file, it is damaged, or it describes no network.
+    """
+    path = Path(path)
+    require(path.is_file(), f"{path}: there is no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ConfigError(f"{path}: no safetensors file, or damaged ({error})") from error
+    require(KEY in metadata, f"{path}: its metadata describe no network (key {KEY!r} is missing)")
+    return from_json(metadata[KEY], str(path))
+
+
+def load_safetensors(path: str | Path) -> Classifier:
+    """The network of such a file, from the file alone: `forward(images [B, C, H, W]) -> logits [B, K]`.
+
+    On the CPU and in evaluation mode; how to prepare pictures is in `read_description(path)`.
+
+    Raises:
+        ConfigError: there is no such file, it is damaged, or its weights are not those of its network.
+    """
+    path = Path(path)
+    network = build(read_description(path))
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        raise ConfigError(
+            f"{path}: its weights are not those of the network that its metadata describe "
+            f"({' '.join(lines[:2])[:200]})"
+        ) from error
+    return network

@@ -1,0 +1,103 @@
+"""Writing a network in several formats, reading each back, and the table of what came out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nas.formats.catalogue import Format, Predict, Subject
+from nas.formats.comparison import compare, predict
+
+Row = dict[str, Any]
+BATCH = 8
+
+
+def write_all(subject: Subject, formats: Sequence[Format], folder: Path) -> list[Row]:
+    """Writes every format; returns of each its name, files and size in megabytes.
+
+    Raises:
+        ConfigError: the folder cannot be written to.
+    """
+    for one in formats:
+        one.write(subject, folder)
+    return [
+        {
+            "format": one.name,
+            "files": list(one.files),
+            "megabytes": sum((folder / name).stat().st_size for name in one.files) / 1e6,
+        }
+        for one in formats
+    ]
+
+
+def check_all(
+    rows: Sequence[Row],
+    subject: Subject,
+    formats: Sequence[Format],
+    folder: Path,
+    network: Predict,
+    images_NCHW: Tensor,
+    seed: int,
+) -> None:
+    """Reads every file back and adds to its row how its logits compare with those of the trained network.
+
+    Adds `images`, `difference` and `same_top1` as in `Comparison`; the last two are None where operations
+    draw numbers and this format draws others.
+    """
+    # Batches of two sizes, as the last one is smaller, unless the number divides.
+    batches = images_NCHW.split(BATCH)
+    expected_NK = predict(network, batches, seed)
+    draws = "noise" in subject.description.genotype.operations
+    for row, one in zip(rows, formats, strict=True):
+        found = compare(expected_NK, predict(one.read(folder), batches, seed))
+        comparable = one.same_draws or not draws
+        row["images"] = found.images
+        row["difference"] = found.difference if comparable else None
+        row["same_top1"] = found.same_top1 if comparable else None
+
+
+def remove_different(
+    rows: Sequence[Row], formats: Sequence[Format], folder: Path, tolerance: float
+) -> list[str]:
+    """Removes the files of networks that compute something else, and names them with their differences."""
+    wrong = [
+        (row, one)
+        for row, one in zip(rows, formats, strict=True)
+        # Written so that nan is wrong too.
+        if row["difference"] is not None and not row["difference"] <= tolerance
+    ]
+    for _, one in wrong:
+        for name in one.files:
+            (folder / name).unlink(missing_ok=True)
+    return [f"{row['format']} {row['difference']:.1e}" for row, _ in wrong]
+
+
+def print_table(rows: Sequence[Mapping], title: str) -> None:
+    """Prints format, file, size, and how the logits compare."""
+    from rich.console import Console
+    from rich.table import Table
+
+    def told(row: Mapping, key: str, form: str) -> str:
+        return "-" if row.get(key) is None else form.format(**row)
+
+    table = Table(title=title)
+    for name, justify in (
+        ("format", "left"),
+        ("file", "left"),
+        ("MB", "right"),
+        ("largest difference", "right"),
+        ("same top-1", "right"),
+    ):
+        table.add_column(name, justify=justify)
+    for row in rows:
+        table.add_row(
+            row["format"],
+            " ".join(row["files"]),
+            f"{row['megabytes']:.2f}",
+            told(row, "difference", "{difference:.1e}"),
+            told(row, "same_top1", "{same_top1}/{images}"),
+        )
+    Console().print(table)
+    if any("images" in row and row["difference"] is None for row in rows):
+        print("-: noise operations draw other numbers there, so there is nothing to compare")

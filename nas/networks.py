@@ -53,16 +53,18 @@ def cost_of(config: DictConfig, space: Any, genotype: Any) -> Any:
     return count_cost(lambda: _network(config, space, genotype, source, auxiliary), source.image_shape)
 
 
-def check_budget(config: DictConfig, space: Any, budget: Any) -> None:
+def check_budget(config: DictConfig, space: Any, budget: Any, key: str = "method.budget") -> None:
     """Raises `ConfigError` where a width is to be chosen and the recipe sizes no networks of this space."""
     require(
         not budget or "init_channels" in sizes_of(config, space),
-        f"method.budget: recipe {config.recipe.name} does not size networks of space {config.space.name}, "
+        f"{key}: recipe {config.recipe.name} does not size networks of space {config.space.name}, "
         f"so no width can be chosen; a recipe that does has the keys {', '.join(space.recipe_sizes)}",
     )
 
 
-def fitted(config: DictConfig, space: Any, genotype: Any, budget: Any) -> DictConfig:
+def fitted(
+    config: DictConfig, space: Any, genotype: Any, budget: Any, key: str = "method.budget"
+) -> DictConfig:
     """The configuration with the largest `recipe.init_channels` whose network is within the budget.
 
     Args:
@@ -70,6 +72,7 @@ def fitted(config: DictConfig, space: Any, genotype: Any, budget: Any) -> DictCo
         space: builds the networks.
         genotype: what they are built from.
         budget: `macs` and `params`, either or both.
+        key: the setting that it came from.
 
     Raises:
         ConfigError: the narrowest network is above it.
@@ -83,8 +86,34 @@ def fitted(config: DictConfig, space: Any, genotype: Any, budget: Any) -> DictCo
         return cost_of(config, space, genotype)
 
     # Stems and reductions of some spaces halve the width.
-    config.recipe.init_channels = fitting_width(price, **budget, least=2, step=2)
+    config.recipe.init_channels = fitting_width(price, **budget, least=2, step=2, key=key)
     return config
+
+
+def sized(
+    config: DictConfig, space: Any, genotype: Any, choose: bool = True
+) -> tuple[DictConfig, dict[str, Any]]:
+    """The configuration of an evaluation at the width that its `budget` allows, and what its summary says.
+
+    Without a budget the recipe's own width stands, and there is nothing to say.
+
+    Args:
+        config: of an evaluation.
+        space: builds the networks.
+        genotype: what they are built from.
+        choose: whether to choose the width; else it has been chosen, and is the recipe's.
+
+    Raises:
+        ConfigError: the recipe sizes no networks of this space, or no network is that small.
+    """
+    budget = {name: value for name, value in config.budget.items() if value is not None}
+    if not budget:
+        return config, {}
+    check_budget(config, space, budget, "budget")
+    if choose:
+        config = fitted(config, space, genotype, budget, "budget")
+    found = {f"budget_{name}": value for name, value in budget.items()}
+    return config, found | {"init_channels": config.recipe.init_channels}
 
 
 def _network(config: DictConfig, space: Any, genotype: Any, source: Any, auxiliary: bool) -> Any:

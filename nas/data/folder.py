@@ -1,9 +1,12 @@
 """ImageNet and other sets of image files sorted into one folder a class."""
 
+import os
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import datasets
@@ -13,11 +16,26 @@ from nas.errors import ConfigError, require
 
 
 class FolderImages(Dataset):
-    """Image files, each decoded and transformed when it is asked for."""
+    """Image files, each decoded and transformed when it is asked for.
+
+    Args:
+        folder: one folder of image files a class.
+        transform: PIL image in RGB -> uint8 [3, H, W].
+
+    Raises:
+        ConfigError: an image that is asked for cannot be decoded; the file is named.
+    """
 
     def __init__(self, folder: Path, transform: Callable):
-        self._images = datasets.ImageFolder(folder, transform=transform)
+        self._images = datasets.ImageFolder(folder, transform=transform, loader=read_rgb)
+        self._root = folder.parent
         self.labels = torch.tensor(self._images.targets, dtype=torch.int64)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The files relative to the folder of the data set, with forward slashes, in the order of indices."""
+        start = len(os.path.join(self._root, ""))
+        return [path[start:].replace(os.sep, "/") for path, _ in self._images.samples]
 
     def __len__(self) -> int:
         return len(self._images)
@@ -26,12 +44,32 @@ class FolderImages(Dataset):
         return self._images[index]
 
 
+def read_rgb(path: str) -> Image.Image:
+    """Decodes a whole image file to RGB: grey, palette and CMYK are converted, transparency is dropped.
+
+    Sixteen bits a channel are brought to eight by their high byte, which PIL's own conversion would clip.
+
+    Raises:
+        ConfigError: the file is damaged, truncated or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith("I;16") or image.mode == "I":
+                image = image.convert("I").point(lambda value: value / 256).convert("L")
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        kind = "no image" if isinstance(error, UnidentifiedImageError) else f"damaged ({error})"
+        raise ConfigError(
+            f"dataset.root: {path} cannot be decoded: {kind}; replace or delete the file"
+        ) from error
+
+
 class ImageFolder:
     """Images in `root/train/<class>/*` and `root/val/<class>/*`; the test images are those of `val`.
 
     Training images are cropped (area 8 to 100%, aspect 3/4 to 4/3), mirrored and colour-jittered one by
     one, as in the DARTS code; test images are resized to 256/224 of `image_size` and cropped in the centre.
-    Grey images become RGB. Decoding is the cost, so `dataset.num_workers` matters.
+    Grey, palette and CMYK images become RGB. Decoding is the cost, so `dataset.num_workers` matters.
 
     `mean` and `std` are ImageNet's.
 

@@ -10,6 +10,8 @@ from nas.engine.tasks import Classification
 from nas.errors import require
 
 Batch = tuple[Tensor, Tensor]
+# The papers on ImageNet give top-1 and top-5 error.
+TOP = 5
 
 
 class EvaluationModule(pl.LightningModule):
@@ -78,13 +80,18 @@ class EvaluationModule(pl.LightningModule):
         self._measure("valid", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and score on the test set."""
-        self._measure("test", batch)
+        """Loss and score on the test set; top-5 accuracy where there are more classes."""
+        logits_BK = self._measure("test", batch)
+        if logits_BK.shape[1] > TOP:
+            self._record(f"test_top{TOP}_accuracy", self.task.score(logits_BK, batch[1], TOP), batch)
 
-    def _measure(self, part: str, batch: Batch) -> None:
+    def _measure(self, part: str, batch: Batch) -> Tensor:
         logits_BK, _ = self.network(batch[0])
         self._record(f"{part}_loss", self.task.loss(logits_BK, batch[1], train=False), batch)
         self._record(f"{part}_{self.task.metric}", self.task.score(logits_BK, batch[1]), batch)
+        return logits_BK
 
     def _record(self, name: str, value: Tensor, batch: Batch) -> None:
-        self.log(name, value, on_step=False, on_epoch=True, batch_size=len(batch[1]), sync_dist=True)
+        # Times their number, because Lightning's mean of a whole number over processes is rounded down.
+        size = len(batch[1]) * self.trainer.world_size
+        self.log(name, value, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)

@@ -73,9 +73,11 @@ class Classification:
         smoothing = self.label_smoothing if train else 0.0
         return F.cross_entropy(logits_BK, labels_B, label_smoothing=smoothing)
 
-    def score(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
-        """Share of right answers, 0 to 1."""
-        return (logits_BK.argmax(dim=1) == labels_B).float().mean()
+    def score(self, logits_BK: Tensor, labels_B: Tensor, top: int = 1) -> Tensor:
+        """Share of right answers, 0 to 1: images whose class is among the `top` likeliest."""
+        if top == 1:
+            return (logits_BK.argmax(dim=1) == labels_B).float().mean()
+        return (logits_BK.topk(top, dim=1).indices == labels_B[:, None]).any(dim=1).float().mean()
 
 
 @dataclass

@@ -10,7 +10,7 @@ COMMON = {
     "seconds", "device", "versions", "git_commit", "params", "macs", "genotype",
 }  # fmt: skip
 SEARCH = COMMON | {"split_hash", "weight_loss", "architecture_loss", "architecture_accuracy", "num_skip"}
-EVALUATE = COMMON | {"split_hash", "test_accuracy", "test_loss"}
+EVALUATE = COMMON | {"split_hash", "test_accuracy", "test_top5_accuracy", "test_loss"}
 
 
 def summary(folder):
@@ -53,6 +53,7 @@ def test_search_then_evaluate_as_typed(shell, tmp_path):
     assert set(summary(tested)) >= EVALUATE
     assert (tested / "genotype.json").read_bytes() == (found / "genotype.json").read_bytes()
     assert summary(tested)["params"] == numbers["params"]
+    assert summary(tested)["test_top5_accuracy"] >= summary(tested)["test_accuracy"]
     assert float(rows(tested / "metrics.csv")[0]["learning_rate"]) == 0.05
     assert not list(found.rglob("*.tmp")) + list(found.rglob(".*"))
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.data.folder import ImageFolder
+from nas.data.folder import ImageFolder, read_rgb
 from nas.errors import ConfigError
+from tests.shared import shared
 
 
 @pytest.fixture
@@ -84,3 +85,85 @@ def test_an_empty_class_is_named(root):
 def test_a_jitter_out_of_range_is_refused(jitter):
     with pytest.raises(ConfigError, match=r"dataset\.source\.color_jitter"):
         ImageFolder("nowhere", color_jitter=jitter)
+
+
+def save(path: Path, mode: str, size: tuple[int, int] = (30, 20)) -> np.ndarray:
+    """Writes random pixels of a mode; returns what they are as RGB by PIL's own conversion."""
+    pixels = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    image = Image.fromarray(pixels).convert(mode)
+    image.save(path)
+    return np.asarray(image.convert("RGB"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [("L", "a.png"), ("P", "a.png"), ("LA", "a.png"), ("RGBA", "a.png"), ("1", "a.png"), ("CMYK", "a.tif")],
+)
+def test_pictures_of_every_kind_become_rgb(mode, name, tmp_path):
+    expected = save(tmp_path / name, mode)
+    image = read_rgb(str(tmp_path / name))
+    assert image.mode == "RGB" and np.array_equal(np.asarray(image), expected)
+
+
+def test_a_cmyk_jpeg_as_a_few_of_imagenets_are(tmp_path):
+    save(tmp_path / "a.jpg", "CMYK")
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert image.mode == "CMYK"
+    assert read_rgb(str(tmp_path / "a.jpg")).mode == "RGB"
+
+
+def test_sixteen_bits_keep_their_high_byte(tmp_path):
+    pixels = np.arange(0, 65536, 1111, dtype=np.uint16).reshape(1, -1)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    rgb = np.asarray(read_rgb(str(tmp_path / "a.png")))
+    assert np.array_equal(rgb, np.repeat((pixels // 256)[..., None], 3, axis=-1))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (300, 2)])
+def test_tiny_and_narrow_pictures_are_enlarged(root, size):
+    save(root / "train" / "cat" / "a.png", "RGB", size)
+    source = ImageFolder(root, image_size=16, num_classes=2)
+    for images in (source.train(), source.train(augmented=False)):
+        assert images[0][0].shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+def test_a_truncated_file_is_named(root, share):
+    path = root / "train" / "cat" / "a.jpg"
+    save(path, "RGB", (60, 60))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    images = ImageFolder(root, image_size=16, num_classes=2).train()
+    with pytest.raises(ConfigError, match=rf"dataset\.root: {path} cannot be decoded: (no image|damaged)"):
+        images[0]
+
+
+def test_names_are_relative_and_in_the_order_of_labels(root):
+    images = ImageFolder(root, 16, 2).train()
+    assert images.names == [
+        f"train/{label}/{file}" for label in ("cat", "dog") for file in ("a.png", "b.png")
+    ]
+
+
+def test_imagenets_own_pictures_decode_and_keep_their_colours(tmp_path):
+    """Full-size originals of odd shapes, some grey: the shorter side to 256, then the centre, as DARTS."""
+    folder = shared("data/imagenet-originals")
+    files = sorted(folder.glob("*.JPEG"))[:12]
+    for part in ("train", "val"):
+        for file in files:
+            label = tmp_path / part / file.name.split("_")[0]
+            label.mkdir(parents=True)
+            (label / file.name).symlink_to(file)
+    source = ImageFolder(tmp_path, image_size=224, num_classes=12)
+    train, test = source.train(), source.test()
+    for index, file in enumerate(files):
+        assert train[index][0].shape == (3, 224, 224)
+        with Image.open(file) as original:
+            width, height = original.size
+            short = min(width, height)
+            image = original.convert("RGB").resize(
+                (256 * width // short, 256 * height // short), Image.Resampling.BILINEAR
+            )
+        left, top = (round((side - 224) / 2) for side in image.size)
+        expected = np.asarray(image.crop((left, top, left + 224, top + 224)))
+        assert np.array_equal(test[index][0].permute(1, 2, 0).numpy(), expected)

@@ -8,6 +8,7 @@ import torch
 
 from nas.errors import ConfigError
 from nas.methods.method import Method, layout_of
+from nas.methods.updates import ArchitectureGradient
 from nas.spaces.darts import DartsSpace
 
 OPERATIONS = ["none", "skip_connect", "sep_conv_3x3"]
@@ -87,9 +88,33 @@ def test_random_draws_every_cell_equally_often():
         ({"relaxation": "sigmoid"}, "method.relaxation=sigmoid"),
         ({"warmup_epochs": -1}, "method.warmup_epochs=-1"),
         ({"clip": 0.0}, "method.clip=0.0"),
+        ({"architecture_clip": -5.0}, "method.architecture_clip=-5.0"),
+        ({"architecture_clip": 5.0, "update": "joint"}, "method.architecture_clip=5.0"),
         ({"init_scale": -1.0}, "method.init_scale=-1.0"),
     ],
 )
 def test_bad_settings_name_their_key(settings, key):
     with pytest.raises(ConfigError, match=key):
         method_for(DartsSpace("darts", OPERATIONS), **settings)
+
+
+class Steep:
+    """An update whose gradient has norm 13, over both groups."""
+
+    def gradient(self, problem, weight_batch, architecture_batch):
+        shapes = [alpha.shape for alpha in problem]
+        gradients = [torch.zeros(shape) for shape in shapes]
+        gradients[0][0, 0], gradients[1][0, 0] = 5.0, 12.0
+        return ArchitectureGradient(torch.tensor(1.0), gradients)
+
+
+@pytest.mark.parametrize(("clip", "share"), [(None, 1.0), (20.0, 1.0), (6.5, 0.5)])
+def test_the_architecture_gradient_is_clipped_as_a_whole_and_before_the_anchor(clip, share):
+    """DrNAS's code for ImageNet: clip_grad_norm_ at 5, then Adam adds its decay."""
+    method = method_for(DartsSpace("darts", OPERATIONS), architecture_clip=clip, lam=0.1, anchor="l2")
+    found = method.gradient(method.alphas(), None, None, Steep())
+    expected = [0.1 * alpha.detach() for alpha in method.alphas()]
+    expected[0][0, 0] += 5.0 * share
+    expected[1][0, 0] += 12.0 * share
+    for gradient, wanted in zip(found.gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-6)

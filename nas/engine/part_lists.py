@@ -1,0 +1,39 @@
+"""The lists of a search's images in its run folder: what another machine or framework is given."""
+
+from typing import Any
+
+from nas.data.lists import lists_hash, part_lists
+from nas.data.split import Split
+from nas.engine.run_folder import RunFolder, write_text
+from nas.errors import require
+
+
+def keep_lists(folder: RunFolder, images: Any, split: Split, new: bool) -> dict[str, str]:
+    """Writes `weight.txt` and `architecture.txt` into a new run folder, and holds a resumed run to them.
+
+    The split's own hash is of places in the sorted list of files: it stays the same where one file was
+    replaced by another of the same place.
+
+    Args:
+        folder: of the search.
+        images: its training images; those that are no files have no lists, and nothing is written.
+        split: which of them are in which part.
+        new: whether this process opens the folder; a resumed run, or another process of several, does not.
+
+    Returns:
+        What the summary says of them.
+
+    Raises:
+        ConfigError: the folder holds other lists.
+    """
+    lists = part_lists(images, split)
+    for name, text in lists.items():
+        path = folder / name
+        if new:
+            write_text(path, text)
+        elif path.exists():
+            require(
+                path.read_text(encoding="utf-8") == text,
+                f"{path}: the run was started on other image files than dataset.root holds now",
+            )
+    return {"split_files_hash": lists_hash(lists)} if lists else {}

@@ -10,19 +10,6 @@ from nas.config import command, instantiate, plain
 from nas.errors import ConfigError, require
 
 STEPS = ("weight", "first_order", "second_order", "second_order_exact")
-# The literal supernets of the tests, for each family of spaces. One is called with what its signature names
-# of the space itself, `groups`, `image_shape`, `num_classes`, and the sizes below.
-REFERENCES = {
-    "darts": "tests.reference.literal.LiteralDarts",
-    "nasbench201": "tests.reference.literal_nasbench201.LiteralNasBench201",
-    "dso": "tests.reference.dso.literal_of",
-    "darts_rnn": "tests.reference.recurrent.LiteralSupernet",
-}
-LITERAL_RNN = "tests.reference.recurrent.LiteralNetwork"
-SIZES = (
-    "num_cells", "cells_per_stage", "init_channels", "stem_multiplier", "stem", "partial", "hidden_size",
-    "num_nodes",
-)  # fmt: skip
 
 
 def register_choices() -> None:
@@ -45,7 +32,8 @@ def run(config: DictConfig, path: Path) -> None:
         ConfigError: a setting cannot be used.
         RunFailed: the measurement broke down.
     """
-    from nas.engine import trainer
+    from nas.engine import hardware, trainer
+    from nas.engine.shortened import shorten
     from nas.session import Session
 
     unknown = sorted(set(config.bench.steps) - set(STEPS))
@@ -54,8 +42,10 @@ def run(config: DictConfig, path: Path) -> None:
         require(config.bench[name] >= 1, f"bench.{name}={config.bench[name]}: must be at least 1")
     require(config.resume is None, f"resume={config.resume}: a benchmark cannot be continued; start it anew")
     trainer.quiet()
-    trainer.check_hardware(config.hardware)
-    trainer.use_device(config.hardware)
+    if config.get("shorten_stages"):
+        shorten(config)
+    hardware.check_hardware(config.hardware)
+    hardware.use_device(config.hardware)
     session = Session(config, path)
     bench = Bench(config, path)
     session.open(None)
@@ -91,6 +81,7 @@ class Bench:
         self.race = Race(self.where.device, config.bench.warmup)
         self.result: dict[str, Any] = {}
         self.alive: list[dict[str, Any]] = []
+        self.stages: list[dict[str, Any]] = []  # all of them; the first is what is measured besides
         self.names: list[str] = []  # of the steps that this search has
         if self.text:
             check_text(config.bench, self.space)
@@ -106,7 +97,9 @@ class Bench:
         """Warms up, counts and times everything; returns what `bench.json` holds."""
         from nas.analysis.timing import MatrixProduct, spread
         from nas.engine.bench_data import measure_data
+        from nas.engine.bench_loop import measure_loop
         from nas.engine.bench_report import relate
+        from nas.engine.bench_variants import about_share, share_out
 
         settings = self.config.bench
         if settings.steps:
@@ -114,7 +107,10 @@ class Bench:
         if settings.steps and settings.reference:
             self._enter_reference()
         for index, share in enumerate(settings.alive):
-            self._enter_alive(index, share)
+            alive = self._draw_alive(share)
+            self.alive.append(about_share(share, alive) | self._enter_other(f"alive_{index}_", alive=alive))
+        for index in range(1, len(self.stages)):
+            self.stages[index] |= self._enter_other(f"stage_{index}_", stage=index)
         if settings.evaluation:
             self._enter_evaluation()
         product = MatrixProduct(settings.matmul_size, self.where.device, self.where.matrix_type())
@@ -125,16 +121,18 @@ class Bench:
         }
         found = {name: spread(values) for name, values in self.race.seconds(rounds).items()}
         self.result["gflops_matmul"] = product.flops / found.pop("matmul")["median"] / 1e9
-        for index, entry in enumerate(self.alive):
-            entry |= {f"{name}_seconds": found.pop(f"alive_{index}_{name}") for name in self.names}
+        found = share_out(found, self.names, self.alive, self.stages)
         result = {f"{name}_seconds": value for name, value in found.items()} | self.result
-        if self.alive:
-            result["alive"] = self.alive
+        result |= {"alive": self.alive} if self.alive else {}
+        result |= {"stages": self.stages} if self.stages else {}
         data = {}
         if self.images is not None:
             dataset = plain(self.config.dataset)
             data = measure_data(self.source, self.images, dataset, settings.data_seconds, settings.rounds)
-        loop = {} if self.loops is None else self._measure_loop()
+        loop = {}
+        if self.loops is not None:
+            print("measuring loader, loop and record", flush=True)
+            loop = measure_loop(self.loops, settings.loop_rounds, self.config.trainer.max_epochs)
         words = self.config.dataset.bptt.steps if self.text else None
         return result | relate(result, self.config.dataset.batch_size, words) | data | loop
 
@@ -171,12 +169,6 @@ class Bench:
             steps, module, data, self.space, self.hardware, path, config.bench.loop_steps, config.seed
         )
 
-    def _measure_loop(self) -> dict[str, Any]:
-        from nas.engine.bench_loop import measure_loop
-
-        print("measuring loader, loop and record", flush=True)
-        return measure_loop(self.loops, self.config.bench.loop_rounds, self.config.trainer.max_epochs)
-
     def _enter(self, steps: Any, prefix: str = "") -> dict[str, int]:
         """Warms the steps up before they are timed; returns their peak memory."""
         names = [name for name in self.config.bench.steps if steps.step(name) is not None]
@@ -207,23 +199,29 @@ class Bench:
             return text_batch(where, self.config.dataset.bptt.steps, size, *self.inputs, seed)
         return where.batch(size, *self.inputs, seed)
 
-    def _steps(self, hardware: dict, alive: dict | None = None) -> Any:
-        """Our steps with the options of a hardware profile, on what is `alive` ({group: bool [E, O]})."""
+    def _steps(self, hardware: dict, alive: dict | None = None, stage: int = 0) -> Any:
+        """Our steps with the options of a hardware profile, on what is `alive` ({group: bool [E, O]}).
+
+        Of a search in stages on the network of one of them.
+        """
         import torch
 
+        from nas.engine.bench_variants import stage_supernet
         from nas.engine.benchmark import apply_hardware, numerics
 
         torch.manual_seed(self.config.seed)
         method = self._method()
         if alive is not None:
             method.drop(alive)
-        supernet = self.space.supernet(*self.inputs, kept=alive)
+        if method.stages is None:
+            supernet = self.space.supernet(*self.inputs, kept=alive)
+        else:
+            supernet = stage_supernet(self.space, method, self.inputs, stage)
         network, where = apply_hardware(supernet, hardware), numerics(hardware)
         return self.search_steps(network, method, *self._batches(where), where, self.task)
 
     def _enter_search(self) -> None:
-        from nas.analysis.counting import supernet_cost
-        from nas.engine.bench_text import text_supernet_cost
+        from nas.engine.bench_variants import about_counts, about_stage
 
         steps = self._steps(self.hardware)
         asked = self.config.bench.steps
@@ -235,12 +233,10 @@ class Bench:
         )
         peaks = self._enter(steps)
         counts = self._steps(self.hardware | {"compile": False}).counts()
-        cost = (text_supernet_cost if self.text else supernet_cost)(self.space, *self.inputs)
-        self.result |= {
-            "params": cost.params,
-            "macs": cost.macs,
-            "bytes_saved": counts.bytes_saved,
-            "operators": counts.operators.computing,
+        size = about_counts(self._cost(steps.method), counts)
+        for index in range(len(steps.method.stages or ())):
+            self.stages.append(about_stage(steps.method, index) | size if index == 0 else {})
+        self.result |= size | {
             "operators_with_views": counts.operators.total,
             "peak_memory": peaks.get("weight", max(peaks.values())),
             "peak_memory_by_step": peaks,
@@ -263,28 +259,28 @@ class Bench:
         )
         return draw_alive(self.space, share, self.config.seed)
 
-    def _enter_alive(self, index: int, share: float) -> None:
-        """The steps on the network rebuilt with a share of its connections, as after a pruning."""
-        from nas.analysis.counting import supernet_cost
+    def _enter_other(self, prefix: str, **which: Any) -> dict[str, Any]:
+        """The steps on another network of the same search; returns its size."""
+        from nas.engine.bench_variants import about_counts, about_stage
 
-        alive = self._draw_alive(share)
-        self._enter(self._steps(self.hardware, alive), f"alive_{index}_")
-        counts = self._steps(self.hardware | {"compile": False}, alive).counts()
-        cost = supernet_cost(self.space, *self.inputs, kept=alive)
-        self.alive.append(
-            {
-                "share": share,
-                "connections": sum(int(mask_EO.sum()) for mask_EO in alive.values()),
-                "connections_of": sum(mask_EO.numel() for mask_EO in alive.values()),
-                "params": cost.params,
-                "macs": cost.macs,
-                "bytes_saved": counts.bytes_saved,
-                "operators": counts.operators.computing,
-            }
-        )
+        steps = self._steps(self.hardware, **which)
+        self._enter(steps, prefix)
+        counts = self._steps(self.hardware | {"compile": False}, **which).counts()
+        size = about_counts(self._cost(steps.method, **which), counts)
+        return size | (about_stage(steps.method, which["stage"]) if "stage" in which else {})
+
+    def _cost(self, method: Any, alive: dict | None = None, stage: int = 0) -> Any:
+        from nas.analysis.counting import supernet_cost
+        from nas.engine.bench_text import text_supernet_cost
+
+        partial = None if method.stages is None else method.stages[stage].partial
+        kept = alive if method.stages is None else method.kept()
+        return (text_supernet_cost if self.text else supernet_cost)(self.space, *self.inputs, partial, kept)
 
     def _reference_class(self, target: str | None = None) -> Callable:
         from hydra.utils import get_object
+
+        from nas.engine.original import REFERENCES
 
         target = target or self.config.bench.reference_target or REFERENCES.get(self.space.family)
         require(
@@ -307,6 +303,7 @@ class Bench:
         import torch
 
         from nas.engine.bench_text import LiteralWithMasks
+        from nas.engine.original import SIZES
 
         settings = self.config.bench
         torch.manual_seed(self.config.seed)
@@ -315,6 +312,8 @@ class Bench:
             "groups": self.space.groups,
             "operations": next(iter(self.space.groups.values())).operations[0],
         }
+        stages = self._method().stages
+        known |= {} if stages is None else {"partial": stages[0].partial}
         inputs = ("vocabulary",) if self.text else ("image_shape", "num_classes")
         known |= zip(inputs, self.inputs, strict=True)
         named = inspect.signature(self.reference).parameters
@@ -359,6 +358,7 @@ class Bench:
         from nas import genotype as genotypes
         from nas.engine.bench_text import literal_network
         from nas.engine.benchmark import apply_hardware, numerics
+        from nas.engine.original import LITERAL_RNN
         from nas.networks import network_of
         from nas.session import task_of
 

@@ -12,7 +12,19 @@ from omegaconf import OmegaConf
 
 from experiments.darts_rnn import recurrent
 from experiments.darts_rnn.figures import draw_all
-from experiments.darts_rnn.record import FOUND, LSTM, RANDOM, SEARCHED, TRANSFER, collect, report, runs_csv
+from experiments.darts_rnn.record import (
+    DRNAS,
+    FOUND,
+    LONG,
+    LSTM,
+    RANDOM,
+    SEARCHED,
+    TRANSFER,
+    WARMUP,
+    collect,
+    report,
+    runs_csv,
+)
 from experiments.pipeline import read_summary
 from nas.config import CONF, instantiate, register_resolvers
 from nas.genotype import load
@@ -63,7 +75,8 @@ def network(folder: Path, name: str, seed: int, test: float, **given):
     if name != LSTM:
         write_search(path / "search", drawn=name == RANDOM)
     write_evaluation(path / SEARCHED, test, **given)
-    write_evaluation(path / TRANSFER, test / 2)
+    if name in (FOUND, RANDOM, LSTM):
+        write_evaluation(path / TRANSFER, test / 2)
     return collect(name, seed, path)
 
 
@@ -117,6 +130,31 @@ def test_what_was_searched_small_is_evaluated_small(composed):
     assert search.recipe.hidden_size == search.space.hidden_size
 
 
+@pytest.mark.parametrize(
+    ("arm", "method", "warmup_epochs", "epochs"),
+    [
+        (FOUND, "darts1_rnn", 0, 6),
+        (WARMUP, "darts1_rnn", 3, 9),
+        (DRNAS, "drnas_rnn", 0, 6),
+        (LONG, "darts1_rnn", 0, 18),
+    ],
+)
+def test_the_arms_differ_in_one_thing(arm, method, warmup_epochs, epochs, tmp_path, composed):
+    words = ["--folder", str(tmp_path), "--seeds", "3", "--arms", arm, arm]
+    chain, drawn = recurrent.plan(recurrent.parse(words))
+    assert (chain.network, drawn.network) == (arm, RANDOM)
+    assert chain.folder == tmp_path / arm / "seed3"
+    config = composed("search", *chain.search)
+    assert (config.method.name, config.method.warmup_epochs) == (method, warmup_epochs)
+    assert (config.trainer.max_epochs, config.dataset.name, config.seed) == (epochs, "wikitext_mini", 3)
+    assert set(chain.evaluations) == ({SEARCHED, TRANSFER} if arm == FOUND else {SEARCHED})
+    # What the user says holds for every search.
+    (chain, _) = recurrent.plan(recurrent.parse([*words, "--", "trainer.max_epochs=4"]))
+    assert composed("search", *chain.search).trainer.max_epochs == 4
+    with pytest.raises(SystemExit):
+        recurrent.parse([*words, "nonsense"])
+
+
 @pytest.mark.parametrize("units", [1, 64])
 def test_an_lstm_has_as_many_parameters_as_the_cells_network_but_no_more(units, tmp_path, composed):
     config = composed("evaluate", "experiment=darts/evaluate_wikitext_reduced", f"recipe.hidden_size={units}")
@@ -139,11 +177,11 @@ def test_the_record_compares_found_with_random_and_lstm(tmp_path):
     runs.append(network(tmp_path, LSTM, 1, 0.0, status="stopped"))
     text = report(runs, planned=18)
     assert "15 of 18 evaluations finished" in text
-    cells = "| 2.00 +- 0.00 (n = 3) | 30 | 1.00 +- 0.00 (n = 3) | 2.00 +- 0.00 (n = 3) |"
+    cells = "| 2.00 +- 0.00 (n = 3) | 30 | 1.00 +- 0.00 (n = 3) | 2.00 +- 0.00 (n = 3) | 20 |"
     assert f"| cell found | 340.00 +- 20.00 (n = 3) | 320.00 +- 20.00 (n = 3) {cells}" in text
     # 320 and 340 on average; variances 400 and 100, of three each. A draw is no search.
-    assert "| random cell | -20.00 (s.e. 12.91) | 3 and 3 | 340.00 | 330.00 |" in text
-    assert "| LSTM | +10.00 | 3 and 1 | 340.00 | 310.00 |" in text
+    assert "| cell found | random cell | -20.00 (s.e. 12.91) | 3 and 3 | 340.00 | 330.00 |" in text
+    assert "| cell found | LSTM | +10.00 | 3 and 1 | 340.00 | 310.00 |" in text
     assert "- commit: abc" in text and "0.5 hours" in text
     rows = list(csv.DictReader(io.StringIO(runs_csv(runs))))
     assert len(rows) == 2 * len(runs)
@@ -158,6 +196,18 @@ def test_the_pictures_of_searches_evaluations_tests_and_cells(tmp_path):
     names = {path.name for path in draw_all(runs, tmp_path / "pictures")}
     assert names == {path.name for path in (tmp_path / "pictures").glob("*.png")}
     assert names == {"search.png", "valid.png", "test.png", "cell_seed0.png"}
+
+
+def test_further_searches_are_recorded_beside_the_others(tmp_path):
+    tests = {FOUND: 300.0, WARMUP: 290.0, DRNAS: 280.0, RANDOM: 295.0}
+    runs = [network(tmp_path, name, 0, test) for name, test in tests.items()]
+    text = report(runs, planned=6)
+    assert "6 of 6 evaluations finished" in text
+    for line in ("found after warm-up | cell found | -10.00", "found by DrNAS | random cell | -15.00"):
+        assert f"| {line} | 1 and 1 |" in text
+    assert "found in longer search" not in text
+    names = {path.name for path in draw_all(runs, tmp_path / "pictures")}
+    assert {"cell_seed0.png", "cell_warmup_seed0.png", "cell_drnas_seed0.png"} <= names
 
 
 def test_the_pipeline_runs_nothing_twice_and_lstms_last(tmp_path, monkeypatch, capsys):
@@ -204,6 +254,15 @@ def test_the_pipeline_runs_nothing_twice_and_lstms_last(tmp_path, monkeypatch, c
     assert len(started) == before + 2
 
 
+def test_what_an_earlier_command_searched_is_recorded_too(tmp_path, capsys):
+    network(tmp_path, FOUND, 0, 300.0)
+    network(tmp_path, WARMUP, 0, 290.0)
+    recurrent.main(["--folder", str(tmp_path), "--seeds", "0", "--record-only"])
+    out = capsys.readouterr().out
+    # Both texts of found, random and LSTM, one of the search that was not named.
+    assert "3 of 7 evaluations finished" in out and "found after warm-up" in out
+
+
 def test_searches_draws_and_evaluations_of_the_reduced_protocol(tmp_path, run, monkeypatch):
     """As the pipeline does it, on the text that comes with the project, in this process."""
 
@@ -218,12 +277,19 @@ def test_searches_draws_and_evaluations_of_the_reduced_protocol(tmp_path, run, m
     evaluation = [*tiny, "trainer.limit_test_batches=1", "recipe.epochs=2", "recipe.hidden_size=4"]
     words = ["--folder", str(tmp_path), "--seeds", "0", "--no-transfer", "--evaluation", *evaluation]
     words += ["--", *tiny, "trainer.max_epochs=2", "space.hidden_size=4", "space.num_nodes=2"]
+    words[:0] = ["--arms", FOUND, DRNAS]
     for chain in recurrent.plan(recurrent.parse(words)):
         recurrent.run_chain(chain)
     (last,) = recurrent.plan_lstm(recurrent.parse(words))
     recurrent.run_chain(last)
     runs = {name: collect(name, 0, tmp_path / name / "seed0") for name in (FOUND, RANDOM, LSTM)}
-    assert len(runs[FOUND].epochs) == 2 and not runs[RANDOM].epochs and runs[LSTM].genotype is None
+    other = collect(DRNAS, 0, tmp_path / DRNAS / "seed0")
+    assert other.search["method"] == "drnas_rnn" and other.evaluations[SEARCHED].finished
+    assert (
+        len(runs[FOUND].epochs) == len(other.epochs) == 2
+        and not runs[RANDOM].epochs
+        and runs[LSTM].genotype is None
+    )
     cell, drawn, lstm = (run.evaluations[SEARCHED] for run in runs.values())
     assert all(one.finished and one.test > 1 and one.summary["steps"] == 4 for one in (cell, drawn, lstm))
     assert lstm.summary["params"] <= cell.summary["params"] == drawn.summary["params"]

@@ -1,19 +1,22 @@
 """What the runs of `experiments.darts_rnn.recurrent` gave: a `Run` a network and seed; CSV and Markdown."""
 
-import csv
-import io
-import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.pipeline import markdown, read_summary, spread
-from nas.engine.run_folder import read_table
+from experiments.records import as_csv, blank, difference, effort, numbers, origin, several, told
 from nas.genotype import Genotype, load
 
 FOUND, RANDOM, LSTM = "found", "random", "lstm"
-NETWORKS = {FOUND: "cell found", RANDOM: "random cell", LSTM: "LSTM"}
+WARMUP, DRNAS, LONG = "warmup", "drnas", "long"
+SEARCHES = {
+    FOUND: "cell found",
+    WARMUP: "found after warm-up",
+    DRNAS: "found by DrNAS",
+    LONG: "found in longer search",
+}
+NETWORKS = SEARCHES | {RANDOM: "random cell", LSTM: "LSTM"}
 SEARCHED, TRANSFER = "wikitext_mini", "wikitext2"
 TEXTS = {SEARCHED: "wikitext_mini", TRANSFER: "WikiText-2, a part"}
 OPERATIONS = ("tanh", "relu", "sigmoid", "identity")
@@ -71,19 +74,16 @@ class Run:
 
 def collect(network: str, seed: int, path: Path) -> Run | None:
     """Reads the run folders `search`, `wikitext2`, `wikitext_mini` below `path`; None if there is nothing."""
-    evaluations = {text: Evaluation(read_summary(path / text), _numbers(path / text)) for text in TEXTS}
+    evaluations = {
+        text: Evaluation(read_summary(path / text), numbers(path / text / "metrics.csv")) for text in TEXTS
+    }
     evaluations = {text: one for text, one in evaluations.items() if one.epochs}
     file = path / "search" / "genotype.json"
     genotype = load(file, "darts_rnn") if file.exists() else None
     if genotype is None and not evaluations:
         return None
-    epochs = [row for row in _numbers(path / "search") if "weight_loss" in row]
+    epochs = [row for row in numbers(path / "search" / "metrics.csv") if "weight_loss" in row]
     return Run(network, seed, read_summary(path / "search"), epochs, genotype, evaluations)
-
-
-def _numbers(folder: Path) -> list[dict[str, float]]:
-    rows = read_table(folder / "metrics.csv")
-    return [{name: float(text) for name, text in row.items() if text != ""} for row in rows]
 
 
 def rows_of(runs: Sequence[Run]) -> list[dict[str, object]]:
@@ -99,37 +99,28 @@ def rows_of(runs: Sequence[Run]) -> list[dict[str, object]]:
                     "text": text,
                     "search": run.search.get("status", ""),
                     "evaluation": one.summary.get("status", ""),
-                    "valid_perplexity": _blank(one.valid),
-                    "test_perplexity": _blank(one.test),
-                    "params": _blank(one.summary.get("params")),
-                    "epochs": _blank(one.summary.get("epochs")),
-                    "steps": _blank(one.summary.get("steps")),
-                    "search_epochs": _blank(run.search.get("epochs")),
-                    "search_steps": _blank(run.search.get("steps")),
-                    "search_seconds": _blank(run.search.get("seconds")),
-                    "evaluation_seconds": _blank(one.summary.get("seconds")),
-                    "genotype": _blank(run.genotype),
+                    "valid_perplexity": blank(one.valid),
+                    "test_perplexity": blank(one.test),
+                    "params": blank(one.summary.get("params")),
+                    "epochs": blank(one.summary.get("epochs")),
+                    "steps": blank(one.summary.get("steps")),
+                    "search_epochs": blank(run.search.get("epochs")),
+                    "search_steps": blank(run.search.get("steps")),
+                    "search_seconds": blank(run.search.get("seconds")),
+                    "evaluation_seconds": blank(one.summary.get("seconds")),
+                    "genotype": blank(run.genotype),
                 }
             )
     return rows
 
 
-def _blank(value: object) -> object:
-    return "" if value is None else value
-
-
 def runs_csv(runs: Sequence[Run]) -> str:
     """All runs as CSV, one evaluation a line."""
-    rows = rows_of(runs)
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    return as_csv(rows_of(runs))
 
 
 def report(runs: Sequence[Run], planned: int) -> str:
-    """The record as Markdown: both texts, found against the others, every run, and how.
+    """The record as Markdown: both texts, what was found against the others, every run, and how.
 
     Args:
         runs: what there is; only finished evaluations are averaged over.
@@ -153,8 +144,8 @@ _ABOUT = {
     TRANSFER: "The same cells on a text that they were not searched on.",
 }
 _AGAINST = (
-    "Mean test perplexity of the found cells less that of the others, with its standard error, from the "
-    "spread of both: negative where the found are better. `worst found` and `best other` are single runs."
+    "Mean test perplexity of a search's cells less that of the others, with its standard error, from the "
+    "spread of both: negative where the search is better. `their worst` and `best other` are single runs."
 )
 
 
@@ -179,45 +170,36 @@ def _summaries(runs: Sequence[Run], text: str) -> list[dict[str, str]]:
             "valid perplexity": spread([one.valid for one in done if one.valid is not None]),
             "test perplexity": spread([one.test for one in done]),
             "parameters (k)": spread([one.summary["params"] / 1e3 for one in done]),
-            "steps": _several(one.summary.get("steps") for one in done),
+            "steps": several(one.summary.get("steps") for one in done),
             "training (minutes)": spread([one.summary["seconds"] / 60 for one in done]),
         }
         if text == SEARCHED:
             searched = [run.search for run in runs if run.network == network and run.epochs]
             ended = [one["seconds"] / 60 for one in searched if one.get("status") == "finished"]
             row["search (minutes)"] = spread(ended)
+            row["search (steps)"] = several(one.get("steps") for one in searched) if searched else "none"
         rows.append(row)
     return rows
 
 
-def _several(values) -> str:
-    return ", ".join(sorted({str(value) for value in values if value is not None})) or "not recorded"
-
-
 def _against(runs: Sequence[Run], text: str) -> list[dict[str, str]]:
-    found = tests(runs, FOUND, text)
     rows = []
-    for network in (RANDOM, LSTM):
-        other = tests(runs, network, text)
-        if found and other:
-            rows.append(
-                {
-                    "found against": NETWORKS[network],
-                    "difference": _difference(found, other),
-                    "n": f"{len(found)} and {len(other)}",
-                    "worst found": f"{max(found):.2f}",
-                    "best other": f"{min(other):.2f}",
-                }
-            )
+    for search, name in SEARCHES.items():
+        found = tests(runs, search, text)
+        for network in (FOUND, RANDOM, LSTM):
+            other = tests(runs, network, text)
+            if found and other and network != search:
+                rows.append(
+                    {
+                        "cells": name,
+                        "against": NETWORKS[network],
+                        "difference": difference(found, other),
+                        "n": f"{len(found)} and {len(other)}",
+                        "their worst": f"{max(found):.2f}",
+                        "best other": f"{min(other):.2f}",
+                    }
+                )
     return rows
-
-
-def _difference(these: Sequence[float], those: Sequence[float]) -> str:
-    text = f"{statistics.mean(these) - statistics.mean(those):+.2f}"
-    if min(len(these), len(those)) < 2:
-        return text
-    error = math.sqrt(sum(statistics.variance(values) / len(values) for values in (these, those)))
-    return f"{text} (s.e. {error:.2f})"
 
 
 def _each(runs: Sequence[Run]) -> list[dict[str, object]]:
@@ -240,21 +222,13 @@ def _provenance(runs: Sequence[Run]) -> str:
         text: [run.evaluations[text].summary for run in runs if text in run.evaluations] for text in TEXTS
     }
     summaries = [*searches, *(one for found in evaluations.values() for one in found)]
-
-    def told(key: str, chosen: Sequence[Mapping]) -> str:
-        return _several(one.get(key) for one in chosen)
-
-    torch_versions = _several((one.get("versions") or {}).get("torch") for one in summaries)
-    hours = sum(one.get("seconds") or 0 for one in summaries) / 3600
     trained = [run.search for run in runs if run.epochs]
-    of_texts = "; ".join(f"{text} {told('epochs', found)}" for text, found in evaluations.items() if found)
+    of_texts = "; ".join(f"{text} {told(found, 'epochs')}" for text, found in evaluations.items() if found)
     return "\n".join(
         [
-            f"- commit: {told('git_commit', summaries)}",
-            f"- device: {told('device', summaries)}; torch {torch_versions}",
-            f"- epochs of searches {told('epochs', trained)}, steps {told('steps', trained)}; "
+            *origin(summaries),
+            f"- epochs of searches {told(trained, 'epochs')}, steps {told(trained, 'steps')}; "
             f"epochs of evaluations: {of_texts or 'none yet'}",
-            f"- {hours:.1f} hours of one thread in all; seeds "
-            f"{', '.join(map(str, sorted({run.seed for run in runs})))}",
+            effort(summaries, (run.seed for run in runs)),
         ]
     )

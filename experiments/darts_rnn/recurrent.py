@@ -5,10 +5,14 @@
 For every seed three networks: the cell that a search finds (`experiment=darts/wikitext_reduced`), a cell
 drawn at random from the same space, and an LSTM with as many parameters as their networks have. Each is
 trained from new weights on the text of the search (`darts/evaluate_wikitext_reduced`) and on another one
-(`darts/evaluate_transfer_reduced`): the same recipe, the same pieces of text, as many steps. One thread each,
-every run in a folder of its own. Stop it and start it again: finished runs are kept, stopped ones go on at
-their last epoch, and then the others begin. Writes `recurrent.csv`, `recurrent.md` and figures into
-`--results`, at the end and with `--record-only` at any time.
+(`darts/evaluate_transfer_reduced`): the same recipe, the same pieces of text, as many steps. `--arms` adds
+searches that differ in one thing each, whose cells are trained on the text of the search alone:
+
+    python -m experiments.darts_rnn.recurrent --data data --arms found warmup drnas long
+
+One thread each, every run in a folder of its own. Stop it and start it again: finished runs are kept, stopped
+ones go on at their last epoch, and then the others begin. Writes `recurrent.csv`, `recurrent.md` and figures
+into `--results`, at the end and with `--record-only` at any time.
 """
 
 import argparse
@@ -20,7 +24,20 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from experiments.darts_rnn.figures import draw_all
-from experiments.darts_rnn.record import FOUND, LSTM, RANDOM, SEARCHED, TRANSFER, collect, report, runs_csv
+from experiments.darts_rnn.record import (
+    DRNAS,
+    FOUND,
+    LONG,
+    LSTM,
+    NETWORKS,
+    RANDOM,
+    SEARCHED,
+    TRANSFER,
+    WARMUP,
+    collect,
+    report,
+    runs_csv,
+)
 from experiments.pipeline import read_summary, run_all, run_step
 from nas.analysis.complexity import Cost
 from nas.analysis.width import fitting_width
@@ -31,14 +48,21 @@ from nas.networks import cost_of
 
 SEARCH = "darts/wikitext_reduced"
 EVALUATIONS = {SEARCHED: "darts/evaluate_wikitext_reduced", TRANSFER: "darts/evaluate_transfer_reduced"}
+# Overrides by which the searches differ. A warm-up comes on top, so that the architecture learns as long.
+ARMS = {
+    FOUND: (),
+    WARMUP: ("method.warmup_epochs=3", "trainer.max_epochs=9"),
+    DRNAS: ("method=drnas_rnn",),
+    LONG: ("trainer.max_epochs=18",),
+}
 
 
 @dataclass(frozen=True)
 class Chain:
-    """A search or a draw, or neither, and evaluations on both texts.
+    """A search or a draw, or neither, and evaluations on one text or both.
 
     Attributes:
-        network: `found`, `random` or `lstm`.
+        network: of `ARMS`, or `random` or `lstm`.
         seed: of all runs.
         folder: holds `search`, `wikitext2` and `wikitext_mini`.
         search: overrides of the search or the draw; empty for an LSTM.
@@ -57,6 +81,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of WikiText-2 (dataset.root)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", default=[FOUND], choices=list(ARMS), help="searches (found)")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
     parser.add_argument("--no-transfer", action="store_true", help="no evaluations on the other text")
     parser.add_argument("--folder", type=Path, default=Path("outputs/experiments/darts_rnn"))
@@ -72,6 +97,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         )
     parser.add_argument("overrides", nargs="*", help="more overrides of every search: trainer.max_epochs=5")
     arguments = parser.parse_args(words)
+    arguments.arms = list(dict.fromkeys(arguments.arms))
     if arguments.jobs < 1:
         parser.error(f"--jobs {arguments.jobs}: must be at least 1")
     return arguments
@@ -79,7 +105,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def plan(arguments: argparse.Namespace) -> list[Chain]:
     """The searches and the draws, seed by seed, so that an early stop leaves whole seeds."""
-    return [_chain(arguments, name, seed) for seed in arguments.seeds for name in (FOUND, RANDOM)]
+    return [_chain(arguments, name, seed) for seed in arguments.seeds for name in (*arguments.arms, RANDOM)]
 
 
 def plan_lstm(arguments: argparse.Namespace) -> list[Chain]:
@@ -107,19 +133,23 @@ def _chain(arguments: argparse.Namespace, network: str, seed: int) -> Chain:
     folder = _folder(arguments, network, seed)
     search: list[str] = []
     if network != LSTM:
-        search = [f"experiment={SEARCH}", *common, *arguments.overrides]
+        search = [f"experiment={SEARCH}", *common, *ARMS.get(network, ()), *arguments.overrides]
     if network == RANDOM:
         # How a search learns means nothing to a draw, whose configuration lacks most of it.
         search = [word for word in search if not word.startswith("method")] + ["method=random"]
     genotype = "LSTM" if network == LSTM else quoted(folder / "search")
     given = {SEARCHED: arguments.evaluation, TRANSFER: [*root, *arguments.transfer]}
-    if arguments.no_transfer:
-        del given[TRANSFER]
     evaluations = {
-        text: (f"experiment={EVALUATIONS[text]}", *common, *more, f"genotype={genotype}")
-        for text, more in given.items()
+        text: (f"experiment={EVALUATIONS[text]}", *common, *given[text], f"genotype={genotype}")
+        for text in _texts(arguments, network)
     }
     return Chain(network, seed, folder, tuple(search), evaluations)
+
+
+def _texts(arguments: argparse.Namespace, network: str) -> list[str]:
+    """What a network is evaluated on."""
+    transfers = network in (FOUND, RANDOM, LSTM) and not arguments.no_transfer
+    return [SEARCHED, TRANSFER] if transfers else [SEARCHED]
 
 
 def run_chain(chain: Chain) -> None:
@@ -160,14 +190,20 @@ def _begun(chain: Chain) -> bool:
 
 
 def record(arguments: argparse.Namespace) -> None:
-    """Sums up what there is."""
-    places = [(name, seed) for name in (FOUND, RANDOM, LSTM) for seed in arguments.seeds]
+    """Sums up what there is, searches among it that this command did not name."""
+    named = {*arguments.arms, RANDOM, LSTM}
+    places = [
+        (name, seed)
+        for name in NETWORKS
+        for seed in arguments.seeds
+        if name in named or _folder(arguments, name, seed).exists()
+    ]
     runs = [collect(*place, _folder(arguments, *place)) for place in places]
     runs = [run for run in runs if run is not None]
     if not runs:
         raise SystemExit(f"{arguments.folder}: no run has finished an epoch yet")
     results = arguments.results or arguments.folder / "results"
-    text = report(runs, len(places) * (1 if arguments.no_transfer else 2))
+    text = report(runs, sum(len(_texts(arguments, name)) for name, _ in places))
     write_text(results / "recurrent.csv", runs_csv(runs))
     write_text(results / "recurrent.md", text)
     pictures = draw_all(runs, results)

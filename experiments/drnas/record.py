@@ -1,7 +1,5 @@
 """What the searches of `experiments.drnas.reduced` found: one `Found` a search, as CSV and as Markdown."""
 
-import csv
-import io
 import itertools
 import statistics
 from collections.abc import Mapping, Sequence
@@ -12,6 +10,7 @@ import numpy as np
 import torch
 
 from experiments.pipeline import markdown, read_summary
+from experiments.records import as_csv, effort, numbers, origin, told
 from nas.analysis.benchmark_table import BenchmarkTable
 from nas.engine.pictures import weight_history
 from nas.engine.rows import count_skips
@@ -96,7 +95,7 @@ def collect(
         [_lookup(table, str(genotype)).get(METRIC, float("nan")) for genotype in epochs],
         [count_skips(genotype) for genotype in epochs],
         _eigenvalues(rows, summary),
-        [{k: float(v) for k, v in row.items() if v} for row in read_table(folder / "exploration.csv")],
+        numbers(folder / "exploration.csv"),
     )
 
 
@@ -132,13 +131,7 @@ def rows_of(runs: Sequence[Found]) -> list[dict[str, object]]:
 
 def runs_csv(runs: Sequence[Found]) -> str:
     """All runs as CSV, one a line."""
-    rows = rows_of(runs)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    return as_csv(rows_of(runs))
 
 
 def accuracies_of(table: BenchmarkTable, metric: str) -> np.ndarray:
@@ -237,19 +230,12 @@ def _baseline(table: BenchmarkTable) -> str:
 
 
 def _provenance(runs: Sequence[Found]) -> str:
-    def told(key: str) -> str:
-        values = {str(run.summary.get(key)) for run in runs if run.summary.get(key) is not None}
-        return ", ".join(sorted(values)) or "not recorded"
-
-    torch_versions = {str((run.summary.get("versions") or {}).get("torch")) for run in runs}
-    hours = sum(run.summary.get("seconds") or 0 for run in runs) / 3600
-    seeds = ", ".join(map(str, sorted({run.seed for run in runs})))
+    summaries = [run.summary for run in runs]
     return "\n".join(
         [
-            f"- commit: {told('git_commit')}",
-            f"- device: {told('device')}; torch {', '.join(sorted(torch_versions))}",
-            f"- data: {told('dataset')}, split {told('split_hash')}",
-            f"- epochs: {told('epochs')}; steps: {told('steps')}",
-            f"- {hours:.1f} hours of one thread in all; seeds {seeds}",
+            *origin(summaries),
+            f"- data: {told(summaries, 'dataset')}, split {told(summaries, 'split_hash')}",
+            f"- epochs: {told(summaries, 'epochs')}; steps: {told(summaries, 'steps')}",
+            effort(summaries, (run.seed for run in runs)),
         ]
     )

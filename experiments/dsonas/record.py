@@ -1,9 +1,5 @@
 """What the runs of `experiments.dsonas.reduced` found: one `Found` a search or draw, as CSV and Markdown."""
 
-import csv
-import io
-import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from experiments.pipeline import markdown, read_summary, spread
+from experiments.records import as_csv, blank, difference, effort, numbers, origin, told
 from nas.engine.run_folder import RunFolder, read_table
 from nas.genotype import Genotype, load
 from nas.spaces.dso import DsoSpace
@@ -74,7 +71,7 @@ class Found:
 def collect(mode: str, setting: str, seed: int, path: Path) -> Found | None:
     """Reads the run folders `search` and `evaluation` below `path`; None if nothing has been found yet."""
     folder = RunFolder(path / "search")
-    rows = read_table(folder / "metrics.csv")
+    rows = numbers(folder / "metrics.csv")
     if not rows or not (folder / "genotype.json").exists():
         return None
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["space"]
@@ -86,7 +83,7 @@ def collect(mode: str, setting: str, seed: int, path: Path) -> Found | None:
         seed,
         read_summary(folder.path),
         read_summary(path / "evaluation"),
-        [{name: float(text) for name, text in row.items() if text != ""} for row in rows],
+        rows,
         read_table(folder / "sparsity.csv"),
         alive_share(space, genotype),
         sum("conv_3x3" in cell.operations for _, cell in genotype.cells),
@@ -117,36 +114,27 @@ def rows_of(runs: Sequence[Found]) -> list[dict[str, object]]:
                 "seed": run.seed,
                 "search": run.search.get("status"),
                 "evaluation": run.evaluation.get("status", ""),
-                "test_accuracy": _blank(run.accuracy),
+                "test_accuracy": blank(run.accuracy),
                 "params": run.search.get("params"),
                 "macs": run.search.get("macs"),
                 "init_channels": run.search.get("init_channels"),
                 "alive": round(run.alive, 6),
                 "reductions_3x3": run.reductions,
-                "search_macs": _blank(last.get("macs_alive")),
-                "architecture_accuracy": _blank(last.get("architecture_accuracy")),
+                "search_macs": blank(last.get("macs_alive")),
+                "architecture_accuracy": blank(last.get("architecture_accuracy")),
                 "epochs": run.search.get("epochs"),
                 "steps": run.search.get("steps"),
                 "search_seconds": run.search.get("seconds"),
-                "evaluation_seconds": _blank(run.evaluation.get("seconds")),
+                "evaluation_seconds": blank(run.evaluation.get("seconds")),
                 "genotype": run.search.get("genotype"),
             }
         )
     return rows
 
 
-def _blank(value: object) -> object:
-    return "" if value is None else value
-
-
 def runs_csv(runs: Sequence[Found]) -> str:
     """All runs as CSV, one a line."""
-    rows = rows_of(runs)
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    return as_csv(rows_of(runs))
 
 
 def report(runs: Sequence[Found], planned: int) -> str:
@@ -214,9 +202,8 @@ def _against_random(runs: Sequence[Found]) -> list[dict[str, str]]:
     for mode in MODES:
         found, drawn = (_accuracies(_of(runs, mode, setting)) for setting in (BASE, RANDOM))
         if found and drawn:
-            difference = _difference(found, drawn)
             row = {"factors": mode, "found (%)": spread(found), "random (%)": spread(drawn)}
-            rows.append(row | {"difference": difference, "worst found": f"{min(found):.2f}"})
+            rows.append(row | {"difference": difference(found, drawn), "worst found": f"{min(found):.2f}"})
             rows[-1]["best random"] = f"{max(drawn):.2f}"
     return rows
 
@@ -229,7 +216,7 @@ def _ablation(runs: Sequence[Found]) -> list[dict[str, str]]:
             found = _accuracies(_of(runs, mode, setting))
             if setting in (BASE, RANDOM) or not base or not found:
                 continue
-            row = {"factors": mode, "setting": SETTINGS[setting], "difference": _difference(found, base)}
+            row = {"factors": mode, "setting": SETTINGS[setting], "difference": difference(found, base)}
             known = (mode, setting) in PAPER
             paper = f"{PAPER[mode, BASE] - PAPER[mode, setting]:+.2f}" if known else "no row"
             rows.append(row | {"n": f"{len(found)} and {len(base)}", "paper": paper})
@@ -238,14 +225,6 @@ def _ablation(runs: Sequence[Found]) -> list[dict[str, str]]:
 
 def _accuracies(runs: Sequence[Found]) -> list[float]:
     return [run.accuracy for run in runs if run.accuracy is not None]
-
-
-def _difference(these: Sequence[float], those: Sequence[float]) -> str:
-    text = f"{statistics.mean(these) - statistics.mean(those):+.2f}"
-    if min(len(these), len(those)) < 2:
-        return text
-    error = math.sqrt(sum(statistics.variance(values) / len(values) for values in (these, those)))
-    return f"{text} (s.e. {error:.2f})"
 
 
 def _each(runs: Sequence[Found]) -> list[dict[str, object]]:
@@ -272,23 +251,14 @@ def _each(runs: Sequence[Found]) -> list[dict[str, object]]:
 
 def _provenance(runs: Sequence[Found]) -> str:
     summaries = [summary for run in runs for summary in (run.search, run.evaluation) if summary]
-
-    def told(key: str, summaries: Sequence[Mapping] = tuple(summaries)) -> str:
-        values = {str(one[key]) for one in summaries if one.get(key) is not None}
-        return ", ".join(sorted(values)) or "not recorded"
-
-    torch_versions = {str((one.get("versions") or {}).get("torch")) for one in summaries}
-    hours = sum(one.get("seconds") or 0 for one in summaries) / 3600
     trained = [run.search for run in runs if run.setting != RANDOM]
     return "\n".join(
         [
-            f"- commit: {told('git_commit')}",
-            f"- device: {told('device')}; torch {', '.join(sorted(torch_versions))}",
-            f"- data: {told('dataset')}; epochs of searches {told('epochs', trained)}, of evaluations "
-            f"{told('epochs', [run.evaluation for run in runs if run.evaluation])}",
-            f"- budget: parameters {told('budget_params', trained)}, "
-            f"multiply-adds {told('budget_macs', trained)}",
-            f"- {hours:.1f} hours of one thread in all; seeds "
-            f"{', '.join(map(str, sorted({run.seed for run in runs})))}",
+            *origin(summaries),
+            f"- data: {told(summaries, 'dataset')}; epochs of searches {told(trained, 'epochs')}, of "
+            f"evaluations {told([run.evaluation for run in runs], 'epochs')}",
+            f"- budget: parameters {told(trained, 'budget_params')}, "
+            f"multiply-adds {told(trained, 'budget_macs')}",
+            effort(summaries, (run.seed for run in runs)),
         ]
     )

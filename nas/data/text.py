@@ -23,7 +23,8 @@ class TextSource(Protocol):
 
     The attributes never touch the disk, so that a plan or a cost can be computed without the text. A stream
     is int64 [N], one index into the vocabulary a word, with `<eos>` after every line. The vocabulary is that
-    of all three parts, so no part holds an index outside it.
+    of all three parts, so no part holds an index outside it. One that knows how many tokens its parts have
+    says so in `num_tokens` (train, valid, test); otherwise a plan reads the text.
     """
 
     name: str
@@ -87,6 +88,9 @@ class TextFolder:
         root: folder of the text; a relative one is relative to the current working directory
         layout: where the files are below `root`, and what they must hold
 
+    Attributes:
+        num_tokens: of train, valid and test; files that hold another number are refused
+
     Raises:
         ConfigError: there is no root. From the methods: a file is missing, is not UTF-8 or holds another
             number of tokens or words than the published text.
@@ -98,6 +102,7 @@ class TextFolder:
         self.root = Path(root)
         self.layout = layout
         self.vocabulary_size = layout.vocabulary_size
+        self.num_tokens = layout.num_tokens
         self._streams: TextStreams | None = None
 
     def train(self) -> Tensor:

@@ -76,6 +76,8 @@ def print_tables(result: Mapping[str, Any]) -> None:
     console.print(_counts(result))
     if "alive" in result:
         console.print(_alive(result))
+    if "stages" in result:
+        console.print(_stages(result))
     if "loop_overhead" in result:
         console.print(_loop(result))
 
@@ -149,6 +151,25 @@ def _alive(result: Mapping[str, Any]) -> Table:
             f"{entry['operators']:,}",
             f"{entry['bytes_saved'] / 2**20:,.1f}",
             *(f"{_number(medians[step])} ({_percent(medians[step] / whole[step])})" for step in steps),
+        )
+    return table
+
+
+def _stages(result: Mapping[str, Any]) -> Table:
+    table = Table(title="the stages of this search, the first of which is measured above; median seconds")
+    steps = [step for step in STEPS if f"{step}_seconds" in result["stages"][0]]
+    columns = ("stage", "K", "candidates", "M multiply-adds", "operators", "saved, MiB")
+    for column in (*columns, *(STEPS[step] for step in steps)):
+        table.add_column(column, justify="right")
+    for entry in result["stages"]:
+        table.add_row(
+            str(entry["stage"]),
+            str(entry["partial"]),
+            f"{entry['candidates']:,} of {entry['candidates_of']:,}",
+            f"{entry['macs'] / 1e6:,.2f}",
+            f"{entry['operators']:,}",
+            f"{entry['bytes_saved'] / 2**20:,.1f}",
+            *(_number(entry[f"{step}_seconds"]["median"]) for step in steps),
         )
     return table
 

@@ -6,9 +6,9 @@ every word equally frequent, read from the start of a text.
 Shapes: L time steps, B columns, V words, H hidden units.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 from typing import Any
 
 import torch
@@ -41,13 +41,21 @@ def text_batch(where: Numerics, steps: int, columns: int, vocabulary: int, seed:
     return TextBatch(words[:-1], words[1:])
 
 
-def text_supernet_cost(space: RecurrentSpace, vocabulary: int) -> Cost:
-    """Parameters and forward multiply-adds a word of a supernet, its decoder included."""
+def text_supernet_cost(
+    space: RecurrentSpace,
+    vocabulary: int,
+    partial: int | None = None,
+    kept: Mapping[str, Tensor] | None = None,
+) -> Cost:
+    """Parameters and forward multiply-adds a word of a supernet, its decoder included.
+
+    `partial` and `kept` are as in `RecurrentSpace.supernet`.
+    """
 
     def build() -> nn.Module:
-        supernet = space.supernet(vocabulary).requires_grad_(False)
+        supernet = space.supernet(vocabulary, partial, kept).requires_grad_(False)
         equal = {name: torch.ones(group.shape) for name, group in space.groups.items()}
-        supernet.forward = partial(supernet.forward, op_weights=equal)
+        supernet.forward = functools.partial(supernet.forward, op_weights=equal)
         return supernet
 
     return count_cost(build, one_word)

@@ -115,6 +115,7 @@ class SearchSteps:
         architecture_batch: batch of the architecture split.
         where: device and numbers.
         task: what is learnt; None for classes of images.
+        validation_batch: batch of a validation; None for that of the architecture split.
 
     Raises:
         ConfigError: the method trains nothing.
@@ -128,12 +129,14 @@ class SearchSteps:
         architecture_batch: Batch,
         where: Numerics,
         task: Task | None = None,
+        validation_batch: Batch | None = None,
     ):
         require(method.trains, f"method={method.name}: it trains nothing, so it has no steps to measure")
         self.supernet = supernet.train()
         self.method = method.to(where.device, where.dtype)
         self.weight_batch = weight_batch
         self.architecture_batch = architecture_batch
+        self.validation_batch = architecture_batch if validation_batch is None else validation_batch
         self.where = where
         self.task = Classification() if task is None else task
         self.weights = list(supernet.parameters())
@@ -197,7 +200,7 @@ class SearchSteps:
     def validation(self) -> None:
         """The forward pass of a batch of validation."""
         self.supernet.eval()
-        self.loss(self.architecture_batch)
+        self.loss(self.validation_batch)
         self.supernet.train()
 
     def _architecture(self, update: Update) -> None:

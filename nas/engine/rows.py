@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas.genotype import Genotype
+from nas.spaces.recurrent_mix import IDENTITY
 from nas.spaces.space import SKIP, Space
 
 
@@ -29,6 +30,10 @@ def weight_rows(space: Space, strengths: Mapping[str, Any], epoch: int) -> list[
 
 
 def count_skips(genotype: Genotype) -> int:
-    """Skip connections in the derived normal cell (or the only one): the sign of a collapsing search."""
+    """Operations that only pass on, in the derived normal cell (or the only one): a search's collapse.
+
+    Skip connections, and of a recurrent cell the nodes whose operation is `identity`.
+    """
     cells = dict(genotype.cells)
-    return cells.get("normal", next(iter(cells.values()))).count(SKIP)
+    cell = cells.get("normal", next(iter(cells.values())))
+    return cell.count(SKIP) + cell.count(IDENTITY)

@@ -95,6 +95,24 @@ def test_the_recurrent_space_against_its_literal_networks(tmp_path):
     assert found["operators_ratio"] < 0.5 and "words/s" in done.stdout
 
 
+def test_every_stage_of_a_search_in_stages(run, tmp_path):
+    done = run(
+        "bench", *FAST, "space=nasbench201", "method=drnas_nb201_progressive", "bench.data=false",
+        "bench.steps=[weight]", f"hydra.run.dir={tmp_path}",
+    )  # fmt: skip
+    assert (done.status, done.err) == (0, "")
+    found = json.loads((tmp_path / "bench.json").read_text())
+    first, second = found["stages"]
+    assert [(one["stage"], one["partial"]) for one in found["stages"]] == [(1, 4), (2, 2)]
+    # Six edges, five candidates on each, of which the second stage keeps three.
+    assert [(one["candidates"], one["candidates_of"]) for one in found["stages"]] == [(30, 30), (18, 30)]
+    for key in ("params", "macs", "operators", "bytes_saved", "weight_seconds"):
+        assert first[key] == found[key] != second[key], key
+    # Twice the channels weigh more than two candidates less.
+    assert second["macs"] > first["macs"] and second["weight_seconds"]["n"] == 2
+    assert "the stages of this search" in done.out
+
+
 def test_counts_can_be_had_of_one_step_alone(tmp_path):
     done = nas("bench", *FAST, "bench.steps=[weight]", "bench.data=false", folder=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ import itertools
 import json
 
 import pytest
+from omegaconf import OmegaConf
 
 from experiments.drnas import reduced
 from experiments.drnas.record import accuracies_of, collect
@@ -89,8 +90,33 @@ def test_progressive_stages_prune_and_widen(run, tmp_path):
     kept = {epoch: {sum(w > 0 for w in edge) for edge in edges.values()} for epoch, edges in weights.items()}
     assert kept == {0: {5}, 1: {3}, 2: {3}}
     # Epochs from the experiment's stages do not fit a shorter search, and say so.
-    done = run("search", *progressive[:-1], f"hydra.run.dir={tmp_path / 'refused'}")
+    longer = ("experiment=drnas/nb201_cifar10_progressive", "dataset=digits", "trainer.max_epochs=3")
+    done = run("search", *longer, f"hydra.run.dir={tmp_path / 'refused'}")
     assert done.status == 2 and "sum to 100" in done.err
+
+
+@pytest.mark.parametrize(
+    ("method", "channels", "kept"),
+    [
+        # As many channels as K = 6 and 4 divide; K = 4 and 2 divide the four of debug=fast.
+        ("drnas_progressive", 12, (8, 4)),
+        ("drnas_nb201_progressive space=nasbench201", 4, (5, 3)),
+    ],
+)
+def test_debug_fast_goes_through_every_stage(method, channels, kept, run, tmp_path):
+    method, *space = method.split()
+    found = search(run, tmp_path, "debug=fast", f"method={method}", *space)
+    assert (found["status"], found["epochs"], found["steps"]) == ("finished", 2, 4)
+    config = OmegaConf.load(tmp_path / "config.yaml")
+    assert (config.trainer.max_epochs, config.space.init_channels) == (2, channels)
+    assert [(stage.epochs, stage.freeze) for stage in config.method.stages] == [(1, 0), (1, 0)]
+    left = {}
+    for row in rows(tmp_path / "architecture.csv"):
+        edges = left.setdefault(int(row["epoch"]), {})
+        edge = (row["group"], row["source"], row["target"])
+        edges[edge] = edges.get(edge, 0) + (float(row["weight"]) > 0)
+    assert [set(left[epoch].values()) for epoch in (0, 1)] == [{kept[0]}, {kept[1]}]
+    assert {path.name for path in (tmp_path / "figures").glob("*.png")} >= {"curves.png", "genotype.png"}
 
 
 def test_s1_records_the_curvature_in_both_bases(run, tmp_path):

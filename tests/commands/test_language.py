@@ -81,6 +81,23 @@ def test_overfit_reads_one_piece_again_and_again(run, tmp_path):
     assert float(metrics[-1]["weight_loss"]) < float(metrics[0]["weight_loss"]) - 1
 
 
+def test_a_plan_prices_a_search_on_a_text_that_is_not_there(run, tmp_path):
+    done = run(
+        "search", "plan=true", "debug=fast", "space=darts_rnn", "dataset=ptb", "method=drnas_rnn",
+        f"dataset.root={tmp_path / 'nowhere'}", "dataset.bptt.steps=5", "recipe.hidden_size=4",
+        "trainer.limit_train_batches=1.0", f"hydra.run.dir={tmp_path / 'run'}",
+    )  # fmt: skip
+    assert (done.status, done.err) == (0, "")
+    told = [line.split("│")[1:3] for line in done.out.splitlines() if line.startswith("│")]
+    told = {name.strip(): value.strip() for name, value in told}
+    # Embedding and bias of 10,000 words, the matrix of the first state, those of 3 nodes; 4 units.
+    assert told["supernet: parameters"] == f"{10_000 * (4 + 1) + 8 * 8 + 3 * 4 * 8:,}"
+    # 58,099 rows of 16 columns in pieces of 5 words: debug=fast has batches of 16.
+    assert int(told["steps an epoch"].replace(",", "")) == pytest.approx(58_099 / 5, rel=0.05)
+    assert told["batches of a validation"] == "2" and "the whole search" in told
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "overrides", "words"),
     [

@@ -1,0 +1,51 @@
+"""What `debug=fast` makes of a search in stages."""
+
+import pytest
+
+from nas.engine.shortened import shorten
+from nas.errors import ConfigError
+
+
+def config(stages, max_epochs=1, init_channels=4):
+    return {
+        "method": {"stages": stages},
+        "trainer": {"max_epochs": max_epochs},
+        "space": {"init_channels": init_channels},
+    }
+
+
+def stage(epochs, freeze=0, **more):
+    return {"epochs": epochs, "freeze": freeze, "partial": 1, "keep": None} | more
+
+
+@pytest.mark.parametrize(("max_epochs", "epochs"), [(1, [1, 1, 1]), (3, [1, 1, 1]), (7, [1, 1, 5])])
+def test_stages_get_an_epoch_each_and_the_last_the_rest(max_epochs, epochs):
+    given = config([stage(20, freeze=10), stage(20), stage(10, freeze=2)], max_epochs)
+    shorten(given)
+    stages = given["method"]["stages"]
+    assert [one["epochs"] for one in stages] == epochs
+    assert given["trainer"]["max_epochs"] == sum(epochs)
+    # alpha moves in the last epoch of every stage.
+    assert [one["freeze"] for one in stages] == [0, 0, min(2, epochs[-1] - 1)]
+
+
+@pytest.mark.parametrize(
+    ("init_channels", "partial", "channels"), [(4, (6, 4), 12), (16, (4, 2), 16), (5, (1, 1), 5)]
+)
+def test_every_k_divides_the_channels(init_channels, partial, channels):
+    given = config([stage(25, partial=k) for k in partial], init_channels=init_channels)
+    shorten(given)
+    assert given["space"]["init_channels"] == channels
+    assert [one["partial"] for one in given["method"]["stages"]] == list(partial)
+
+
+@pytest.mark.parametrize("stages", [None, [stage(2, freeze=2), stage(1, partial=1)]])
+def test_nothing_happens_without_stages_or_where_they_fit(stages):
+    given, same = config(stages, 3), config(stages, 3)
+    shorten(given)
+    assert given == same
+
+
+def test_what_is_no_list_of_stages_is_refused():
+    with pytest.raises(ConfigError, match=r"method\.stages\[0\]: the key epochs is missing"):
+        shorten(config([{"partial": 2}]))

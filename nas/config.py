@@ -5,7 +5,7 @@ misspelt override answer at once.
 """
 
 import difflib
-import json
+import importlib
 import os
 import re
 import sys
@@ -21,6 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nas import launching, processes
 from nas.errors import ConfigError, require
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +29,7 @@ CONF = ROOT / "conf"
 USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
 # The callback under conf/hydra/callbacks that sums a multirun up.
 REPORT = "sweep"
+BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
 class RunFailed(Exception):
@@ -55,11 +57,16 @@ def _run_dir(resume: str | None, default: str) -> str:
         )
         return path
     path = os.path.abspath(default)
-    number = 2
-    while os.path.exists(path):
-        path = f"{os.path.abspath(default)}_{number}"
+    processes.check_folder_named(path)
+    return processes.agreed("run_dir", lambda: _free(path))
+
+
+def _free(path: str) -> str:
+    found, number = path, 2
+    while os.path.exists(found):
+        found = f"{path}_{number}"
         number += 1
-    return path
+    return found
 
 
 def command(name: str, run: Callable[[DictConfig, Path], Any]) -> Callable[[], None]:
@@ -74,76 +81,129 @@ def command(name: str, run: Callable[[DictConfig, Path], Any]) -> Callable[[], N
         after Ctrl-C. Errors are one message, unless `traceback=true` (every `debug` sets it).
     """
 
-    def job(config: DictConfig) -> Any:
-        sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        try:
-            check_types(name, config, HydraConfig.get().overrides.task)
-            return run(config, folder)
-        except KeyboardInterrupt:
-            if sweep:
-                where = quoted(os.path.abspath(HydraConfig.get().sweep.dir))
-                print("the sweep is stopped too; what it has, what is missing and how to go on:")
-                print(f"python -m nas.sweeps folder={where}", flush=True)
-            sys.exit(INTERRUPTED)
-        except Exception as error:
-            if config.traceback:
-                traceback.print_exc()
-            if not sweep:
-                sys.exit(report(error, name))
-            number = HydraConfig.get().job.num
-            print(f"job {number} failed: {message(error, name)}", file=sys.stderr, flush=True)
-            _record_failure(folder, name, error, HydraConfig.get().overrides.task)
-            # A failure that Hydra sees costs the later batches of jobs and the end of the sweep. The report
-            # there finds it in the folder and ends the process with the status that it stands for.
-            if REPORT not in (HydraConfig.get().callbacks or {}):
-                raise
-            return None
-
     def main() -> None:
         register_resolvers()
+        processes.hush()
+        # Of an earlier command of this process, as tests have them.
+        HydraConfig.instance().cfg = None
         # Hydra would print a traceback or hide the cause; both are worse than what `report` says.
         os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+            processes.refuse_multirun(sys.argv[1:])
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(_Task(name, run))()
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except (HydraException, OmegaConfBaseException, ConfigError, RunFailed, OSError) as error:
-            sys.exit(report(error, name))
+            sys.exit(_broken(error, name))
         except Exception as error:
             # A sweep raises the first error of its jobs again, and each has been told. Anything else here
             # comes from composing the configuration, before a job: a job ends the process itself.
             if "-m" in sys.argv[1:] or "--multirun" in sys.argv[1:]:
-                sys.exit(report(error, name))
-            print(f"error: the configuration cannot be composed: {error}", file=sys.stderr)
+                sys.exit(_broken(error, name))
+            processes.tell(f"the configuration cannot be composed: {error}")
             sys.exit(USER_ERROR)
 
-    job.__name__ = name
     return main
 
 
-def _record_failure(folder: Path, name: str, error: BaseException, overrides: Sequence[str]) -> None:
-    """Leaves in a job's folder that it failed, with its exit status, where it was refused before it could."""
-    if not folder.is_dir():
-        return
-    path = folder / "summary.json"
-    try:
-        if path.exists():
-            summary = json.loads(path.read_text(encoding="utf-8"))
-        else:
-            summary = {"schema": 1, "command": name, "status": "failed", "error": message(error, name)}
-            _write(folder / "overrides.yaml", OmegaConf.to_yaml(overrides))
-        # A job that was sent to the folder of another run must not touch what that run left.
-        if summary.get("status") == "failed":
-            _write(path, json.dumps(summary | {"exit_status": status(error)}, indent=1) + "\n")
-    except (OSError, ValueError) as unwritten:
-        print(f"error: {path}: cannot be brought up to date ({unwritten})", file=sys.stderr, flush=True)
+class _Task:
+    """What Hydra calls for a job; other processes get it by its command's name."""
+
+    def __init__(self, name: str, run: Callable[[DictConfig, Path], Any] | None = None):
+        self.name = self.__name__ = name
+        self.run = run
+
+    def __reduce__(self) -> tuple:
+        return _task, (self.name,)
+
+    def __call__(self, config: DictConfig) -> Any:
+        name, job = self.name, HydraConfig.get()
+        sweep, folder, overrides = (
+            job.mode == RunMode.MULTIRUN,
+            Path(job.runtime.output_dir),
+            job.overrides.task,
+        )
+        try:
+            summed_up = sweep and REPORT in (job.callbacks or {})
+            if summed_up and job.launcher._target_ != BASIC_LAUNCHER:
+                _run_apart(name, config)
+                return None
+            check_types(name, config, overrides)
+            if summed_up and not config.get("plan") and not (folder / "config.yaml").exists():
+                launching.note(folder, str(job.job.id), os.getpid())
+            run = self.run or importlib.import_module(f"nas.{name}").run
+            return run(config, folder)
+        except KeyboardInterrupt:
+            if sweep:
+                where = quoted(os.path.abspath(job.sweep.dir))
+                print("the sweep is stopped too; what it has, what is missing and how to go on:")
+                print(f"python -m nas.sweeps folder={where}", flush=True)
+            sys.exit(INTERRUPTED)
+        except Exception as error:
+            if config.traceback and processes.leads():
+                traceback.print_exc()
+            if not sweep and OmegaConf.is_missing(job.job, "num"):
+                sys.exit(report(error, name))
+            try:
+                launching.record_failure(folder, name, message(error, name), status(error), overrides)
+            except ConfigError as unwritten:
+                print(f"error: {unwritten}", file=sys.stderr, flush=True)
+            if not sweep:
+                sys.exit(report(error, name))
+            print(f"job {job.job.num} failed: {message(error, name)}", file=sys.stderr, flush=True)
+            # A failure that Hydra sees costs the later batches of jobs and the end of the sweep. The report
+            # there finds it in the folder and ends the process with the status that it stands for.
+            if REPORT not in (job.callbacks or {}):
+                raise
+            return None
 
 
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+def _task(name: str) -> _Task:
+    """The task in another process, which has to know the resolvers before it composes the job."""
+    register_resolvers()
+    return _Task(name)
+
+
+def _run_apart(name: str, config: DictConfig) -> None:
+    """Runs a job of a multirun in a process of its own; says how it ended."""
+    one = config.hardware.devices in (1, "1") and config.hardware.num_nodes == 1
+    require(one, f"hardware={config.hardware.name}: a job of a sweep is one process; {processes.WAY_OUT}")
+    require(
+        config.resume is None,
+        f"resume={config.resume}: a multirun cannot resume; continue its jobs one at a time",
+    )
+    hydra_config = HydraConfig.get()
+    folder, number = Path(hydra_config.runtime.output_dir), hydra_config.job.num
+    overrides = list(hydra_config.overrides.task)
+    # What a single run understands: it has neither launcher nor sweeper.
+    of_sweep = re.compile(r"[+~]*hydra[./](launcher|sweeper|sweep|callbacks|mode|run|job\.num|job\.id)\b")
+    kept = [str(one) for one in hydra_config.overrides.hydra if not of_sweep.match(str(one))]
+    place = [f"hydra.run.dir={quoted(folder)}", f"hydra.job.num={number}"]
+    job = launching.Job(
+        name,
+        number,
+        str(hydra_config.job.id),
+        folder,
+        overrides,
+        [*overrides, *kept, *place],
+        hydra_config.runtime.cwd,
+    )
+    share = launching.share_of(plain(hydra_config.launcher))
+    gpu = config.hardware.accelerator in ("gpu", "cuda")
+    reason = launching.run_apart(job, share, gpu, Path(hydra_config.sweep.dir).absolute())
+    if reason:
+        print(f"job {number} failed: {reason}", file=sys.stderr, flush=True)
+    else:
+        print(f"job {number} finished: {folder}", flush=True)
+
+
+def _broken(error: BaseException, name: str) -> int:
+    """Reports an error, and sums up the sweep that it broke between two jobs; returns the exit status."""
+    config = HydraConfig.instance().cfg
+    sweep = config is not None and config.hydra.mode == RunMode.MULTIRUN
+    if not sweep or REPORT not in (config.hydra.callbacks or {}):
+        return report(error, name)
+    return hydra.utils.instantiate(config.hydra.callbacks[REPORT]).on_breakdown(config, error)
 
 
 def status(error: BaseException) -> int:
@@ -154,8 +214,11 @@ def status(error: BaseException) -> int:
 
 
 def report(error: BaseException, name: str) -> int:
-    """Prints an error of a command as one message on standard error; returns the exit status."""
-    print(f"error: {message(error, name)}", file=sys.stderr, flush=True)
+    """Prints an error of a command as one message on standard error; returns the exit status.
+
+    Of several processes that have the same error the leading one alone prints it.
+    """
+    processes.tell(message(error, name))
     return status(error)
 
 
@@ -270,13 +333,3 @@ def quoted(value: object) -> str:
 def plain(config: DictConfig | ListConfig) -> Any:
     """A node as plain containers, interpolations resolved."""
     return OmegaConf.to_container(config, resolve=True)
-
-
-def refuse_multirun_ddp(config: DictConfig) -> None:
-    """Raises `ConfigError` for several processes within a multirun: each would re-run the whole sweep."""
-    several = config.hardware.devices not in (1, "1") or config.hardware.num_nodes != 1
-    if several and HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise ConfigError(
-            f"hardware={config.hardware.name}: a multirun cannot start {config.hardware.devices} processes a "
-            "job, since each would re-run the sweep; run the jobs one by one, or with hardware.devices=1"
-        )

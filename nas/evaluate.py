@@ -20,20 +20,21 @@ def run(config: DictConfig, path: Path) -> float | None:
     """
     from nas import genotype as genotypes
     from nas.data.sources import domain_of
-    from nas.engine import checkpoints, trainer
+    from nas.engine import checkpoints, hardware, trainer
     from nas.engine.execution import apply_execution
+    from nas.engine.fit import check_evaluation
     from nas.engine.progress import Clock
     from nas.engine.recording import EpochRecorder
     from nas.engine.run_folder import write_text
     from nas.engine.seeding import seed_run
-    from nas.networks import cost_of, network_of
+    from nas.networks import cost_of, network_of, sized
     from nas.session import Session, check_domain, check_recipe, task_of, trainer_of
 
     trainer.quiet()
     session = Session(config, path)
     config, folder = session.config, session.folder
-    trainer.check_hardware(config.hardware)
-    trainer.use_device(config.hardware)
+    hardware.check_hardware(config.hardware)
+    hardware.use_device(config.hardware)
     seed_run(config.seed)
     space = instantiate(config.space)
     if session.resuming:
@@ -46,6 +47,9 @@ def run(config: DictConfig, path: Path) -> float | None:
     source = instantiate(config.dataset.source)
     check_domain(space, source)
     check_recipe(config, source)
+    # A resumed run has its width already.
+    config, chosen = sized(config, space, genotype, choose=not session.resuming)
+    session.config = config
     cost = cost_of(config, space, genotype)
     network = network_of(config, space, genotype, source)
     text = domain_of(source) == "text"
@@ -53,6 +57,9 @@ def run(config: DictConfig, path: Path) -> float | None:
     data.prepare()
     build = _language if text else _classifier
     task = task_of(source, space, config.recipe)
+    if not text:
+        optimizer = instantiate(config.recipe.optimizer)
+        check_evaluation(plain(config), network, source, data.resident_images(), task, optimizer)
     module = build(config, apply_execution(network, config.hardware), task, folder)
     trainer.check_optimizers(module, "recipe")
     clip = config.recipe.clip
@@ -71,11 +78,12 @@ def run(config: DictConfig, path: Path) -> float | None:
     lightning = trainer_of(config, folder, clock, recorder, clip)
     session.check_split(split["hash"])
     session.open(split)
-    if not session.resuming:
+    if session.leads and not session.resuming:
         write_text(folder / "genotype.json", genotype.to_json() + "\n")
     session.summary |= {
         "split_hash": split["hash"],
         "genotype": str(genotype),
+        **chosen,
         "params": cost.params,
         "params_auxiliary": cost.params_auxiliary,
         "macs": cost.macs,
@@ -164,6 +172,7 @@ def _reached(summary) -> float | None:
 
 def _train(session, genotype, module, data, lightning, recorder, checkpoint) -> None:
     from nas.engine.loggers import build_logger, close_logger
+    from nas.engine.peers import together
     from nas.engine.pictures import draw_evaluation
     from nas.engine.recording import perplexities
     from nas.engine.trainer import fit, test
@@ -172,12 +181,13 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint) -> 
     done = False
     try:
         lightning.logger = build_logger(plain(config.logger), folder, plain(config), "evaluate")
-        fit(lightning, module, data, checkpoint)
-        steps = {"epochs": lightning.current_epoch, "steps": lightning.global_step}
-        session.summary |= recorder.numbers | steps | _best(module)
-        if config.test:
-            tested = {name: float(value) for name, value in test(lightning, module, data).items()}
-            session.summary |= tested | (perplexities(tested) if recorder.metric == "perplexity" else {})
+        with together(lightning, session.lost):
+            fit(lightning, module, data, checkpoint)
+            steps = {"epochs": lightning.current_epoch, "steps": lightning.global_step}
+            session.summary |= recorder.numbers | steps | _best(module)
+            if config.test:
+                tested = {name: float(value) for name, value in test(lightning, module, data).items()}
+                session.summary |= tested | (perplexities(tested) if recorder.metric == "perplexity" else {})
         done = True
     finally:
         if lightning.is_global_zero and recorder.table is not None and not done:
@@ -194,7 +204,9 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint) -> 
     for part in ("valid", "test"):
         if f"{part}_accuracy" in summary:
             accuracy, loss = summary[f"{part}_accuracy"], summary[f"{part}_loss"]
-            print(f"{part} accuracy {100 * accuracy:.2f}%, loss {loss:.4f}")
+            top = summary.get(f"{part}_top5_accuracy")
+            more = "" if top is None else f", top-5 {100 * top:.2f}%"
+            print(f"{part} accuracy {100 * accuracy:.2f}%{more}, loss {loss:.4f}")
         if f"{part}_perplexity" in summary:
             perplexity, loss = summary[f"{part}_perplexity"], summary[f"{part}_loss"]
             print(f"{part} perplexity {perplexity:.2f}, loss {loss:.4f}")

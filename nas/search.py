@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from nas.config import command, instantiate, plain, quoted
-from nas.errors import ConfigError, require
+from nas.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -24,30 +24,30 @@ def run(config: DictConfig, path: Path) -> None:
     from nas.analysis.exploration import check_exploration
     from nas.analysis.tabular import open_tabular
     from nas.data.sources import inputs_of
-    from nas.engine import checkpoints, operation_times, trainer
+    from nas.engine import checkpoints, hardware, operation_times, trainer
     from nas.engine.execution import apply_execution
+    from nas.engine.fit import check_search
+    from nas.engine.part_lists import keep_lists
     from nas.engine.progress import Clock
     from nas.engine.recording import SearchRecorder
+    from nas.engine.refusals import check_compile, check_precision, check_sparse
     from nas.engine.seeding import seed_run
+    from nas.engine.shortened import shorten
     from nas.engine.stages import Stages, legs_of
     from nas.methods.method import layout_of
     from nas.methods.sparse import SparseMethod
     from nas.networks import check_budget, cost_of
-    from nas.session import (
-        Session,
-        check_compile,
-        check_domain,
-        check_precision,
-        check_sparse,
-        task_of,
-        trainer_of,
-    )
+    from nas.session import Session, check_domain, task_of, trainer_of
 
     trainer.quiet()
+    if config.get("shorten_stages"):
+        shorten(config)
     session = Session(config, path)
     config, folder = session.config, session.folder
-    trainer.check_hardware(config.hardware)
-    trainer.use_device(config.hardware)
+    # What fits a GPU can be planned without having it.
+    if not (config.get("plan") and config.hardware.get("memory_gib")):
+        hardware.check_hardware(config.hardware)
+    hardware.use_device(config.hardware)
     seed_run(config.seed)
     space = instantiate(config.space)
     source = instantiate(config.dataset.source)
@@ -63,11 +63,8 @@ def run(config: DictConfig, path: Path) -> None:
     if config.get("plan"):
         from nas.engine.plan import print_plan
 
-        require(
-            space.domain == "images",
-            "plan=true: for searches on images only; try a text with trainer.limit_train_batches=20",
-        )
-        print_plan(plain(config), space, method, source, path)
+        if session.leads:
+            print_plan(plain(config), space, method, source, path)
         return
     if isinstance(method, SparseMethod) and not method.trains:
         method.keep_guarded({name: group.guards for name, group in space.groups.items()})
@@ -76,6 +73,8 @@ def run(config: DictConfig, path: Path) -> None:
         cost_of(config, space, space.derive(method.scores()))
     check_budget(config, space, method.budget)
     if not method.trains:
+        if not session.leads:
+            return
         session.open(None)
         session.run(lambda: _draw(session, space, method, tabular))
         return
@@ -100,14 +99,20 @@ def run(config: DictConfig, path: Path) -> None:
         task_of(source, space),
     )
     stages.check()
+    if space.domain == "images":
+        check_search(plain(config), space, method, source, data.resident_images())
     times = None
     if isinstance(method, SparseMethod) and method.sparsity.adaptive == "latency":
+        from nas.latency import command_for_supernet
+
         times = operation_times.load_or_measure(
             folder / operation_times.FILE,
             method.costs,
             config.dataset.batch_size,
             "cuda" if config.hardware.accelerator == "gpu" else config.hardware.accelerator,
             measure=not session.resuming,
+            table=method.latency_table,
+            command=command_for_supernet(config, space),
         )
         method.seconds = operation_times.operation_seconds(method.costs, times)
     legs = legs_of(method, config.trainer.max_epochs)
@@ -142,11 +147,17 @@ def run(config: DictConfig, path: Path) -> None:
     )
     # Built before the folder is opened: what Lightning refuses leaves nothing behind.
     lightning = trainer_of(config, folder, clock, recorder, max_epochs=legs[0].end)
-    if times is not None:
+    if times is not None and session.leads:
         # Before the file whose presence says that the run can be resumed.
         operation_times.write(folder / operation_times.FILE, times)
+    files = keep_lists(
+        folder,
+        getattr(data, "train_images", None),
+        split,
+        new=session.leads and not session.resuming,
+    )
     session.open(split.to_dict())
-    session.summary |= {"split_hash": split.hash}
+    session.summary |= {"split_hash": split.hash} | files
     search = Search(session, space, stages, legs, data, clock, recorder)
     session.run(lambda: search.run(module, lightning, checkpoint))
 
@@ -164,8 +175,10 @@ def _data(config: DictConfig, source, method):
     if domain_of(source) == "text":
         split = text_split(source, given.split, given.split_ratio, given.fraction)
         return TextSearchData(**arguments, split=split.joined() if method.joint else split)
-    split = search_split(source, given.split, given.split_ratio, given.fraction, config.split_seed)
-    return SearchData(**arguments, split=split.joined() if method.joint else split)
+    drawn = (given.split, given.split_ratio, given.fraction, config.split_seed)
+    split = search_split(source, *drawn, given.get("lists"))
+    parts = split.joined() if method.joint else split
+    return SearchData(**arguments, split=parts, weight_steps=method.weight_steps)
 
 
 class Search:
@@ -194,16 +207,18 @@ class Search:
         """Trains from the checkpoint, if there is one, to the end of the last leg."""
         from nas.engine import trainer
         from nas.engine.loggers import build_logger, close_logger
+        from nas.engine.peers import together
 
         config, folder, recorder = self.session.config, self.session.folder, self.recorder
         logger, done = None, False
         try:
             logger = build_logger(plain(config.logger), folder, plain(config), "search")
-            for leg in self.legs:
-                if leg is not self.legs[0]:
-                    module, lightning, checkpoint = self._next(leg)
-                lightning.logger = logger
-                trainer.fit(lightning, module, self.data, checkpoint)
+            with together(lightning, self.session.lost):
+                for leg in self.legs:
+                    if leg is not self.legs[0]:
+                        module, lightning, checkpoint = self._next(leg)
+                    lightning.logger = logger
+                    trainer.fit(lightning, module, self.data, checkpoint)
             done = True
         finally:
             # Where the run broke down before it began, the folder stays as an earlier start left it.

@@ -13,7 +13,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nas.config import ConfigError, RunFailed, instantiate, plain, quoted, refuse_multirun_ddp
+from nas import processes
+from nas.config import ConfigError, RunFailed, instantiate, plain, quoted
 from nas.engine.provenance import device_name, git_commit, versions
 from nas.engine.run_folder import RunFolder, write_text
 from nas.errors import require
@@ -25,6 +26,7 @@ RESUMABLE = (
     "hardware",
     "logger",
     "checkpoint",
+    "processes",
     "tabular.file",
     "traceback",
     "trainer.enable_progress_bar",
@@ -43,10 +45,12 @@ class Session:
         resuming: whether an earlier run is continued.
         earlier: the summary that a resumed run had.
         summary: what `summary.json` will hold; the command adds to it.
+        leads: whether this process is the one of several that writes and speaks.
     """
 
     def __init__(self, config: DictConfig, path: Path):
-        refuse_multirun_ddp(config)
+        _refuse_multirun(config)
+        self.leads = processes.leads()
         self.folder = RunFolder(path)
         self.resuming = config.resume is not None
         self.summary: dict[str, Any] = {}
@@ -68,7 +72,7 @@ class Session:
             self.earlier = old
         else:
             require(
-                not self.folder.holds_a_run(),
+                not self.leads or not self.folder.holds_a_run(),
                 f"hydra.run.dir={path}: it holds a run already; continue it with resume={path}, or choose "
                 "another",
             )
@@ -83,6 +87,8 @@ class Session:
 
     def open(self, split: Mapping | None) -> None:
         """Writes what is needed to repeat the run, once everything that can be refused has been built."""
+        if not self.leads:
+            return
         config = self.config.copy()
         config.resume = None
         if not self.resuming:
@@ -114,31 +120,45 @@ class Session:
             RunFailed: the body broke down; the traceback is in `error.txt`.
             KeyboardInterrupt: the run was stopped; it can be resumed.
         """
-        from nas.engine.trainer import Stopped
+        from nas.engine.trainer import Stopped, sigterm_as_interrupt
 
         self.write("running")
         try:
-            body()
+            with sigterm_as_interrupt():
+                body()
         except (KeyboardInterrupt, Stopped) as error:
             self.write("stopped")
             print(f"stopped; continue with: {self.again()}", flush=True)
             raise KeyboardInterrupt from error
         except ConfigError as error:
-            self.summary["error"] = str(error)
-            write_text(self.folder / "error.txt", traceback.format_exc())
-            self.write("failed")
+            self._failed(str(error))
             raise
         except Exception as error:
-            self.summary["error"] = f"{type(error).__name__}: {error}"
-            write_text(self.folder / "error.txt", traceback.format_exc())
-            self.write("failed")
+            self._failed(f"{type(error).__name__}: {error}")
             raise RunFailed(
-                f"{error or type(error).__name__}\nThe traceback is in {self.folder / 'error.txt'}; "
-                f"{self._kept()}"
+                f"{error or type(error).__name__}\n"
+                + (f"The traceback is in {self.folder / 'error.txt'}; " if self.leads else "")
+                + self._kept()
             ) from error
-        # What an earlier, failed start left behind is no longer true.
-        (self.folder / "error.txt").unlink(missing_ok=True)
+        if self.leads:
+            # What an earlier, failed start left behind is no longer true.
+            (self.folder / "error.txt").unlink(missing_ok=True)
         self.write("finished")
+
+    def lost(self, message: str) -> str:
+        """Sums up a run whose processes have not all lasted, just before this one is ended too.
+
+        Returns:
+            What the user is to read.
+        """
+        self._failed(f"PeerLost: {message}")
+        return f"{message}; {self._kept()}"
+
+    def _failed(self, message: str) -> None:
+        self.summary["error"] = message
+        if self.leads:
+            write_text(self.folder / "error.txt", traceback.format_exc())
+        self.write("failed")
 
     def progress(self, numbers: Mapping[str, Any]) -> None:
         """Sums up a run that goes on, so that a killed one has told how far it came."""
@@ -165,6 +185,8 @@ class Session:
 
     def write(self, status: str) -> None:
         """Writes `summary.json` as things stand."""
+        if not self.leads:
+            return
         config = self.config
         head = {
             "schema": SCHEMA,
@@ -182,6 +204,17 @@ class Session:
             "git_commit": self._commit,
         }
         self.folder.write_json("summary.json", head | self.summary)
+
+
+def _refuse_multirun(config: DictConfig) -> None:
+    from nas.engine.peers import several
+
+    require(
+        HydraConfig.get().mode != RunMode.MULTIRUN or not several(plain(config.hardware)),
+        f"hardware={config.hardware.name}: a multirun cannot start several processes a job "
+        f"(hardware.devices={config.hardware.devices}, num_nodes={config.hardware.num_nodes}), since each "
+        f"would re-run the sweep; {processes.WAY_OUT}",
+    )
 
 
 def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictConfig:
@@ -210,6 +243,10 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
         OmegaConf.update(saved, key, OmegaConf.select(config, key), force_add=True)
         if key == "trainer.max_epochs":
             log.warning("%s: the learning rate keeps the schedule that the run was started with", override)
+    for key in RESUMABLE:
+        # A run that was started before there was such a key.
+        if key in config and key not in saved:
+            saved[key] = config[key]
     saved.resume = config.resume
     missing = [key for key in config if key not in saved]
     require(not missing, f"resume={config.resume}: config.yaml is damaged (it lacks {', '.join(missing)})")
@@ -237,66 +274,6 @@ def _given_before(folder: Path) -> list[str]:
         return list(given.values())
     except (OmegaConfBaseException, ValueError, OSError, TypeError):
         return []
-
-
-def check_compile(config: DictConfig) -> None:
-    """Refuses what a compiled network cannot do.
-
-    Raises:
-        ConfigError: second derivatives are asked of a compiled network.
-    """
-    analysis = config.analysis
-    wanted = {
-        "method.implicit=exact": config.method.get("implicit") == "exact",
-        "analysis.hessian.every": analysis.hessian.every,
-        "analysis.implicit.every": analysis.implicit.every,
-    }
-    asked = [key for key, value in wanted.items() if value]
-    require(
-        not (config.hardware.compile and asked),
-        "hardware.compile=true: a compiled network has no second derivatives, but "
-        f"{', '.join(asked)} needs them",
-    )
-
-
-def check_precision(precision: str) -> None:
-    """Refuses precisions that a search cannot be run in.
-
-    Raises:
-        ConfigError: architecture gradients would be lost in it.
-    """
-    known = ("32-true", "64-true", "bf16-mixed")
-    require(
-        str(precision) in known,
-        f"hardware.precision={precision}: a search runs in {', '.join(known)}; float16 scales the loss, "
-        "which the gradients of alpha, the finite difference and the clipping of weights do not survive",
-    )
-
-
-def check_sparse(config: DictConfig, method) -> None:
-    """Refuses what a sparse search cannot do, and says so where it would do nothing.
-
-    Raises:
-        ConfigError: times would differ from process to process, or second order is asked of it.
-    """
-    several = config.hardware.devices not in (1, "1") or config.hardware.num_nodes != 1
-    require(
-        method.sparsity.adaptive != "latency" or not several,
-        "method.adaptive=latency: each process would measure other times; use hardware.devices=1, or flops",
-    )
-    every = config.analysis.implicit.every
-    require(
-        not every,
-        f"analysis.implicit.every={every}: compares terms of second order, and method={method.name} has none",
-    )
-    epochs = config.trainer.max_epochs
-    if method.warmup_epochs >= epochs:
-        log.warning(
-            "method.warmup_epochs=%d: all of trainer.max_epochs=%d is pretraining, so no factor will move; "
-            "the paper has 120 of 240",
-            method.warmup_epochs,
-            epochs,
-        )
 
 
 def check_domain(space: Any, source: Any) -> None:
@@ -356,6 +333,7 @@ def data_arguments(config: DictConfig, source: Any) -> dict[str, Any]:
         "num_workers": config.dataset.num_workers,
         "channels_last": config.hardware.channels_last,
         "overfit": config.overfit,
+        "resident": config.hardware.get("resident", False),
     }
 
 
@@ -368,8 +346,13 @@ def trainer_of(
     max_epochs: int | None = None,
 ) -> Any:
     """Lightning's Trainer as configured, without a logger yet; up to `max_epochs` if that comes first."""
+    from nas.engine.drift import DriftCheck
+    from nas.engine.peers import EndAtOnce, strategy_of
     from nas.engine.trainer import build_trainer
 
+    search = config.command == "search"
+    strategy = strategy_of(plain(config.hardware), config.processes.timeout, search)
+    checks = [DriftCheck(config.processes.drift_check_every)] if search else []
     options = plain(config.trainer)
     if "bptt" in config.dataset:
         # Pieces of text are drawn anew each epoch, and so is their number.
@@ -379,12 +362,12 @@ def trainer_of(
     profiler = config.trainer.profiler
     options["profiler"] = instantiate(profiler) if isinstance(profiler, DictConfig) else profiler
     return build_trainer(
-        plain(config.hardware),
+        plain(config.hardware) | {"strategy": strategy},
         options,
         plain(config.checkpoint),
         folder.checkpoints,
         config.seed,
         clock,
-        [recorder],
+        [recorder, EndAtOnce(), *checks],
         clip,
     )

@@ -12,19 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nas import launching, multirun
 from nas.analysis import sweeps
 from nas.analysis.sweeps import Run
-from nas.config import FAILURE, USER_ERROR, check_types, command, plain, quoted, report
-from nas.errors import ConfigError, require
+from nas.config import FAILURE, USER_ERROR, RunFailed, command, plain, quoted, report
+from nas.errors import require
 
-BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 # Not entered when runs are looked for: nothing in them is a run, and a logger may keep many files there.
 CLOSED = {"checkpoints", "figures", "wandb", "tensorboard"}
 
@@ -34,14 +33,32 @@ class SweepReport(Callback):
 
     Ends the process (`SystemExit`) with 2 if a job is configured wrongly and with 1 if one did not finish.
     Hydra turns every other exception of a callback into a warning, and a failed sweep would end with 0.
+
+    Args:
+        objective: the figure, or figures, that a sweeper improves which looks at results; None for the one
+            of `multirun.objectives`.
     """
+
+    def __init__(self, objective: str | Sequence[str] | None = None):
+        self.objective = objective
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Composes every job and checks its values, which takes moments; a sweep takes days."""
         try:
-            check_jobs(config)
+            multirun.check_launcher(config)
+            multirun.check_sweeper(config, self.objective)
+            multirun.check_jobs(config)
         except Exception as error:
             sys.exit(report(error, config.hydra.job.config_name))
+        launching.own_gpus()
+        # Where a launcher breaks down, this is how the end of the process finds the sweep.
+        HydraConfig.instance().set_config(config)
+
+    def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
+        """Gives the sweeper what it asked for; a job without it is a failed trial."""
+        if multirun.looks_at_results(config):
+            folder = Path(config.hydra.runtime.output_dir)
+            job_return.return_value = multirun.objective_values(config, self.objective, folder)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Prints and writes the table of the sweep's folder; ends the process if a run did not finish."""
@@ -54,54 +71,22 @@ class SweepReport(Callback):
         if status:
             sys.exit(status)
 
+    def on_breakdown(self, config: DictConfig, error: BaseException) -> int:
+        """Reports what broke a multirun between its jobs, and then all the same its table.
 
-def planned(config: DictConfig) -> list[list[str]]:
-    """The overrides of every job that a multirun's configuration stands for.
-
-    Empty for sweepers other than Hydra's own, which choose their jobs as they go.
-    """
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
-    if OmegaConf.select(config, "hydra.sweeper._target_") != BASIC_SWEEPER:
-        return []
-    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-    typed = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    typed += list(config.hydra.overrides.task)
-    (jobs,) = BasicSweeper.split_arguments(parser.parse_overrides(typed), max_batch_size=None)
-    return jobs
-
-
-def check_jobs(config: DictConfig) -> None:
-    """Refuses a multirun of which a job cannot be composed, has a value of a wrong kind, or has no folder.
-
-    Raises:
-        ConfigError: one job's values are wrong, or the folder it would write to holds a run.
-        HydraException: one job names a key or choice that does not exist.
-    """
-    loader, name = GlobalHydra.instance().config_loader(), config.hydra.job.config_name
-    folders: dict[Path, int] = {}
-    for number, overrides in enumerate(planned(config)):
-        job = loader.load_sweep_config(config, overrides)
-        job.hydra.job.num = job.hydra.job.id = number
+        Returns:
+            An exit status: the worse of the error's and the jobs'.
+        """
+        folder = Path(config.hydra.sweep.dir).absolute()
+        found = [launching.read(path).get("status") for path in folder.glob("*/summary.json")]
+        if multirun.looks_at_results(config) and found and "finished" not in found:
+            error = RunFailed("no job finished, so there is no best one")
+        status = report(error, config.hydra.job.config_name)
         try:
-            check_types(name, job, overrides)
-        except ConfigError as error:
-            raise ConfigError(f"job {number} ({' '.join(overrides)}): {error}") from error
-        try:
-            folder = Path(job.hydra.sweep.dir, str(job.hydra.sweep.subdir)).absolute()
-        except OmegaConfBaseException:
-            continue  # named after something that only the running job knows
-        require(
-            folder not in folders,
-            f"hydra.sweep.subdir={job.hydra.sweep.subdir}: jobs {folders.get(folder)} and {number} share it",
-        )
-        folders[folder] = number
-        require(
-            not (folder / "config.yaml").exists(),
-            f"hydra.sweep.dir={job.hydra.sweep.dir}: job {number} has been there already; choose another "
-            "folder, or see what is missing there and how to go on: "
-            f"python -m nas.sweeps folder={quoted(Path(job.hydra.sweep.dir).absolute())}",
-        )
+            self.on_multirun_end(config)
+        except SystemExit as end:
+            return max(status, int(end.code or 0))
+        return status
 
 
 def report_sweep(folder: Path, over: Sequence[str] = sweeps.SEEDS, figure: str | None = None) -> int:
@@ -134,6 +119,10 @@ def report_sweep(folder: Path, over: Sequence[str] = sweeps.SEEDS, figure: str |
     write_text(folder / "table.md", f"{head}{table}{note}\n")
     print(f"\n{table}{note}\n")
     print(f"table: {folder / 'table.md'}, table.csv; each run: sweep.csv", flush=True)
+    best = _load(folder / "optimization_results.yaml")
+    if isinstance(best, DictConfig) and "best_params" in best:
+        found = " ".join(f"{key}={value}" for key, value in plain(best.best_params).items())
+        print(f"best:  {found} ({best.best_value:.6g})", flush=True)
     if main_figure:
         print(f"plot:  {_draw(folder, runs, main_figure, over)}", flush=True)
     if refused:
@@ -220,11 +209,12 @@ def _read_run(folder: Path, place: Path, summary: dict) -> Run:
         return Run(name, found, status, figures=sweeps.figures_of(summary))
     # The rest of a longer message is in the run's error.txt.
     error = str(summary.get("error") or "").strip().partition("\n")[0]
-    reason = f"{status}: {error}" if error else status
-    if status in ("running", "stopped"):
-        epochs = summary.get("epochs")
-        after = f" after epoch {epochs}" if epochs is not None else ""
-        reason = f"stopped{after}" if status == "stopped" else f"still running, or killed{after}"
+    epochs = summary.get("epochs")
+    after = f" after epoch {epochs}" if epochs is not None and status != "failed" else ""
+    if status == "running":
+        status = "died" if launching.is_dead(place) else status
+    words = "still running, or killed" if status == "running" else status
+    reason = f"{words}{after}: {error}" if error else f"{words}{after}"
     if (place / "config.yaml").exists():
         words = [f"resume={quoted(place)}"]
     else:
@@ -244,7 +234,7 @@ def _not_started(folder: Path, sweep: Path, runs: Sequence[Run]) -> list[Run]:
     ]
     found = []
     try:
-        jobs = planned(config)
+        jobs = multirun.planned(config)
         numbered = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"] == "${hydra.job.num}"
         name = config.hydra.job.config_name
     except (HydraException, OmegaConfBaseException):

@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from nas.bench import register_choices
 from nas.config import CONF, instantiate, register_resolvers
-from nas.engine.trainer import check_hardware
+from nas.engine.hardware import lack
 from nas.errors import ConfigError
 from nas.methods.method import layout_of
 from nas.networks import cost_of, network_of, size_overrides
@@ -167,11 +167,12 @@ def test_a_recipe_of_another_space_leaves_the_sizes_to_the_space(recipe, num_cel
 def test_hardware_is_served_or_refused(hardware, composed):
     profile = composed("search", f"hardware={hardware}").hardware
     assert profile.name == hardware
+    missing = lack(profile)
     if profile.accelerator == "gpu" and torch.cuda.device_count() < profile.devices:
-        with pytest.raises(ConfigError, match="choose hardware=cpu"):
-            check_hardware(profile)
+        assert "choose hardware=cpu" in missing
     else:
-        check_hardware(profile)
+        # A GPU that is there may still be too old, and several nodes wait for a launcher.
+        assert missing is None or (profile.accelerator == "gpu" and missing.startswith("hardware"))
 
 
 @pytest.mark.parametrize("group", ["logger", "debug", "sweep"])

@@ -1,5 +1,7 @@
 """Batches of uint8 images in an order that depends on the seed and the epoch alone."""
 
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset, default_collate
 
+from nas.data.sources import TensorImages
 from nas.errors import require
 
 
@@ -19,6 +22,10 @@ class EpochSampler(DistributedSampler):
     def __init__(self, dataset: Dataset, num_replicas: int, rank: int, shuffle: bool, seed: int, stream: int):
         order = _derive(seed, stream)
         super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=shuffle, seed=order)
+        if not shuffle:
+            # What is measured counts each image once: torch fills up, so that all have as many.
+            self.total_size = len(dataset)
+            self.num_samples = len(range(rank, len(dataset), num_replicas))
         self._worker_numbers = (seed, stream, rank)
         self.workers = torch.Generator()
         self.set_epoch(0)
@@ -42,7 +49,7 @@ def batches(
     num_workers: int = 0,
     pin_memory: bool = False,
     key: str = "dataset.batch_size",
-) -> DataLoader:
+) -> "DataLoader | ResidentBatches":
     """Returns a loader of (uint8 [B, C, H, W], int64 labels [B]) over some images of a data set.
 
     Call `loader.sampler.set_epoch(epoch)` before every epoch (Lightning does): epoch e then comes in the
@@ -50,8 +57,12 @@ def batches(
     image; without, that draws from torch's global generator.
 
     The last, smaller batch is kept as the papers' code does, unless it would be a single image of a shuffled
-    loader: batch norm cannot train on that at a resolution of 1 x 1. With several replicas a few images
-    come twice so that all replicas make the same number of steps; with one, each image comes exactly once.
+    loader: batch norm cannot train on that at a resolution of 1 x 1. With several replicas a few images of a
+    shuffled loader come twice so that all replicas make the same number of steps; with one, and of a loader
+    in order, each image comes exactly once.
+
+    `ResidentImages` are gathered where they rest, the same batches in the same order; `num_workers` and
+    `pin_memory` mean nothing there.
 
     Args:
         dataset: of (image, label) pairs; `__getitems__` is used where there is one, and may return a whole
@@ -90,16 +101,114 @@ def batches(
         isinstance(batch_size, int) and 1 <= batch_size <= most,
         f"{key}: must be an integer from 1 to {most}, the images that a process has here, not {batch_size!r}",
     )
+    drop_last = shuffle and batch_size > 1 and most % batch_size == 1
+    if isinstance(dataset, ResidentImages):
+        return ResidentBatches(dataset, indices, sampler, batch_size, drop_last)
     return DataLoader(
         part,
         batch_size=batch_size,
         sampler=sampler,
-        drop_last=shuffle and batch_size > 1 and most % batch_size == 1,
+        drop_last=drop_last,
         collate_fn=_collate,
         num_workers=num_workers,
         pin_memory=pin_memory,
         generator=sampler.workers,
     )
+
+
+class ResidentImages(TensorImages):
+    """Images that have been moved, whole, to the device that trains on them.
+
+    Args:
+        dataset: images in memory.
+        device: where to.
+    """
+
+    def __init__(self, dataset: TensorImages, device: torch.device):
+        super().__init__(dataset.images_NCHW.to(device), dataset.labels.to(device))
+
+
+class ResidentBatches:
+    """Batches of images that rest on a device, gathered there: nothing but an order is copied, once an epoch.
+
+    Args:
+        dataset: images and labels on that device.
+        indices: which of them [number of images].
+        sampler: yields positions among `indices`; its `set_epoch` is that of the loader.
+        batch_size: images a batch.
+        drop_last: whether a last, smaller batch is left out.
+    """
+
+    # Lightning looks for it in every loader that has a sampler.
+    batch_sampler = None
+
+    def __init__(
+        self,
+        dataset: ResidentImages,
+        indices: Tensor,
+        sampler: EpochSampler,
+        batch_size: int,
+        drop_last: bool,
+    ):
+        self.dataset = dataset
+        self.indices = indices.to(dataset.images_NCHW.device)
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+
+    def __len__(self) -> int:
+        most = len(self.sampler)
+        return most // self.batch_size if self.drop_last else math.ceil(most / self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order_N = self.indices[torch.tensor(list(self.sampler), device=self.indices.device)]
+        for batch_B in order_N.split(self.batch_size)[: len(self)]:
+            yield self.dataset.images_NCHW[batch_B], self.dataset.labels[batch_B]
+
+
+class EveryFew:
+    """Batches of two loaders, one of the second with every `every`-th of the first, from the first on anew.
+
+    An epoch is one pass over the first loader. The second is passed over batch by batch, without a gap, and
+    from its start again where it runs out. Where it has no batch its part is None.
+
+    Args:
+        weight: the first loader.
+        architecture: the second loader.
+        every: x; the second comes with batch x - 1 and every x-th after it, counted from `start()`.
+        start: returns the number of batches that came before this epoch.
+    """
+
+    def __init__(self, weight: Any, architecture: Any, every: int, start: Callable[[], int]):
+        self.weight = weight
+        self.architecture = architecture
+        self.every = every
+        self.start = start
+        self.sampler = _Both((weight.sampler, architecture.sampler))
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        first, source = self.start(), self._again()
+        for number, batch in enumerate(self.weight, start=first + 1):
+            yield {"weight": batch, "architecture": None if number % self.every else next(source)}
+
+    def _again(self) -> Iterator[Any]:
+        while True:
+            yield from self.architecture
+
+
+class _Both:
+    """The samplers of two loaders as the one that Lightning looks for."""
+
+    def __init__(self, samplers: Sequence[EpochSampler]):
+        self.samplers = samplers
+
+    def set_epoch(self, epoch: int) -> None:
+        """Makes the next pass of both that of `epoch`."""
+        for sampler in self.samplers:
+            sampler.set_epoch(epoch)
 
 
 def _collate(fetched: Any) -> Any:

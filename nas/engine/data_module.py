@@ -1,6 +1,6 @@
 """Lightning's view of the data: which loaders, on which process, augmented on the device the batch is on."""
 
-import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from nas.data.augment import BatchAugment
-from nas.data.loaders import batches
-from nas.data.sources import ImageSource
+from nas.data.lists import given_lists, split_from_lists
+from nas.data.loaders import EveryFew, ResidentBatches, ResidentImages, batches
+from nas.data.sources import ImageSource, TensorImages
 from nas.data.split import Split, hash_indices
 from nas.data.splits import split, subset
 
@@ -30,6 +31,8 @@ class ImageData(pl.LightningDataModule):
         num_workers: processes that fetch images.
         channels_last: memory layout of the augmented batch.
         overfit: keep to one unaugmented batch in a fixed order.
+        resident: move images that are held in memory to the device once, each process its own copy, and
+            gather batches there; files of images are read as ever.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class ImageData(pl.LightningDataModule):
         num_workers: int = 0,
         channels_last: bool = False,
         overfit: bool = False,
+        resident: bool = False,
     ):
         super().__init__()
         self.source = source
@@ -49,12 +53,16 @@ class ImageData(pl.LightningDataModule):
         self.seed = seed
         self.num_workers = num_workers
         self.overfit = overfit
+        self.resident = resident
+        self._moved: dict[int, ResidentImages] = {}
         self.augment = BatchAugment(
             source.mean, source.std, **augment, cutout=cutout, channels_last=channels_last
         )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Augments whole batches; nested dictionaries of batches keep their form."""
+        """Augments whole batches; dictionaries of batches keep their form, and None is no batch."""
+        if batch is None:
+            return None
         if isinstance(batch, dict):
             return {name: self.on_after_batch_transfer(part, dataloader_idx) for name, part in batch.items()}
         images_BCHW, labels_B = batch
@@ -64,21 +72,38 @@ class ImageData(pl.LightningDataModule):
         dtype = next(self.trainer.lightning_module.parameters()).dtype
         return augment(images_BCHW, train).to(dtype), labels_B
 
-    def _loader(self, dataset: Any, indices: Tensor, stream: int, shuffle: bool) -> DataLoader:
+    def resident_images(self) -> int:
+        """How many images rest on the device in a run, once they have been read."""
+        parts = [getattr(self, f"{name}_images", None) for name in ("train", "plain", "test")]
+        held = {id(part): len(part) for part in parts if isinstance(part, TensorImages)}
+        return sum(held.values()) if self.resident else 0
+
+    def _placed(self, dataset: Any) -> Any:
+        """The data set where its batches are put together."""
+        if not (self.resident and self.trainer and isinstance(dataset, TensorImages)):
+            return dataset
+        if id(dataset) not in self._moved:
+            self._moved[id(dataset)] = ResidentImages(dataset, self.trainer.strategy.root_device)
+        return self._moved[id(dataset)]
+
+    def _loader(
+        self, dataset: Any, indices: Tensor, stream: int, shuffle: bool
+    ) -> DataLoader | ResidentBatches:
         if self.overfit:
             indices, shuffle = indices[: self.batch_size], False
         trainer = self.trainer
         world_size = trainer.world_size if trainer else 1
-        share = math.ceil(len(indices) / world_size)
+        rank = trainer.global_rank if trainer else 0
+        share = len(range(rank, len(indices), world_size))
         return batches(
-            dataset,
+            self._placed(dataset),
             indices,
             batch_size=self.batch_size if shuffle else min(self.batch_size, share),
             shuffle=shuffle,
             seed=self.seed,
             stream=stream,
             num_replicas=world_size,
-            rank=trainer.global_rank if trainer else 0,
+            rank=rank,
             num_workers=self.num_workers,
             pin_memory=bool(trainer and trainer.strategy.root_device.type == "cuda"),
         )
@@ -90,11 +115,17 @@ class SearchData(ImageData):
     An epoch is one pass over the weight split; batches of the architecture split come beside it, from the
     start again when they run out. Both are augmented, as in the authors' code. Validation is the architecture
     split without augmentation.
+
+    Args:
+        split: which images are which.
+        weight_steps: x where alpha steps with every x-th batch of the weight split: only then a batch of the
+            architecture split is read, and it is the one after the last that was.
     """
 
-    def __init__(self, *args: Any, split: Split, **kwargs: Any):
+    def __init__(self, *args: Any, split: Split, weight_steps: int = 1, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.split = split
+        self.weight_steps = weight_steps
 
     def prepare(self) -> None:
         """Reads the training set and builds both loaders once: bad data or sizes are found before a run."""
@@ -102,14 +133,19 @@ class SearchData(ImageData):
         self.plain_images = self.source.train(augmented=False)
         self.train_dataloader()
 
-    def train_dataloader(self) -> CombinedLoader:
-        """Batches {"weight": ..., "architecture": ...}."""
+    def train_dataloader(self) -> CombinedLoader | EveryFew:
+        """Batches {"weight": ..., "architecture": ...}; the latter None where alpha rests in a step."""
         weight = self._loader(self.train_images, self.split.weight, WEIGHT, shuffle=True)
         architecture = self._loader(self.train_images, self.split.architecture, ARCHITECTURE, shuffle=True)
+        if self.weight_steps > 1:
+            return EveryFew(weight, architecture, self.weight_steps, self._steps_done)
         mode = "max_size_cycle" if len(architecture) < len(weight) else "min_size"
         return CombinedLoader({"weight": weight, "architecture": architecture}, mode)
 
-    def val_dataloader(self) -> DataLoader:
+    def _steps_done(self) -> int:
+        return self.trainer.lightning_module.iteration if self.trainer else 0
+
+    def val_dataloader(self) -> DataLoader | ResidentBatches:
         """The architecture split in order, unaugmented."""
         return self._loader(self.plain_images, self.split.architecture, VALID, shuffle=False)
 
@@ -128,24 +164,30 @@ class EvaluationData(ImageData):
         self.test_images = self.source.test()
         self.train_dataloader()
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader | ResidentBatches:
         """Shuffled and augmented."""
         return self._loader(self.train_images, self.train_indices, TRAIN, shuffle=True)
 
-    def val_dataloader(self) -> DataLoader | list:
+    def val_dataloader(self) -> DataLoader | ResidentBatches | list:
         """The held-out part; nothing if there is none."""
         if len(self.valid_indices) == 0:
             return []
         return self._loader(self.plain_images, self.valid_indices, VALID, shuffle=False)
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader | ResidentBatches:
         """The test set in order."""
         return self._loader(self.test_images, torch.arange(len(self.test_images)), TEST, shuffle=False)
 
 
-def search_split(source: ImageSource, mode: str, ratio: float, fraction: float, seed: int) -> Split:
-    """The fixed split of a source's training set."""
-    return split(source.train().labels, mode, ratio, fraction, seed)
+def search_split(
+    source: ImageSource, mode: str, ratio: float, fraction: float, seed: int, lists: Mapping | None = None
+) -> Split:
+    """The fixed split of a source's training set: drawn, or what `dataset.lists` names."""
+    images = source.train()
+    files = given_lists(lists)
+    if files:
+        return split_from_lists(images, files)
+    return split(images.labels, mode, ratio, fraction, seed)
 
 
 def evaluation_indices(

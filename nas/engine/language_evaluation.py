@@ -222,7 +222,9 @@ class LanguageEvaluation(pl.LightningModule):
         self._record(f"{part}_loss", result.loss, result)
 
     def _record(self, name: str, value: Tensor, result: Result) -> None:
-        self.log(name, value, on_step=False, on_epoch=True, batch_size=result.size, sync_dist=True)
+        # Times their number, because Lightning's mean of a whole number over processes is rounded down.
+        size = result.size * self.trainer.world_size
+        self.log(name, value, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
 
     def _keep(self, loss: float) -> None:
         optimizer = self.trainer.optimizers[0]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nas.data.batchify import Piece, SearchPiece
 from nas.engine.averaging import scaled
 from nas.engine.divergence import FiniteGuard
+from nas.engine.seeding import lent
 from nas.engine.tasks import Language, Result, Task, TextBatch
 from nas.methods.functional import frozen
 from nas.methods.method import Method
@@ -31,6 +32,8 @@ class SearchModule(pl.LightningModule):
 
     Attributes:
         iteration: search steps so far. Lightning's `global_step` counts both optimisers.
+        shared: where op weights are drawn from if all processes are to have the same draw; None for torch's
+            global generator, which each process has of its own.
     """
 
     def __init__(self, supernet: nn.Module, method: Method, task: Task):
@@ -43,6 +46,7 @@ class SearchModule(pl.LightningModule):
         self.weights: list[Tensor] = list(supernet.parameters())
         # A plain number: a tensor would make every step wait for a GPU.
         self.iteration = 0
+        self.shared: torch.Generator | None = None
         self.recent_batches: list[tuple[Any, Any]] = []
         self.keep_batches = 0
 
@@ -57,8 +61,18 @@ class SearchModule(pl.LightningModule):
         """Loss of a batch at the current weights and alpha, with a fresh draw of op weights or given ones."""
         # Autocast keeps half-precision copies of weights, which an unrolled step changes between its passes.
         torch.clear_autocast_cache()
-        op_weights = self.method.op_weights() if op_weights is None else op_weights
+        op_weights = self.op_weights() if op_weights is None else op_weights
         return self.task.run(self.supernet, batch, op_weights).loss
+
+    def op_weights(self) -> dict[str, Tensor]:
+        """The method's op weights, drawn anew where they are drawn."""
+        with lent(self.shared):
+            return self.method.op_weights()
+
+    def seed_shared(self, seed: int) -> None:
+        """Seeds the generator that several processes share, if the method wants one."""
+        if self.method.draws_alike:
+            self.shared = torch.Generator(self.device).manual_seed(seed)
 
     def parts(self, batch: Any) -> tuple[Any, Any]:
         """The two batches of a step, of the weight and of the architecture split."""
@@ -68,13 +82,40 @@ class SearchModule(pl.LightningModule):
         """The problem as the method's update sees it."""
         weight_optimizer, _ = self.optimizers(use_pl_optimizer=False)
         average = self._average if self.trainer.world_size > 1 else None
+        generators = () if self.shared is None else (self.shared,)
         return Bilevel(
-            self.loss, self.supernet, self.weights, self.method.alphas(), weight_optimizer, average
+            self.loss,
+            self.supernet,
+            self.weights,
+            self.method.alphas(),
+            weight_optimizer,
+            average,
+            generators,
         )
 
+    @torch.no_grad()
     def _average(self, tensors: Sequence[Tensor]) -> None:
-        for tensor in tensors:
-            tensor.copy_(self.trainer.strategy.reduce(tensor, reduce_op="mean"))
+        """Averages over processes, in place, what is of one type in one operation."""
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+            alike = [tensor for tensor in tensors if tensor.dtype == dtype]
+            flat_N = torch.cat([tensor.reshape(-1) for tensor in alike])
+            flat_N = self.trainer.strategy.reduce(flat_N, reduce_op="mean")
+            for tensor, part_N in zip(alike, flat_N.split([one.numel() for one in alike]), strict=True):
+                tensor.copy_(part_N.view(tensor.shape))
+
+    def _average_statistics(self) -> None:
+        """Gives all processes the same running statistics of batch norm, the mean of theirs.
+
+        Each normalises with the statistics of its own batches. DDP's own copying of buffers does not happen
+        where a module optimises by hand.
+        """
+        if self.trainer.world_size > 1:
+            buffers = [buffer for buffer in self.supernet.buffers() if buffer.is_floating_point()]
+            self._average(buffers)
+
+    def on_validation_start(self) -> None:
+        """Validates one network, whatever the number of processes."""
+        self._average_statistics()
 
     def on_train_epoch_start(self) -> None:
         """Forgets the last epoch's batches, which a resumed run would not have."""
@@ -118,7 +159,7 @@ class SearchModule(pl.LightningModule):
         optimizer, _ = self.optimizers()
         alphas = self.method.alphas()
         with frozen([] if joint else alphas):
-            result = self.task.run(self.supernet, batch, self.method.op_weights())
+            result = self.task.run(self.supernet, batch, self.op_weights())
             self._watch("weight", result.loss)
             optimizer.zero_grad()
             self.manual_backward(result.objective)
@@ -145,6 +186,8 @@ class SearchModule(pl.LightningModule):
         self.guard.watch(name, loss, self.current_epoch, self.iteration)
 
     def _record(self, name: str, value: Tensor, size: int) -> None:
+        # Times their number, because Lightning's mean of a whole number over processes is rounded down.
+        size *= self.trainer.world_size
         self.log(name, value, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
 
     def _record_result(self, part: str, result: Result) -> None:
@@ -154,11 +197,12 @@ class SearchModule(pl.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Loss and score on the architecture split, with BN's running statistics."""
-        result = self.task.run(self.supernet, batch, self.method.op_weights(), train=False)
+        result = self.task.run(self.supernet, batch, self.op_weights(), train=False)
         self._record_result("architecture", result)
 
     def on_train_epoch_end(self) -> None:
         """Steps the learning rate, after the epoch has been recorded."""
+        self._average_statistics()
         self.guard.check(self.current_epoch)
         self.lr_schedulers().step()
 

@@ -1,5 +1,9 @@
 """Random numbers that depend on the seed and the epoch alone, so that a resumed run draws the same ones."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
 import numpy as np
 import pytorch_lightning as pl
 import torch
@@ -15,11 +19,38 @@ def seed_run(seed: int) -> None:
     pl.seed_everything(seed, workers=True, verbose=False)
 
 
+@contextmanager
+def lent(generator: torch.Generator | None) -> Iterator[None]:
+    """Inside the block torch's global generator of that device draws in its place; None for no change.
+
+    The generator moves on by what is drawn, the global one stays where it is. That is for functions that
+    take no generator, such as torch's public distributions.
+    """
+    if generator is None:
+        yield
+        return
+    get, put = torch.get_rng_state, torch.set_rng_state
+    if generator.device.type == "cuda":
+        get, put = partial(torch.cuda.get_rng_state, generator.device), _put_cuda(generator.device)
+    own = get()
+    put(generator.get_state())
+    try:
+        yield
+    finally:
+        generator.set_state(get())
+        put(own)
+
+
+def _put_cuda(device: torch.device) -> Callable[[torch.Tensor], None]:
+    return lambda state: torch.cuda.set_rng_state(state, device)
+
+
 class SeedEpochs(pl.Callback):
     """Reseeds torch's generators at the start of every epoch from (seed, epoch, rank).
 
-    Augmentation, drop-path and sampled op weights draw from them. As an epoch's numbers depend on nothing
-    that came before, a run that is resumed at an epoch's start continues bit by bit.
+    Augmentation, drop-path and sampled op weights draw from them. A module may have a generator that all
+    processes share (`seed_shared`), which is seeded as that of process 0. As an epoch's numbers depend on
+    nothing that came before, a run that is resumed at an epoch's start continues bit by bit.
     """
 
     def __init__(self, seed: int):
@@ -27,12 +58,18 @@ class SeedEpochs(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Seeds the epoch."""
-        torch.manual_seed(derive_seed(self.seed, trainer.current_epoch, trainer.global_rank))
+        self._seed(trainer, pl_module)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Seeds the validation, apart from training."""
-        torch.manual_seed(derive_seed(self.seed, trainer.current_epoch, trainer.global_rank, 1))
+        self._seed(trainer, pl_module, 1)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Seeds the test."""
         torch.manual_seed(derive_seed(self.seed, trainer.global_rank, 2))
+
+    def _seed(self, trainer: pl.Trainer, module: pl.LightningModule, *part: int) -> None:
+        epoch = trainer.current_epoch
+        torch.manual_seed(derive_seed(self.seed, epoch, trainer.global_rank, *part))
+        if trainer.world_size > 1 and hasattr(module, "seed_shared"):
+            module.seed_shared(derive_seed(self.seed, epoch, 0, *part))

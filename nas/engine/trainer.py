@@ -4,19 +4,19 @@ import logging
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.trainer.states import TrainerStatus
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from nas.engine.checkpoints import EpochCheckpoints
-from nas.engine.memory import keep_freed_memory
 from nas.engine.progress import Bar, Clock
 from nas.engine.seeding import SeedEpochs
 from nas.errors import ConfigError, require
@@ -46,37 +46,6 @@ def quiet() -> None:
         ".*isinstance.treespec.*",
     ):
         warnings.filterwarnings("ignore", message=message)
-
-
-def check_hardware(hardware: Mapping) -> None:
-    """Refuses a profile that this machine cannot serve.
-
-    Raises:
-        ConfigError: GPUs are missing or too old for an option.
-    """
-    if hardware["accelerator"] not in ("gpu", "cuda"):
-        return
-    found = torch.cuda.device_count()
-    needed = hardware["devices"] if isinstance(hardware["devices"], int) else 1
-    require(
-        found >= max(1, needed),
-        f"hardware={hardware['name']}: needs {needed} CUDA GPU(s), found {found}; choose hardware=cpu, or "
-        "set hardware.devices",
-    )
-    if hardware["compile"]:
-        major, minor = torch.cuda.get_device_capability()
-        require(
-            major >= 7,
-            f"hardware.compile=true: the compiler needs compute capability 7.0, this GPU has {major}.{minor}",
-        )
-
-
-def use_device(hardware: Mapping) -> None:
-    """Sets what holds for the whole process: threads, the speed of matrix products, freed memory."""
-    if hardware["accelerator"] == "cpu" and hardware["keep_memory"]:
-        keep_freed_memory()
-    if hardware["threads"]:
-        torch.set_num_threads(hardware["threads"])
 
 
 def build_trainer(
@@ -188,6 +157,27 @@ def test(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningData
     """
     with stoppable(trainer):
         return trainer.test(module, datamodule=data, verbose=False)[0]
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Inside the block SIGTERM does what Ctrl-C does, also where Lightning's loops do not run.
+
+    Inside of those Lightning has a handler that lets the batch end first and calls ours besides.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if signal.getsignal(signal.SIGTERM) is interrupt:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

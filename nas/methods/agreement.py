@@ -24,7 +24,7 @@ def implicit_agreement(
         `relative_error` = ||finite difference - exact|| / ||exact||.
     """
     step = VirtualStep(problem.optimizer, problem.weights, xi, momentum)
-    with Trial(problem.network, problem.weights) as trial:
+    with Trial(problem.network, problem.weights, problem.generators) as trial:
         with frozen(problem.alphas):
             train = problem.gradients(problem.loss(weight_batch), problem.weights)
         step.apply(train)

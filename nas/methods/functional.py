@@ -33,10 +33,18 @@ class Trial:
     numbers, so that a difference between two passes is no noise. At the end the weights are what they were,
     copied back rather than computed back; buffers and generators stand as they did when `keep()` was called,
     or as at the start.
+
+    Args:
+        network: whose buffers are meant.
+        weights: the weights.
+        generators: further generators that the passes draw from, beside torch's global ones.
     """
 
-    def __init__(self, network: nn.Module, weights: Sequence[Tensor]):
+    def __init__(
+        self, network: nn.Module, weights: Sequence[Tensor], generators: Sequence[torch.Generator] = ()
+    ):
         self.weights = list(weights)
+        self.generators = list(generators)
         self.buffers = list(network.buffers())
         self.device = self.weights[0].device
 
@@ -63,16 +71,18 @@ class Trial:
         """Puts the weights back to the start, bit by bit."""
         torch._foreach_copy_(self.weights, self.saved)
 
-    def _state(self) -> tuple[list[Tensor], Tensor, Tensor | None]:
+    def _state(self) -> tuple[list[Tensor], Tensor, Tensor | None, list[Tensor]]:
         buffers = [b.detach().clone() for b in self.buffers]
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
-        return buffers, torch.get_rng_state(), cuda
+        return buffers, torch.get_rng_state(), cuda, [one.get_state() for one in self.generators]
 
     @torch.no_grad()
-    def _set(self, state: tuple[list[Tensor], Tensor, Tensor | None]) -> None:
-        buffers, cpu, cuda = state
+    def _set(self, state: tuple[list[Tensor], Tensor, Tensor | None, list[Tensor]]) -> None:
+        buffers, cpu, cuda, others = state
         if buffers:
             torch._foreach_copy_(self.buffers, buffers)
         torch.set_rng_state(cpu)
         if cuda is not None:
             torch.cuda.set_rng_state(cuda, self.device)
+        for generator, own in zip(self.generators, others, strict=True):
+            generator.set_state(own)

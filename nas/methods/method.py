@@ -36,7 +36,7 @@ class Method(nn.Module):
         update: `first_order`, `unrolled`, `joint`, or `none` for a method that draws and does not train
             (`random`).
         xi, implicit, epsilon, virtual_momentum, virtual_clip: see `nas.methods.updates.Unrolled`.
-        evaluation_draw, ranking: see `nas.methods.relaxations.Dirichlet`; None for other relaxations.
+        evaluation_draw, ranking, draws: see `nas.methods.relaxations.Dirichlet`; None for other relaxations.
         density: see `nas.methods.relaxations.Connections`; None for other relaxations.
         lam, anchor, anchor_form: see `nas.methods.regularizers.Anchor`.
         init_scale: standard deviation of alpha's start values.
@@ -47,6 +47,7 @@ class Method(nn.Module):
         layout: what the rows and columns of alpha mean (edges and operations a group), as plain containers; a
             checkpoint holds it and refuses to load into another.
         clip: global gradient norm of the weights, None for none.
+        architecture_clip: global norm of the architecture loss's gradient, before the anchor; None for none.
         weight_optimizer: parameters -> optimiser of the weights.
         weight_scheduler: that optimiser -> its schedule, stepped once an epoch.
         architecture_optimizer: parameters -> optimiser of alpha.
@@ -80,6 +81,7 @@ class Method(nn.Module):
         virtual_clip: float | None = None,
         evaluation_draw: str | None = None,
         ranking: str | None = None,
+        draws: str | None = None,
         density: float | None = None,
         lam: float = 0.0,
         anchor: str = "l2",
@@ -91,6 +93,7 @@ class Method(nn.Module):
         widen: str = "independent",
         layout: Mapping | None = None,
         clip: float | None = None,
+        architecture_clip: float | None = None,
         weight_optimizer: Callable | None = None,
         weight_scheduler: Callable | None = None,
         architecture_optimizer: Callable | None = None,
@@ -98,7 +101,13 @@ class Method(nn.Module):
         super().__init__()
         require(warmup_epochs >= 0, f"method.warmup_epochs={warmup_epochs}: must be at least 0")
         require(init_scale >= 0, f"method.init_scale={init_scale}: must be at least 0")
-        require(clip is None or clip > 0, f"method.clip={clip}: must be null or positive")
+        for key, norm in {"clip": clip, "architecture_clip": architecture_clip}.items():
+            require(norm is None or norm > 0, f"method.{key}={norm}: must be null or positive")
+        require(
+            architecture_clip is None or update not in ("joint", "none"),
+            f"method.architecture_clip={architecture_clip}: method.update={update} has no architecture step "
+            "of its own whose gradient could be clipped; null",
+        )
         require(
             learning_rate_at_stage in ("restart", "continuous"),
             f"method.learning_rate_at_stage={learning_rate_at_stage}: unknown; known are restart, continuous",
@@ -118,9 +127,10 @@ class Method(nn.Module):
         self.learning_rate_at_stage = learning_rate_at_stage
         self.layout = layout
         self.clip = clip
+        self.architecture_clip = architecture_clip
         self.weight_optimizer = weight_optimizer
         self.weight_scheduler = weight_scheduler
-        self.relaxation = build_relaxation(relaxation, evaluation_draw, ranking, density)
+        self.relaxation = build_relaxation(relaxation, evaluation_draw, ranking, density, draws)
         self.anchor = Anchor(self.relaxation, anchor, anchor_form, lam)
         self.architecture_optimizer = self.anchor.optimizer(architecture_optimizer)
         self.update = (
@@ -155,6 +165,11 @@ class Method(nn.Module):
     def trains(self) -> bool:
         """Whether there is anything to train: `random` only draws."""
         return self.update is not None
+
+    @property
+    def draws_alike(self) -> bool:
+        """Whether op weights are drawn, and all processes of a search are to have the same draw."""
+        return getattr(self.relaxation, "draws", None) == "shared"
 
     def alphas(self) -> list[Tensor]:
         """The architecture parameters, in a fixed order."""
@@ -268,6 +283,10 @@ class Method(nn.Module):
             Its `loss` is the architecture loss without the anchor.
         """
         found = (update or self.update).gradient(problem, weight_batch, architecture_batch)
+        if self.architecture_clip is not None:
+            norm = torch.nn.utils.get_total_norm(found.gradients)
+            share = (self.architecture_clip / (norm + 1e-6)).clamp(max=1.0)
+            found.gradients = [share * gradient for gradient in found.gradients]
         if self.anchor.explicit:
             # After the average over processes: every process adds the same.
             anchors = self.anchor_gradients()

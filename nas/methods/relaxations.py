@@ -97,6 +97,9 @@ class Dirichlet:
         evaluation_draw: `mean` (deterministic) or `sample` (authors' code) in evaluation.
         ranking: what derivation ranks: `softmax` of eta (authors' code) or the Dirichlet `mean`. The best
             candidate of an edge is the same in both, the order of edges may not be.
+        draws: whether several processes have one draw a step (`shared`: N processes are one with N times the
+            batch) or a draw each (`rank`: the averaged gradient is that of N draws, with less variance). Who
+            draws sees to it.
 
     Raises:
         ConfigError: a value is unknown.
@@ -104,14 +107,16 @@ class Dirichlet:
 
     normalised = True
 
-    def __init__(self, evaluation_draw: str = "mean", ranking: str = "softmax"):
+    def __init__(self, evaluation_draw: str = "mean", ranking: str = "softmax", draws: str = "shared"):
         require(
             evaluation_draw in ("mean", "sample"),
             f"method.evaluation_draw={evaluation_draw}: unknown; known are mean, sample",
         )
         require(ranking in ("softmax", "mean"), f"method.ranking={ranking}: unknown; known are softmax, mean")
+        require(draws in ("shared", "rank"), f"method.draws={draws}: unknown; known are shared, rank")
         self.evaluation_draw = evaluation_draw
         self.ranking = ranking
+        self.draws = draws
 
     def initial(self, num_edges: int, num_operations: int, scale: float) -> Tensor:
         """N(0, scale^2), so that beta starts near 1 and the draws nearly uniform on the simplex."""
@@ -253,7 +258,7 @@ class Connections(ScalingFactors):
 # Its class and, by name, the options that it takes.
 RELAXATIONS = {
     "softmax": (Softmax, ()),
-    "dirichlet": (Dirichlet, ("evaluation_draw", "ranking")),
+    "dirichlet": (Dirichlet, ("evaluation_draw", "ranking", "draws")),
     "scaling": (ScalingFactors, ()),
     "connections": (Connections, ("density",)),
 }
@@ -264,6 +269,7 @@ def build_relaxation(
     evaluation_draw: str | None = None,
     ranking: str | None = None,
     density: float | None = None,
+    draws: str | None = None,
 ) -> Relaxation:
     """Builds the relaxation of that name; None leaves an option at its default.
 
@@ -275,7 +281,7 @@ def build_relaxation(
         f"method.relaxation={name}: unknown relaxation; known are {', '.join(RELAXATIONS)}",
     )
     relaxation, options = RELAXATIONS[name]
-    given = {"evaluation_draw": evaluation_draw, "ranking": ranking, "density": density}
+    given = {"evaluation_draw": evaluation_draw, "ranking": ranking, "density": density, "draws": draws}
     given = {key: value for key, value in given.items() if value is not None}
     for key, value in given.items():
         owners = [other for other, (_, keys) in RELAXATIONS.items() if key in keys]

@@ -36,6 +36,7 @@ class Bilevel:
         alphas: the architecture parameters.
         optimizer: the weight optimiser; read for learning rate, momentum and weight decay, never stepped.
         average: averages tensors over processes, in place; None in a single process.
+        generators: what the loss draws from, beside torch's global generators.
     """
 
     loss: Callable[[Any], Tensor]
@@ -44,6 +45,7 @@ class Bilevel:
     alphas: Sequence[Tensor]
     optimizer: torch.optim.Optimizer
     average: Callable[[Sequence[Tensor]], None] | None = None
+    generators: Sequence[torch.Generator] = ()
 
     def gradients(self, loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Gradients of `loss`, zero where it does not depend on an input, averaged over processes."""
@@ -147,7 +149,7 @@ class Unrolled:
         """Four passes by finite difference: train at w, architecture at w', train at w + e v and w - e v."""
         step = VirtualStep(problem.optimizer, problem.weights, self.xi, self.momentum)
         alphas = list(problem.alphas)
-        with Trial(problem.network, problem.weights) as trial:
+        with Trial(problem.network, problem.weights, problem.generators) as trial:
             with frozen(alphas):
                 train = problem.gradients(problem.loss(weight_batch), problem.weights)
             share = self._clip(train)

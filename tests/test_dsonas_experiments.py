@@ -134,10 +134,11 @@ def test_figure_5_has_no_budget(composed):
 
 def test_figure_5_sweeps_gamma(run, monkeypatch):
     """Every job is composed and checked before the first begins; here the first is where it ends."""
-    from nas import sweeps
+    from nas import multirun
 
     found = []
-    monkeypatch.setattr(sweeps, "check_jobs", lambda config: found.extend(sweeps.planned(config)) or 1 / 0)
+    jobs_of = multirun.planned
+    monkeypatch.setattr(multirun, "check_jobs", lambda config: found.extend(jobs_of(config)) or 1 / 0)
     assert run("search", "-m", "experiment=dsonas/figure5_adaptive", "sweep=gamma").status == 1
     gammas = [next(word for word in job if "gamma" in word).partition("=")[2] for job in found]
     assert list(map(float, gammas)) == [3e-4, 1e-3, 3e-3, 1e-2]

@@ -138,10 +138,11 @@ def test_drnas_with_an_unrolled_update(run, tmp_path):
 )
 def test_the_ablations_compose(sweep, jobs, run, monkeypatch):
     """Every job is composed and checked before the first begins; here the first is where it ends."""
-    from nas import sweeps
+    from nas import multirun
 
     found = []
-    monkeypatch.setattr(sweeps, "check_jobs", lambda config: found.extend(sweeps.planned(config)) or 1 / 0)
+    jobs_of = multirun.planned
+    monkeypatch.setattr(multirun, "check_jobs", lambda config: found.extend(jobs_of(config)) or 1 / 0)
     assert run("search", "-m", "experiment=drnas/nb201_cifar10", sweep).status == 1
     assert len(found) == jobs
 

@@ -340,11 +340,11 @@ class Bench:
         }
 
     def _gpu_profile(self) -> dict:
-        """The options of the `gpu` profile, moved to the CPU: counts are the same there."""
+        """The options of the `gpu` profile on the CPU: the same counts, in the reference's precision."""
         from hydra import compose
 
         hardware = plain(compose("bench", overrides=["hardware=gpu"]).hardware)
-        return hardware | {"accelerator": "cpu", "compile": False}
+        return hardware | {"accelerator": "cpu", "compile": False, "precision": self.hardware["precision"]}
 
     def _enter_evaluation(self) -> None:
         slow = self.hardware | {"channels_last": False, "native": False}

@@ -179,13 +179,15 @@ def _run_apart(name: str, config: DictConfig) -> None:
     of_sweep = re.compile(r"[+~]*hydra[./](launcher|sweeper|sweep|callbacks|mode|run|job\.num|job\.id)\b")
     kept = [str(one) for one in hydra_config.overrides.hydra if not of_sweep.match(str(one))]
     place = [f"hydra.run.dir={quoted(folder)}", f"hydra.job.num={number}"]
+    sources = hydra_config.runtime.config_sources
+    given = [f"--config-dir={one.path}" for one in sources if one.provider == "command-line"]
     job = launching.Job(
         name,
         number,
         str(hydra_config.job.id),
         folder,
         overrides,
-        [*overrides, *kept, *place],
+        [*given, *overrides, *kept, *place],
         hydra_config.runtime.cwd,
     )
     share = launching.share_of(plain(hydra_config.launcher))
@@ -312,7 +314,8 @@ def check_types(name: str, config: DictConfig, overrides: Sequence[str]) -> None
     choices = [o for o in overrides if o.split("=", 1)[0] in groups - {"experiment", "debug", "sweep"}]
     default = hydra.compose(name, choices)
     for key in values:
-        if key in groups:
+        # Devices are a number, a list or a word, and checked where they are counted.
+        if key in groups or key == "hardware.devices":
             continue
         usual, given = OmegaConf.select(default, key), OmegaConf.select(config, key)
         kinds = {bool: "true or false", int: "a whole number", float: "a number"}

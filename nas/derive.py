@@ -176,7 +176,10 @@ class Derivation:
             table, self.here = table_here(settings, hardware)
             clock = table.conditions.clock if self.here else "wall"
             batch = f"latency.batch_size={settings['batch_size']}"
-            again = command_for(config, [*size_overrides(config, self.space), batch])
+            sizes = [f"++{one}" for one in size_overrides(config, self.space)]
+            here = [] if hardware["name"] == "cpu" else [f"hardware={hardware['name']}"]
+            here += [f"hardware.threads={hardware['threads']}"] if hardware["threads"] else []
+            again = command_for(config, [*sizes, batch, *here])
             where = f"latency.table={settings['table']}"
             pieces = pieces_of(config, self.space, self.source)
             predict = Predictor(table, pieces, again, settings["fitted"], where)

@@ -111,13 +111,17 @@ def with_evaluation(config: DictConfig) -> tuple[DictConfig, Path | None, dict[s
     )
     for key in DECIDED:
         merged[key] = saved[key]
-    if any(override.startswith("dataset.root=") for override in HydraConfig.get().overrides.task):
+    if _root_typed():
         merged.dataset.root = config.dataset.root
         # The source has taken its root over by value.
         if "root" in merged.dataset.source:
             merged.dataset.source.root = config.dataset.root
     merged.genotype = str(folder)
     return merged, folder, summary
+
+
+def _root_typed() -> bool:
+    return any(one.lstrip("+~").split("=")[0] == "dataset.root" for one in HydraConfig.get().overrides.task)
 
 
 def _saved(folder: Path, reference: Any) -> DictConfig | None:
@@ -251,7 +255,9 @@ def sizes_of_network(config: DictConfig, space: Any) -> dict[str, Any]:
 
 def class_names(source: Any) -> tuple[str, ...] | None:
     """The classes in the order of the outputs: folder names, digits, CIFAR-10's words; None if not known."""
-    folder = Path(source.root).expanduser() / "train" if hasattr(source, "root") else None
+    from nas.data.folder import ImageFolder
+
+    folder = Path(source.root).expanduser() / "train" if isinstance(source, ImageFolder) else None
     if folder is not None and folder.is_dir():
         found = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
         return found if len(found) == source.num_classes else None
@@ -302,6 +308,8 @@ def _images(config: DictConfig, description: Any, source: Any, pictures: Any) ->
     try:
         test = source.test()
     except ConfigError:
+        if _root_typed():
+            raise
         generator = torch.Generator().manual_seed(config.seed)
         images = torch.randn(config.images, *description.image_shape, generator=generator)
         return images, f"{config.images} random images (those of {source.name} are not on this machine)"

@@ -29,6 +29,8 @@ SUBMITIT_SLURM = f"{PLUGINS}.hydra_submitit_launcher.submitit_launcher.SlurmLaun
 RAY = f"{PLUGINS}.hydra_ray_launcher.ray_launcher.RayLauncher"
 # A list as CUDA_VISIBLE_DEVICES has it; one named twice takes two jobs.
 GPUS = "NAS_GPUS"
+# What CUDA_VISIBLE_DEVICES was when the sweep began.
+VISIBLE = "NAS_VISIBLE_GPUS"
 # Read by the libraries when they are loaded.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 OUTPUT = "output.txt"
@@ -123,13 +125,13 @@ def _whole(value: Any) -> bool:
 
 
 def own_gpus() -> None:
-    """Keeps the user's choice of GPUs in `NAS_GPUS`, because submitit overwrites `CUDA_VISIBLE_DEVICES`."""
+    """Keeps what the user made visible, because submitit overwrites `CUDA_VISIBLE_DEVICES`."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
-        os.environ.setdefault(GPUS, os.environ["CUDA_VISIBLE_DEVICES"])
+        os.environ.setdefault(VISIBLE, os.environ["CUDA_VISIBLE_DEVICES"])
 
 
 def gpu_list(wanted: bool) -> list[str]:
-    """The GPUs that jobs share: those of `NAS_GPUS`, else all of the machine; none if none are wanted.
+    """The GPUs that jobs share: those of `NAS_GPUS`, else all that the user sees; none if none are wanted.
 
     Raises:
         ConfigError: GPUs are wanted and there is none.
@@ -137,12 +139,16 @@ def gpu_list(wanted: bool) -> list[str]:
     named = os.environ.get(GPUS)
     if named is None and not wanted:
         return []
+    if named is None:
+        named = os.environ.get(VISIBLE)
     if named is not None:
-        found = [name.strip() for name in named.split(",") if name.strip()]
+        names = (name.strip() for name in named.split(","))
+        # -1 is how a machine's GPUs are hidden.
+        found = [name for name in names if name and not name.startswith("-")]
     else:
         import torch
 
-        # Not the user's, whose choice would be in NAS_GPUS: submitit's, who hides what it gives nobody.
+        # Not the user's, whose choice was kept: submitit's, who hides what it gives nobody.
         os.environ.pop("CUDA_VISIBLE_DEVICES", None)
         found = [str(index) for index in range(torch.cuda.device_count())]
     require(
@@ -227,7 +233,7 @@ def _again(job: Job) -> list[str]:
         before.get("id") == job.id and before.get("launcher_restarts") is True,
         f"hydra.run.dir={job.folder}: it holds a run already; choose another hydra.sweep.dir",
     )
-    return [argument for argument in job.arguments if argument.startswith("hydra.")] + [
+    return [one for one in job.arguments if one.startswith(("hydra.", "--config-dir="))] + [
         f"resume={json.dumps(str(job.folder))}"
     ]
 

@@ -137,8 +137,16 @@ def check_sweeper(config: DictConfig, objective: str | Sequence[str] | None) -> 
         value = config.hydra.sweeper[key]
         require(
             isinstance(value, int) and value >= 1,
-            f"hydra.sweeper.{key}={value}: must be a whole number above 0",
+            f"hydra.sweeper.{key}={value}: must be a whole number above 0 (n_jobs follows "
+            "hydra.launcher.n_jobs unless it is set)",
         )
+    held_out = "bptt" in config.dataset or config.dataset.get("valid", 0) or _varies(config, "dataset.valid")
+    unseen = [name for name in names if name.startswith("valid_") and config.command == "evaluate"]
+    require(
+        held_out or not unseen,
+        f"hydra.callbacks.sweep.objective={unseen}: no images are held out of the training; set "
+        "dataset.valid=0.1",
+    )
     folder = Path(config.hydra.sweep.dir).absolute()
     require(
         not any(folder.glob("*/config.yaml")),
@@ -147,6 +155,12 @@ def check_sweeper(config: DictConfig, objective: str | Sequence[str] | None) -> 
     )
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")
+
+
+def _varies(config: DictConfig, key: str) -> bool:
+    """Whether the jobs of a sweep set a key."""
+    typed = [*(config.hydra.sweeper.params or {}), *map(str, config.hydra.overrides.task)]
+    return any(one.lstrip("+~").split("=")[0] == key for one in typed)
 
 
 def looks_at_results(config: DictConfig) -> bool:

@@ -1,6 +1,7 @@
 """`python -m nas.search`: searches an architecture and writes a run folder."""
 
 import logging
+import os
 import shlex
 from pathlib import Path
 
@@ -176,6 +177,10 @@ def _data(config: DictConfig, source, method):
         split = text_split(source, given.split, given.split_ratio, given.fraction)
         return TextSearchData(**arguments, split=split.joined() if method.joint else split)
     drawn = (given.split, given.split_ratio, given.fraction, config.split_seed)
+    if given.get("lists"):
+        # A resumed run may be started from another folder.
+        for name, file in given.lists.items():
+            given.lists[name] = None if file is None else os.path.abspath(os.path.expanduser(str(file)))
     split = search_split(source, *drawn, given.get("lists"))
     parts = split.joined() if method.joint else split
     return SearchData(**arguments, split=parts, weight_steps=method.weight_steps)

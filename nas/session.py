@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -128,7 +129,8 @@ class Session:
                 body()
         except (KeyboardInterrupt, Stopped) as error:
             self.write("stopped")
-            print(f"stopped; continue with: {self.again()}", flush=True)
+            continued = f"continue with: {self.again()}" if self._resumes else "start it anew"
+            print(f"stopped; {continued}", flush=True)
             raise KeyboardInterrupt from error
         except ConfigError as error:
             self._failed(str(error))
@@ -157,7 +159,8 @@ class Session:
     def _failed(self, message: str) -> None:
         self.summary["error"] = message
         if self.leads:
-            write_text(self.folder / "error.txt", traceback.format_exc())
+            told = traceback.format_exc() if sys.exc_info()[0] else f"{message}\n"
+            write_text(self.folder / "error.txt", told)
         self.write("failed")
 
     def progress(self, numbers: Mapping[str, Any]) -> None:
@@ -178,7 +181,14 @@ class Session:
             ["python", "-m", f"nas.{self.config.command}", f"resume={quoted(self.folder.path)}"]
         )
 
+    @property
+    def _resumes(self) -> bool:
+        """Whether runs of this command can be continued."""
+        return self.config.command in ("search", "evaluate")
+
     def _kept(self) -> str:
+        if not self._resumes:
+            return "start it anew"
         if any(self.folder.checkpoints.glob("*.ckpt")):
             return f"the last good checkpoint is kept, continue with: {self.again()}"
         return "it broke down before the first checkpoint"
@@ -243,6 +253,9 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
         OmegaConf.update(saved, key, OmegaConf.select(config, key), force_add=True)
         if key == "trainer.max_epochs":
             log.warning("%s: the learning rate keeps the schedule that the run was started with", override)
+    if "budget" in config and "budget" not in saved:
+        # Started before there was one: the recipe's own width.
+        saved["budget"] = dict.fromkeys(config.budget)
     for key in RESUMABLE:
         # A run that was started before there was such a key.
         if key in config and key not in saved:

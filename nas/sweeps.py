@@ -215,7 +215,7 @@ def _read_run(folder: Path, place: Path, summary: dict) -> Run:
         status = "died" if launching.is_dead(place) else status
     words = "still running, or killed" if status == "running" else status
     reason = f"{words}{after}: {error}" if error else f"{words}{after}"
-    if (place / "config.yaml").exists():
+    if (place / "config.yaml").exists() and summary.get("command", "search") in ("search", "evaluate"):
         words = [f"resume={quoted(place)}"]
     else:
         words = [*typed, f"hydra.run.dir={quoted(place)}"]

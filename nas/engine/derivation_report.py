@@ -161,6 +161,16 @@ def nothing_left(
         smallest.append(f"shortest predicted latency {min(predicted):.3g} ms")
     if budget.latency is not None and measured:
         smallest.append(f"shortest latency {min(measured):.3g} ms of {len(measured)} measured")
+    if budget.latency is not None and measured:
+        # What a table says is too slow is not measured; what may keep the budget is, up to a number.
+        may = (one.predicted is None or one.predicted <= budget.latency for one in affordable)
+        unmeasured = sum(one.latency is None and so for one, so in zip(affordable, may, strict=True))
+        if unmeasured:
+            return (
+                f"{budget}: of {len(measured)} measured none keeps it ({', '.join(smallest)}), and "
+                f"{unmeasured:,} more were not measured; raise latency.candidates or the budget. All are in "
+                f"{folder / 'architectures.csv'}"
+            )
     joint = "" if len(smallest) < 2 else " (not necessarily of one architecture)"
     return (
         f"{budget}: none of {len(found):,} distinct architectures keeps it; "

@@ -153,7 +153,7 @@ def check_evaluation(
         return [*_primed(trained, steps.optimizer), *batch], steps.train
 
     demand = Demand("", _measured(prepare))
-    _check(config["hardware"], room, demand, config["dataset"]["batch_size"], "recipe.batch_size")
+    _check(config["hardware"], room, demand, config["dataset"]["batch_size"], "dataset.batch_size")
 
 
 def fit_rows(

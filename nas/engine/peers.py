@@ -110,6 +110,10 @@ class EndAtOnce(pl.Callback):
         if trainer.world_size > 1 and main:
             signal.signal(signal.SIGTERM, signal.default_int_handler)
 
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """As in training: a test has a handler of its own."""
+        self.on_train_start(trainer, pl_module)
+
 
 @contextmanager
 def together(trainer: pl.Trainer, lost: Callable[[str], str]) -> Iterator[None]:

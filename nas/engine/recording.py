@@ -334,6 +334,9 @@ class SearchRecorder(EpochRecorder):
 
     def _eigenvalues(self, pl_module: pl.LightningModule) -> dict[str, float]:
         """The dominant eigenvalue in each of the method's bases; the first one's column has no label."""
+        if not pl_module.recent_batches:
+            # Of several weight steps to one of alpha, an epoch may have had none.
+            return {}
         supernet = pl_module.supernet
         was_training = supernet.training
         batches = [batch for _, batch in pl_module.recent_batches]

@@ -7,6 +7,7 @@ but that file and the seed, so a search that was stopped there goes on as if it 
 """
 
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -181,7 +182,7 @@ class Stages:
         # Beside the epochs' checkpoints and not one of them: it can be made again from the last of those.
         path = checkpoint.with_name("stage.ckpt")
         # Every process of a run makes it, all alike.
-        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial = path.with_suffix(f".{socket.gethostname()}.{os.getpid()}.partial")
         torch.save(grown, partial)
         os.replace(partial, path)
         return module, path

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
@@ -45,7 +45,7 @@ def read_pictures(paths: Sequence[Path], preprocessing: Preprocessing) -> Tensor
         try:
             with Image.open(path) as picture:
                 images.append(steps(picture.convert(preprocessing.color)))
-        except (UnidentifiedImageError, OSError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ConfigError(f"{path}: not a picture that can be read ({error})") from error
     return normalise(torch.stack(images), preprocessing)
 

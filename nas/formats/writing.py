@@ -67,9 +67,13 @@ def remove_different(
         # Written so that nan is wrong too.
         if row["difference"] is not None and not row["difference"] <= tolerance
     ]
-    for _, one in wrong:
+    # Two formats may share a file; the other one is right.
+    formats_wrong = [one for _, one in wrong]
+    shared = {name for one in formats if one not in formats_wrong for name in one.files}
+    for one in formats_wrong:
         for name in one.files:
-            (folder / name).unlink(missing_ok=True)
+            if name not in shared:
+                (folder / name).unlink(missing_ok=True)
     return [f"{row['format']} {row['difference']:.1e}" for row, _ in wrong]
 
 

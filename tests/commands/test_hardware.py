@@ -11,7 +11,7 @@ def test_a_run_that_cannot_fit_is_refused_before_anything_is_written(run, tiny, 
     assert "hardware=cpu: a step needs about" in done.err and "hardware.check_memory=false" in done.err
     assert not (folder / "config.yaml").exists()
     done = run("evaluate", *tiny[2:], "genotype=DARTS_V2", *small)
-    assert done.status == 2 and "not even recipe.batch_size=1" in done.err
+    assert done.status == 2 and "not even dataset.batch_size=1" in done.err
     assert not (folder / "config.yaml").exists()
 
 

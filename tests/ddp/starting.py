@@ -53,7 +53,10 @@ def wait(folder: Path, process: subprocess.Popen, limit: float = LIMIT) -> Done:
 
 
 def end(process: subprocess.Popen) -> None:
-    """Kills what is left of a process group."""
+    """Ends what is left of a process group; torchrun's own children are others, which it ends when told."""
+    with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=20)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -124,7 +124,7 @@ def assert_told_once(run, out):
 
 def test_torchrun_finds_one_new_folder_and_tests_what_was_trained(tmp_path):
     """Two processes that start within a second would each take another folder."""
-    overrides = [one for one in TINY if not one.startswith("space.")]
+    overrides = [one for one in CELLS if not one.startswith("space.")]
     line = command(TORCHRUN, 2, "nas.evaluate", *overrides, "genotype=DARTS_V2", "hardware.devices=2")
     done = started(tmp_path, line)
     assert done.status == 0, f"{done.out}\n{done.err}"
@@ -134,10 +134,14 @@ def test_torchrun_finds_one_new_folder_and_tests_what_was_trained(tmp_path):
 
 
 def test_a_mistake_is_told_once(tmp_path):
-    line = command(TORCHRUN, 2, "nas.search", *CELLS, "hardware.devices=2", "method.xi=-1")
+    line = command(
+        TORCHRUN, 2, "nas.search", *CELLS, "hardware.devices=2", "method.architecture_optimizer.lr=-1"
+    )
     done = started(tmp_path, line)
     assert done.status == 1  # torchrun's own, whatever its processes end with
-    assert len(re.findall("^error: ", done.err, re.MULTILINE)) == 1 and "method.xi=-1: must be" in done.err
+    assert (
+        len(re.findall("^error: ", done.err, re.MULTILINE)) == 1 and "Invalid learning rate: -1" in done.err
+    )
     assert re.search(r"exitcode +: 2", done.err), done.err
 
 

@@ -200,7 +200,7 @@ def test_an_epoch_is_that_of_a_loop_by_hand(tmp_path):
     )
     source = data()
     loader = source.train_dataloader()
-    SeedEpochs(0).on_train_epoch_start(SimpleNamespace(current_epoch=0, global_rank=0), None)
+    SeedEpochs(0).on_train_epoch_start(SimpleNamespace(current_epoch=0, global_rank=0, world_size=1), None)
     hidden, total, count = None, 0.0, 0
     for piece in loader:
         logits, hidden, extras = network(piece.tokens_LB, hidden)

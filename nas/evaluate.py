@@ -23,7 +23,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     from nas.engine import checkpoints, hardware, trainer
     from nas.engine.execution import apply_execution
     from nas.engine.fit import check_evaluation
-    from nas.engine.progress import Clock
+    from nas.engine.progress import Clock, wants_bar
     from nas.engine.recording import EpochRecorder
     from nas.engine.run_folder import write_text
     from nas.engine.seeding import seed_run
@@ -70,7 +70,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     if session.nothing_left(epochs_done):
         return _reached(session.earlier)
     clock = Clock(config.trainer.max_epochs)
-    lines = not (config.trainer.enable_progress_bar and trainer.wants_bar())
+    lines = not (config.trainer.enable_progress_bar and wants_bar())
     metric = module.task.metric
     recorder = EpochRecorder(folder, clock, epochs_done, lines, session.progress, metric)
     if not text and len(data.valid_indices) == 0:

@@ -29,7 +29,7 @@ def run(config: DictConfig, path: Path) -> None:
     from nas.engine.execution import apply_execution
     from nas.engine.fit import check_search
     from nas.engine.part_lists import keep_lists
-    from nas.engine.progress import Clock
+    from nas.engine.progress import Clock, wants_bar
     from nas.engine.recording import SearchRecorder
     from nas.engine.refusals import check_compile, check_precision, check_sparse
     from nas.engine.seeding import seed_run
@@ -135,7 +135,7 @@ def run(config: DictConfig, path: Path) -> None:
         folder,
         clock,
         epochs_done,
-        lines=not (config.trainer.enable_progress_bar and trainer.wants_bar()),
+        lines=not (config.trainer.enable_progress_bar and wants_bar()),
         tell=session.progress,
         space=space,
         hessian=plain(config.analysis.hessian),

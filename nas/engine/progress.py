@@ -1,6 +1,8 @@
 """What a person sees while a run goes on: a bar at a terminal, a line an epoch elsewhere."""
 
 import logging
+import os
+import sys
 import time
 from collections.abc import Iterable, Sequence
 
@@ -8,6 +10,11 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 
 log = logging.getLogger(__name__)
+
+
+def wants_bar() -> bool:
+    """Whether someone watches: a terminal, and no CI."""
+    return sys.stdout.isatty() and not os.environ.get("CI")
 
 
 class Clock(pl.Callback):
@@ -99,7 +106,5 @@ def epoch_line(row: dict, epochs: int, left: str) -> str:
 def watch(what: str, items: Sequence) -> Iterable:
     """The items, with a bar where someone watches."""
     from rich.progress import track
-
-    from nas.engine.trainer import wants_bar
 
     return track(items, what, transient=True) if wants_bar() else items

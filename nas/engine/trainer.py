@@ -1,9 +1,7 @@
 """Lightning's Trainer from a hardware profile, and what its exceptions mean."""
 
 import logging
-import os
 import signal
-import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +15,7 @@ from pytorch_lightning.trainer.states import TrainerStatus
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from nas.engine.checkpoints import EpochCheckpoints
-from nas.engine.progress import Bar, Clock
+from nas.engine.progress import Bar, Clock, wants_bar
 from nas.engine.seeding import SeedEpochs
 from nas.errors import ConfigError, require
 
@@ -116,11 +114,6 @@ def build_trainer(
         raise
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise ConfigError(f"trainer, hardware={hardware['name']}: {error}") from error
-
-
-def wants_bar() -> bool:
-    """Whether someone watches: a terminal, and no CI."""
-    return sys.stdout.isatty() and not os.environ.get("CI")
 
 
 def check_optimizers(module: pl.LightningModule, keys: str) -> None:

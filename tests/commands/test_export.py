@@ -147,19 +147,23 @@ def test_noise_is_compared_where_it_can_be(export):
     assert (row["difference"], row["same_top1"]) == (0.0, 8)
 
 
-def test_images_that_are_not_there_are_replaced_and_that_is_said(export, tmp_path):
-    done, _ = export(
+def test_images_that_are_not_there_are_replaced_and_that_is_said(export, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = (
         'genotype="|skip_connect~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|none~2|"',
         "space=nasbench201",
         "dataset=cifar10",
         "recipe=nasbench201",
         "recipe.cells_per_stage=1",
-        f"dataset.root={tmp_path}",
         "untrained=true",
         "format=safetensors",
     )
+    done, _ = export(*words)
     assert (done.status, done.err) == (0, "")
     assert "8 random images (those of cifar10 are not on this machine)" in " ".join(done.out.split())
+    # A folder that was named is not.
+    done, _ = export(*words, "dataset.root=nowhere")
+    assert done.status == 2 and "nowhere" in done.err
 
 
 def test_a_difference_fails_the_run(export, evaluated, monkeypatch):

@@ -283,6 +283,6 @@ def test_an_evaluation_is_checked_with_its_auxiliary_head():
     arguments = (network, Cifar(), 0, Classification(), optimizer)
     check_evaluation(config_of(16) | {"recipe": recipe}, *arguments)
     with pytest.raises(
-        ConfigError, match=r"a step needs about .* with recipe\.batch_size=4096.*recipe\.batch_size=\d"
+        ConfigError, match=r"a step needs about .* with dataset\.batch_size=4096.*dataset\.batch_size=\d"
     ):
         check_evaluation(config_of(4096, memory_gib=0.5) | {"recipe": recipe}, *arguments)

@@ -4,10 +4,10 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from nas.engine.run_folder import read_table
+from nas.engine.run_folder import read_table, write_text
 
 
 def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
@@ -18,6 +18,17 @@ def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
+
+
+def keep_record(folder: Path, name: str, table: str, report: str, draw: Callable[[], Sequence[Path]]) -> None:
+    """Writes `<name>.csv` and `<name>.md`, draws the figures, and prints the report and all paths."""
+    files = {folder / f"{name}.csv": table, folder / f"{name}.md": report}
+    for path, text in files.items():
+        write_text(path, text)
+    pictures = draw()
+    print(report)
+    for path in (*files, *pictures):
+        print(path)
 
 
 def blank(value: object) -> object:

@@ -39,10 +39,10 @@ from experiments.darts_rnn.record import (
     runs_csv,
 )
 from experiments.pipeline import read_summary, run_all, run_step
+from experiments.records import keep_record
 from nas.analysis.complexity import Cost
 from nas.analysis.width import fitting_width
 from nas.config import instantiate, quoted
-from nas.engine.run_folder import write_text
 from nas.genotype import load
 from nas.networks import cost_of
 
@@ -204,12 +204,7 @@ def record(arguments: argparse.Namespace) -> None:
         raise SystemExit(f"{arguments.folder}: no run has finished an epoch yet")
     results = arguments.results or arguments.folder / "results"
     text = report(runs, sum(len(_texts(arguments, name)) for name, _ in places))
-    write_text(results / "recurrent.csv", runs_csv(runs))
-    write_text(results / "recurrent.md", text)
-    pictures = draw_all(runs, results)
-    print(text)
-    for path in (results / "recurrent.csv", results / "recurrent.md", *pictures):
-        print(path)
+    keep_record(results, "recurrent", runs_csv(runs), text, lambda: draw_all(runs, results))
 
 
 def main(words: Sequence[str] | None = None) -> None:

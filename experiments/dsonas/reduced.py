@@ -23,8 +23,9 @@ import yaml
 from experiments.dsonas.figures import draw_all
 from experiments.dsonas.record import BASE, MODES, RANDOM, SETTINGS, collect, report, runs_csv
 from experiments.pipeline import read_summary, run_all, run_step
+from experiments.records import keep_record
 from nas.config import CONF, quoted
-from nas.engine.run_folder import read_table, write_text
+from nas.engine.run_folder import read_table
 
 PROTOCOL = "dsonas/cifar10_reduced"
 EVALUATION = "dsonas/evaluate_reduced"
@@ -182,12 +183,7 @@ def record(arguments: argparse.Namespace) -> None:
         raise SystemExit(f"{arguments.folder}: no search has finished an epoch yet")
     results = arguments.results or arguments.folder / "results"
     text = report(runs, len(places))
-    write_text(results / "reduced.csv", runs_csv(runs))
-    write_text(results / "reduced.md", text)
-    pictures = draw_all(runs, results)
-    print(text)
-    for path in (results / "reduced.csv", results / "reduced.md", *pictures):
-        print(path)
+    keep_record(results, "reduced", runs_csv(runs), text, lambda: draw_all(runs, results))
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -19,8 +19,8 @@ from pathlib import Path
 from experiments.imagenet.figures import draw_all
 from experiments.imagenet.record import ENLARGED, FOUND, KINDS, PUBLISHED, RANDOM, collect, report, runs_csv
 from experiments.pipeline import read_summary, run_all, run_step
+from experiments.records import keep_record
 from nas.config import quoted
-from nas.engine.run_folder import write_text
 
 SEARCHES = {FOUND: "drnas/imagenet_reduced", RANDOM: "drnas/imagenet_reduced_random"}
 EVALUATION = "darts/evaluate_imagenet_reduced"
@@ -127,12 +127,7 @@ def record(arguments: argparse.Namespace, chains: Sequence[Chain]) -> None:
         raise SystemExit(f"{arguments.folder}: no run has finished an epoch yet")
     results = arguments.results or arguments.folder / "results"
     text = report(runs, len(chains))
-    write_text(results / "reduced.csv", runs_csv(runs))
-    write_text(results / "reduced.md", text)
-    pictures = draw_all(runs, results)
-    print(text)
-    for path in (results / "reduced.csv", results / "reduced.md", *pictures):
-        print(path)
+    keep_record(results, "reduced", runs_csv(runs), text, lambda: draw_all(runs, results))
 
 
 def main(words: Sequence[str] | None = None) -> None:

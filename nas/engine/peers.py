@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -151,7 +152,7 @@ def together(trainer: pl.Trainer, lost: Callable[[str], str]) -> Iterator[None]:
             watch.close(ended_well)
 
 
-class _Watch(threading.Thread):
+class _Watch(threading.Thread, ABC):
     """Looks now and then whether others are still there; ends this process if it does not notice itself."""
 
     def __init__(self, name: str):
@@ -168,9 +169,9 @@ class _Watch(threading.Thread):
                     self.end(self.message)
                 return
 
+    @abstractmethod
     def look(self) -> str | None:
         """What has happened, or None."""
-        raise NotImplementedError
 
     def end(self, message: str) -> None:
         """Ends this process, whose main thread waits for one that is gone."""

@@ -1,6 +1,7 @@
 """Steps of an experiment as commands, each done once: a pipeline that is started again goes on."""
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -85,3 +86,26 @@ def run_all(items: Sequence, run: Callable[[Any], Any], begun: Callable[[Any], A
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     return failed
+
+
+def finish(folder: Path, run: Callable[[], list[str]], record: Callable[[], None]) -> None:
+    """Runs all steps, then sums up what there is.
+
+    Args:
+        folder: of the experiment, named when it is stopped.
+        run: runs the steps and returns a line for each that failed.
+        record: sums up; after Ctrl-C nothing is.
+
+    Raises:
+        SystemExit: with status 130 after Ctrl-C, and with the lines of what failed.
+    """
+    # Libraries below torch have threads of their own, and two runs share the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    try:
+        failed = run()
+    except KeyboardInterrupt:
+        print(f"{folder}: stopped; the same command goes on", flush=True)
+        raise SystemExit(130) from None
+    record()
+    if failed:
+        raise SystemExit("\n".join(failed))

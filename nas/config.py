@@ -166,7 +166,9 @@ def _task(name: str) -> _Task:
 
 def _run_apart(name: str, config: DictConfig) -> None:
     """Runs a job of a multirun in a process of its own; says how it ended."""
-    one = config.hardware.devices in (1, "1") and config.hardware.num_nodes == 1
+    devices = config.hardware.devices
+    single = devices in (1, "1") or (isinstance(devices, ListConfig) and len(devices) == 1)
+    one = single and config.hardware.num_nodes == 1
     require(one, f"hardware={config.hardware.name}: a job of a sweep is one process; {processes.WAY_OUT}")
     require(
         config.resume is None,

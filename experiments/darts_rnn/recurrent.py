@@ -16,7 +16,6 @@ into `--results`, at the end and with `--record-only` at any time.
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,7 +37,7 @@ from experiments.darts_rnn.record import (
     report,
     runs_csv,
 )
-from experiments.pipeline import read_summary, run_all, run_step
+from experiments.pipeline import finish, read_summary, run_all, run_step
 from experiments.records import keep_record
 from nas.analysis.complexity import Cost
 from nas.analysis.width import fitting_width
@@ -210,19 +209,15 @@ def record(arguments: argparse.Namespace) -> None:
 def main(words: Sequence[str] | None = None) -> None:
     """Searches, draws, evaluates, then sums up; status 1 if a run failed, 130 after Ctrl-C."""
     arguments = parse(words)
-    # Libraries below torch have threads of their own, and two runs share the cores.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    failed: list[str] = []
-    try:
-        if not arguments.record_only:
-            failed += run_all(plan(arguments), run_chain, _begun, arguments.jobs)
-            failed += run_all(plan_lstm(arguments), run_chain, _begun, arguments.jobs)
-    except KeyboardInterrupt:
-        print(f"{arguments.folder}: stopped; the same command goes on", flush=True)
-        raise SystemExit(130) from None
-    record(arguments)
-    if failed:
-        raise SystemExit("\n".join(failed))
+
+    def run() -> list[str]:
+        if arguments.record_only:
+            return []
+        failed = run_all(plan(arguments), run_chain, _begun, arguments.jobs)
+        failed += run_all(plan_lstm(arguments), run_chain, _begun, arguments.jobs)
+        return failed
+
+    finish(arguments.folder, run, lambda: record(arguments))
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ one table (`--search-table`, watched while they run) and judged by another (`--t
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.drnas.figures import draw_all
 from experiments.drnas.record import METRIC, collect, report, runs_csv
-from experiments.pipeline import read_summary, run_all, run_step
+from experiments.pipeline import finish, read_summary, run_all, run_step
 from nas.analysis.benchmark_table import read_csv
 from nas.config import quoted
 from nas.engine.run_folder import write_text
@@ -109,18 +108,13 @@ def record(arguments: argparse.Namespace, steps: Sequence[Step]) -> None:
 def main(words: Sequence[str] | None = None) -> None:
     """Searches, then sums up; status 1 if a search failed, 130 after Ctrl-C."""
     arguments = parse(words)
-    # Libraries below torch have threads of their own, and two searches share the cores.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     steps = plan(arguments)
     read_csv(arguments.table)  # a table that cannot be read is found now, not after the searches
-    try:
-        failed = [] if arguments.record_only else run_all(steps, search, _begun, arguments.jobs)
-    except KeyboardInterrupt:
-        print(f"{arguments.folder}: stopped; the same command goes on", flush=True)
-        raise SystemExit(130) from None
-    record(arguments, steps)
-    if failed:
-        raise SystemExit("\n".join(failed))
+    finish(
+        arguments.folder,
+        lambda: [] if arguments.record_only else run_all(steps, search, _begun, arguments.jobs),
+        lambda: record(arguments, steps),
+    )
 
 
 if __name__ == "__main__":

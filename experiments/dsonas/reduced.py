@@ -12,7 +12,6 @@ then the others begin. Writes `reduced.csv`, `reduced.md` and figures into `--re
 """
 
 import argparse
-import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import yaml
 
 from experiments.dsonas.figures import draw_all
 from experiments.dsonas.record import BASE, MODES, RANDOM, SETTINGS, collect, report, runs_csv
-from experiments.pipeline import read_summary, run_all, run_step
+from experiments.pipeline import finish, read_summary, run_all, run_step
 from experiments.records import keep_record
 from nas.config import CONF, quoted
 from nas.engine.run_folder import read_table
@@ -189,20 +188,16 @@ def record(arguments: argparse.Namespace) -> None:
 def main(words: Sequence[str] | None = None) -> None:
     """Searches, draws, evaluates, then sums up; status 1 if a run failed, 130 after Ctrl-C."""
     arguments = parse(words)
-    # Libraries below torch have threads of their own, and two runs share the cores.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    failed: list[str] = []
-    try:
-        if not arguments.record_only:
-            failed += run_all(plan(arguments), run_chain, _begun, arguments.jobs)
-            if not arguments.no_random:
-                failed += run_all(plan_random(arguments), run_chain, _begun, arguments.jobs)
-    except KeyboardInterrupt:
-        print(f"{arguments.folder}: stopped; the same command goes on", flush=True)
-        raise SystemExit(130) from None
-    record(arguments)
-    if failed:
-        raise SystemExit("\n".join(failed))
+
+    def run() -> list[str]:
+        if arguments.record_only:
+            return []
+        failed = run_all(plan(arguments), run_chain, _begun, arguments.jobs)
+        if not arguments.no_random:
+            failed += run_all(plan_random(arguments), run_chain, _begun, arguments.jobs)
+        return failed
+
+    finish(arguments.folder, run, lambda: record(arguments))
 
 
 if __name__ == "__main__":

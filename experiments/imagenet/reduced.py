@@ -11,14 +11,13 @@ go on at their last epoch, and then the others begin. Writes `reduced.csv`, `red
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.imagenet.figures import draw_all
 from experiments.imagenet.record import ENLARGED, FOUND, KINDS, PUBLISHED, RANDOM, collect, report, runs_csv
-from experiments.pipeline import read_summary, run_all, run_step
+from experiments.pipeline import finish, read_summary, run_all, run_step
 from experiments.records import keep_record
 from nas.config import quoted
 
@@ -133,17 +132,12 @@ def record(arguments: argparse.Namespace, chains: Sequence[Chain]) -> None:
 def main(words: Sequence[str] | None = None) -> None:
     """Searches, draws, evaluates, then sums up; status 1 if a run failed, 130 after Ctrl-C."""
     arguments = parse(words)
-    # Libraries below torch have threads of their own, and two runs share the cores.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     chains = plan(arguments)
-    try:
-        failed = [] if arguments.record_only else run_all(chains, run_chain, _begun, arguments.jobs)
-    except KeyboardInterrupt:
-        print(f"{arguments.folder}: stopped; the same command goes on", flush=True)
-        raise SystemExit(130) from None
-    record(arguments, chains)
-    if failed:
-        raise SystemExit("\n".join(failed))
+    finish(
+        arguments.folder,
+        lambda: [] if arguments.record_only else run_all(chains, run_chain, _begun, arguments.jobs),
+        lambda: record(arguments, chains),
+    )
 
 
 if __name__ == "__main__":

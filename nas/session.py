@@ -1,40 +1,25 @@
 """What `nas.search` and `nas.evaluate` have in common: opening, closing and summing up a run folder."""
 
-import logging
 import shlex
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from nas import processes
 from nas.config import ConfigError, RunFailed, instantiate, plain, quoted
 from nas.engine.provenance import device_name, git_commit, versions
 from nas.engine.run_folder import RunFolder, write_text
 from nas.errors import require
+from nas.resuming import resumed
 
-log = logging.getLogger(__name__)
 SCHEMA = 1
-# What a resumed run may change: how it is computed and shown, and for how long, not what is computed.
-RESUMABLE = (
-    "hardware",
-    "logger",
-    "checkpoint",
-    "processes",
-    "tabular.file",
-    "traceback",
-    "trainer.enable_progress_bar",
-    "trainer.log_every_n_steps",
-    "trainer.max_epochs",
-    "trainer.profiler",
-)
 
 
 class Session:
@@ -225,68 +210,6 @@ def _refuse_multirun(config: DictConfig) -> None:
         f"(hardware.devices={config.hardware.devices}, num_nodes={config.hardware.num_nodes}), since each "
         f"would re-run the sweep; {processes.WAY_OUT}",
     )
-
-
-def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictConfig:
-    """The configuration of a run that is to be continued: its own, with what a resumed run may change.
-
-    Raises:
-        ConfigError: the folder holds no run of this command, or an override would change what is computed.
-    """
-    saved = _read(folder / "config.yaml", f"resume={config.resume}")
-    same = saved.get("command")
-    require(same is not None, f"resume={config.resume}: config.yaml is damaged (it names no command)")
-    require(
-        same == config.command,
-        f"resume={config.resume}: it is a run of nas.{same}, not of nas.{config.command}",
-    )
-    given = _given_before(folder)
-    for override in overrides:
-        key = override.lstrip("+~").split("=")[0].split("@")[0].replace("/", ".")
-        # Typing the whole first command again changes nothing.
-        if key == "resume" or override in given:
-            continue
-        require(
-            any(key == allowed or key.startswith(f"{allowed}.") for allowed in RESUMABLE),
-            f"{override}: a resumed run keeps its settings; only {', '.join(RESUMABLE)} can change",
-        )
-        OmegaConf.update(saved, key, OmegaConf.select(config, key), force_add=True)
-        if key == "trainer.max_epochs":
-            log.warning("%s: the learning rate keeps the schedule that the run was started with", override)
-    if "budget" in config and "budget" not in saved:
-        # Started before there was one: the recipe's own width.
-        saved["budget"] = dict.fromkeys(config.budget)
-    for key in RESUMABLE:
-        # A run that was started before there was such a key.
-        if key in config and key not in saved:
-            saved[key] = config[key]
-    saved.resume = config.resume
-    missing = [key for key in config if key not in saved]
-    require(not missing, f"resume={config.resume}: config.yaml is damaged (it lacks {', '.join(missing)})")
-    return saved
-
-
-def _read(path: Path, what: str) -> DictConfig:
-    import yaml
-
-    require(path.is_file(), f"{what}: no run folder there ({path.name} is missing)")
-    try:
-        found = OmegaConf.load(path)
-    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise ConfigError(f"{what}: {path.name} is damaged ({text})") from error
-    require(isinstance(found, DictConfig), f"{what}: {path.name} is damaged (it holds no keys)")
-    return found
-
-
-def _given_before(folder: Path) -> list[str]:
-    path = folder / "overrides.yaml"
-    try:
-        # Of a key that was typed twice the last value held.
-        given = {str(one).split("=", 1)[0]: str(one) for one in OmegaConf.to_container(OmegaConf.load(path))}
-        return list(given.values())
-    except (OmegaConfBaseException, ValueError, OSError, TypeError):
-        return []
 
 
 def check_domain(space: Any, source: Any) -> None:

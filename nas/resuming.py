@@ -1,0 +1,88 @@
+"""The configuration of a run that is continued: its own, and what may change in it."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nas.config import ConfigError
+from nas.errors import require
+
+log = logging.getLogger(__name__)
+# What a resumed run may change: how it is computed and shown, and for how long, not what is computed.
+RESUMABLE = (
+    "hardware",
+    "logger",
+    "checkpoint",
+    "processes",
+    "tabular.file",
+    "traceback",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.max_epochs",
+    "trainer.profiler",
+)
+
+
+def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictConfig:
+    """The configuration of a run that is to be continued: its own, with what a resumed run may change.
+
+    Raises:
+        ConfigError: the folder holds no run of this command, or an override would change what is computed.
+    """
+    saved = _read(folder / "config.yaml", f"resume={config.resume}")
+    same = saved.get("command")
+    require(same is not None, f"resume={config.resume}: config.yaml is damaged (it names no command)")
+    require(
+        same == config.command,
+        f"resume={config.resume}: it is a run of nas.{same}, not of nas.{config.command}",
+    )
+    given = _given_before(folder)
+    for override in overrides:
+        key = override.lstrip("+~").split("=")[0].split("@")[0].replace("/", ".")
+        # Typing the whole first command again changes nothing.
+        if key == "resume" or override in given:
+            continue
+        require(
+            any(key == allowed or key.startswith(f"{allowed}.") for allowed in RESUMABLE),
+            f"{override}: a resumed run keeps its settings; only {', '.join(RESUMABLE)} can change",
+        )
+        OmegaConf.update(saved, key, OmegaConf.select(config, key), force_add=True)
+        if key == "trainer.max_epochs":
+            log.warning("%s: the learning rate keeps the schedule that the run was started with", override)
+    if "budget" in config and "budget" not in saved:
+        # Started before there was one: the recipe's own width.
+        saved["budget"] = dict.fromkeys(config.budget)
+    for key in RESUMABLE:
+        # A run that was started before there was such a key.
+        if key in config and key not in saved:
+            saved[key] = config[key]
+    saved.resume = config.resume
+    missing = [key for key in config if key not in saved]
+    require(not missing, f"resume={config.resume}: config.yaml is damaged (it lacks {', '.join(missing)})")
+    return saved
+
+
+def _read(path: Path, what: str) -> DictConfig:
+    import yaml
+
+    require(path.is_file(), f"{what}: no run folder there ({path.name} is missing)")
+    try:
+        found = OmegaConf.load(path)
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{what}: {path.name} is damaged ({text})") from error
+    require(isinstance(found, DictConfig), f"{what}: {path.name} is damaged (it holds no keys)")
+    return found
+
+
+def _given_before(folder: Path) -> list[str]:
+    path = folder / "overrides.yaml"
+    try:
+        # Of a key that was typed twice the last value held.
+        given = {str(one).split("=", 1)[0]: str(one) for one in OmegaConf.to_container(OmegaConf.load(path))}
+        return list(given.values())
+    except (OmegaConfBaseException, ValueError, OSError, TypeError):
+        return []

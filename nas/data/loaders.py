@@ -9,31 +9,59 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset, default_collate
 
+from nas.data.draws import SeededItems, item_seed
 from nas.data.sources import TensorImages
 from nas.errors import require
 
 
 class EpochSampler(DistributedSampler):
-    """A DistributedSampler whose `set_epoch` also sets what the loader's worker processes draw from.
+    """A DistributedSampler that can say with every image what it is to be drawn from.
 
-    torch seeds its workers from a global generator, so a resumed run would crop its images otherwise.
+    Args:
+        dataset: what is sampled.
+        num_replicas: processes that share it.
+        rank: number of this process, from 0.
+        shuffle: whether the order changes with the epoch.
+        seed: of the run.
+        stream: tells the samplers of a run apart.
+        draws: yields pairs (position, seed), for `SeededItems`, instead of positions. The seed depends on
+            seed, stream, epoch and position, and on how often the epoch has been passed over.
     """
 
-    def __init__(self, dataset: Dataset, num_replicas: int, rank: int, shuffle: bool, seed: int, stream: int):
+    def __init__(
+        self,
+        dataset: Dataset,
+        num_replicas: int,
+        rank: int,
+        shuffle: bool,
+        seed: int,
+        stream: int,
+        draws: bool = False,
+    ):
         order = _derive(seed, stream)
         super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=shuffle, seed=order)
         if not shuffle:
             # What is measured counts each image once: torch fills up, so that all have as many.
             self.total_size = len(dataset)
             self.num_samples = len(range(rank, len(dataset), num_replicas))
-        self._worker_numbers = (seed, stream, rank)
-        self.workers = torch.Generator()
-        self.set_epoch(0)
+        self.draws = draws
+        self._numbers = (seed, stream)
+        self._passes = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Makes the next pass that of `epoch`; Lightning calls this by itself."""
+        """Makes the next pass that of `epoch`; Lightning calls this by itself, and may do so twice."""
+        if epoch != self.epoch:
+            self._passes = 0
         super().set_epoch(epoch)
-        self.workers.manual_seed(_derive(*self._worker_numbers, epoch))
+
+    def __iter__(self) -> Iterator[int | tuple[int, int]]:
+        positions = super().__iter__()
+        if not self.draws:
+            return positions
+        # A short loader begins again within an epoch, with the same order and other draws.
+        base = _derive(*self._numbers, self.epoch, self._passes)
+        self._passes += 1
+        return ((position, item_seed(base, position)) for position in positions)
 
 
 def batches(
@@ -52,9 +80,9 @@ def batches(
 ) -> "DataLoader | ResidentBatches":
     """Returns a loader of (uint8 [B, C, H, W], int64 labels [B]) over some images of a data set.
 
-    Call `loader.sampler.set_epoch(epoch)` before every epoch (Lightning does): epoch e then comes in the
-    same order whether the run was resumed or not. With workers the same holds for augmentation image by
-    image; without, that draws from torch's global generator.
+    Call `loader.sampler.set_epoch(epoch)` before every epoch: epoch e then comes in the same order, and is
+    augmented image by image in the same way, whether the run was resumed or not and whatever `num_workers`
+    is. (Lightning calls it too, but in a resumed run only when workers have begun to read.)
 
     The last, smaller batch is kept as the papers' code does, unless it would be a single image of a shuffled
     loader: batch norm cannot train on that at a resolution of 1 x 1. With several replicas a few images of a
@@ -95,7 +123,9 @@ def batches(
     require(stream >= 0, f"the stream of a loader must be at least 0, not {stream}")
     # A list, because reading a tensor one index at a time costs more than the gather that follows.
     part = Subset(dataset, indices.tolist())
-    sampler = EpochSampler(part, num_replicas, rank, shuffle, seed, stream)
+    # Images in memory are taken as they are; whatever else reads images may draw on the way.
+    draws = not isinstance(dataset, TensorImages)
+    sampler = EpochSampler(part, num_replicas, rank, shuffle, seed, stream, draws)
     most = len(sampler)
     require(
         isinstance(batch_size, int) and 1 <= batch_size <= most,
@@ -105,14 +135,15 @@ def batches(
     if isinstance(dataset, ResidentImages):
         return ResidentBatches(dataset, indices, sampler, batch_size, drop_last)
     return DataLoader(
-        part,
+        SeededItems(part) if draws else part,
         batch_size=batch_size,
         sampler=sampler,
         drop_last=drop_last,
         collate_fn=_collate,
         num_workers=num_workers,
         pin_memory=pin_memory,
-        generator=sampler.workers,
+        # Its own: starting to read must not move the one that the network draws from.
+        generator=torch.Generator(),
     )
 
 

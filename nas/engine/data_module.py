@@ -95,7 +95,7 @@ class ImageData(pl.LightningDataModule):
         world_size = trainer.world_size if trainer else 1
         rank = trainer.global_rank if trainer else 0
         share = len(range(rank, len(indices), world_size))
-        return batches(
+        loader = batches(
             self._placed(dataset),
             indices,
             batch_size=self.batch_size if shuffle else min(self.batch_size, share),
@@ -107,6 +107,10 @@ class ImageData(pl.LightningDataModule):
             num_workers=self.num_workers,
             pin_memory=bool(trainer and trainer.strategy.root_device.type == "cuda"),
         )
+        # Of a resumed run Lightning sets the epoch only when workers have begun to read, and `current_epoch`
+        # is behind by one then.
+        loader.sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed if trainer else 0)
+        return loader
 
 
 class SearchData(ImageData):

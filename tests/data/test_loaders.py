@@ -1,5 +1,8 @@
 """Loaders: the order of an epoch, the last batch, replicas, and per-image data sets."""
 
+import random
+
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import Dataset
@@ -97,17 +100,66 @@ def test_images_that_come_one_by_one_are_collated():
         assert labels_B.dtype == torch.int64
 
 
-def test_workers_augment_an_epoch_alike_after_a_resume_and_ranks_differently():
-    def images(rank: int, epochs: list[int]) -> torch.Tensor:
-        arguments = {"batch_size": 4, "shuffle": False, "seed": 0, "num_replicas": 2, "rank": rank}
-        loader = batches(OneByOne(), torch.arange(8), num_workers=1, **arguments)
-        for epoch in epochs:
-            loader.sampler.set_epoch(epoch)
-            ((images_BCHW, _),) = loader
-        return images_BCHW
+class Drawing(OneByOne):
+    """Draws from each of the generators that people draw from."""
 
-    assert torch.equal(images(0, [0, 1]), images(0, [1]))
-    assert not torch.equal(images(0, [1]), images(1, [1]))
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        numbers = [random.randrange(256), np.random.randint(256), int(torch.randint(256, ())), index]
+        return torch.tensor(numbers, dtype=torch.uint8).view(1, 2, 2), index
+
+
+class DrawingWhole(Drawing):
+    """The same, read as whole batches."""
+
+    def __getitems__(self, indices: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        images = [self[index][0] for index in indices]
+        return torch.stack(images), torch.tensor(indices)
+
+
+def drawn(loader, epoch: int) -> dict[int, list[int]]:
+    """What was drawn for every image of an epoch, by image."""
+    loader.sampler.set_epoch(epoch)
+    return {
+        int(label): image.flatten().tolist()
+        for images_BCHW, labels_B in loader
+        for image, label in zip(images_BCHW, labels_B, strict=True)
+    }
+
+
+@pytest.mark.parametrize("dataset", [Drawing(), DrawingWhole()], ids=["one by one", "whole batches"])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_what_is_drawn_for_an_image_does_not_depend_on_workers_or_a_resume(dataset, shuffle):
+    arguments = {"batch_size": 4, "shuffle": shuffle, "seed": 0}
+
+    def epochs(num_workers: int, numbers: list[int]) -> list[dict[int, list[int]]]:
+        loader = batches(dataset, torch.arange(12), num_workers=num_workers, **arguments)
+        return [drawn(loader, epoch) for epoch in numbers]
+
+    whole = epochs(0, [0, 1, 2])
+    assert whole[0] != whole[1] != whole[2]
+    for num_workers in (1, 2, 4):
+        assert epochs(num_workers, [0, 1, 2]) == whole
+    assert epochs(2, [2]) == epochs(0, [2]) == whole[2:]
+
+
+def test_an_epoch_that_is_passed_over_twice_is_drawn_anew():
+    loader = batches(Drawing(), torch.arange(12), batch_size=4, shuffle=True, seed=0)
+    first, second = drawn(loader, 0), drawn(loader, 0)
+    assert first != second
+    again = batches(Drawing(), torch.arange(12), batch_size=4, shuffle=True, seed=0, num_workers=1)
+    assert [drawn(again, 0), drawn(again, 0)] == [first, second]
+
+
+def test_drawing_images_leaves_the_generators_alone():
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    expected = random.random(), np.random.rand(), float(torch.rand(()))
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    drawn(batches(Drawing(), torch.arange(12), batch_size=4, shuffle=True, seed=0), 0)
+    assert (random.random(), np.random.rand(), float(torch.rand(()))) == expected
 
 
 @pytest.mark.parametrize(

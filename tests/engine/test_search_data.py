@@ -1,5 +1,7 @@
 """The data of a search: images that rest on the device, factors that step with every x-th batch."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -26,6 +28,8 @@ class Running:
         self.world_size, self.global_rank, self.training = world_size, rank, True
         self.lightning_module = Watching(iteration)
         self.strategy = type("Strategy", (), {"root_device": torch.device("cpu")})()
+        progress = SimpleNamespace(current=SimpleNamespace(processed=0))
+        self.fit_loop = SimpleNamespace(epoch_progress=progress)
 
 
 def data_of(split_ratio=0.5, running=None, **arguments):

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nas.config import command, instantiate, plain, quoted
 from nas.errors import ConfigError, require
+from nas.older import read_now
 
 RANKS = ("probability", "supernet")
 SCORES = {"probability": "log-probability (nats)", "supernet": "accuracy with inherited weights (%)"}
@@ -79,6 +80,7 @@ def with_run(config: DictConfig) -> DictConfig:
     require(found == "search", f"run={config.run}: it is a run of nas.{found}, not of nas.search")
     missing = [key for key in parts if key not in saved]
     require(not missing, f"run={config.run}: config.yaml is damaged (it lacks {', '.join(missing)})")
+    saved = read_now(saved, f"run={config.run}")
     merged = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
     merged.run = str(folder)
     for key in parts[:-1]:

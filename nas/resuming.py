@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas.config import ConfigError
 from nas.errors import require
+from nas.older import read_now
 
 log = logging.getLogger(__name__)
 # What a resumed run may change: how it is computed and shown, and for how long, not what is computed.
@@ -39,6 +40,7 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
         same == config.command,
         f"resume={config.resume}: it is a run of nas.{same}, not of nas.{config.command}",
     )
+    saved = read_now(saved, f"resume={config.resume}", continued=True)
     given = _given_before(folder)
     for override in overrides:
         key = override.lstrip("+~").split("=")[0].split("@")[0].replace("/", ".")

@@ -2,16 +2,21 @@
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from experiments.imagenet import reduced
 from experiments.imagenet.record import collect, report, rows_of
 from nas.config import CONF, register_resolvers
 from nas.genotype import load
+from nas.methods.method import Method
 
 
 @pytest.fixture
@@ -65,6 +70,59 @@ def test_the_reduced_search_has_the_papers_stages(row, composed):
     assert (config.method.architecture_optimizer.lr, config.method.lam) == (6e-3, 1e-3)
     assert "none" not in config.space.operations and config.space.stem == "imagenet"
     assert config.dataset.source.color_jitter is None
+
+
+def authors_rates():
+    """The learning rates of their script, step by step: base 0.5, 5 warm-up epochs, two stages of 25."""
+    parameters, found = [torch.nn.Parameter(torch.zeros(1))], []
+    optimizer = torch.optim.SGD(parameters, 0.5)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50.0, eta_min=0.0)
+    for epoch in range(50):
+        if epoch == 25:
+            position = scheduler.state_dict()
+            optimizer = torch.optim.SGD(parameters, 0.5)
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50.0, eta_min=0.0)
+            scheduler.load_state_dict(position)
+        if epoch < 5:
+            optimizer.param_groups[0]["lr"] = 0.5 * (epoch + 1) / 5.0
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return found
+
+
+def test_the_search_has_the_authors_rate_in_every_epoch(composed):
+    """As configured, with the change of stage, against their script written down; and in numbers."""
+    config = composed("search", "experiment=drnas/imagenet_search")
+    settings = {
+        key: instantiate(config.method[key], _convert_="all")
+        for key in ("weight_optimizer", "weight_scheduler")
+    }
+    stages = OmegaConf.to_container(config.method.stages)
+    rule = config.method.learning_rate_at_stage
+    method = Method("m", {"cell": (2, 7)}, stages=stages, learning_rate_at_stage=rule, **settings)
+    found, schedule = [], None
+    for epoch in range(config.trainer.max_epochs):
+        if epoch in (0, 25):
+            optimizer = method.weight_optimizer([torch.nn.Parameter(torch.zeros(1))])
+            schedule = (
+                method.stage_scheduler(optimizer, schedule) if epoch else method.weight_scheduler(optimizer)
+            )
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert found == pytest.approx(authors_rates(), rel=1e-12)
+    assert found[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert found[25] == 0.5  # and not 0.25
+    closed = [0.25 * (1 + math.cos(math.pi * e / 50)) for e in range(50)]
+    assert [found[e] / closed[e] for e in range(5, 25)] == pytest.approx([1.01596] * 20, abs=1e-4)
+    assert [found[e] / closed[e] for e in range(25, 50)] == pytest.approx([2.0] * 25)
+
+
+def test_the_reduced_row_keeps_the_rates_of_its_results(composed):
+    config = composed("search", "experiment=drnas/imagenet_reduced")
+    assert config.method.learning_rate_at_stage == "continuous"
+    assert config.method.weight_scheduler._target_ == "nas.engine.rates.cosine_with_warmup"
 
 
 def test_the_random_cell_is_of_the_space_of_the_search(composed):

@@ -3,7 +3,7 @@
 import math
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from nas.errors import require
 
@@ -39,7 +39,7 @@ def linear_with_warmup(optimizer: Optimizer, epochs: int, warmup: int = 5, tail:
 
 
 def cosine_with_warmup(optimizer: Optimizer, T_max: int, eta_min: float = 0.0, warmup: int = 5) -> LambdaLR:
-    """The cosine of `CosineAnnealingLR`, but for a linear rise in its first epochs (authors' code).
+    """The cosine of `CosineAnnealingLR`, but for a linear rise in its first epochs; see `WarmCosine`.
 
     Args:
         optimizer: at its base learning rate, one for all of its parameters.
@@ -60,6 +60,47 @@ def cosine_with_warmup(optimizer: Optimizer, T_max: int, eta_min: float = 0.0, w
         return (eta_min + (base - eta_min) * wave) / base
 
     return LambdaLR(optimizer, factor)
+
+
+class WarmCosine(CosineAnnealingLR):
+    """The cosine by torch's recursion, whose first epochs a warm-up overrides: DrNAS's code on ImageNet.
+
+    The recursion makes each rate from the one before, and so goes on from the warm-up's last rate, which is
+    the base rate and not the cosine's: with warm-up w it follows
+
+        base (e + 1) / w                                                              e < w
+        eta_min + (base - eta_min) (1 + cos(pi e / T)) / (1 + cos(pi (w - 1) / T))    e >= w
+
+    After 5 of 50 epochs that is 1.6 % above `cosine_with_warmup`. A stage restarts it as it does torch's
+    cosine (`nas.methods.schedules.stage_scheduler`).
+
+    Args:
+        optimizer: at its base learning rate.
+        T_max: epochs of the cosine.
+        eta_min: learning rate at its end.
+        warmup: epochs in which the rate is base (e + 1) / warmup instead; 0 for none.
+
+    Raises:
+        ConfigError: a number is negative, or there is no epoch.
+    """
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, warmup: int = 5):
+        _check(T_max, warmup)
+        # Torch asks for the first rate while it builds.
+        self.warmup = warmup
+        super().__init__(optimizer, T_max, eta_min)
+
+    def get_lr(self) -> list[float]:
+        """The rates of epoch `last_epoch`."""
+        return self.warm(self.last_epoch) or super().get_lr()
+
+    def start_of_stage(self, epoch: int) -> list[float]:
+        """The rates of a stage's first epoch: the base rates, or the warm-up's."""
+        return self.warm(epoch) or list(self.base_lrs)
+
+    def warm(self, epoch: int) -> list[float]:
+        """The warm-up's rates in an epoch; none after it."""
+        return [base * (epoch + 1) / self.warmup for base in self.base_lrs] if epoch < self.warmup else []
 
 
 def _check(epochs: int, warmup: int) -> None:

@@ -43,7 +43,7 @@ class Method(nn.Module):
         warmup_epochs: epochs at the start in which alpha rests and only the weights learn.
         stages: see `nas.methods.schedules.Stage`, one mapping a stage; None for a search of one piece.
         learning_rate_at_stage: `restart` or `continuous`, see `nas.methods.schedules.stage_scheduler`.
-        widen: how new channels are drawn between stages, `independent` or `shared`, see `nas.spaces.growth`.
+        widen: how new channels are drawn between stages, `code` or `shared`, see `nas.spaces.growth`.
         layout: what the rows and columns of alpha mean (edges and operations a group), as plain containers; a
             checkpoint holds it and refuses to load into another.
         clip: global gradient norm of the weights, None for none.
@@ -90,7 +90,7 @@ class Method(nn.Module):
         warmup_epochs: int = 0,
         stages: Sequence[Mapping] | None = None,
         learning_rate_at_stage: str = "restart",
-        widen: str = "independent",
+        widen: str = "code",
         layout: Mapping | None = None,
         clip: float | None = None,
         architecture_clip: float | None = None,
@@ -120,8 +120,9 @@ class Method(nn.Module):
         self.warmup_epochs = warmup_epochs
         self.stages = None if stages is None else Stages(stages)
         require(
-            widen in ("independent", "shared"),
-            f"method.widen={widen}: unknown; known are independent (an axis each), shared (a candidate each)",
+            widen in ("code", "shared"),
+            f"method.widen={widen}: unknown; known are code (the authors' code: what is written together is "
+            "read together), shared (the paper's formula: one draw a candidate)",
         )
         self.widen = widen
         self.learning_rate_at_stage = learning_rate_at_stage

@@ -126,11 +126,15 @@ class Dirichlet:
         """Concentrations beta = ELU(eta) + 1, at least 1e-6.
 
         For eta <= 0 it is computed as exp(eta): ELU(eta) + 1 = (exp(eta) - 1) + 1 is 0 in float32 from
-        eta = -17 on, where a Dirichlet has no density.
+        eta = -17 on, where a Dirichlet has no density. Its derivative is 1 from 0 on and exp(eta) before it;
+        its second derivative, which jumps at 0, is there that from the left, 1. Where the least concentration
+        holds, below eta = -13.8, only the anchor moves eta.
         """
-        # The inner clamp keeps the branch that is not taken from overflowing, whose gradient would be NaN.
-        beta_EO = torch.where(alpha_EO > 0, alpha_EO + 1, alpha_EO.clamp(max=0).exp())
-        return beta_EO.clamp_min(SMALLEST_CONCENTRATION)
+        above_EO = alpha_EO > 0
+        # The branch that is not taken must not overflow: its gradient would be NaN. Filled and not clamped,
+        # because torch's clamp has derivative 0 at its bound, and eta = 0 is where a search may start.
+        below_EO = alpha_EO.masked_fill(above_EO, 0.0).exp()
+        return torch.where(above_EO, alpha_EO + 1, below_EO).clamp_min(SMALLEST_CONCENTRATION)
 
     def op_weights(self, alpha_EO: Tensor) -> Tensor:
         """One draw; rows that sum to one."""

@@ -126,6 +126,7 @@ def stage_scheduler(
 
         eta_min + (lr - eta_min) (1 + cos(pi t / T)) / (1 + cos(pi s / T)),  t = s, s + 1, ...
 
+    A cosine with a warm-up of its own says what its stages start at (`start_of_stage(epoch)`).
     `continuous` goes on along the first stage's cosine. Call it after the epoch's `previous.step()`.
 
     Args:
@@ -144,7 +145,12 @@ def stage_scheduler(
         f"{type(scheduler).__name__}; set it to continuous",
     )
     position = previous.state_dict()
-    rates = previous.get_last_lr() if at_stage == "continuous" else previous.base_lrs
+    if at_stage == "continuous":
+        rates = previous.get_last_lr()
+    elif hasattr(scheduler, "start_of_stage"):
+        rates = scheduler.start_of_stage(previous.last_epoch)
+    else:
+        rates = previous.base_lrs
     scheduler.load_state_dict(position | {"_last_lr": list(rates)})
     for group, lr in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = lr

@@ -44,11 +44,15 @@ class SeparableCandidate(Candidate):
             self._forward_narrow(shared, scales_M, sums, targets)
 
     def growth(self, draw: Draw) -> Growth:
-        """Every convolution and its batch norm get new channels together."""
+        """A pointwise convolution reads copies of a feature by copies of that feature's column.
+
+        So the new outputs of a depthwise convolution and the new inputs of the pointwise one behind it are
+        one draw; a pointwise convolution's new outputs and their batch norm are another.
+        """
         for step in range(len(self.norm)):
-            yield f"depthwise.{step}.weight", (draw(1), None, None, None)
-            outputs = draw(1)
-            yield f"pointwise.{step}.weight", (outputs, draw(1), None, None)
+            features, outputs = draw(1), draw(1)
+            yield f"depthwise.{step}.weight", (features, None, None, None)
+            yield f"pointwise.{step}.weight", (outputs, features, None, None)
             yield f"norm.{step}.running_mean", (outputs,)
             yield f"norm.{step}.running_var", (outputs,)
 

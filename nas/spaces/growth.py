@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nas.errors import ConfigError, require
 from nas.spaces.mixed import FanOut, Term
 
-MAPPINGS = ("independent", "shared")
+MAPPINGS = ("code", "shared")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class TensorMap:
 
 
 def growth_maps(
-    old: nn.Module, new: nn.Module, generator: torch.Generator, mapping: str = "independent"
+    old: nn.Module, new: nn.Module, generator: torch.Generator, mapping: str = "code"
 ) -> dict[str, TensorMap]:
     """Maps from the tensors of a supernet to those of its successor.
 
@@ -51,8 +51,10 @@ def growth_maps(
         old: the supernet so far.
         new: the same supernet with some of its candidates, and as many channels through them or more.
         generator: draws which channels are copied; the first ones are always the old ones in their order.
-        mapping: `independent`: every axis of every layer draws for itself (the authors' code); `shared`: one
-            draw for all axes of a candidate on an edge (the paper's formula).
+        mapping: `code`: what a candidate's layers draw (the authors' code): of a separable convolution one
+            draw for the depthwise outputs and the pointwise inputs that read them and one for the pointwise
+            outputs, of a dense one a draw an axis; a batch norm follows its layer. `shared`: one draw for all
+            axes of a candidate on an edge (the paper's formula).
 
     Returns:
         Tensor name -> map. Tensors that it does not name stay as they are.

@@ -1,9 +1,11 @@
 """Schedules with a warm-up, epoch by epoch, against the formulas of the authors' code."""
 
+import math
+
 import pytest
 import torch
 
-from nas.engine.rates import cosine_with_warmup, linear_with_warmup
+from nas.engine.rates import WarmCosine, cosine_with_warmup, linear_with_warmup
 from nas.errors import ConfigError
 
 
@@ -35,7 +37,26 @@ def test_the_cosine_is_torch_s_after_the_warm_up():
     assert found[5:] == pytest.approx(cosine[5:])
 
 
-@pytest.mark.parametrize("build", [linear_with_warmup, cosine_with_warmup])
+def test_the_recursion_goes_on_from_where_the_warm_up_ended():
+    found = rates(lambda optimizer: WarmCosine(optimizer, T_max=50, eta_min=0.01), 50)
+    cosine = [1 + math.cos(math.pi * epoch / 50) for epoch in range(50)]
+    assert found[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert found[5:] == pytest.approx([0.01 + 0.49 * wave / cosine[4] for wave in cosine[5:]])
+
+
+@pytest.mark.parametrize("build", [WarmCosine, cosine_with_warmup])
+def test_without_a_warm_up_it_is_the_cosine(build):
+    cosine = rates(lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20), 20)
+    assert rates(lambda optimizer: build(optimizer, 20, warmup=0), 20) == pytest.approx(cosine, abs=1e-15)
+
+
+def test_a_stage_that_begins_in_the_warm_up_begins_with_its_rate():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    assert WarmCosine(optimizer, 20).start_of_stage(2) == pytest.approx([0.3])
+    assert WarmCosine(optimizer, 20).start_of_stage(5) == pytest.approx([0.5])
+
+
+@pytest.mark.parametrize("build", [linear_with_warmup, cosine_with_warmup, WarmCosine])
 def test_a_resumed_schedule_goes_on(build):
     whole = rates(lambda optimizer: build(optimizer, 20), 20)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
@@ -66,6 +87,8 @@ def test_a_short_search_has_a_rate_in_every_epoch(epochs):
         lambda o: linear_with_warmup(o, 5, warmup=-1),
         lambda o: linear_with_warmup(o, 5, tail=-1),
         lambda o: cosine_with_warmup(o, 0),
+        lambda o: WarmCosine(o, 0),
+        lambda o: WarmCosine(o, 5, warmup=-1),
     ],
 )
 def test_impossible_lengths_are_refused(wrong):

@@ -31,6 +31,38 @@ def test_concentrations_are_elu_plus_one():
     torch.testing.assert_close(Dirichlet().concentration(eta), nn.functional.elu(eta) + 1, rtol=0, atol=1e-15)
 
 
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_at_zero_the_derivative_is_that_of_elu(zero):
+    """eta = 0 is where `init_scale=0` starts: first and second derivatives of concentration and mean."""
+    relaxation, small = Dirichlet(), math.exp(-0.4)
+    eta = torch.tensor([[zero, 0.7, zero, -0.4]], dtype=torch.float64, requires_grad=True)
+    (first,) = torch.autograd.grad(relaxation.concentration(eta).sum(), eta, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), eta)
+    assert first[0].tolist() == pytest.approx([1, 1, 1, small], rel=1e-15)
+    # It jumps at 0, from 1 to 0; the one from the left is taken.
+    assert second[0].tolist() == pytest.approx([1, 0, 1, small], rel=1e-15)
+    at = eta.detach()
+    jacobian = torch.autograd.functional.jacobian(lambda e: relaxation.strengths(e)[0], at)[:, 0]
+    beta, eye = relaxation.concentration(at)[0], torch.eye(4, dtype=torch.float64)
+    closed = (eye * beta.sum() - beta[:, None]) / beta.sum() ** 2 * first[0].detach()
+    torch.testing.assert_close(jacobian, closed, rtol=1e-12, atol=0)
+    for o in range(4):
+        plus, minus = (relaxation.strengths(at + step * eye[o])[0] for step in (1e-6, -1e-6))
+        torch.testing.assert_close((plus - minus) / 2e-6, jacobian[:, o], rtol=0, atol=1e-6)
+
+
+def test_a_search_that_starts_at_zero_learns():
+    """Draws at eta = 0 exactly: the mean pathwise gradient of E[theta_0] is its closed form, 2/9 and -1/9."""
+    torch.manual_seed(0)
+    method = method_of(shapes={"cell": (20_000, 3)}, init_scale=0.0)
+    assert float(method.alpha["cell"].detach().abs().max()) == 0
+    theta = method.op_weights()["cell"]
+    (found,) = torch.autograd.grad(theta[:, 0].sum(), method.alpha["cell"])
+    error = found.std(0) / math.sqrt(len(found))
+    expected = torch.tensor([2 / 9, -1 / 9, -1 / 9], dtype=torch.float64)
+    assert ((found.mean(0) - expected).abs() < 4 * error).all() and (error < 0.01).all()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_very_negative_eta_keeps_draws_and_gradients_finite(dtype):
     eta = torch.tensor([[-200.0, -30.0, -17.0, -1.0], [-90.0] * 4, [200.0, -200.0, 0.0, 1.0]], dtype=dtype)

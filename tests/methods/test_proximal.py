@@ -28,6 +28,13 @@ def stepped(parameter, optimizer, gradient):
     return parameter.detach().clone().numpy()
 
 
+def test_at_the_threshold_and_at_the_bound_of_the_clip():
+    """|z| equal to the threshold is exactly 0, a gradient equal to the clip is taken whole."""
+    parameter = nn.Parameter(torch.tensor([0.5, -0.5, 0.0, 2.0, -2.0], dtype=torch.float64))
+    optimizer = AcceleratedProximalGradient([parameter], 1.0, 0.5, 0.0, nonnegative=False, clip=1.0)
+    assert stepped(parameter, optimizer, [0.0, 0.0, 0.0, 1.0, -1.0]).tolist() == [0.0, 0.0, 0.0, 0.5, -0.5]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**31),

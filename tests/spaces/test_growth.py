@@ -4,8 +4,12 @@ import pytest
 import torch
 
 from nas.errors import ConfigError
+from nas.spaces.candidates import SeparableCandidate
 from nas.spaces.darts import DartsSpace
-from nas.spaces.growth import growth_maps, inherit
+from nas.spaces.growth import TensorMap, growth_maps, inherit
+from nas.spaces.mixed import Execution, Shared
+from nas.spaces.nasbench201 import NasBench201Space
+from nas.spaces.native.library import load_library
 
 OPERATIONS = ["max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_5x5"]
 CELL = "cells.1.fan_out.0.candidates"  # a reduction cell: its skip connections have parameters
@@ -30,7 +34,7 @@ def numbered(network):
     return network.state_dict()
 
 
-def stages(before, after, kept=None, mapping="independent", seed=0):
+def stages(before, after, kept=None, mapping="code", seed=0):
     torch.manual_seed(0)
     old = space().supernet((3, 16, 16), 10, partial=before).double()
     new = space().supernet((3, 16, 16), 10, partial=after, kept=kept).double()
@@ -58,7 +62,7 @@ def test_pruning_alone_keeps_the_other_edges_as_they_are():
     new.load_state_dict(found)
 
 
-@pytest.mark.parametrize("mapping", ["independent", "shared"])
+@pytest.mark.parametrize("mapping", ["code", "shared"])
 def test_new_channels_are_copies_index_by_index(mapping):
     old, new, maps = stages(4, 2, masks([0]), mapping)
     state = numbered(old)
@@ -76,6 +80,106 @@ def test_new_channels_are_copies_index_by_index(mapping):
                 expected = state[name][edge, outputs[m, o], inputs[m, i], 0, 0]
                 assert found[name][m, o, i, 0, 0] == expected
     assert torch.equal(outputs, inputs) == (mapping == "shared")
+
+
+def test_a_copied_feature_is_read_by_a_copy_of_its_own_column():
+    """Of all separable candidates, as the authors' code hands one index on."""
+    torch.manual_seed(0)
+    every = ["sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"]
+    old, new = (
+        DartsSpace("darts", every, num_cells=3, init_channels=16).supernet((3, 16, 16), 10, partial=k)
+        for k in (4, 2)
+    )
+    maps = growth_maps(old, new, torch.Generator().manual_seed(0))
+    counts = {"read": 0, "written": 0, "next": 0, "of": 0}
+    for name, index in maps.items():
+        if ".pointwise." not in name:
+            continue
+        outputs, inputs = index.channels[:2]
+        (features,) = (
+            one for one in maps[name.replace("pointwise", "depthwise")].channels if one is not None
+        )
+        before = inputs.shape[1] // 2
+        counts["of"] += inputs[:, before:].numel()
+        counts["read"] += int((features == inputs)[:, before:].sum())
+        counts["written"] += int((outputs == inputs)[:, before:].sum())
+        following = maps.get(name.replace("pointwise.0", "depthwise.1"))
+        if following is not None and "pointwise.0" in name:
+            counts["next"] += int((following.channels[0] == outputs)[:, before:].sum())
+    assert counts["of"] == 14 * 6 * (
+        4 + 8 + 16
+    )  # edges, pairs of convolutions, new channels of the three cells
+    assert counts["read"] == counts["of"]
+    # What the authors draw anew matches by chance alone: one in 4, 8 or 16.
+    assert counts["written"] < 0.2 * counts["of"] and counts["next"] < 0.1 * counts["of"]
+
+
+def test_the_axes_of_a_dense_convolution_are_drawn_by_themselves():
+    """NAS-Bench-201, as the authors' code: inputs and outputs alike by chance alone; batch norm follows."""
+    space = NasBench201Space("nasbench201", ["none", "nor_conv_1x1", "nor_conv_3x3"], 1, 16)
+    old, new = (space.supernet((3, 8, 8), 10, partial=k) for k in (4, 2))
+    maps = growth_maps(old, new, torch.Generator().manual_seed(0))
+    convolutions = {name: index for name, index in maps.items() if "nor_conv" in name and "weight" in name}
+    assert len(convolutions) > 0
+    alike = of = 0
+    for name, index in convolutions.items():
+        outputs, inputs = index.channels[:2]
+        norm = maps[name.replace("conv.weight", "norm.running_mean")]
+        assert torch.equal(norm.channels[0], outputs)
+        alike += int((outputs == inputs)[:, inputs.shape[1] // 2 :].sum())
+        of += inputs[:, inputs.shape[1] // 2 :].numel()
+    assert alike < 0.3 * of
+
+
+WAYS = ["narrow", "wide", "recomputed", "native"]
+
+
+def execution_of(way):
+    native = load_library() if way == "native" else None
+    if way == "native" and native is None:
+        pytest.skip("no compiler here")
+    return Execution(native, wide=way in ("wide", "recomputed"), recompute=way == "recomputed")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_widened_candidate_sums_what_copies_add(way, stride):
+    """The widened candidate, on inputs whose new channels copy old ones, against the old one with sums.
+
+    Net2Net's argument without its division: where new features are copies, each read by a copy of its own
+    column, a pointwise output is the old one's with every column counted as often as its feature occurs.
+    """
+    torch.manual_seed(0)
+    m, before, after = 3, 4, 12
+    old, new = (SeparableCandidate(m, c, 3, stride, 2, 1).double() for c in (before, after))
+    generator = torch.Generator().manual_seed(1)
+    drawn = []
+
+    def draw(parts):
+        copies = torch.randint(before, (m, after - before), generator=generator)
+        drawn.append(torch.cat([torch.arange(before).expand(m, before), copies], dim=1))
+        return drawn[-1]
+
+    same = torch.arange(m)
+    state = {name: TensorMap(same, c)(old.state_dict()[name]) for name, c in new.growth(draw)}
+    new.load_state_dict(state)
+    features, outputs = drawn
+    x_BCHW = torch.randn(4, before, 6, 6).double()
+    execution, scales = execution_of(way), torch.tensor([0.3, 0.5, 0.7]).double()
+    for edge in range(m):
+        # The features of an edge are its own, so each edge is compared by itself on an input made for it.
+        wide_BCHW = x_BCHW[:, features[edge]]
+        sums = [None] * m
+        new.train()(Shared(wide_BCHW, execution), scales, sums, range(m))
+        counted = SeparableCandidate(m, before, 3, stride, 2, 1).double()
+        counted.load_state_dict(old.state_dict())
+        with torch.no_grad():
+            counted.pointwise[0].weight[edge] *= torch.bincount(features[edge], minlength=before)[
+                :, None, None
+            ]
+        expected = [None] * m
+        counted.train()(Shared(x_BCHW, Execution()), scales, expected, range(m))
+        torch.testing.assert_close(sums[edge], expected[edge][:, outputs[edge]], rtol=1e-9, atol=1e-11)
 
 
 def test_batch_norm_follows_its_convolution():

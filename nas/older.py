@@ -1,0 +1,30 @@
+"""Configurations that run folders of earlier versions hold, as this version reads them."""
+
+import logging
+
+from omegaconf import DictConfig, OmegaConf
+
+log = logging.getLogger(__name__)
+
+
+def read_now(saved: DictConfig, where: str, continued: bool = False) -> DictConfig:
+    """Translates values that are gone, in place; what a fresh command types is refused instead.
+
+    Args:
+        saved: a run folder's configuration.
+        where: the folder, for the notice.
+        continued: whether the run goes on, so that what the value meant may yet happen; a notice says how.
+
+    Returns:
+        The same configuration.
+    """
+    if OmegaConf.select(saved, "method.widen") == "independent":
+        saved.method.widen = "code"
+        if continued and OmegaConf.select(saved, "method.stages"):
+            log.warning(
+                "%s: its config.yaml has method.widen=independent, which was neither the authors' code nor "
+                "the paper's formula and is gone. Stages that the run has begun keep the channels that they "
+                "have; a stage that begins from here on is widened as the authors' code does (code)",
+                where,
+            )
+    return saved

@@ -1,12 +1,12 @@
 """`python -m nas.derive`: architectures from a search's learnt distribution that keep a budget, ranked."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from nas import trust
 from nas.config import command, instantiate, plain, quoted
 from nas.errors import ConfigError, require
 from nas.older import read_now
@@ -80,11 +80,14 @@ def with_run(config: DictConfig) -> DictConfig:
     require(found == "search", f"run={config.run}: it is a run of nas.{found}, not of nas.search")
     missing = [key for key in parts if key not in saved]
     require(not missing, f"run={config.run}: config.yaml is damaged (it lacks {', '.join(missing)})")
+    used = {key: saved[key] for key in parts}
+    trust.check_saved(OmegaConf.create(used), config, folder, f"run={config.run}")
     saved = read_now(saved, f"run={config.run}")
     merged = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
     merged.run = str(folder)
     for key in parts[:-1]:
         merged[key] = saved[key]
+    trust.fetch_nothing(merged)
     for key, value in config.dataset.items():
         if value is not None:
             merged.dataset[key] = value
@@ -168,8 +171,9 @@ class Derivation:
     def _latencies(self) -> Any:
         from nas.analysis.latency_table import Predictor
         from nas.engine.derivation_latency import Latencies, table_here
-        from nas.latency import check_pieces, command_for, pieces_of
+        from nas.latency import check_pieces, pieces_of
         from nas.networks import network_of, size_overrides
+        from nas.printed import command_for
 
         config, settings, hardware = self.config, plain(self.config.latency), plain(self.config.hardware)
         predict, clock = None, "wall"
@@ -181,7 +185,7 @@ class Derivation:
             sizes = [f"++{one}" for one in size_overrides(config, self.space)]
             here = [] if hardware["name"] == "cpu" else [f"hardware={hardware['name']}"]
             here += [f"hardware.threads={hardware['threads']}"] if hardware["threads"] else []
-            again = command_for(config, [*sizes, batch, *here])
+            again = command_for("latency", config, last=[*sizes, batch, *here], hardware=False)
             where = f"latency.table={settings['table']}"
             pieces = pieces_of(config, self.space, self.source)
             predict = Predictor(table, pieces, again, settings["fitted"], where)
@@ -361,25 +365,12 @@ class Derivation:
         return one.log_probability if self.inheritance is None else 100 * one.accuracy
 
     def _close(self, best: Any) -> None:
-        from nas.networks import size_overrides
+        from nas.printed import command_for
 
-        config = self.config
-        sizes = size_overrides(config, self.space)
-        arguments = [
-            f"genotype={quoted(self.folder.path)}",
-            f"space={config.space.name}",
-            f"dataset={config.dataset.name}",
-            f"recipe={config.recipe.name}",
-            # ++, because a recipe for another space may have been given sizes that its file does not name.
-            *(f"++{one}" if hasattr(self.space, "recipe_sizes") else one for one in sizes),
-        ]
-        if config.hardware.name != "cpu":
-            arguments.append(f"hardware={config.hardware.name}")
-        if config.dataset.root is not None:
-            arguments.append(f"dataset.root={quoted(config.dataset.root)}")
+        words = [f"genotype={quoted(self.folder.path)}"]
         print(f"\n{best.genotype}")
         print(f"run folder: {self.folder.path}")
-        print(f"evaluate:   {shlex.join(['python', '-m', 'nas.evaluate', *arguments])}", flush=True)
+        print(f"evaluate:   {command_for('evaluate', self.config, words)}", flush=True)
 
 
 def _with(candidates: Sequence[Any], derived: Any) -> list[Any]:

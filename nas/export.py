@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from nas import trust
 from nas.config import command, instantiate
 from nas.errors import ConfigError, require
 
@@ -95,6 +96,8 @@ def with_evaluation(config: DictConfig) -> tuple[DictConfig, Path | None, dict[s
     where = f"genotype={config.genotype}"
     missing = [key for key in DECIDED if key not in saved]
     require(not missing, f"{where}: config.yaml is damaged (it lacks {', '.join(missing)})")
+    used = {key: saved[key] for key in DECIDED}
+    trust.check_saved(OmegaConf.create(used), config, folder, where)
     for override in HydraConfig.get().overrides.task:
         key = override.lstrip("+~").split("=")[0]
         require(

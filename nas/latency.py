@@ -1,7 +1,5 @@
 """`python -m nas.latency`: how long operations and networks take on this device, as a table to look up."""
 
-import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nas.config import command, instantiate, plain, quoted
 from nas.errors import require
+from nas.printed import command_for
 
 
 def run(config: DictConfig, path: Path) -> None:
@@ -159,19 +158,14 @@ class Measurement:
         }
 
 
-def command_for(config: DictConfig, sizes: Sequence[str]) -> str:
-    """The command that measures a table for a configuration with a space, a data set and a recipe."""
-    words = [f"space={config.space.name}", f"dataset={config.dataset.name}", f"recipe={config.recipe.name}"]
-    return shlex.join(["python", "-m", "nas.latency", *words, *sizes])
-
-
 def command_for_supernet(config: DictConfig, space: Any) -> str:
     """The command that measures the operations of a search's supernet, the channels that are mixed."""
     sizes = {name: getattr(space, name, None) for name in space.recipe_sizes}
     if "init_channels" in sizes:
         sizes["init_channels"] //= getattr(space, "partial", 1)
     typed = {name: list(size) if isinstance(size, tuple) else size for name, size in sizes.items()}
-    return command_for(config, [f"++recipe.{name}={size}" for name, size in typed.items()])
+    widths = [f"++recipe.{name}={size}" for name, size in typed.items()]
+    return command_for("latency", config, last=widths, hardware=False)
 
 
 def check_pieces(space: Any) -> None:

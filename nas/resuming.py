@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nas import trust
 from nas.config import ConfigError
 from nas.errors import require
 from nas.older import read_now
@@ -17,6 +18,7 @@ RESUMABLE = (
     "hardware",
     "logger",
     "checkpoint",
+    "dataset.download",
     "processes",
     "tabular.file",
     "traceback",
@@ -42,16 +44,21 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
     )
     saved = read_now(saved, f"resume={config.resume}", continued=True)
     given = _given_before(folder)
+    replaced = []
     for override in overrides:
         key = override.lstrip("+~").split("=")[0].split("@")[0].replace("/", ".")
         # Typing the whole first command again changes nothing.
-        if key == "resume" or override in given:
+        if key in ("resume", "trust") or override in given:
             continue
         require(
             any(key == allowed or key.startswith(f"{allowed}.") for allowed in RESUMABLE),
             f"{override}: a resumed run keeps its settings; only {', '.join(RESUMABLE)} can change",
         )
-        OmegaConf.update(saved, key, OmegaConf.select(config, key), force_add=True)
+        replaced.append((key, override))
+    trust.check_saved(saved, config, folder, f"resume={config.resume}", [key for key, _ in replaced])
+    for key, override in replaced:
+        # Whole: what a folder says of a group that the caller has chosen anew is gone.
+        OmegaConf.update(saved, key, OmegaConf.select(config, key), force_add=True, merge=False)
         if key == "trainer.max_epochs":
             log.warning("%s: the learning rate keeps the schedule that the run was started with", override)
     if "budget" in config and "budget" not in saved:
@@ -61,10 +68,20 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
         # A run that was started before there was such a key.
         if key in config and key not in saved:
             saved[key] = config[key]
-    saved.resume = config.resume
+    _keep_to_here(saved, config, [key for key, _ in replaced])
     missing = [key for key in config if key not in saved]
     require(not missing, f"resume={config.resume}: config.yaml is damaged (it lacks {', '.join(missing)})")
     return saved
+
+
+def _keep_to_here(saved: DictConfig, config: DictConfig, replaced: Sequence[str]) -> None:
+    """What is said on this command line alone: what to continue, whom to trust, and where things lie."""
+    for key in ("resume", "trust", "outputs"):
+        saved[key] = config[key]
+    saved.pop("hydra", None)
+    if OmegaConf.select(saved, "tabular.cache") is not None:
+        saved.tabular.cache = config.tabular.get("cache")
+    trust.fetch_nothing(saved, but="dataset.download" in replaced and config.dataset.download)
 
 
 def _read(path: Path, what: str) -> DictConfig:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shlex
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -306,6 +305,7 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
     from nas.engine.rows import count_skips, weight_rows
     from nas.engine.run_folder import Table, write_text
     from nas.networks import cost_of, size_overrides
+    from nas.printed import command_for
 
     config, folder = session.config, session.folder
     strengths = method.strengths()
@@ -339,20 +339,7 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
     draw_search(folder, space, genotype, strengths)
     if quiet:
         return
-    evaluate = [
-        "python",
-        "-m",
-        "nas.evaluate",
-        f"genotype={quoted(folder.path)}",
-        f"space={config.space.name}",
-    ]
-    evaluate += [f"dataset={config.dataset.name}", f"recipe={config.recipe.name}"]
     sizes = [one for one in size_overrides(config, space) if not one.startswith("recipe.stem=")]
-    evaluate += sizes
-    if config.hardware.name != "cpu":
-        evaluate.append(f"hardware={config.hardware.name}")
-    if config.dataset.root is not None:
-        evaluate.append(f"dataset.root={quoted(config.dataset.root)}")
     print(f"\n{genotype}")
     print(
         f"{cost.params / 1e6:.3f} M parameters, {cost.macs / 1e6:.2f} M multiply-adds {_each(space)} "
@@ -362,7 +349,8 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
         print(f"table:      {tabular.words(str(genotype))}")
     print(f"run folder: {folder.path}")
     print(f"pictures:   {folder.figures}")
-    print(f"evaluate:   {shlex.join(evaluate)}", flush=True)
+    words = [f"genotype={quoted(folder.path)}"]
+    print(f"evaluate:   {command_for('evaluate', config, words)}", flush=True)
 
 
 def _each(space) -> str:

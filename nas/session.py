@@ -1,6 +1,5 @@
 """What `nas.search` and `nas.evaluate` have in common: opening, closing and summing up a run folder."""
 
-import shlex
 import sys
 import time
 import traceback
@@ -10,14 +9,15 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from nas import processes
-from nas.config import ConfigError, RunFailed, instantiate, plain, quoted
+from nas import printed, processes
+from nas.config import ConfigError, RunFailed, instantiate, plain
 from nas.engine.provenance import device_name, git_commit, versions
 from nas.engine.run_folder import RunFolder, write_text
 from nas.errors import require
 from nas.resuming import resumed
+from nas.trust import without_trust
 
 SCHEMA = 1
 
@@ -77,8 +77,11 @@ class Session:
             return
         config = self.config.copy()
         config.resume = None
+        with open_dict(config):
+            # A word for this command line; a folder vouches for nothing.
+            config.pop("trust", None)
         if not self.resuming:
-            overrides = OmegaConf.to_yaml(HydraConfig.get().overrides.task)
+            overrides = OmegaConf.to_yaml(OmegaConf.create(without_trust(HydraConfig.get().overrides.task)))
             write_text(self.folder / "overrides.yaml", overrides)
             if split is not None:
                 self.folder.write_json("split.json", split)
@@ -162,9 +165,7 @@ class Session:
 
     def again(self) -> str:
         """The command that continues this run."""
-        return shlex.join(
-            ["python", "-m", f"nas.{self.config.command}", f"resume={quoted(self.folder.path)}"]
-        )
+        return printed.again(self.config, self.folder.path)
 
     @property
     def _resumes(self) -> bool:

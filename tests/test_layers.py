@@ -28,12 +28,17 @@ ALLOWED = {
     "engine": {"genotype", "errors", "spaces", "methods", "data", "analysis", "processes"},
     "config": {"errors", "processes", "launching"},
     "multirun": {"analysis", "config", "errors", "launching"},
+    "targets": set(),
+    "trust": {"errors", "targets"},
+    "printed": {"config", "trust"},
     "networks": {"config", "errors", "genotype", "analysis", "spaces", "data"},
     "older": set(),
-    "resuming": {"config", "errors", "engine", "older"},
+    "resuming": {"config", "errors", "engine", "older", "trust"},
     "session": {
         "resuming",
         "config",
+        "printed",
+        "trust",
         "errors",
         "genotype",
         "engine",
@@ -45,7 +50,9 @@ ALLOWED = {
     },
 }
 STANDARD_ONLY = {"errors", "genotype", "genotype_text"}
-CONFIGURED = COMMANDS | {"config", "multirun", "networks", "older", "resuming", "session"}
+CONFIGURED = COMMANDS | {
+    "config", "multirun", "networks", "older", "printed", "resuming", "session", "trust",
+}  # fmt: skip
 HEAVY = {
     "torch",
     "torchvision",

@@ -1,0 +1,72 @@
+"""The closed lists of what a key of a saved configuration may name as `_target_`.
+
+They hold what conf/ names, this project's other classes in the same role, and torch's and Lightning's own.
+"""
+
+SPACES = (
+    "nas.spaces.darts.DartsSpace",
+    "nas.spaces.dso.DsoSpace",
+    "nas.spaces.nasbench201.NasBench201Space",
+    "nas.spaces.recurrent.RecurrentSpace",
+)
+METHODS = ("nas.methods.method.Method", "nas.methods.sparse.SparseMethod")
+SOURCES = (
+    "nas.data.cifar.Cifar",
+    "nas.data.digits.Digits",
+    "nas.data.embedded.WikiTextMini",
+    "nas.data.folder.ImageFolder",
+    "nas.data.imagenet16.ImageNet16",
+    "nas.data.ptb.PennTreebank",
+    "nas.data.wikitext2.WikiText2",
+)
+OPTIMIZERS = (
+    "nas.engine.decay.sgd_on_matrices",
+    "nas.methods.proximal.AcceleratedProximalGradient",
+    *(
+        f"torch.optim.{name}"
+        for name in (
+            "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam",
+            "RAdam", "RMSprop", "Rprop", "SGD", "SparseAdam",
+        )
+    ),
+)  # fmt: skip
+SCHEDULERS = (
+    "nas.engine.rates.cosine_with_warmup",
+    "nas.engine.rates.linear_with_warmup",
+    *(
+        f"torch.optim.lr_scheduler.{name}"
+        for name in (
+            "ChainedScheduler", "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR",
+            "ExponentialLR", "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR", "OneCycleLR",
+            "PolynomialLR", "ReduceLROnPlateau", "SequentialLR", "StepLR",
+        )
+    ),
+)  # fmt: skip
+PROFILERS = tuple(
+    f"pytorch_lightning.profilers.{name}"
+    for name in ("AdvancedProfiler", "PassThroughProfiler", "PyTorchProfiler", "SimpleProfiler")
+)
+LOGGERS = tuple(f"pytorch_lightning.loggers.{name}" for name in ("CSVLogger", "TensorBoardLogger"))
+CALLBACKS = tuple(
+    f"pytorch_lightning.callbacks.{name}"
+    for name in (
+        "DeviceStatsMonitor", "EarlyStopping", "GradientAccumulationScheduler", "LearningRateMonitor",
+        "ModelSummary", "RichModelSummary", "RichProgressBar", "TQDMProgressBar", "Timer",
+    )
+)  # fmt: skip
+# Key -> what it may name; `*` stands for a place in a list.
+ROLES = {
+    "space": SPACES,
+    "method": METHODS,
+    "method.weight_optimizer": OPTIMIZERS,
+    "method.architecture_optimizer": OPTIMIZERS,
+    "method.weight_scheduler": SCHEDULERS,
+    "dataset.source": SOURCES,
+    "recipe.optimizer": OPTIMIZERS,
+    "recipe.scheduler": SCHEDULERS,
+    "trainer.profiler": PROFILERS,
+    "trainer.logger": LOGGERS,
+    "trainer.logger.*": LOGGERS,
+    "trainer.callbacks": CALLBACKS,
+    "trainer.callbacks.*": CALLBACKS,
+}

@@ -31,6 +31,7 @@ OPTIMIZERS = (
     ),
 )  # fmt: skip
 SCHEDULERS = (
+    "nas.engine.rates.WarmCosine",
     "nas.engine.rates.cosine_with_warmup",
     "nas.engine.rates.linear_with_warmup",
     *(

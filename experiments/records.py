@@ -7,7 +7,8 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from nas.engine.run_folder import read_table, write_text
+from nas.engine.run_folder import read_table
+from nas.files import write_text
 
 
 def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
@@ -24,7 +25,7 @@ def keep_record(folder: Path, name: str, table: str, report: str, draw: Callable
     """Writes `<name>.csv` and `<name>.md`, draws the figures, and prints the report and all paths."""
     files = {folder / f"{name}.csv": table, folder / f"{name}.md": report}
     for path, text in files.items():
-        write_text(path, text)
+        write_text(path, text, parents=True)
     pictures = draw()
     print(report)
     for path in (*files, *pictures):

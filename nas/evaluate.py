@@ -25,8 +25,8 @@ def run(config: DictConfig, path: Path) -> float | None:
     from nas.engine.fit import check_evaluation
     from nas.engine.progress import Clock, wants_bar
     from nas.engine.recording import EpochRecorder
-    from nas.engine.run_folder import write_text
     from nas.engine.seeding import seed_run
+    from nas.files import write_text
     from nas.networks import cost_of, network_of, sized
     from nas.session import Session, check_domain, check_recipe, task_of, trainer_of
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.errors import ConfigError, require
+from nas.errors import require
+from nas.files import write_text
 
 PLUGINS = "hydra_plugins"
 JOBLIB = f"{PLUGINS}.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
@@ -275,7 +276,7 @@ def note(folder: Path, id: str, pid: int, environment: Mapping[str, str] = os.en
         "gpu": environment.get("CUDA_VISIBLE_DEVICES"),
         "threads": environment.get(THREADS[0]),
     }
-    write(folder / JOB, json.dumps(found, indent=1) + "\n")
+    write_text(folder / JOB, json.dumps(found, indent=1) + "\n")
 
 
 def close(job: Job, code: int) -> str:
@@ -304,7 +305,7 @@ def close(job: Job, code: int) -> str:
             what = f"it ended with status {code} before it could say why: {last.strip()}"
         summary["status"] = "died" if code < 0 else "failed"
         summary["error"] = what
-        write(job.folder / "error.txt", f"{what}\n\nThe end of {OUTPUT}:\n\n{tail}")
+        write_text(job.folder / "error.txt", f"{what}\n\nThe end of {OUTPUT}:\n\n{tail}")
     mark(job.folder, job.command, summary, 2 if code == 2 else 1, job.overrides)
     return str(summary.get("error") or summary["status"])
 
@@ -313,7 +314,7 @@ def mark(folder: Path, command: str, summary: Mapping, exit_status: int, overrid
     """Writes into the summary of a job that did not finish the exit status that it stands for."""
     _keep(folder, overrides)
     head = {"schema": 1, "command": command}
-    write(
+    write_text(
         folder / "summary.json",
         json.dumps(head | dict(summary) | {"exit_status": exit_status}, indent=1) + "\n",
     )
@@ -322,7 +323,8 @@ def mark(folder: Path, command: str, summary: Mapping, exit_status: int, overrid
 def _keep(folder: Path, overrides: Sequence[str]) -> None:
     """Writes what was typed for a job before the job does, which may not come to it."""
     if not (folder / "overrides.yaml").exists():
-        write(folder / "overrides.yaml", "".join(f"- {json.dumps(one)}\n" for one in overrides) or "[]\n")
+        text = "".join(f"- {json.dumps(one)}\n" for one in overrides) or "[]\n"
+        write_text(folder / "overrides.yaml", text)
 
 
 def record_failure(folder: Path, command: str, text: str, exit_status: int, overrides: Sequence[str]) -> None:
@@ -350,20 +352,6 @@ def is_dead(folder: Path) -> bool:
     except OSError:
         return False  # somebody else's process
     return False
-
-
-def write(path: Path, text: str) -> None:
-    """Writes a file to a temporary name beside it and renames it.
-
-    Raises:
-        ConfigError: the folder cannot be written to.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot write it ({error.strerror}); see hydra.sweep.dir") from error
 
 
 def read(path: Path) -> dict:

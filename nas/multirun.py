@@ -18,6 +18,7 @@ from nas import launching
 from nas.analysis.sweeps import figures_of
 from nas.config import BASIC_LAUNCHER, check_types, plain, quoted
 from nas.errors import ConfigError, require
+from nas.files import write_text
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 OPTUNA = f"{launching.PLUGINS}.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
@@ -154,7 +155,7 @@ def check_sweeper(config: DictConfig, objective: str | Sequence[str] | None) -> 
         f"its study hydra.sweeper.storage=sqlite:///{folder / 'optuna.db'}",
     )
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, folder / "multirun.yaml")
+    write_text(folder / "multirun.yaml", OmegaConf.to_yaml(config))
 
 
 def _varies(config: DictConfig, key: str) -> bool:

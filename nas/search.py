@@ -303,7 +303,8 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
     """
     from nas.engine.pictures import draw_search
     from nas.engine.rows import count_skips, weight_rows
-    from nas.engine.run_folder import Table, write_text
+    from nas.engine.run_folder import Table
+    from nas.files import write_text
     from nas.networks import cost_of, size_overrides
     from nas.printed import command_for
 

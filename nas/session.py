@@ -14,8 +14,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from nas import printed, processes
 from nas.config import ConfigError, RunFailed, instantiate, plain
 from nas.engine.provenance import device_name, git_commit, versions
-from nas.engine.run_folder import RunFolder, write_text
+from nas.engine.run_folder import RunFolder
 from nas.errors import require
+from nas.files import write_text
 from nas.resuming import resumed
 from nas.trust import without_trust
 

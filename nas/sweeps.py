@@ -103,7 +103,7 @@ def report_sweep(folder: Path, over: Sequence[str] = sweeps.SEEDS, figure: str |
     Raises:
         ConfigError: there is no run, no run has `figure`, or the folder cannot be written to.
     """
-    from nas.engine.run_folder import write_text
+    from nas.files import write_text
 
     runs, refused = read_runs(folder)
     require(len(runs) > 0, f"folder={folder}: no run folder there or below")

@@ -18,16 +18,18 @@ ALLOWED = {
     "errors": set(),
     "genotype": {"errors", "genotype_text"},
     "genotype_text": {"errors"},
+    "files": {"errors"},
+    "locks": {"errors", "files"},
     "spaces": {"genotype", "errors"},
     "methods": {"genotype", "errors"},
     "data": {"errors"},
-    "analysis": {"genotype", "errors", "spaces"},
-    "formats": {"genotype", "errors", "spaces"},
-    "processes": {"errors"},
-    "launching": {"errors"},
-    "engine": {"genotype", "errors", "spaces", "methods", "data", "analysis", "processes"},
-    "config": {"errors", "processes", "launching"},
-    "multirun": {"analysis", "config", "errors", "launching"},
+    "analysis": {"genotype", "errors", "files", "spaces"},
+    "formats": {"genotype", "errors", "files", "spaces"},
+    "processes": {"errors", "files"},
+    "launching": {"errors", "files"},
+    "engine": {"genotype", "errors", "files", "spaces", "methods", "data", "analysis", "processes"},
+    "config": {"errors", "files", "processes", "launching"},
+    "multirun": {"analysis", "config", "errors", "files", "launching"},
     "targets": set(),
     "trust": {"errors", "targets"},
     "printed": {"config", "trust"},
@@ -40,6 +42,8 @@ ALLOWED = {
         "printed",
         "trust",
         "errors",
+        "files",
+        "locks",
         "genotype",
         "engine",
         "analysis",
@@ -49,7 +53,7 @@ ALLOWED = {
         "processes",
     },
 }
-STANDARD_ONLY = {"errors", "genotype", "genotype_text"}
+STANDARD_ONLY = {"errors", "files", "locks", "genotype", "genotype_text"}
 CONFIGURED = COMMANDS | {
     "config", "multirun", "networks", "older", "printed", "resuming", "session", "trust",
 }  # fmt: skip

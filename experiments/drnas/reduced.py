@@ -19,7 +19,7 @@ from experiments.drnas.record import METRIC, collect, report, runs_csv
 from experiments.pipeline import finish, read_summary, run_all, run_step
 from nas.analysis.benchmark_table import read_csv
 from nas.config import quoted
-from nas.engine.run_folder import write_text
+from nas.files import write_text
 
 METHODS = ("darts1", "darts2", "drnas_nb201")
 
@@ -96,9 +96,9 @@ def record(arguments: argparse.Namespace, steps: Sequence[Step]) -> None:
     if not runs:
         raise SystemExit(f"{arguments.folder}: no search has finished an epoch yet")
     results = arguments.results or arguments.folder / "results"
-    write_text(results / "reduced.csv", runs_csv(runs))
+    write_text(results / "reduced.csv", runs_csv(runs), parents=True)
     text = report(runs, table, len(steps))
-    write_text(results / "reduced.md", text)
+    write_text(results / "reduced.md", text, parents=True)
     pictures = draw_all(runs, table, METRIC, results)
     print(text)
     for path in (results / "reduced.csv", results / "reduced.md", *pictures):

@@ -26,7 +26,7 @@ from torch import Tensor
 import nas.formats.timm_models  # noqa: F401 (registers the models)
 from nas.data.augment import BatchAugment
 from nas.data.folder import ImageFolder
-from nas.engine.run_folder import write_text
+from nas.files import write_text
 from nas.formats import load_safetensors, read_description
 from nas.formats.catalogue import CONFIG, ONNX, PROGRAM, WEIGHTS
 from nas.formats.onnx_model import load_onnx
@@ -140,7 +140,7 @@ def write(path: Path, rows: list[dict]) -> None:
     writer.writeheader()
     for row in rows:
         writer.writerow({k: f"{v:.2e}" if isinstance(v, float) else v for k, v in row.items()})
-    write_text(path, buffer.getvalue())
+    write_text(path, buffer.getvalue(), parents=True)
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from experiments.pipeline import markdown, run_step, spread
 from nas.analysis import plots
+from nas.files import write_text
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def main() -> None:
         }
         for method, runs in found.items()
     ]
-    (folder / "table.md").write_text(markdown(rows), encoding="utf-8")
+    write_text(folder / "table.md", markdown(rows), parents=True)
     plots.draw_comparison(
         accuracies, folder / "comparison.png", "test accuracy (%)", "Digits, one evaluation a cell"
     )

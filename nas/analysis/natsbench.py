@@ -7,7 +7,6 @@ Written to the package's documented interface (`create`, `get_more_info`, indexi
 import csv
 import io
 import logging
-import os
 import pickle
 import re
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Any
 
 from nas.analysis.benchmark_table import SIZE, BenchmarkTable, read_csv
 from nas.errors import ConfigError, require
+from nas.files import WriteFailed, sweep, write_text
 
 log = logging.getLogger(__name__)
 
@@ -112,12 +112,9 @@ def _store(figures: dict[str, dict[str, float]], path: Path) -> None:
     writer = csv.DictWriter(buffer, ("arch", *FIGURES), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({"arch": arch, **row} for arch, row in figures.items())
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    sweep(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(buffer.getvalue(), encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
+        write_text(path, buffer.getvalue(), parents=True)
+    except WriteFailed as error:
         # The figures are there; that they will be read once more is no reason to stop.
-        log.warning("tabular.cache=%s: cannot write it (%s)", path.parent, error.strerror)
-        temporary.unlink(missing_ok=True) if path.parent.is_dir() else None
+        log.warning("tabular.cache=%s: %s", path.parent, error)

@@ -1,7 +1,7 @@
 """Checkpoints at the end of epochs, and finding one that can be read."""
 
+import io
 import logging
-import os
 import re
 import zipfile
 from pathlib import Path
@@ -10,10 +10,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from nas.engine.divergence import Diverged
 from nas.errors import ConfigError, require
+from nas.files import subfolder, write_bytes
 
 log = logging.getLogger(__name__)
 PATTERN = re.compile(r"epoch=(\d+)\.ckpt")
@@ -46,15 +48,36 @@ class EpochCheckpoints(Checkpoint):
         if done % self.every and done != trainer.max_epochs:
             return
         refuse_broken(pl_module, done)
-        # Renamed when complete: whoever kills the run finds whole checkpoints only.
-        partial = self.folder / f".epoch={done:04d}.partial"
-        trainer.save_checkpoint(partial)
+        trainer.save_checkpoint(self.folder / f"epoch={done:04d}.ckpt")
         if trainer.is_global_zero:
-            os.replace(partial, self.folder / f"epoch={done:04d}.ckpt")
             for path in list_checkpoints(self.folder)[self.keep :]:
                 path.unlink(missing_ok=True)
         # The next stage of a search begins with every process reading the newest.
         trainer.strategy.barrier("checkpoint")
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes Lightning's checkpoints as all other files: whoever kills the run finds whole ones only.
+
+    Its own way takes a temporary file in the system's folder for those, where a killed process leaves it, and
+    makes folders that have gone.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Path, storage_options: None = None) -> None:
+        """Raises `WriteFailed` where the run's folder has gone, or the disk is full."""
+        save(checkpoint, subfolder(Path(path).parent) / Path(path).name)
+
+
+def save(content: Any, path: Path) -> None:
+    """Writes what `torch.load` reads, whole or not at all.
+
+    Raises:
+        WriteFailed: the folder is missing or cannot be written to, or the disk is full.
+    """
+    # Not straight to the file: where that breaks off torch complains of its own archive and not of the disk.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_bytes(path, buffer.getbuffer())
 
 
 def refuse_broken(module: nn.Module, epoch: int) -> None:

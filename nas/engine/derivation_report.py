@@ -10,7 +10,8 @@ from rich.table import Table
 from nas.analysis import plots
 from nas.analysis.plots.pareto import draw_pareto
 from nas.analysis.sampling import COSTS, Architecture, Budget
-from nas.engine.run_folder import RunFolder, write_text
+from nas.engine.run_folder import RunFolder
+from nas.files import subfolder, write_text
 
 COLUMNS = (
     "rank",
@@ -79,8 +80,9 @@ def within_budget(one: Architecture, budget: Budget) -> str:
 
 def write_genotypes(folder: RunFolder, best: Sequence[Architecture]) -> None:
     """Writes the best as `genotypes/rank_001.json` and on, and the first also as `genotype.json`."""
+    genotypes = subfolder(folder / "genotypes")
     for rank, one in enumerate(best, start=1):
-        write_text(folder / "genotypes" / f"rank_{rank:03d}.json", one.genotype.to_json() + "\n")
+        write_text(genotypes / f"rank_{rank:03d}.json", one.genotype.to_json() + "\n")
     write_text(folder / "genotype.json", best[0].genotype.to_json() + "\n")
     plots.draw_genotype(best[0].genotype, folder.figures / "genotype.png")
 

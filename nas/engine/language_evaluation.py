@@ -3,7 +3,6 @@
 import copy
 import logging
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,11 @@ from torch.optim import Optimizer
 
 from nas.data.batchify import Piece
 from nas.engine.averaging import averaged_descent, averages, lent, scaled, should_average
+from nas.engine.checkpoints import save
 from nas.engine.divergence import Diverged
 from nas.engine.tasks import Language, Result, TextBatch
 from nas.errors import require
+from nas.files import subfolder
 
 log = logging.getLogger(__name__)
 # Nats a word. Guessing costs about 10; no training comes back from a perplexity of e^100.
@@ -240,10 +241,8 @@ class LanguageEvaluation(pl.LightningModule):
             }
         )
         if self.best_file is not None and self.trainer.is_global_zero:
-            partial = self.best_file.with_name(f".{self.best_file.name}.partial")
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            torch.save({key: self.best[key] for key in ("weights", "epoch", "valid_loss")}, partial)
-            os.replace(partial, self.best_file)
+            subfolder(self.best_file.parent)
+            save({key: self.best[key] for key in ("weights", "epoch", "valid_loss")}, self.best_file)
 
     def _go_back(self, what: str) -> None:
         """Weights and optimiser become those of the best validation.

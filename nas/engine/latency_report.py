@@ -12,7 +12,8 @@ from rich.table import Table
 from nas.analysis.latency import Latency
 from nas.analysis.latency_table import FILE, LatencyTable, Line
 from nas.analysis.plots.latency import draw_operation_times, draw_predictions
-from nas.engine.run_folder import RunFolder, write_text
+from nas.engine.run_folder import RunFolder
+from nas.files import write_text
 from nas.genotype import Genotype
 from nas.spaces.pieces import Piece
 

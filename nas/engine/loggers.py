@@ -1,7 +1,7 @@
 """Views beside the CSV record: TensorBoard and Weights & Biases."""
 
 import logging
-import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,19 +95,16 @@ def log_heatmap(trainer: pl.Trainer, strengths: Mapping[str, Any], space: Space,
     """Sends the op weights and the present genotype as pictures to wandb; no other logger wants them."""
     if not isinstance(trainer.logger, WandbLogger):
         return
-    folder = Path(trainer.logger.save_dir) / "figures"
-    weights = folder / f".op_weights_{os.getpid()}.png"
-    cells = folder / f".genotype_{os.getpid()}.png"
     groups = space.groups
-    plots.draw_op_weights(
-        {name: strengths[name].tolist() for name in groups},
-        {name: group.operations for name, group in groups.items()},
-        {name: group.edges for name, group in groups.items()},
-        weights,
-        title=f"epoch {trainer.current_epoch}",
-    )
-    plots.draw_genotype(genotype, cells, title=f"epoch {trainer.current_epoch}")
-    trainer.logger.log_image("op_weights", [str(weights)])
-    trainer.logger.log_image("genotype", [str(cells)])
-    for path in (weights, cells, cells.with_suffix(".dot")):
-        path.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        weights, cells = Path(folder, "op_weights.png"), Path(folder, "genotype.png")
+        plots.draw_op_weights(
+            {name: strengths[name].tolist() for name in groups},
+            {name: group.operations for name, group in groups.items()},
+            {name: group.edges for name, group in groups.items()},
+            weights,
+            title=f"epoch {trainer.current_epoch}",
+        )
+        plots.draw_genotype(genotype, cells, title=f"epoch {trainer.current_epoch}")
+        trainer.logger.log_image("op_weights", [str(weights)])
+        trainer.logger.log_image("genotype", [str(cells)])

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from nas.analysis.latency import measure_latency
 from nas.analysis.latency_table import read_table
-from nas.engine.run_folder import write_text
 from nas.errors import ConfigError
+from nas.files import write_text
 from nas.methods.sparsity import GroupCosts
 from nas.spaces.pieces import Piece
 from nas.spaces.space import ZERO

@@ -4,8 +4,9 @@ from typing import Any
 
 from nas.data.lists import lists_hash, part_lists
 from nas.data.split import Split
-from nas.engine.run_folder import RunFolder, write_text
+from nas.engine.run_folder import RunFolder
 from nas.errors import require
+from nas.files import write_text
 
 
 def keep_lists(folder: RunFolder, images: Any, split: Split, new: bool) -> dict[str, str]:

@@ -7,12 +7,14 @@ from nas.analysis.plots.exploration import draw_exploration
 from nas.analysis.plots.factors import draw_factors
 from nas.analysis.plots.sparsity import draw_sparsity
 from nas.engine.run_folder import RunFolder, read_table
+from nas.files import subfolder
 from nas.genotype import Genotype
 from nas.spaces.space import EdgeGroup, Space
 
 
 def draw_search(folder: RunFolder, space: Space, genotype: Genotype, strengths: Mapping) -> None:
     """Draws the cells, the op weights at the end and along the search, the curves and the exploration."""
+    subfolder(folder.figures)
     groups = space.groups
     operations = {name: group.operations for name, group in groups.items()}
     edges = {name: group.edges for name, group in groups.items()}
@@ -73,6 +75,7 @@ def _draw_history(
 
 def draw_evaluation(folder: RunFolder, genotype: Genotype) -> None:
     """Draws the cells and the curves."""
+    subfolder(folder.figures)
     plots.draw_genotype(genotype, folder.figures / "genotype.png")
     rows = read_table(folder / "metrics.csv")
     if rows:

@@ -18,10 +18,11 @@ from nas.analysis.tabular import Tabular
 from nas.engine.loggers import log_heatmap, log_row
 from nas.engine.progress import Clock, epoch_line
 from nas.engine.rows import count_skips, weight_rows
-from nas.engine.run_folder import RunFolder, Table, write_text
+from nas.engine.run_folder import RunFolder, Table
 from nas.engine.seeding import derive_seed
 from nas.engine.sparsity import ALIVE, SPARSITY, sparsity_rows, totals
 from nas.errors import require
+from nas.files import write_text
 from nas.methods.agreement import implicit_agreement
 from nas.methods.functional import Trial, twice_differentiable
 from nas.methods.updates import Unrolled

@@ -4,27 +4,11 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nas.errors import ConfigError, require
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file to a temporary name beside it and renames it, so that no reader sees half of it.
-
-    Raises:
-        ConfigError: the folder cannot be written to.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True) if path.parent.is_dir() else None
-        raise ConfigError(f"{path}: cannot write it ({error.strerror}); see hydra.run.dir") from error
+from nas.files import append_text, write_text
 
 
 class RunFolder:
@@ -90,11 +74,7 @@ class Table:
         for row in rows:
             self._learn(row)
         if self.append:
-            try:
-                with self.path.open("a", encoding="utf-8", newline="") as file:
-                    file.write(self._text(rows))
-            except OSError as error:
-                raise ConfigError(f"{self.path}: cannot write it ({error.strerror})") from error
+            append_text(self.path, self._text(rows))
         else:
             self.rows += [dict(row) for row in rows]
             self._write_all()

@@ -6,8 +6,6 @@ The search runs stage by stage, and what happens between them happens to the che
 but that file and the seed, so a search that was stopped there goes on as if it had not been.
 """
 
-import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -182,9 +180,7 @@ class Stages:
         # Beside the epochs' checkpoints and not one of them: it can be made again from the last of those.
         path = checkpoint.with_name("stage.ckpt")
         # Every process of a run makes it, all alike.
-        partial = path.with_suffix(f".{socket.gethostname()}.{os.getpid()}.partial")
-        torch.save(grown, partial)
-        os.replace(partial, path)
+        checkpoints.save(grown, path)
         return module, path
 
     def grow(

@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.trainer.states import TrainerStatus
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from nas.engine.checkpoints import EpochCheckpoints
+from nas.engine.checkpoints import EpochCheckpoints, WholeCheckpoints
 from nas.engine.progress import Bar, Clock, wants_bar
 from nas.engine.seeding import SeedEpochs
 from nas.errors import ConfigError, require
@@ -101,6 +101,7 @@ def build_trainer(
                 *progress,
                 EpochCheckpoints(folder, checkpoint["every"], checkpoint["keep"]),
             ],
+            plugins=[WholeCheckpoints()],
             # Set later: opening one writes files, and everything else is to be refused before.
             logger=False,
             enable_progress_bar=bool(bar),

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from nas.errors import require
+from nas.files import write_bytes
 from nas.formats.classifier import Classifier
 from nas.formats.description import Description
-from nas.formats.files import write_bytes
 from nas.formats.onnx_model import check_opset, load_onnx, save_onnx
 from nas.formats.program import export_program, load_program, save_program
 from nas.formats.weights import load_safetensors, save_safetensors

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from nas.errors import require
+from nas.files import write_bytes
 from nas.formats.description import KEY, Description
-from nas.formats.files import write_bytes
 
 INPUT, OUTPUT, BATCH = "images", "logits", "batch"
 # The opset that torch's exporter writes by itself, and the newest that onnx's converter takes it to here.

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from nas.errors import ConfigError
+from nas.files import write_bytes
 from nas.formats.classifier import Classifier
 from nas.formats.description import ARCHIVED, Description
-from nas.formats.files import write_bytes
 
 
 def export_program(network: Classifier, description: Description) -> ExportedProgram:

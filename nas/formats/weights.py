@@ -6,10 +6,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from nas.errors import ConfigError, require
+from nas.files import write_bytes
 from nas.formats.classifier import Classifier
 from nas.formats.description import KEY, Description, from_json
 from nas.formats.families import build
-from nas.formats.files import write_bytes
 
 
 def save_safetensors(network: Classifier, description: Description, path: Path) -> None:

@@ -1,7 +1,6 @@
 """A figure's life: created without a global backend, styled in a context, written in one step."""
 
 import io
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from nas.analysis.plots.names import INK
 from nas.errors import ConfigError, require
+from nas.files import write_bytes
 
 DPI = 100
 FORMATS = ("png", "pdf", "svg")
@@ -70,7 +70,8 @@ def save(figure: Figure, path: str | Path) -> Path:
     """Renders `figure` and puts it at `path` in one step; the suffix picks png, pdf or svg.
 
     Raises:
-        ConfigError: the suffix is another one, or the folder cannot be written.
+        ConfigError: the suffix is another one.
+        WriteFailed: the folder cannot be written.
     """
     path = Path(path)
     kind = path.suffix[1:].lower()
@@ -83,21 +84,12 @@ def save(figure: Figure, path: str | Path) -> Path:
 
 
 def write(path: Path, content: bytes) -> Path:
-    """Writes `content` beside `path` and renames it, so that a reader never sees half a file.
+    """Writes `content` whole or not at all, in a folder that is made if need be.
 
     Raises:
-        ConfigError: the folder cannot be made or written.
+        WriteFailed: the folder cannot be made or written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(f"figure {path}: cannot write it ({error.strerror})") from error
+    write_bytes(path, content, parents=True)
     return path
 
 

@@ -1,0 +1,120 @@
+"""The lock of a run folder: one run at a time is at work in it, whoever started it.
+
+The kernel holds it for a process and lets go when that ends, however it ends; a file that is left behind
+locks nothing. Workers that are forked off do not inherit it. Of several processes of a run the leading one
+holds it.
+"""
+
+import errno
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+from nas.errors import ConfigError
+from nas.files import WriteFailed, failing, this_process
+
+log = logging.getLogger(__name__)
+FILE = ".lock"
+# What file systems and mounts that know no locks say.
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+class FolderLock:
+    """The lock of one folder, held from construction until `release` or the end of the process.
+
+    Args:
+        folder: it must be there.
+        what: the key and value that named it, for the message.
+
+    Raises:
+        ConfigError: another process holds it.
+        WriteFailed: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, what: str):
+        self.folder = folder
+        self._file: TextIO | None = self._taken(what)
+        self._known = _identity(folder)
+
+    def _taken(self, what: str) -> TextIO | None:
+        path = self.folder / FILE
+        while True:
+            with failing(path):
+                file = path.open("a+", encoding="utf-8")
+            try:
+                locked = _lock(file)
+            except OSError as error:
+                file.close()
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    raise WriteFailed(f"{path}: cannot lock it ({error.strerror})") from error
+                raise ConfigError(
+                    f"{what}: {_holder(path)} is at work in this run folder; wait for its end, or stop it"
+                ) from error
+            # Its last holder may have removed the file between opening and locking.
+            with suppress(OSError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    break
+            file.close()
+        if not locked:
+            log.warning("warning: %s: no locks here, so a second run could be at work in it unnoticed", path)
+        with failing(path):
+            file.seek(0)
+            file.truncate()
+            file.write(f"{this_process()}\n")
+            file.flush()
+        return file
+
+    def check(self) -> None:
+        """Finds out that the folder has gone, or is another one.
+
+        Raises:
+            WriteFailed: it is not the folder that was locked.
+        """
+        if _identity(self.folder) != self._known:
+            raise WriteFailed(f"{self.folder}: the run folder has gone, or another one is in its place")
+
+    def release(self) -> None:
+        """Lets go; where the folder is still the same, no file stays behind."""
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        with suppress(OSError):
+            path = self.folder / FILE
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                path.unlink()
+        with suppress(OSError):
+            file.close()
+
+
+def _lock(file: TextIO) -> bool:
+    """Takes the lock, without waiting; False where there are none."""
+    try:
+        import fcntl
+    except ImportError:
+        return False  # not a Unix
+    try:
+        # Of the process, not of the open file: one that was forked off does not keep it after its parent.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return False
+        raise
+    return True
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _holder(path: Path) -> str:
+    """Who wrote its name into a lock file: `process 12 on host`, as far as it can be read."""
+    with suppress(OSError, ValueError):
+        host, pid, _ = path.read_text(encoding="utf-8")[:200].strip().rsplit("-", 2)
+        return f"process {int(pid)} on {host}"
+    return "another process"

@@ -64,11 +64,9 @@ def command_for(
         One line for a shell, from `python -m nas.<name>`.
     """
     before, after = words_of_caller(config)
-    choices = [
-        f"{part}={choice}" for part in PARTS if (choice := _choice(part, config[part].name)) is not None
-    ]
-    profile = config.hardware.name if hardware and config.hardware.name != "cpu" else None
-    if profile is not None and _choice("hardware", profile) is not None:
+    choices = [f"{part}={choice}" for part in PARTS if (choice := _choice(part, config)) is not None]
+    profile = _choice("hardware", config) if hardware else None
+    if profile not in (None, "cpu"):
         choices.append(f"hardware={profile}")
     decided = {_key(one) for one in last}
     settings = [one for one in _differences(name, config, choices) if _key(one) not in decided]
@@ -79,9 +77,28 @@ def _key(override: str) -> str:
     return override.lstrip("+~").split("=", 1)[0]
 
 
-def _choice(group: str, name: Any) -> str | None:
-    """The option of a group that is called so; None where there is none."""
-    return name if name in GlobalHydra.instance().config_loader().get_group_options(group) else None
+def _choice(group: str, config: DictConfig) -> str | None:
+    """The option of a group that a configuration is most likely made from; None if none is like it.
+
+    A good guess keeps a printed command short: whatever the option says otherwise is repeated after it.
+    """
+    known = GlobalHydra.instance().config_loader().get_group_options(group)
+    chosen = HydraConfig.get().runtime.choices.get(group) if config.get("resume") is None else None
+    for name in (chosen, config[group].name):
+        if name in known:
+            return name
+    wanted = set(_built(OmegaConf.to_container(config[group], resolve=False)))
+    alike = [
+        file.stem
+        for file in sorted((CONF / group).glob("*.yaml"))
+        if set(_built(OmegaConf.to_container(OmegaConf.load(file), resolve=False))) == wanted
+    ]
+    return next((name for name in alike if name in known), None)
+
+
+def _built(node: Any) -> Iterator[str]:
+    """What a node names to be built."""
+    return (value for key, value in _flat(node) if key[-1] == "_target_")
 
 
 def _differences(name: str, config: DictConfig, choices: Sequence[str]) -> list[str]:

@@ -1,0 +1,66 @@
+"""The printed `evaluate:` line trains the network that was priced, on the data that was searched."""
+
+import json
+import shlex
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from PIL import Image
+
+SHORT = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of three classes of small pictures."""
+    random = np.random.default_rng(0)
+    root = tmp_path / "my pictures"
+    for part, count in (("train", 8), ("val", 4)):
+        for name in "abc":
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                noise = random.integers(0, 255, (20, 20, 3), dtype=np.uint8)
+                Image.fromarray(noise).save(folder / f"{i}.png")
+    return root
+
+
+def printed(done):
+    assert done.status == 0, done.err
+    line = next(line for line in done.out.splitlines() if line.startswith("evaluate:"))
+    return shlex.split(line.removeprefix("evaluate:"))[3:]
+
+
+def same_network(one, other):
+    figures = [json.loads((place / "summary.json").read_text()) for place in (one, other)]
+    return all(figures[0][key] == figures[1][key] for key in ("params", "macs", "genotype"))
+
+
+def test_own_pictures_keep_size_classes_and_stem(pictures, run, tmp_path):
+    own = [
+        "dataset=imagenet", f"dataset.root='{pictures}'", "dataset.source.image_size=16", "dataset.name=pets",
+        "dataset.source.num_classes=3", "dataset.num_workers=0", "dataset.batch_size=4", "recipe.stem=cifar",
+        "recipe.num_cells=3", "recipe.init_channels=4", "space.num_cells=3", "space.init_channels=4",
+        "space.stem=cifar", "recipe.batch_size=8", "recipe.auxiliary_weight=0",
+    ]  # fmt: skip
+    words = printed(run("search", *own, *SHORT, f"hydra.run.dir={tmp_path / 's'}"))
+    assert "dataset=imagenet" in words and "recipe.stem=cifar" in words
+    done = run("evaluate", *words, *SHORT, "dataset.num_workers=0", f"hydra.run.dir={tmp_path / 'e'}")
+    assert done.status == 0, done.err
+    assert same_network(tmp_path / "s", tmp_path / "e")
+    searched, trained = (OmegaConf.load(tmp_path / name / "config.yaml").dataset for name in "se")
+    assert trained.source == searched.source and trained.root == searched.root
+
+
+def test_a_resumed_search_and_its_derivation_print_the_same_network(tiny, run, tmp_path):
+    """Neither knows what was typed first; both know the folder."""
+    folder = tmp_path / "s"
+    typed = ["space=s2", "dataset.augment.pad=0", "recipe.clip=3.0", f"hydra.run.dir={folder}"]
+    first = printed(run("search", *tiny, *typed))
+    assert {"space=s2", "dataset.augment.pad=0", "recipe.clip=3.0"} <= set(first)
+    (folder / "summary.json").write_text((folder / "summary.json").read_text().replace("finished", "stopped"))
+    assert printed(run("search", f"resume={folder}")) == first
+    derived = tmp_path / "d"
+    words = printed(run("derive", f"run={folder}", "samples=50", f"hydra.run.dir={derived}"))
+    assert words == [first[0].replace(str(folder), str(derived)), *first[1:]]

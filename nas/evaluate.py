@@ -1,5 +1,6 @@
 """`python -m nas.evaluate`: trains a genotype's network from scratch and tests it once at the end."""
 
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -19,6 +20,7 @@ def run(config: DictConfig, path: Path) -> float | None:
         RunFailed: the training broke down.
     """
     from nas import genotype as genotypes
+    from nas.analysis.random_cells import conditions_of, read_random_cells
     from nas.data.sources import domain_of
     from nas.engine import checkpoints, hardware, trainer
     from nas.engine.execution import apply_execution
@@ -27,7 +29,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     from nas.engine.recording import EpochRecorder
     from nas.engine.seeding import seed_run
     from nas.files import write_text
-    from nas.networks import cost_of, network_of, sized
+    from nas.networks import cost_of, network_of, size_overrides, sized
     from nas.session import Session, check_domain, check_recipe, task_of, trainer_of
 
     trainer.quiet()
@@ -47,6 +49,8 @@ def run(config: DictConfig, path: Path) -> float | None:
     source = instantiate(config.dataset.source)
     check_domain(space, source)
     check_recipe(config, source)
+    named = config.get("random_cells")  # not in older run folders
+    random_cells = None if named is None else read_random_cells(named)
     # A resumed run has its width already.
     config, chosen = sized(config, space, genotype, choose=not session.resuming)
     session.config = config
@@ -60,6 +64,9 @@ def run(config: DictConfig, path: Path) -> float | None:
     if not text:
         optimizer = instantiate(config.recipe.optimizer)
         check_evaluation(plain(config), network, source, data.resident_images(), task, optimizer)
+    if random_cells is not None:
+        conditions = conditions_of(plain(config), size_overrides(config, space), split["hash"])
+        random_cells = partial(random_cells.compared, conditions)
     module = build(config, apply_execution(network, config.hardware), task, folder)
     trainer.check_optimizers(module, "recipe")
     clip = config.recipe.clip
@@ -88,7 +95,9 @@ def run(config: DictConfig, path: Path) -> float | None:
         "params_auxiliary": cost.params_auxiliary,
         "macs": cost.macs,
     }
-    session.run(lambda: _train(session, genotype, module, data, lightning, recorder, checkpoint))
+    session.run(
+        lambda: _train(session, genotype, module, data, lightning, recorder, checkpoint, random_cells)
+    )
     return _reached(session.summary)
 
 
@@ -170,7 +179,7 @@ def _reached(summary) -> float | None:
     return next((summary[name] for name in found if name in summary), None)
 
 
-def _train(session, genotype, module, data, lightning, recorder, checkpoint) -> None:
+def _train(session, genotype, module, data, lightning, recorder, checkpoint, compared) -> None:
     from nas.engine.loggers import build_logger, close_logger
     from nas.engine.peers import together
     from nas.engine.pictures import draw_evaluation
@@ -178,7 +187,7 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint) -> 
     from nas.engine.trainer import fit, test
 
     config, folder = session.config, session.folder
-    done = False
+    done, comparison = False, ""
     try:
         lightning.logger = build_logger(plain(config.logger), folder, plain(config), "evaluate")
         with together(lightning, session.lost):
@@ -188,6 +197,9 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint) -> 
             if config.test:
                 tested = {name: float(value) for name, value in test(lightning, module, data).items()}
                 session.summary |= tested | (perplexities(tested) if recorder.metric == "perplexity" else {})
+                if compared is not None and "test_accuracy" in tested:
+                    numbers, comparison = compared(tested["test_accuracy"])
+                    session.summary |= numbers
         done = True
     finally:
         if lightning.is_global_zero and recorder.table is not None and not done:
@@ -210,6 +222,8 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint) -> 
         if f"{part}_perplexity" in summary:
             perplexity, loss = summary[f"{part}_perplexity"], summary[f"{part}_loss"]
             print(f"{part} perplexity {perplexity:.2f}, loss {loss:.4f}")
+    if comparison:
+        print(comparison)
     print(f"{summary['params'] / 1e6:.3f} M parameters, {summary['macs'] / 1e6:.2f} M multiply-adds")
     print(f"run folder: {folder.path}", flush=True)
 

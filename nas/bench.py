@@ -60,20 +60,23 @@ class Bench:
 
     def __init__(self, config: DictConfig, path: Path):
         from nas.analysis.timing import Race
+        from nas.data.class_weights import stand_in_weights
         from nas.data.sources import domain_of, inputs_of
         from nas.engine.bench_data import read_images
         from nas.engine.bench_text import KINDS, check_text
         from nas.engine.benchmark import EvaluationSteps, SearchSteps, numerics
         from nas.engine.original import OriginalSteps
+        from nas.networks import source_of
         from nas.session import check_domain, task_of
 
         self.config = config
         self.space = instantiate(config.space)
-        self.source = instantiate(config.dataset.source)
+        self.source = source_of(config)
         check_domain(self.space, self.source)
         self.text = domain_of(self.source) == "text"
         self.inputs = inputs_of(self.source)
-        self.task = task_of(self.source, self.space)
+        self.weights = stand_in_weights(plain(config.dataset).get("class_weights"), self.source)
+        self.task = task_of(self.source, self.space, weights=self.weights)
         kinds = KINDS if self.text else (SearchSteps, OriginalSteps, EvaluationSteps)
         self.search_steps, self.original_steps, self.evaluation_steps = kinds
         self.hardware = plain(config.hardware)
@@ -144,7 +147,6 @@ class Bench:
         from nas.engine.benchmark import apply_hardware
         from nas.engine.data_module import SearchData, search_split
         from nas.engine.search_module import SearchModule
-        from nas.engine.tasks import Classification
 
         config, dataset = self.config, self.config.dataset
         split = search_split(
@@ -164,7 +166,7 @@ class Bench:
         steps = self._steps(self.hardware)
         torch.manual_seed(config.seed)
         supernet = self.space.supernet(*self.inputs)
-        module = SearchModule(apply_hardware(supernet, self.hardware), self._method(), Classification())
+        module = SearchModule(apply_hardware(supernet, self.hardware), self._method(), self.task)
         return Loops(
             steps, module, data, self.space, self.hardware, path, config.bench.loop_steps, config.seed
         )
@@ -307,11 +309,10 @@ class Bench:
 
         settings = self.config.bench
         torch.manual_seed(self.config.seed)
-        known = {name: getattr(self.space, name) for name in SIZES if hasattr(self.space, name)} | {
-            "space": self.space,
-            "groups": self.space.groups,
-            "operations": next(iter(self.space.groups.values())).operations[0],
-        }
+        groups = self.space.groups
+        known = {name: getattr(self.space, name) for name in SIZES if hasattr(self.space, name)}
+        known |= {"space": self.space, "groups": groups}
+        known["operations"] = next(iter(groups.values())).operations[0]
         stages = self._method().stages
         known |= {} if stages is None else {"partial": stages[0].partial}
         inputs = ("vocabulary",) if self.text else ("image_shape", "num_classes")
@@ -323,9 +324,8 @@ class Bench:
             network = LiteralWithMasks(network, self.space.dropouts)
         network = network.to(where.device, where.dtype, memory_format=where.layout())
         alpha = settings.reference_alpha_gradients
-        steps = self.original_steps(
-            network, self._method(), *self._batches(where), where, self.task, alpha_gradients=alpha
-        )
+        own = (network, self._method(), *self._batches(where))
+        steps = self.original_steps(*own, where, self.task, alpha_gradients=alpha)
         peaks = self._enter(steps, "reference_")
         reference = steps.counts()
         gpu = self._steps(self._gpu_profile()).counts()
@@ -373,7 +373,7 @@ class Bench:
         return self.evaluation_steps(
             apply_hardware(network, hardware),
             instantiate(recipe.optimizer),
-            task_of(self.source, self.space, recipe),
+            task_of(self.source, self.space, recipe, self.weights),
             recipe.clip,
             self._batch(where, settings.evaluation_batch_size, 1),
             where,

@@ -127,6 +127,7 @@ class Derivation:
         from nas.engine import checkpoints
         from nas.engine.inheritance import load_part
         from nas.methods.method import layout_of
+        from nas.networks import source_of
 
         self.config, self.budget, self.folder = config, budget, folder
         self.space = instantiate(config.space)
@@ -152,7 +153,7 @@ class Derivation:
         require(self.checkpoint is not None, f"run={config.run}: it has no checkpoint yet")
         self.state = checkpoints.load(self.checkpoint)["state_dict"]
         load_part(self.method, self.state, "method", self.checkpoint)
-        self.source = instantiate(config.dataset.source)
+        self.source = source_of(config)
         self.inheritance = self._inheritance() if config.rank == "supernet" else None
         self.prices = {"edges": EdgePrices, "whole": WholePrices}[config.cost](self._price)
         limited = [name for name in AXES if getattr(budget, name) is not None]

@@ -29,7 +29,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     from nas.engine.recording import EpochRecorder
     from nas.engine.seeding import seed_run
     from nas.files import write_text
-    from nas.networks import cost_of, network_of, size_overrides, sized
+    from nas.networks import cost_of, network_of, size_overrides, sized, source_of
     from nas.session import Session, check_domain, check_recipe, task_of, trainer_of
 
     trainer.quiet()
@@ -46,7 +46,7 @@ def run(config: DictConfig, path: Path) -> float | None:
             config.genotype is not None, "genotype=null: name a run folder, a file or a published genotype"
         )
         genotype = genotypes.load(config.genotype, space.family)
-    source = instantiate(config.dataset.source)
+    source = source_of(config)
     check_domain(space, source)
     check_recipe(config, source)
     named = config.get("random_cells")  # not in older run folders
@@ -60,7 +60,8 @@ def run(config: DictConfig, path: Path) -> float | None:
     data, split = (_text if text else _images)(config, source)
     data.prepare()
     build = _language if text else _classifier
-    task = task_of(source, space, config.recipe)
+    weights = data.class_weights(plain(config.dataset).get("class_weights"))
+    task = task_of(source, space, config.recipe, weights)
     if not text:
         optimizer = instantiate(config.recipe.optimizer)
         check_evaluation(plain(config), network, source, data.resident_images(), task, optimizer)
@@ -109,7 +110,7 @@ def _images(config: DictConfig, source) -> tuple:
     given = config.dataset
     indices, found = evaluation_indices(source, given.split, given.fraction, config.split_seed, given.valid)
     train, valid = (part.tolist() for part in indices)
-    data = EvaluationData(**data_arguments(config, source), indices=indices)
+    data = EvaluationData(**data_arguments(config, source), indices=indices, tests=config.test)
     return data, {"train": train, "valid": valid, "hash": found}
 
 
@@ -129,7 +130,7 @@ def _text(config: DictConfig, source) -> tuple:
     arguments = data_arguments(config, source)
     # Searches read pieces of equal length, evaluations vary them more (Liu et al. 2019, authors' code).
     arguments["bptt"] |= plain(config.recipe.bptt)
-    data = TextEvaluationData(**arguments, parts=(train, valid))
+    data = TextEvaluationData(**arguments, parts=(train, valid), tests=config.test)
     return data, {"train": train.to_dict(), "valid": valid.to_dict(), "hash": found}
 
 
@@ -179,6 +180,12 @@ def _reached(summary) -> float | None:
     return next((summary[name] for name in found if name in summary), None)
 
 
+def _beside(accuracy: float, balanced: float | None) -> str:
+    """The balanced accuracy in words, where it is another number than the plain one."""
+    same = balanced is None or f"{100 * balanced:.2f}" == f"{100 * accuracy:.2f}"
+    return "" if same else f", balanced {100 * balanced:.2f}%"
+
+
 def _train(session, genotype, module, data, lightning, recorder, checkpoint, compared) -> None:
     from nas.engine.loggers import build_logger, close_logger
     from nas.engine.peers import together
@@ -218,6 +225,7 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint, com
             accuracy, loss = summary[f"{part}_accuracy"], summary[f"{part}_loss"]
             top = summary.get(f"{part}_top5_accuracy")
             more = "" if top is None else f", top-5 {100 * top:.2f}%"
+            more += _beside(accuracy, summary.get(f"{part}_balanced_accuracy"))
             print(f"{part} accuracy {100 * accuracy:.2f}%{more}, loss {loss:.4f}")
         if f"{part}_perplexity" in summary:
             perplexity, loss = summary[f"{part}_perplexity"], summary[f"{part}_loss"]

@@ -28,6 +28,7 @@ def run(config: DictConfig, path: Path) -> None:
         RunFailed: an exported network computes something else than the trained one.
     """
     from nas import genotype as genotypes
+    from nas.data.declared import check_source
     from nas.engine.seeding import seed_run
     from nas.engine.trainer import quiet
     from nas.formats.catalogue import Subject, chosen
@@ -48,6 +49,7 @@ def run(config: DictConfig, path: Path) -> None:
         "weights",
     )
     source = instantiate(_offline(config.dataset.source))
+    check_source(source)
     network, notes = trained(config, space, genotype, source, folder, finished)
     description = describe(config, space, genotype, source, notes)
     subject = Subject(classifier_of(network, description), description, config.onnx.opset)
@@ -304,6 +306,7 @@ def _images(config: DictConfig, description: Any, source: Any, pictures: Any) ->
     """Prepared images [N, C, H, W] and what they are."""
     import torch
 
+    from nas.data.checks import check_images
     from nas.formats.pictures import normalise
 
     if pictures is not None:
@@ -316,6 +319,7 @@ def _images(config: DictConfig, description: Any, source: Any, pictures: Any) ->
         generator = torch.Generator().manual_seed(config.seed)
         images = torch.randn(config.images, *description.image_shape, generator=generator)
         return images, f"{config.images} random images (those of {source.name} are not on this machine)"
+    check_images(source, test, "test")
     images = torch.stack([test[index][0] for index in _spread(range(len(test)), config.images)])
     return normalise(images, description.preprocessing), f"{len(images)} test images of {source.name}"
 

@@ -50,11 +50,12 @@ class Measurement:
     def __init__(self, config: DictConfig):
         from nas import genotype as genotypes
         from nas.engine.latencies import conditions_here, random_architectures
+        from nas.networks import source_of
         from nas.session import check_domain
 
         self.config = config
         self.space = instantiate(config.space)
-        self.source = instantiate(config.dataset.source)
+        self.source = source_of(config)
         check_pieces(self.space)
         check_domain(self.space, self.source)
         self.hardware = plain(config.hardware)

@@ -8,6 +8,15 @@ from nas.config import instantiate
 from nas.errors import require
 
 
+def source_of(config: DictConfig) -> Any:
+    """The data set of a configuration, whose declared numbers can be; nothing is read yet."""
+    from nas.data.declared import check_source
+
+    source = instantiate(config.dataset.source)
+    check_source(source)
+    return source
+
+
 def sizes_of(config: DictConfig, space: Any) -> dict[str, Any]:
     """The recipe's sizes of an evaluation network, as `space.network` takes them.
 
@@ -46,7 +55,7 @@ def cost_of(config: DictConfig, space: Any, genotype: Any) -> Any:
     from nas.analysis.complexity import count_cost, one_word
     from nas.data.sources import domain_of
 
-    source = instantiate(config.dataset.source)
+    source = source_of(config)
     if domain_of(source) == "text":
         return count_cost(lambda: _network(config, space, genotype, source, False), one_word)
     auxiliary = config.recipe.get("auxiliary_weight", 0) > 0 and bool(sizes_of(config, space))

@@ -36,7 +36,7 @@ def run(config: DictConfig, path: Path) -> None:
     from nas.engine.stages import Stages, legs_of
     from nas.methods.method import layout_of
     from nas.methods.sparse import SparseMethod
-    from nas.networks import check_budget, cost_of
+    from nas.networks import check_budget, cost_of, source_of
     from nas.session import Session, check_domain, task_of, trainer_of
 
     trainer.quiet()
@@ -50,7 +50,7 @@ def run(config: DictConfig, path: Path) -> None:
     hardware.use_device(config.hardware)
     seed_run(config.seed)
     space = instantiate(config.space)
-    source = instantiate(config.dataset.source)
+    source = source_of(config)
     check_domain(space, source)
     tabular = open_tabular(plain(config.tabular), space.family, config.dataset.name)
     method = instantiate(
@@ -96,7 +96,7 @@ def run(config: DictConfig, path: Path) -> None:
         inputs_of(source),
         config.seed,
         lambda network: apply_execution(network, config.hardware),
-        task_of(source, space),
+        task_of(source, space, weights=data.class_weights(plain(config.dataset).get("class_weights"))),
     )
     stages.check()
     if space.domain == "images":
@@ -180,8 +180,7 @@ def _data(config: DictConfig, source, method):
         # A resumed run may be started from another folder.
         for name, file in given.lists.items():
             given.lists[name] = None if file is None else os.path.abspath(os.path.expanduser(str(file)))
-    split = search_split(source, *drawn, given.get("lists"))
-    parts = split.joined() if method.joint else split
+    parts = search_split(source, *drawn, given.get("lists"), joint=method.joint)
     return SearchData(**arguments, split=parts, weight_steps=method.weight_steps)
 
 

@@ -238,14 +238,18 @@ def check_recipe(config: DictConfig, source: Any) -> None:
     )
 
 
-def task_of(source: Any, space: Any, recipe: DictConfig | None = None) -> Any:
-    """What is learnt: classes of images or the next word, as a recipe or (a search) the space has it."""
+def task_of(source: Any, space: Any, recipe: DictConfig | None = None, weights: Any = None) -> Any:
+    """What is learnt: classes of images or the next word, as a recipe or (a search) the space has it.
+
+    `weights` are those of the classes, a tensor [K] or None.
+    """
     from nas.data.sources import domain_of
     from nas.engine.tasks import Classification, Language
 
     if domain_of(source) == "text":
         return Language(space.ar, space.tar) if recipe is None else Language(recipe.ar, recipe.tar)
-    return Classification(0.0 if recipe is None else recipe.label_smoothing)
+    smoothing = 0.0 if recipe is None else recipe.label_smoothing
+    return Classification(smoothing, weights, source.num_classes)
 
 
 def data_arguments(config: DictConfig, source: Any) -> dict[str, Any]:

@@ -51,6 +51,9 @@ class Cifar(CachedImages):
         self.name = name
         self.files = files or FILES[name]
         self.num_classes = self.files.num_classes
+        self.num_images = tuple(
+            sum(file.num_images for file in part) for part in (self.files.train, self.files.test)
+        )
         self.mean = MEAN[name]
         self.std = STD[name]
         self.root = Path(root)

@@ -79,6 +79,8 @@ class ImageFolder:
         num_classes: number of class folders in `train` and in `val`
         name: what the data set is called in reports
         color_jitter: brightness, contrast, saturation, hue; None switches it off
+        num_images: files of `train` and of `val`, for plans made where they are not at hand; None for
+            unknown. Where they are they are counted, and this is not looked at
 
     Raises:
         ConfigError: `image_size`, `num_classes` or `color_jitter` is out of range. From `train` and `test`:
@@ -96,6 +98,7 @@ class ImageFolder:
         num_classes: int = 1000,
         name: str = "imagenet",
         color_jitter: Sequence[float] | None = (0.4, 0.4, 0.4, 0.2),
+        num_images: Sequence[int] | None = None,
     ):
         require(root is not None, "dataset.root: must name the folder that holds train and val, not null")
         require(image_size >= 1, f"dataset.source.image_size: must be at least 1, not {image_size}")
@@ -112,6 +115,11 @@ class ImageFolder:
         self.image_shape = (3, image_size, image_size)
         self.root = Path(root)
         self.color_jitter = color_jitter
+        self.num_images = num_images
+
+    def at_hand(self) -> bool:
+        """Whether the training files are there to be counted."""
+        return (self.root.expanduser() / "train").is_dir()
 
     def train(self, augmented: bool = True) -> FolderImages:
         """Returns the training images; `augmented=False` prepares them as `test` does."""

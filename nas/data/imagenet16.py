@@ -77,6 +77,7 @@ class ImageNet16(CachedImages):
         require(root is not None, "dataset.root: must name the folder that holds the images, not null")
         self.root = Path(root)
         self.files = files or OFFICIAL
+        self.num_images = (self.files.num_train, self.files.num_test)
 
     def _read(self, train: bool) -> TensorImages:
         root = self.root.expanduser().resolve()

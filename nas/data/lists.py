@@ -64,6 +64,15 @@ def given_lists(lists: Mapping[str, str | None] | None) -> dict[str, str]:
     return given
 
 
+def list_lengths(files: Mapping[str, str]) -> dict[str, int]:
+    """How many names each list has, without looking for the images.
+
+    Raises:
+        ConfigError: a list cannot be read or is empty.
+    """
+    return {part: len(_lines(part, Path(files[part]).expanduser())) for part in PARTS}
+
+
 def split_from_lists(images: Any, files: Mapping[str, str]) -> Split:
     """The split that two lists name, whatever the order of their lines.
 
@@ -92,7 +101,7 @@ def split_from_lists(images: Any, files: Mapping[str, str]) -> Split:
     return Split(**parts)
 
 
-def _read(part: str, path: Path, numbers: Mapping[str, int]) -> Tensor:
+def _lines(part: str, path: Path) -> list[str]:
     key = f"dataset.lists.{part}={path}"
     require(path.is_file(), f"{key}: there is no such file")
     try:
@@ -101,6 +110,12 @@ def _read(part: str, path: Path, numbers: Mapping[str, int]) -> Tensor:
         raise ConfigError(f"{key}: cannot be read as UTF-8 text ({error})") from error
     listed = [line for line in lines if line]
     require(len(listed) > 0, f"{key}: it lists no image")
+    return listed
+
+
+def _read(part: str, path: Path, numbers: Mapping[str, int]) -> Tensor:
+    key = f"dataset.lists.{part}={path}"
+    listed = _lines(part, path)
     unknown = [name for name in listed if name not in numbers]
     require(
         not unknown,

@@ -17,7 +17,11 @@ class ImageSource(Protocol):
     """A set of labelled images that is known without being read.
 
     The attributes never touch the disk, so that a plan or a cost can be computed without the images. `mean`
-    and `std` are per channel, on the scale where a pixel of 255 is 1.
+    and `std` are per channel, on the scale where a pixel of 255 is 1. A source that knows how many images it
+    has says so in `num_images` (train, test); otherwise a plan reads them. One whose number only stands in
+    for files that are not there has `at_hand()`, which says whether they are.
+
+    What it declares is compared with what it returns before the first step (`nas.data.checks`).
     """
 
     name: str
@@ -47,7 +51,8 @@ class TensorImages(Dataset):
         labels_N: class indices [N], kept as int64
 
     Raises:
-        ConfigError: the images are not uint8 [N, C, H, W], or labels and images differ in number.
+        ConfigError: the images are not uint8 [N, C, H, W], labels are no whole numbers, or labels and images
+            differ in number.
     """
 
     def __init__(self, images_NCHW: Tensor, labels_N: Tensor):
@@ -59,6 +64,10 @@ class TensorImages(Dataset):
         require(
             labels_N.shape == images_NCHW.shape[:1],
             f"{len(images_NCHW)} images need one label each, but labels have shape {list(labels_N.shape)}",
+        )
+        require(
+            not labels_N.is_floating_point() and not labels_N.is_complex(),
+            f"labels must be whole numbers from 0 to the number of classes - 1, not {labels_N.dtype}",
         )
         self.images_NCHW = images_NCHW
         self.labels = labels_N.to(torch.int64)

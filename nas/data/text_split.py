@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nas.data.split import hash_indices
 from nas.data.text import TextSource
+from nas.data.text_checks import read_tokens
 from nas.errors import require
 
 MODES = ("valid", "ordered")
@@ -78,10 +79,10 @@ def text_split(
     """
     require(mode in MODES, f"dataset.split: must be one of {', '.join(MODES)} for a text, not {mode!r}")
     require(0 < ratio < 1, f"dataset.split_ratio: must be between 0 and 1, both excluded, not {ratio}")
-    train_N = source.train()
+    train_N = read_tokens(source, "train")
     if mode == "valid":
         weight = TextPart("train", 0, head(train_N, fraction))
-        architecture = TextPart("valid", 0, source.valid())
+        architecture = TextPart("valid", 0, read_tokens(source, "valid"))
     else:
         cut = _share(len(train_N), ratio)
         weight = TextPart("train", 0, head(train_N[:cut], fraction))
@@ -99,8 +100,8 @@ def text_subset(source: TextSource, fraction: float = 1.0) -> tuple[tuple[TextPa
     Raises:
         ConfigError: `fraction` is out of range or leaves no token.
     """
-    train = TextPart("train", 0, head(source.train(), fraction))
-    valid = TextPart("valid", 0, source.valid())
+    train = TextPart("train", 0, head(read_tokens(source, "train"), fraction))
+    valid = TextPart("valid", 0, read_tokens(source, "valid"))
     return (train, valid), hash_indices(train.tokens_N, valid.tokens_N)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas.data.augment import BatchAugment
+from nas.data.checks import read_images as read_part
 from nas.data.sources import ImageSource, TensorImages
 from nas.data.throughput import measure
 from nas.errors import require
@@ -13,9 +14,9 @@ def read_images(source: ImageSource) -> TensorImages:
     """The training images.
 
     Raises:
-        ConfigError: they are missing, or are augmented one by one in any case.
+        ConfigError: they are missing, not as declared, or augmented one by one in any case.
     """
-    images = source.train()
+    images = read_part(source)
     require(
         isinstance(images, TensorImages),
         f"bench.data=true: {source.name} is augmented image by image, so there is nothing to compare",

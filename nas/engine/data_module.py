@@ -1,6 +1,6 @@
 """Lightning's view of the data: which loaders, on which process, augmented on the device the batch is on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,11 +10,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from nas.data.augment import BatchAugment
+from nas.data.checks import check_parts, read_images
+from nas.data.class_weights import class_weights
+from nas.data.declared import named
 from nas.data.lists import given_lists, split_from_lists
 from nas.data.loaders import EveryFew, ResidentBatches, ResidentImages, batches
 from nas.data.sources import ImageSource, TensorImages
 from nas.data.split import Split, hash_indices
 from nas.data.splits import split, subset
+from nas.errors import require
 
 WEIGHT, ARCHITECTURE, TRAIN, VALID, TEST = range(5)
 
@@ -78,6 +82,16 @@ class ImageData(pl.LightningDataModule):
         held = {id(part): len(part) for part in parts if isinstance(part, TensorImages)}
         return sum(held.values()) if self.resident else 0
 
+    def _read_train(self) -> None:
+        """Reads the training images, and the same ones prepared as those of the test are."""
+        self.train_images = read_images(self.source)
+        self.plain_images = read_images(self.source, augmented=False)
+        require(
+            torch.equal(self.train_images.labels, self.plain_images.labels),
+            f"{named(self.source)}: train(augmented=False) must return the images of train() in their "
+            "order, and its labels are others",
+        )
+
     def _placed(self, dataset: Any) -> Any:
         """The data set where its batches are put together."""
         if not (self.resident and self.trainer and isinstance(dataset, TensorImages)):
@@ -133,9 +147,12 @@ class SearchData(ImageData):
 
     def prepare(self) -> None:
         """Reads the training set and builds both loaders once: bad data or sizes are found before a run."""
-        self.train_images = self.source.train()
-        self.plain_images = self.source.train(augmented=False)
+        self._read_train()
         self.train_dataloader()
+
+    def class_weights(self, setting: str | Sequence[float] | None) -> Tensor | None:
+        """The weights of the classes [K] in both losses; `balanced` counts the images of the weight split."""
+        return class_weights(setting, self.train_images.labels[self.split.weight], self.source.num_classes)
 
     def train_dataloader(self) -> CombinedLoader | EveryFew:
         """Batches {"weight": ..., "architecture": ...}; the latter None where alpha rests in a step."""
@@ -155,18 +172,28 @@ class SearchData(ImageData):
 
 
 class EvaluationData(ImageData):
-    """The training set, a validation part held out of it if wanted, and the test set."""
+    """The training set, a validation part held out of it if wanted, and the test set.
 
-    def __init__(self, *args: Any, indices: tuple[Tensor, Tensor], **kwargs: Any):
+    Args:
+        indices: of the training images and of those that are held out.
+        tests: whether the test set will be looked at; else it is not read.
+    """
+
+    def __init__(self, *args: Any, indices: tuple[Tensor, Tensor], tests: bool = True, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.train_indices, self.valid_indices = indices
+        self.tests = tests
 
     def prepare(self) -> None:
         """Reads the images and builds the training loader once: bad data or sizes are found before a run."""
-        self.train_images = self.source.train()
-        self.plain_images = self.source.train(augmented=False)
-        self.test_images = self.source.test()
+        self._read_train()
+        if self.tests:
+            self.test_images = read_images(self.source, "test")
         self.train_dataloader()
+
+    def class_weights(self, setting: str | Sequence[float] | None) -> Tensor | None:
+        """The weights of the classes [K]; `balanced` counts the images that are trained on."""
+        return class_weights(setting, self.train_images.labels[self.train_indices], self.source.num_classes)
 
     def train_dataloader(self) -> DataLoader | ResidentBatches:
         """Shuffled and augmented."""
@@ -184,19 +211,40 @@ class EvaluationData(ImageData):
 
 
 def search_split(
-    source: ImageSource, mode: str, ratio: float, fraction: float, seed: int, lists: Mapping | None = None
+    source: ImageSource,
+    mode: str,
+    ratio: float,
+    fraction: float,
+    seed: int,
+    lists: Mapping | None = None,
+    joint: bool = False,
 ) -> Split:
-    """The fixed split of a source's training set: drawn, or what `dataset.lists` names."""
-    images = source.train()
+    """The fixed split of a source's training set: drawn, or what `dataset.lists` names.
+
+    With `joint` both parts are all images of either.
+
+    Raises:
+        ConfigError: the images are not what the source declares, cannot be divided so, or a part that is to
+            have its share of every class lacks one.
+    """
+    images = read_images(source)
     files = given_lists(lists)
-    if files:
-        return split_from_lists(images, files)
-    return split(images.labels, mode, ratio, fraction, seed)
+    drawn = None if files else split(images.labels, mode, ratio, fraction, seed)
+    found = drawn or split_from_lists(images, files)
+    found = found.joined() if joint else found
+    parts = {"weight": found.weight} | ({} if joint else {"architecture": found.architecture})
+    keys = "dataset.lists" if files else f"dataset.fraction={fraction} or dataset.split_ratio={ratio}"
+    check_parts(images.labels, parts, source.num_classes, mode == "stratified" and not files, keys)
+    return found
 
 
 def evaluation_indices(
     source: ImageSource, mode: str, fraction: float, seed: int, valid: float
 ) -> tuple[tuple[Tensor, Tensor], str]:
     """Training and validation indices, and their hash."""
-    indices = subset(source.train().labels, fraction, seed, mode, valid)
+    labels_N = read_images(source).labels
+    indices = subset(labels_N, fraction, seed, mode, valid)
+    parts = dict(zip(("training", "validation"), indices, strict=True))
+    keys = f"dataset.fraction={fraction} or dataset.valid={valid}"
+    check_parts(labels_N, parts, source.num_classes, mode == "stratified", keys)
     return indices, hash_indices(*indices)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytorch_lightning as pl
 from torch import Tensor, nn
 
+from nas.engine.balanced import balanced_accuracy
 from nas.engine.divergence import FiniteGuard
 from nas.engine.tasks import Classification
 from nas.errors import require
@@ -45,6 +46,8 @@ class EvaluationModule(pl.LightningModule):
         self.drop_path = drop_path
         self.auxiliary_weight = auxiliary_weight
         self.guard = FiniteGuard()
+        self.valid_balanced = balanced_accuracy(task)
+        self.test_balanced = balanced_accuracy(task)
 
     def configure_optimizers(self) -> tuple[list, list]:
         """One optimiser, one schedule an epoch."""
@@ -89,6 +92,10 @@ class EvaluationModule(pl.LightningModule):
         logits_BK, _ = self.network(batch[0])
         self._record(f"{part}_loss", self.task.loss(logits_BK, batch[1], train=False), batch)
         self._record(f"{part}_{self.task.metric}", self.task.score(logits_BK, batch[1]), batch)
+        balanced = {"valid": self.valid_balanced, "test": self.test_balanced}[part]
+        if balanced is not None:
+            balanced.update(logits_BK.argmax(dim=1), batch[1])
+            self.log(f"{part}_balanced_accuracy", balanced, on_step=False, on_epoch=True)
         return logits_BK
 
     def _record(self, name: str, value: Tensor, batch: Batch) -> None:

@@ -24,7 +24,6 @@ from nas.engine.footprint import Footprint, measure_footprint
 from nas.engine.hardware import GPU, count_devices
 from nas.engine.stages import Stages
 from nas.engine.tasks import Task
-from nas.engine.workload import NUM_IMAGES
 from nas.errors import ConfigError
 from nas.methods.method import Method
 from nas.methods.sparse import SparseMethod
@@ -238,8 +237,9 @@ def _room(config: Mapping, source: ImageSource, images: int | None) -> Room:
         return Room(None, 0.0)
     taken = LIBRARIES["cuda" if gpu else "cpu"]
     if images is None:
-        images = NUM_IMAGES.get(source.name, 0) if hardware.get("resident") else 0
-        images = images if isinstance(source, CachedImages) else 0
+        declared = getattr(source, "num_images", None)
+        resting = hardware.get("resident") and declared and isinstance(source, CachedImages)
+        images = declared[0] if resting else 0
     return Room(limit, taken + images * (torch.Size(source.image_shape).numel() + LABEL_BYTES))
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from nas.analysis.sampling import one_hot
 from nas.data.augment import BatchAugment
+from nas.data.checks import read_images
 from nas.data.loaders import batches
 from nas.data.sources import ImageSource
 from nas.data.split import Split
@@ -64,7 +65,7 @@ class Inheritance:
         self.augment = BatchAugment(source.mean, source.std, channels_last=hardware["channels_last"]).to(
             self.where.device
         )
-        images = source.train(augmented=False)
+        images = read_images(source, augmented=False)
         self._valid = self._read(images, split.architecture, batch_size, batches, seed, ARCHITECTURE)
         self._recalibration = self._read(images, split.weight, batch_size, recalibrate, seed, WEIGHT)
         self.num_images = sum(len(labels_B) for _, labels_B in self._valid)

@@ -56,7 +56,8 @@ def print_plan(
         table.add_row(*row)
     if method.trains:
         missing = lack(config["hardware"])
-        rows = fit_rows(config, space, method, source)
+        rows = [(f"{work.items} to train on", work.size)]
+        rows += fit_rows(config, space, method, source, work.resident_images())
         if missing is None:
             rows += _search_rows(config, space, method, work)
         else:
@@ -95,6 +96,7 @@ def _search_rows(
         f"trainer.max_epochs={number}: must be a whole number above 0",
     )
     steps, validation = work.epochs(number), work.validation()
+    unknown = steps is None or validation is None
     legs = legs_of(method, number)
     if method.stages is None:
         # What a sparse method will drop is not known: the time of the whole network is an upper bound.
@@ -115,17 +117,22 @@ def _search_rows(
 
         found, seconds = _measure(build, hardware, where)
         epochs = range(leg.first, leg.end)
+        stage = f"stage {leg.index + 1}: " if len(legs) > 1 else ""
+        if method.stages is not None:
+            cost = work.supernet_cost(space, method.stages[leg.index].partial, method.kept())
+            rows += [(stage + name, value) for name, value in _cost_rows("supernet", cost, work.unit)]
+        rows += [(stage + name, value) for name, value in found]
+        if unknown:
+            rows += _thousand_rows(stage, method, work, seconds)
+            continue
         moving = sum(steps[epoch] for epoch in epochs if method.active(epoch)) / method.weight_steps
         if method.joint:
             moving = 0  # alpha steps by the weights' own pass
         validations = len(epochs) // trainer["check_val_every_n_epoch"]
         total += sum(steps[epoch] for epoch in epochs) * seconds["weight"] + moving * seconds["architecture"]
         total += validations * validation * seconds["validation"]
-        stage = f"stage {leg.index + 1}: " if len(legs) > 1 else ""
-        if method.stages is not None:
-            cost = work.supernet_cost(space, method.stages[leg.index].partial, method.kept())
-            rows += [(stage + name, value) for name, value in _cost_rows("supernet", cost, work.unit)]
-        rows += [(stage + name, value) for name, value in found]
+    if unknown:
+        return [*rows, ("epochs", f"{number:,}")]
     few, many = min(steps), max(steps)
     return [
         *rows,
@@ -135,6 +142,19 @@ def _search_rows(
         ("an epoch, validation included", duration(total / number)),
         ("the whole search", f"{total / 3600:.2f} h ({duration(total)})"),
     ]
+
+
+def _thousand_rows(
+    stage: str, method: Method, work: ImageWork | TextWork, seconds: Mapping[str, float]
+) -> list[tuple[str, str]]:
+    """What a thousand images or words of the weight part cost, where nobody knows how many there are."""
+    share = 1000 / work.step_items
+    moving = 0.0 if method.joint else seconds["architecture"] / method.weight_steps
+    rows = [(f"{stage}1,000 {work.items} for the weights, alpha at rest", share * seconds["weight"])]
+    rows.append(
+        (f"{stage}1,000 {work.items} for the weights, alpha moving", share * (seconds["weight"] + moving))
+    )
+    return [(name, f"{value:.3g} s") for name, value in rows]
 
 
 def _measure(

@@ -88,6 +88,8 @@ def epoch_line(row: dict, epochs: int, left: str) -> str:
     for key, value in row.items():
         if value is None or value == "" or key == "epoch":
             continue
+        if key.endswith("_balanced_accuracy"):
+            continue  # in the table; beside the plain one it would say little more
         if key.endswith("_accuracy"):
             parts.append(f"{key[: -len('_accuracy')]} acc {100 * value:.1f}%")
         elif key.endswith("_perplexity"):

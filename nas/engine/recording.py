@@ -51,6 +51,7 @@ class EpochRecorder(pl.Callback):
         "train_accuracy",
         "valid_loss",
         "valid_accuracy",
+        "valid_balanced_accuracy",
         "learning_rate",
         "drop_path",
     )
@@ -58,7 +59,7 @@ class EpochRecorder(pl.Callback):
     # Columns that say nothing about the run as a whole.
     passing = ("epoch", "learning_rate", "drop_path", "averaging", "architecture_step_loss")
     # Columns that only epochs with a validation have.
-    validation: tuple[str, ...] = ("valid_loss", "valid_accuracy")
+    validation: tuple[str, ...] = ("valid_loss", "valid_accuracy", "valid_balanced_accuracy")
 
     def __init__(
         self,
@@ -70,6 +71,9 @@ class EpochRecorder(pl.Callback):
         metric: str = "accuracy",
     ):
         self.metric = metric
+        if metric != "accuracy":
+            # Words are not weighed by class.
+            self.columns = tuple(name for name in self.columns if "balanced" not in name)
         self.columns = tuple(name.replace("accuracy", metric) for name in self.columns)
         if metric == "perplexity":
             # A language model drops no paths, and may average its weights.
@@ -183,11 +187,12 @@ class SearchRecorder(EpochRecorder):
         "architecture_step_loss",
         "architecture_loss",
         "architecture_accuracy",
+        "architecture_balanced_accuracy",
         "learning_rate",
         "num_skip",
         "hessian_eigenvalue",
     )
-    validation = ("architecture_loss", "architecture_accuracy")
+    validation = ("architecture_loss", "architecture_accuracy", "architecture_balanced_accuracy")
 
     def __init__(
         self,

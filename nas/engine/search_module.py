@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nas.data.batchify import Piece, SearchPiece
 from nas.engine.averaging import scaled
+from nas.engine.balanced import balanced_accuracy
 from nas.engine.divergence import FiniteGuard
 from nas.engine.seeding import lent
 from nas.engine.tasks import Language, Result, Task, TextBatch
@@ -43,6 +44,7 @@ class SearchModule(pl.LightningModule):
         self.method = method
         self.task = task
         self.guard = FiniteGuard()
+        self.balanced = balanced_accuracy(task)
         self.weights: list[Tensor] = list(supernet.parameters())
         # A plain number: a tensor would make every step wait for a GPU.
         self.iteration = 0
@@ -199,6 +201,9 @@ class SearchModule(pl.LightningModule):
         """Loss and score on the architecture split, with BN's running statistics."""
         result = self.task.run(self.supernet, batch, self.op_weights(), train=False)
         self._record_result("architecture", result)
+        if self.balanced is not None:
+            self.balanced.update(result.answers, batch[1])
+            self.log("architecture_balanced_accuracy", self.balanced, on_step=False, on_epoch=True)
 
     def on_train_epoch_end(self) -> None:
         """Steps the learning rate, after the epoch has been recorded."""

@@ -18,12 +18,14 @@ class Result(NamedTuple):
     penalty: what the weights are trained for besides, a scalar; None for nothing.
     score: the number that people read, a scalar; None where it follows from the loss of a whole epoch.
     size: how much the batch counts in an epoch's mean.
+    answers: the class that each image is taken for, [B]; None where there are no classes.
     """
 
     loss: Tensor
     penalty: Tensor | None
     score: Tensor | None
     size: int
+    answers: Tensor | None = None
 
     @property
     def objective(self) -> Tensor:
@@ -47,31 +49,58 @@ class Task(Protocol):
 class Classification:
     """Cross-entropy and accuracy.
 
+    With weights w_k of the classes (in training only) the mean over a batch is torch's weighted mean,
+    sum_i w[y_i] * nll_i / sum_i w[y_i] (images i, labels y_i). Label smoothing's uniform part is weighted
+    too, -sum_i sum_k w_k * log p_ik / K over the same denominator. Each process divides by the sum of its own
+    batch. What is measured (`train=False`) is the plain mean, so that losses of runs compare.
+
     Args:
         label_smoothing: share of probability spread over all classes; in training only.
+        class_weights: how much an image of each class counts [K]; None for all alike.
+        num_classes: K; None where nobody asks for accuracies by class.
     """
 
     metric = "accuracy"
 
-    def __init__(self, label_smoothing: float = 0.0):
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
+        num_classes: int | None = None,
+    ):
         require(
             0 <= label_smoothing <= 1,
             f"recipe.label_smoothing={label_smoothing}: must be from 0 to 1",
         )
         self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
+        self.num_classes = num_classes
+        self._placed_K: Tensor | None = None
 
     def run(
         self, network: nn.Module, batch: Images, *op_weights: dict[str, Tensor], train: bool = True
     ) -> Result:
         """Images and labels through a supernet, whose logits [B, classes] are all it returns."""
         logits_BK = network(batch[0], *op_weights)
-        score = self.score(logits_BK.detach(), batch[1])
-        return Result(self.loss(logits_BK, batch[1], train), None, score, len(batch[1]))
+        answers_B = logits_BK.detach().argmax(dim=1)
+        score = (answers_B == batch[1]).float().mean()
+        return Result(self.loss(logits_BK, batch[1], train), None, score, len(batch[1]), answers_B)
 
     def loss(self, logits_BK: Tensor, labels_B: Tensor, train: bool = True) -> Tensor:
-        """Mean cross-entropy in nats."""
-        smoothing = self.label_smoothing if train else 0.0
-        return F.cross_entropy(logits_BK, labels_B, label_smoothing=smoothing)
+        """Mean cross-entropy in nats; in training smoothed and weighted."""
+        if not train:
+            return F.cross_entropy(logits_BK, labels_B)
+        weights_K = self._weights(logits_BK)
+        return F.cross_entropy(logits_BK, labels_B, weights_K, label_smoothing=self.label_smoothing)
+
+    def _weights(self, logits_BK: Tensor) -> Tensor | None:
+        """The weights where the logits are and in their type, copied there once."""
+        if self.class_weights is None:
+            return None
+        placed_K = self._placed_K
+        if placed_K is None or (placed_K.device, placed_K.dtype) != (logits_BK.device, logits_BK.dtype):
+            self._placed_K = self.class_weights.to(logits_BK)
+        return self._placed_K
 
     def score(self, logits_BK: Tensor, labels_B: Tensor, top: int = 1) -> Tensor:
         """Share of right answers, 0 to 1: images whose class is among the `top` likeliest."""

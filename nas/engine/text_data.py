@@ -7,7 +7,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from nas.data.batchify import PieceLengths, columns, pieces_in_order, search_pieces, training_pieces
+from nas.data.class_weights import refuse_class_weights
 from nas.data.text import TextSource
+from nas.data.text_checks import read_tokens
 from nas.data.text_split import TextPart, TextSplit
 
 WEIGHT, ARCHITECTURE, TRAIN = range(3)
@@ -54,6 +56,14 @@ class TextData(pl.LightningDataModule):
         found_TB = columns(stream_N, count, world_size, rank, f"dataset.{key}")
         return found_TB[: self.lengths.steps + 1] if self.overfit else found_TB
 
+    def class_weights(self, setting: object) -> None:
+        """None: words have no weights.
+
+        Raises:
+            ConfigError: some are asked for.
+        """
+        refuse_class_weights(setting)
+
     def _at_epoch(self, loader: DataLoader) -> DataLoader:
         loader.sampler.set_epoch(self.trainer.current_epoch if self.trainer else 0)
         return loader
@@ -94,11 +104,17 @@ class TextSearchData(TextData):
 
 
 class TextEvaluationData(TextData):
-    """The training stream, the validation stream and the test stream."""
+    """The training stream, the validation stream and the test stream.
 
-    def __init__(self, *args, parts: tuple[TextPart, TextPart], **kwargs):
+    Args:
+        parts: of training and validation.
+        tests: whether the test stream will be looked at; else it is not read.
+    """
+
+    def __init__(self, *args, parts: tuple[TextPart, TextPart], tests: bool = True, **kwargs):
         super().__init__(*args, **kwargs)
         self.train_part, self.valid_part = parts
+        self.tests = tests
 
     def prepare(self) -> None:
         """Builds the loaders once: a text that is too short is found before a run.
@@ -108,7 +124,8 @@ class TextEvaluationData(TextData):
         """
         self.train_dataloader()
         self.val_dataloader()
-        self.test_dataloader()
+        if self.tests:
+            self.test_dataloader()
 
     def train_dataloader(self) -> DataLoader:
         """Pieces of the training stream."""
@@ -124,5 +141,6 @@ class TextEvaluationData(TextData):
 
     def test_dataloader(self) -> DataLoader:
         """The test stream in order."""
-        columns_TB = self._columns(self.source.test(), self.test_batch_size, "test_batch_size", whole=True)
+        tokens_N = read_tokens(self.source, "test")
+        columns_TB = self._columns(tokens_N, self.test_batch_size, "test_batch_size", whole=True)
         return pieces_in_order(columns_TB, self.lengths.steps)

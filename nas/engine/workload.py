@@ -15,6 +15,9 @@ from torch import Tensor
 from nas.analysis.complexity import Cost, count_cost, one_word
 from nas.analysis.counting import supernet_cost
 from nas.data.batchify import InOrder, PieceLengths, PieceSampler, columns
+from nas.data.class_weights import refuse_class_weights, stand_in_weights
+from nas.data.lists import given_lists, list_lengths
+from nas.data.sizes import streams_at_hand, training_size
 from nas.data.sources import ImageSource, domain_of, inputs_of
 from nas.data.splits import split
 from nas.data.text import TextSource
@@ -26,31 +29,38 @@ from nas.engine.text_data import WEIGHT
 from nas.methods.method import Method
 from nas.spaces.space import Space
 
-# So that a plan needs no images. Others are counted by reading them.
-NUM_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet16_120": 151_700, "imagenet": 1_281_167}
-
 
 class Workload(Protocol):
     """What a search reads.
 
     Attributes:
         unit: what multiply-adds are counted of, with its article.
+        items: what a step reads, in the plural.
+        step_items: how many of them a weight step of usual size reads, all processes together.
+        size: how many there are to train on and where that number comes from, or that nobody knows, in words.
         inputs: what the space's networks are sized by.
         task: what is learnt.
         steps: the class of the search's steps.
     """
 
     unit: str
+    items: str
+    step_items: int
+    size: str
     inputs: tuple
     task: Task
     steps: type[SearchSteps]
 
-    def epochs(self, number: int) -> list[int]:
-        """Steps of every epoch, on every process."""
+    def epochs(self, number: int) -> list[int] | None:
+        """Steps of every epoch, on every process; None where nobody knows how much data there is."""
         ...
 
-    def validation(self) -> int:
-        """Batches of a validation, on every process."""
+    def validation(self) -> int | None:
+        """Batches of a validation, on every process; None likewise."""
+        ...
+
+    def resident_images(self) -> int:
+        """How many images rest on the device in a run."""
         ...
 
     def batches(self, where: Numerics) -> tuple[Any, Any, Any]:
@@ -89,6 +99,7 @@ class ImageWork:
     """A search on images: see `Workload`."""
 
     unit = "an image"
+    items = "images"
     steps = SearchSteps
 
     def __init__(self, config: Mapping, space: Space, method: Method, source: ImageSource):
@@ -96,34 +107,56 @@ class ImageWork:
         self.source = source
         self.joint = method.joint
         self.inputs = inputs_of(source)
-        self.task = Classification()
+        given = config["dataset"]
+        weights = stand_in_weights(given.get("class_weights"), source)
+        self.task = Classification(class_weights=weights, num_classes=source.num_classes)
+        self.step_items = given["batch_size"] * _processes(config)
+        self.known = training_size(source)
+        self.size = (
+            f"unknown ({self.known.origin})"
+            if self.known.count is None
+            else f"{self.known.count:,} ({self.known.origin})"
+        )
 
-    def epochs(self, number: int) -> list[int]:
+    def resident_images(self) -> int:
+        """How many images rest on the device in a run."""
+        resting = self.config["hardware"].get("resident") and self.known.in_memory
+        return self.known.count if resting else 0
+
+    def epochs(self, number: int) -> list[int] | None:
         """Steps of every epoch, on every process: the loader drops a last training batch of one image."""
-        size = self.config["dataset"]["batch_size"]
-        images = self._images()[0]
+        size, both = self.config["dataset"]["batch_size"], self._images()
+        if both is None:
+            return None
+        images = both[0]
         steps = images // size if size > 1 and images % size == 1 else math.ceil(images / size)
         return [_limited(steps, self.config["trainer"]["limit_train_batches"])] * number
 
-    def validation(self) -> int:
+    def validation(self) -> int | None:
         """Batches of a validation, on every process."""
-        batches = math.ceil(self._images()[1] / self.config["dataset"]["batch_size"])
+        both = self._images()
+        if both is None:
+            return None
+        batches = math.ceil(both[1] / self.config["dataset"]["batch_size"])
         return _limited(batches, self.config["trainer"]["limit_val_batches"])
 
-    def _images(self) -> tuple[int, int]:
-        """Images of both parts that a process reads."""
+    def _images(self) -> tuple[int, int] | None:
+        """Images of both parts that a process reads; None where nobody knows how many there are."""
         given, processes = self.config["dataset"], _processes(self.config)
-        known = NUM_IMAGES.get(self.source.name)
-        labels_N = (
-            self.source.train().labels if known is None else torch.arange(known) % self.source.num_classes
-        )
-        parts = split(
-            labels_N, given["split"], given["split_ratio"], given["fraction"], self.config["split_seed"]
-        )
-        parts = parts.joined() if self.joint else parts
-        weight, architecture = (
-            math.ceil(len(part) / processes) for part in (parts.weight, parts.architecture)
-        )
+        files = given_lists(given.get("lists"))
+        if files:
+            sizes = list(list_lengths(files).values())
+        elif self.known.count is None:
+            return None
+        else:
+            # How many images a part has does not depend on which labels they bear.
+            labels_N = torch.arange(self.known.count) % self.source.num_classes
+            chosen = (given["split"], given["split_ratio"], given["fraction"], self.config["split_seed"])
+            parts = split(labels_N, *chosen)
+            sizes = [len(parts.weight), len(parts.architecture)]
+        # Disjoint parts, so that joined ones are as long as both together.
+        sizes = [sum(sizes)] * 2 if self.joint else sizes
+        weight, architecture = (math.ceil(size / processes) for size in sizes)
         if self.config["overfit"]:
             return min(given["batch_size"], weight), min(given["batch_size"], architecture)
         return weight, architecture
@@ -154,17 +187,23 @@ class TextWork:
     """A search on text: see `Workload`."""
 
     unit = "a word"
+    items = "words"
     steps = TextSteps
 
     def __init__(self, config: Mapping, space: Space, method: Method, source: TextSource):
         self.config = config
         self.inputs = inputs_of(source)
         self.task = Language(space.ar, space.tar)
-        given = config["dataset"]
+        given, processes = config["dataset"], _processes(config)
+        refuse_class_weights(given.get("class_weights"))
         self.lengths = PieceLengths(**given["bptt"])
-        parts = text_split(_unread(source), given["split"], given["split_ratio"], given["fraction"])
+        self.step_items = self.lengths.steps * given["batch_size"] * processes
+        text, self.size = _unread(source)
+        self.rows = self.valid_rows = None
+        if text is None:
+            return
+        parts = text_split(text, given["split"], given["split_ratio"], given["fraction"])
         parts = parts.joined() if method.joint else parts
-        processes = _processes(config)
         self.rows = self._rows(parts.weight.tokens_N, "batch_size", processes)
         self._rows(parts.architecture.tokens_N, "batch_size", processes)
         # Every process validates on all of it.
@@ -176,8 +215,14 @@ class TextWork:
         rows = len(columns(tokens_N, count, processes, 0, f"dataset.{key}"))
         return min(rows, self.lengths.steps + 1) if self.config["overfit"] else rows
 
-    def epochs(self, number: int) -> list[int]:
+    def resident_images(self) -> int:
+        """None: a text has no images."""
+        return 0
+
+    def epochs(self, number: int) -> list[int] | None:
         """Steps of every epoch: their pieces are drawn anew, and so is their number."""
+        if self.rows is None:
+            return None
         lengths = self.lengths
         if self.config["overfit"]:
             lengths = PieceLengths(**(self.config["dataset"]["bptt"] | {"half": 0.0, "deviation": 0.0}))
@@ -188,8 +233,10 @@ class TextWork:
             found.append(_limited(len(pieces), self.config["trainer"]["limit_train_batches"]))
         return found
 
-    def validation(self) -> int:
+    def validation(self) -> int | None:
         """Pieces of a validation."""
+        if self.valid_rows is None:
+            return None
         pieces = len(InOrder(self.valid_rows, self.lengths.steps))
         return _limited(pieces, self.config["trainer"]["limit_val_batches"])
 
@@ -197,7 +244,7 @@ class TextWork:
         """Made-up pieces of usual length for the weights, the architecture and the validation."""
         given = self.config["dataset"]
         sizes = (given["batch_size"], given["batch_size"], given["valid_batch_size"])
-        steps = min(self.lengths.steps, self.rows - 1)
+        steps = self.lengths.steps if self.rows is None else min(self.lengths.steps, self.rows - 1)
         weight, architecture, valid = (
             text_batch(where, steps, size, *self.inputs, seed) for seed, size in enumerate(sizes, start=1)
         )
@@ -214,11 +261,12 @@ class TextWork:
         return count_cost(lambda: space.network(genotype, *self.inputs, **_sizes(space, recipe)), one_word)
 
 
-class _Unread:
-    """Streams of a known length that hold nothing, so that a split of them costs nothing."""
+class _Streams:
+    """Streams as a source has them, all that a split of a text needs."""
 
-    def __init__(self, train: int, valid: int):
-        self._train, self._valid = (torch.zeros(1, dtype=torch.int64).expand(n) for n in (train, valid))
+    def __init__(self, vocabulary_size: int, train_N: Tensor, valid_N: Tensor):
+        self.vocabulary_size = vocabulary_size
+        self._train, self._valid = train_N, valid_N
 
     def train(self) -> Tensor:
         return self._train
@@ -227,10 +275,19 @@ class _Unread:
         return self._valid
 
 
-def _unread(source: TextSource) -> "TextSource | _Unread":
-    """A stand-in for a text that says how long it is; the text itself otherwise."""
+def _unread(source: TextSource) -> tuple[_Streams | None, str]:
+    """The streams that a plan divides, and how long they are in words; None where nobody knows.
+
+    For a text that says how long it is they hold nothing, so that they cost nothing.
+    """
     known = getattr(source, "num_tokens", None)
-    return source if known is None else _Unread(*known[:2])
+    if known is not None:
+        empty = (torch.zeros(1, dtype=torch.int64).expand(count) for count in known[:2])
+        return _Streams(source.vocabulary_size, *empty), f"{known[0]:,} (declared, not counted)"
+    found, why = streams_at_hand(source)
+    if found is None:
+        return None, f"unknown ({why})"
+    return _Streams(source.vocabulary_size, *found), f"{len(found[0]):,} (counted)"
 
 
 def _sizes(space: Space, recipe: Mapping) -> dict[str, Any]:

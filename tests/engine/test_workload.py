@@ -4,9 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
+from nas.data.cifar import Cifar
 from nas.data.digits import Digits
 from nas.data.embedded import WikiTextMini
+from nas.data.folder import ImageFolder
+from nas.data.imagenet16 import ImageNet16
 from nas.data.ptb import PennTreebank
 from nas.data.text_split import text_split
 from nas.data.wikitext2 import WikiText2
@@ -117,3 +121,59 @@ def test_any_other_text_is_read():
     assert work(config(TEXT | {"batch_size": 4}), Short()).epochs(2) == [3, 3]
     with pytest.raises(ConfigError, match=r"dataset\.batch_size: must be an integer from 1 to 40"):
         work(config(TEXT | {"batch_size": 60}), Short())
+
+
+def test_what_a_source_declares_need_not_be_there():
+    for source, number in ((Cifar("cifar10", "nowhere"), 50_000), (ImageNet16("nowhere"), 151_700)):
+        found = work(config(IMAGES), source)
+        assert found.size == f"{number:,} (declared, not counted)"
+        assert found.epochs(1) == [-(-number // 2 // 64)]
+
+
+def image_folder(root, sizes=(6, 4)):
+    for part in ("train", "val"):
+        for label, size in zip("ab", sizes, strict=True):
+            (root / part / label).mkdir(parents=True)
+            for number in range(size):
+                Image.new("RGB", (9, 9)).save(root / part / label / f"{number}.png")
+
+
+def test_files_are_counted_where_they_are_whatever_the_data_set_is_called(tmp_path):
+    settings = {"image_size": 8, "num_classes": 2, "name": "imagenet"}
+    given = IMAGES | {"batch_size": 2}
+    unknown = work(config(given), ImageFolder(tmp_path, **settings))
+    assert unknown.epochs(2) is None and unknown.validation() is None
+    assert unknown.size == "unknown (its files are not here)"
+    declared = work(config(given), ImageFolder(tmp_path, **settings, num_images=[100, 50]))
+    assert declared.epochs(2) == [25, 25]
+    image_folder(tmp_path)
+    for source in (
+        ImageFolder(tmp_path, **settings),
+        ImageFolder(tmp_path, **settings, num_images=[100, 50]),
+    ):
+        found = work(config(given), source)
+        assert (found.size, found.epochs(1), found.validation()) == ("10 (counted)", [2], 3)
+
+
+def test_lists_say_how_many_images_a_search_reads(tmp_path):
+    for part, count in (("weight", 7), ("architecture", 3)):
+        (tmp_path / part).write_text("".join(f"train/a/{number}.png\n\n" for number in range(count)))
+    lists = {part: str(tmp_path / part) for part in ("weight", "architecture")}
+    given = IMAGES | {"batch_size": 2, "lists": lists}
+    source = ImageFolder(tmp_path / "nowhere", num_classes=2)
+    found, joint = (work(config(given), source, joint) for joint in (False, True))
+    assert (found.epochs(1), found.validation()) == ([3], 2)
+    assert (joint.epochs(1), joint.validation()) == ([5], 5)
+
+
+def test_a_text_of_unknown_length_that_is_not_there():
+    class Elsewhere:
+        name, vocabulary_size = "elsewhere", 5
+
+        def train(self):
+            raise FileNotFoundError(2, "No such file", "text.txt")
+
+    found = work(config(TEXT), Elsewhere())
+    assert found.epochs(1) is None and found.validation() is None
+    assert found.size.startswith("unknown (") and "text.txt" in found.size
+    assert found.batches(SimpleNamespace(device=torch.device("cpu")))[0].tokens_LB.shape == (35, 32)

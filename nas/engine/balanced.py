@@ -1,0 +1,46 @@
+"""Balanced accuracy: what accuracy would be if all classes had as many images.
+
+Shapes: B images, K classes.
+"""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class BalancedAccuracy(Metric):
+    """The mean over classes of the share of their images that were given the right class (mean recall).
+
+    Counts are summed over batches and processes before anything is divided, so neither a smaller last batch
+    nor unequal processes move the result. A class without an image is left out, as in scikit-learn's
+    `balanced_accuracy_score`; torchmetrics' own macro average counts such a class as 0 once an image was
+    taken for it.
+
+    Args:
+        num_classes: K.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        for name in ("right_K", "images_K"):
+            self.add_state(name, torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, answers_B: Tensor, labels_B: Tensor) -> None:
+        """Counts a batch: the classes that were answered, and the true ones."""
+        # Adding to indices needs no look at the values, for which a GPU would have to be waited for.
+        self.images_K.index_add_(0, labels_B, torch.ones_like(labels_B))
+        self.right_K.index_add_(0, labels_B, (answers_B == labels_B).to(torch.int64))
+
+    def compute(self) -> Tensor:
+        """The mean recall, 0 to 1; nan before the first image."""
+        there_K = self.images_K > 0
+        return (self.right_K[there_K].float() / self.images_K[there_K].float()).mean()
+
+
+def balanced_accuracy(task: object) -> BalancedAccuracy | None:
+    """The measure for a task, if it is one of classes whose number is known."""
+    num_classes = getattr(task, "num_classes", None)
+    return None if num_classes is None else BalancedAccuracy(num_classes)

@@ -36,6 +36,9 @@ BEFORE_TABLE = (
 AFTER_TABLE = (
     "architecture_accuracy",
     "architecture_perplexity",
+    "test_balanced_accuracy",
+    "valid_balanced_accuracy",
+    "architecture_balanced_accuracy",
     "weight_loss",
     "num_skip",
     "hessian_eigenvalue",

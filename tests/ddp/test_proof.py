@@ -169,5 +169,6 @@ def test_what_is_measured_counts_every_image_once(one, several):
         json.loads((folder_of("evaluation", folder) / "summary.json").read_text())
         for folder in (one, several(2))
     )
-    for key in ("valid_loss", "valid_accuracy", "test_loss", "test_accuracy"):
+    measures = ("loss", "accuracy", "balanced_accuracy")
+    for key in (f"{part}_{measure}" for part in ("valid", "test") for measure in measures):
         assert theirs[key] == pytest.approx(ours[key], abs=1e-9), key

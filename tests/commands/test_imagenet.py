@@ -9,6 +9,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from nas.data.checks import SAMPLES
+
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> Path:
@@ -89,12 +91,23 @@ def test_images_in_memory_take_no_lists(run, tiny, tmp_path):
 def test_a_damaged_file_ends_the_run_with_its_name(search, pictures, tmp_path, workers):
     root = tmp_path / "damaged"
     shutil.copytree(pictures, root)
-    for path in (root / "train").rglob("*.JPEG"):
+    paths = sorted((root / "train").rglob("*.JPEG"))
+    looked_at = {number * (len(paths) - 1) // (SAMPLES - 1) for number in range(SAMPLES)}
+    for path in (path for number, path in enumerate(paths) if number not in looked_at):
         path.write_bytes(path.read_bytes()[:400])
     done, folder = search(root, "broken", f"dataset.num_workers={workers}")
     assert done.status == 2
     assert f"{root}/train/" in done.err and "cannot be decoded: damaged" in done.err
     assert summary(folder)["status"] == "failed"
+
+
+def test_a_first_file_that_is_damaged_is_named_before_the_run(search, pictures, tmp_path):
+    root = tmp_path / "damaged"
+    shutil.copytree(pictures, root)
+    (root / "train/cat/00.JPEG").write_bytes(b"")
+    done, folder = search(root, "broken")
+    assert done.status == 2 and f"{root}/train/cat/00.JPEG cannot be decoded" in done.err
+    assert not (folder / "config.yaml").exists()
 
 
 def test_an_evaluation_takes_the_width_that_its_budget_allows(run, tmp_path):

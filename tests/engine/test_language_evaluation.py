@@ -63,7 +63,7 @@ def copied(network):
 
 def data():
     return TextEvaluationData(
-        SimpleNamespace(test=lambda: tokens(61, 2)),
+        SimpleNamespace(vocabulary_size=WORDS, test=lambda: tokens(61, 2)),
         batch_size=4,
         valid_batch_size=3,
         test_batch_size=1,

@@ -134,6 +134,13 @@ def _text(config: DictConfig, source) -> tuple:
     return data, {"train": train.to_dict(), "valid": valid.to_dict(), "hash": found}
 
 
+def _scheduler(config: DictConfig):
+    """Optimiser -> schedule, with what a resumed run made of it."""
+    from nas.engine.restarts import restarts_of, with_restarts
+
+    return with_restarts(instantiate(config.recipe.scheduler), restarts_of(plain(config.restarts)))
+
+
 def _classifier(config: DictConfig, network, task, folder):
     """The training of a network of images."""
     from nas.engine.evaluation_module import EvaluationModule
@@ -142,9 +149,11 @@ def _classifier(config: DictConfig, network, task, folder):
         network,
         task,
         instantiate(config.recipe.optimizer),
-        instantiate(config.recipe.scheduler),
+        _scheduler(config),
         config.recipe.drop_path,
         config.recipe.auxiliary_weight,
+        # Whatever became of the run's length, the rise keeps to the one that it was started with.
+        config.restarts[0].before if config.restarts else config.trainer.max_epochs,
     )
 
 
@@ -156,7 +165,7 @@ def _language(config: DictConfig, network, task, folder):
         network,
         task,
         instantiate(config.recipe.optimizer),
-        instantiate(config.recipe.scheduler),
+        _scheduler(config),
         config.recipe.nonmono,
         config.recipe.max_rollbacks,
         folder.checkpoints / "best.pt",

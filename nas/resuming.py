@@ -1,6 +1,5 @@
 """The configuration of a run that is continued: its own, and what may change in it."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +9,9 @@ from omegaconf.errors import OmegaConfBaseException
 from nas import trust
 from nas.config import ConfigError
 from nas.errors import require
+from nas.lengthening import set_length
 from nas.older import read_now
 
-log = logging.getLogger(__name__)
 # What a resumed run may change: how it is computed and shown, and for how long, not what is computed.
 RESUMABLE = (
     "hardware",
@@ -20,6 +19,7 @@ RESUMABLE = (
     "checkpoint",
     "dataset.download",
     "processes",
+    "resume_schedule",
     "tabular.file",
     "traceback",
     "trainer.enable_progress_bar",
@@ -35,7 +35,7 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
     Raises:
         ConfigError: the folder holds no run of this command, or an override would change what is computed.
     """
-    saved = _read(folder / "config.yaml", f"resume={config.resume}")
+    saved = read_config(folder / "config.yaml", f"resume={config.resume}")
     same = saved.get("command")
     require(same is not None, f"resume={config.resume}: config.yaml is damaged (it names no command)")
     require(
@@ -43,7 +43,7 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
         f"resume={config.resume}: it is a run of nas.{same}, not of nas.{config.command}",
     )
     saved = read_now(saved, f"resume={config.resume}", continued=True)
-    given = _given_before(folder)
+    given, epochs = _given_before(folder), None
     replaced = []
     for override in overrides:
         key = override.lstrip("+~").split("=")[0].split("@")[0].replace("/", ".")
@@ -56,21 +56,24 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
         )
         replaced.append((key, override))
     trust.check_saved(saved, config, folder, f"resume={config.resume}", [key for key, _ in replaced])
-    for key, override in replaced:
-        # Whole: what a folder says of a group that the caller has chosen anew is gone.
-        OmegaConf.update(saved, key, OmegaConf.select(config, key), force_add=True, merge=False)
+    for key, _ in replaced:
         if key == "trainer.max_epochs":
-            log.warning("%s: the learning rate keeps the schedule that the run was started with", override)
+            epochs = config.trainer.max_epochs
+        elif key != "resume_schedule":
+            # Whole: what a folder says of a group that the caller has chosen anew is gone.
+            OmegaConf.update(saved, key, OmegaConf.select(config, key), force_add=True, merge=False)
     if "budget" in config and "budget" not in saved:
         # Started before there was one: the recipe's own width.
         saved["budget"] = dict.fromkeys(config.budget)
-    for key in RESUMABLE:
+    for key in (*RESUMABLE, "restarts"):
         # A run that was started before there was such a key.
         if key in config and key not in saved:
-            saved[key] = config[key]
+            saved[key] = [] if key == "restarts" else config[key]
     _keep_to_here(saved, config, [key for key, _ in replaced])
     missing = [key for key in config if key not in saved]
     require(not missing, f"resume={config.resume}: config.yaml is damaged (it lacks {', '.join(missing)})")
+    saved.resume_schedule = None
+    set_length(saved, folder, epochs, config.resume_schedule)
     return saved
 
 
@@ -84,7 +87,12 @@ def _keep_to_here(saved: DictConfig, config: DictConfig, replaced: Sequence[str]
     trust.fetch_nothing(saved, but="dataset.download" in replaced and config.dataset.download)
 
 
-def _read(path: Path, what: str) -> DictConfig:
+def read_config(path: Path, what: str) -> DictConfig:
+    """A configuration from a file; `what` begins every complaint.
+
+    Raises:
+        ConfigError: there is no such file, or it holds no configuration.
+    """
     import yaml
 
     require(path.is_file(), f"{what}: no run folder there ({path.name} is missing)")

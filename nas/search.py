@@ -31,6 +31,7 @@ def run(config: DictConfig, path: Path) -> None:
     from nas.engine.progress import Clock, wants_bar
     from nas.engine.recording import SearchRecorder
     from nas.engine.refusals import check_compile, check_precision, check_sparse
+    from nas.engine.restarts import restarts_of, with_restarts
     from nas.engine.seeding import seed_run
     from nas.engine.shortened import shorten
     from nas.engine.stages import Stages, legs_of
@@ -58,6 +59,7 @@ def run(config: DictConfig, path: Path) -> None:
         shapes={name: group.shape for name, group in space.groups.items()},
         layout=layout_of(space.groups),
     )
+    method.weight_scheduler = with_restarts(method.weight_scheduler, restarts_of(plain(config.restarts)))
     samples = config.analysis.exploration.samples
     check_exploration(samples, tabular, method.trains)
     if config.get("plan"):

@@ -17,7 +17,7 @@ from nas.engine.provenance import device_name, git_commit, versions
 from nas.engine.run_folder import RunFolder
 from nas.errors import require
 from nas.files import write_text
-from nas.resuming import resumed
+from nas.resuming import read_config, resumed
 from nas.trust import without_trust
 
 SCHEMA = 1
@@ -63,6 +63,8 @@ class Session:
                 f"hydra.run.dir={path}: it holds a run already; continue it with resume={path}, or choose "
                 "another",
             )
+            for key in ("resume_schedule", "restarts"):
+                require(not config.get(key), f"{key}={config.get(key)}: only of a resumed run, with resume=")
         seed = config.seed
         require(
             isinstance(seed, int) and 0 <= seed < 2**32,
@@ -81,13 +83,26 @@ class Session:
         with open_dict(config):
             # A word for this command line; a folder vouches for nothing.
             config.pop("trust", None)
-        if not self.resuming:
+        if self.resuming:
+            self._keep_summary()
+        else:
             overrides = OmegaConf.to_yaml(OmegaConf.create(without_trust(HydraConfig.get().overrides.task)))
             write_text(self.folder / "overrides.yaml", overrides)
             if split is not None:
                 self.folder.write_json("split.json", split)
         # Last, because its presence says that the folder can be resumed.
         write_text(self.folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+
+    def _keep_summary(self) -> None:
+        """Keeps the summary of a run that goes on to another number of epochs, under the number it has."""
+        file = self.folder / "config.yaml"
+        before = read_config(file, f"resume={self.folder.path}").trainer.max_epochs
+        done = self.earlier.get("epochs")
+        if before == self.config.trainer.max_epochs or type(done) is not int:
+            return
+        kept = f"summary.{done}.json"
+        if not (self.folder / kept).exists():
+            self.folder.write_json(kept, self.earlier)
 
     def check_split(self, found: str) -> None:
         """Refuses to continue a run on other images than those it was started on.
@@ -200,6 +215,8 @@ class Session:
             "versions": self._versions,
             "git_commit": self._commit,
         }
+        if config.get("restarts"):
+            head["restarts"] = plain(config.restarts)
         self.folder.write_json("summary.json", head | self.summary)
 
 

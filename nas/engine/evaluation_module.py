@@ -25,6 +25,8 @@ class EvaluationModule(pl.LightningModule):
         scheduler: optimiser -> schedule, stepped once an epoch.
         drop_path: probability of dropping a path at the end; it rises linearly from 0 over the epochs.
         auxiliary_weight: weight of the auxiliary head's loss.
+        drop_path_epochs: over how many epochs drop-path rises, after which it stays; None for all of the
+            Trainer's.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class EvaluationModule(pl.LightningModule):
         scheduler: Callable,
         drop_path: float = 0.0,
         auxiliary_weight: float = 0.0,
+        drop_path_epochs: int | None = None,
     ):
         super().__init__()
         require(0 <= drop_path < 1, f"recipe.drop_path={drop_path}: must be at least 0 and below 1")
@@ -45,6 +48,7 @@ class EvaluationModule(pl.LightningModule):
         self.scheduler = scheduler
         self.drop_path = drop_path
         self.auxiliary_weight = auxiliary_weight
+        self.drop_path_epochs = drop_path_epochs
         self.guard = FiniteGuard()
         self.valid_balanced = balanced_accuracy(task)
         self.test_balanced = balanced_accuracy(task)
@@ -55,8 +59,13 @@ class EvaluationModule(pl.LightningModule):
         return [optimizer], [self.scheduler(optimizer)]
 
     def on_train_epoch_start(self) -> None:
-        """Raises the drop-path rate with the epoch, as the authors' code does (rate * epoch / epochs)."""
-        self.network.set_drop_path(self.drop_path * self.current_epoch / max(1, self.trainer.max_epochs))
+        """Raises the drop-path rate with the epoch."""
+        self.network.set_drop_path(self.drop_path_rate())
+
+    def drop_path_rate(self) -> float:
+        """The probability in the present epoch, as in the authors' code (rate * epoch / epochs)."""
+        epochs = self.drop_path_epochs or max(1, self.trainer.max_epochs)
+        return self.drop_path * min(self.current_epoch, epochs) / epochs
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch, the auxiliary head's share included."""

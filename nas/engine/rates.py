@@ -1,11 +1,30 @@
 """Learning rates that begin with a warm-up, as large batches need it (Chen et al. 2021, ImageNet)."""
 
 import math
+from collections.abc import Callable
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from nas.errors import require
+
+
+class Limited(LambdaLR):
+    """A LambdaLR that is made for so many epochs.
+
+    Args:
+        optimizer: at its base learning rate.
+        factor: epoch -> what the base learning rate is multiplied by.
+        length: epochs after which the schedule is over.
+        eta_min: learning rate at its end.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, factor: Callable[[int], float], length: int, eta_min: float = 0.0
+    ):
+        super().__init__(optimizer, factor)
+        self.length = length
+        self.eta_min = eta_min
 
 
 def linear_with_warmup(optimizer: Optimizer, epochs: int, warmup: int = 5, tail: int = 5) -> LambdaLR:
@@ -35,7 +54,7 @@ def linear_with_warmup(optimizer: Optimizer, epochs: int, warmup: int = 5, tail:
             return (main - epoch) / main
         return max(0, epochs - epoch) / (max(1, tail) * main)
 
-    return LambdaLR(optimizer, factor)
+    return Limited(optimizer, factor, epochs)
 
 
 def cosine_with_warmup(optimizer: Optimizer, T_max: int, eta_min: float = 0.0, warmup: int = 5) -> LambdaLR:
@@ -59,7 +78,7 @@ def cosine_with_warmup(optimizer: Optimizer, T_max: int, eta_min: float = 0.0, w
         wave = (1 + math.cos(math.pi * min(epoch, T_max) / T_max)) / 2
         return (eta_min + (base - eta_min) * wave) / base
 
-    return LambdaLR(optimizer, factor)
+    return Limited(optimizer, factor, T_max, eta_min)
 
 
 class WarmCosine(CosineAnnealingLR):

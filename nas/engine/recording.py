@@ -130,7 +130,7 @@ class EpochRecorder(pl.Callback):
         """More numbers of this epoch."""
         if "drop_path" not in self.columns:
             return {}
-        return {"drop_path": pl_module.drop_path * trainer.current_epoch / max(1, trainer.max_epochs)}
+        return {"drop_path": pl_module.drop_path_rate()}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning calls this before the epoch's checkpoint is saved."""

@@ -69,7 +69,7 @@ def test_a_search_lists_its_images_and_another_takes_the_lists(search, run, pict
     # As many pictures of the same classes, but others.
     for path in (root / "train" / "cat").iterdir():
         path.rename(path.with_name(f"{path.stem}x.JPEG"))
-    done = run("search", f"resume={first}", "trainer.max_epochs=2")
+    done = run("search", f"resume={first}", "trainer.max_epochs=2", "resume_schedule=restart")
     assert done.status == 2 and "weight.txt: the run was started on other image files" in done.err
 
 
@@ -125,7 +125,7 @@ def test_an_evaluation_takes_the_width_that_its_budget_allows(run, tmp_path):
     done = run("cost", "genotype=DARTS_V2", *sizes)
     assert json.loads(done.out)["params"] > 20000
 
-    done = run("evaluate", f"resume={folder}", "trainer.max_epochs=2")
+    done = run("evaluate", f"resume={folder}", "trainer.max_epochs=2", "resume_schedule=restart")
     assert (done.status, done.err) == (0, "")
     assert {key: summary(folder)[key] for key in ("init_channels", "budget_params", "params")} == {
         key: found[key] for key in ("init_channels", "budget_params", "params")

@@ -213,7 +213,7 @@ def test_what_a_resumed_run_may_change(run, finished):
     done = run("search", f"resume={finished}", "hardware=gpu")
     assert done.status == 2
     assert "hardware=gpu" in done.err
-    done = run("search", f"resume={finished}", "trainer.max_epochs=4")
+    done = run("search", f"resume={finished}", "trainer.max_epochs=4", "resume_schedule=restart")
     assert done.status == 0
     assert len((finished / "metrics.csv").read_text().splitlines()) == 5
     assert run("search", f"resume={finished}").out.count("4 epochs") == 1

@@ -104,7 +104,8 @@ def test_a_killed_process_ends_the_run_and_it_can_be_resumed(tmp_path, launcher,
         assert summary(run)["status"] in ("failed", "stopped")
 
     last = len(epochs(run)) + 1
-    line = command(launcher, 2, "nas.search", f"resume={run}", f"trainer.max_epochs={last}")
+    length = (f"trainer.max_epochs={last}", "resume_schedule=restart")
+    line = command(launcher, 2, "nas.search", f"resume={run}", *length)
     done = started(tmp_path / "second", line)
     assert done.status == 0, f"{done.out}\n{done.err}"
     assert summary(run)["status"] == "finished" and summary(run)["epochs"] == last
@@ -170,9 +171,11 @@ def test_a_run_from_before_there_were_these_keys_is_resumed(run, tmp_path):
     folder = tmp_path / "run"
     assert run("search", *CELLS, f"hydra.run.dir={folder}").status == 0
     config = (folder / "config.yaml").read_text()
-    without = re.sub(r"^processes:\n(  .*\n)+", "", config, flags=re.MULTILINE)
+    without = re.sub(
+        r"^processes:\n(  .*\n)+|^(resume_schedule|restarts): .*\n", "", config, flags=re.MULTILINE
+    )
     assert without != config
     (folder / "config.yaml").write_text(without)
-    done = run("search", f"resume={folder}", "trainer.max_epochs=2")
+    done = run("search", f"resume={folder}", "trainer.max_epochs=2", "resume_schedule=restart")
     assert (done.status, done.err) == (0, "")
     assert epochs(folder) == [0, 1]

@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas import launching, processes
 from nas.errors import ConfigError, require
+from nas.stopping import sigterm_as_interrupt
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -90,7 +91,8 @@ def command(name: str, run: Callable[[DictConfig, Path], Any]) -> Callable[[], N
         os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
             processes.refuse_multirun(sys.argv[1:])
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(_Task(name, run))()
+            with sigterm_as_interrupt():
+                hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(_Task(name, run))()
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except (HydraException, OmegaConfBaseException, ConfigError, RunFailed, OSError) as error:

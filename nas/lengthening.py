@@ -35,6 +35,7 @@ def set_length(saved: DictConfig, folder: Path, epochs: int | None, mode: str | 
 
     require(mode in (None, "restart"), f"resume_schedule={mode}: unknown; known are null, restart")
     before = saved.trainer.max_epochs
+    require(type(before) is int, f"{folder / 'config.yaml'}: trainer.max_epochs={before}: no whole number")
     restarts = restarts_of(plain(saved.restarts))
     done_before = bool(restarts) and restarts[-1].epochs == before
     if epochs in (None, before):

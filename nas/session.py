@@ -18,6 +18,7 @@ from nas.engine.run_folder import RunFolder
 from nas.errors import require
 from nas.files import write_text
 from nas.resuming import read_config, resumed
+from nas.stopping import sigterm_as_interrupt
 from nas.trust import without_trust
 
 SCHEMA = 1
@@ -125,7 +126,7 @@ class Session:
             RunFailed: the body broke down; the traceback is in `error.txt`.
             KeyboardInterrupt: the run was stopped; it can be resumed.
         """
-        from nas.engine.trainer import Stopped, sigterm_as_interrupt
+        from nas.engine.trainer import Stopped
 
         self.write("running")
         try:

@@ -26,9 +26,10 @@ ALLOWED = {
     "analysis": {"genotype", "errors", "files", "spaces"},
     "formats": {"genotype", "errors", "files", "spaces"},
     "processes": {"errors", "files"},
+    "stopping": set(),
     "launching": {"errors", "files"},
     "engine": {"genotype", "errors", "files", "spaces", "methods", "data", "analysis", "processes"},
-    "config": {"errors", "files", "processes", "launching"},
+    "config": {"errors", "files", "processes", "launching", "stopping"},
     "multirun": {"analysis", "config", "errors", "files", "launching"},
     "targets": set(),
     "trust": {"errors", "targets"},
@@ -38,6 +39,7 @@ ALLOWED = {
     "resuming": {"config", "errors", "engine", "lengthening", "older", "trust"},
     "lengthening": {"config", "errors", "engine"},
     "session": {
+        "stopping",
         "resuming",
         "config",
         "printed",
@@ -54,7 +56,7 @@ ALLOWED = {
         "processes",
     },
 }
-STANDARD_ONLY = {"errors", "files", "locks", "genotype", "genotype_text"}
+STANDARD_ONLY = {"errors", "files", "locks", "genotype", "genotype_text", "stopping"}
 CONFIGURED = COMMANDS | {
     "config", "lengthening", "multirun", "networks", "older", "printed", "resuming", "session", "trust",
 }  # fmt: skip

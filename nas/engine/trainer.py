@@ -2,12 +2,10 @@
 
 import logging
 import signal
-import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
@@ -141,6 +139,9 @@ def fit(
     """
     with stoppable(trainer):
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    if trainer.received_sigterm:
+        # It came too late for Lightning, which looks at the ends of batches and epochs.
+        raise Stopped("interrupted")
 
 
 def test(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule) -> dict[str, float]:
@@ -151,27 +152,6 @@ def test(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningData
     """
     with stoppable(trainer):
         return trainer.test(module, datamodule=data, verbose=False)[0]
-
-
-@contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Inside the block SIGTERM does what Ctrl-C does, also where Lightning's loops do not run.
-
-    Inside of those Lightning has a handler that lets the batch end first and calls ours besides.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        if signal.getsignal(signal.SIGTERM) is interrupt:
-            raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -1,15 +1,21 @@
 """SIGTERM stops a run as Ctrl-C does wherever it arrives, also where Lightning does not listen."""
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
+import threading
 from contextlib import contextmanager
 
 import pytest
 
+from nas import stopping
 from nas.engine import pictures
-from nas.engine.trainer import sigterm_as_interrupt
 from nas.search import Search
+from nas.stopping import sigterm_as_interrupt
+from tests.conftest import ROOT, environment_of
 
 STAGES = "method.stages=[{epochs: 1, partial: 2}, {epochs: 2, partial: 1, keep: 3}]"
 STAGED = ("method=drnas_progressive", STAGES, "trainer.max_epochs=3", "space.init_channels=4")
@@ -69,3 +75,70 @@ def test_a_handler_that_calls_ours_decides_when_to_stop():
             signal.signal(signal.SIGTERM, ours)
         with pytest.raises(KeyboardInterrupt), sigterm_as_interrupt():
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+# SIGTERM to this process and its loader workers, as a job scheduler sends it, at the n-th call of a function.
+# The workers are given time to end first: each end is an error to torch.
+TERMINATE = """
+import importlib, os, signal, sys, time
+module, owner, name, number, times = sys.argv[1:6]
+holder = importlib.import_module(module)
+holder = getattr(holder, owner) if owner else holder
+original, calls = getattr(holder, name), []
+def patched(*args, **kwargs):
+    calls.append(None)
+    if len(calls) == int(number):
+        for _ in range(int(times)):
+            os.killpg(0, signal.SIGTERM)
+            time.sleep(0.3)
+    return original(*args, **kwargs)
+setattr(holder, name, patched)
+sys.argv = sys.argv[6:]
+importlib.import_module(sys.argv[0]).main()
+"""
+MODULE = ("nas.engine.evaluation_module", "EvaluationModule")
+FEW = ("trainer.max_epochs=2", "trainer.limit_train_batches=3", "trainer.limit_test_batches=3")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("moment", "times", "status"),
+    [
+        ((*MODULE, "training_step", 2), 2, "stopped"),
+        ((*MODULE, "test_step", 2), 1, "stopped"),
+        (("nas.engine.fit", "", "check_evaluation", 1), 1, None),
+    ],
+    ids=["in training, twice", "in the test", "while it is loaded"],
+)
+def test_a_job_that_is_told_to_stop_says_so_with_all_its_workers(run, tiny, tmp_path, moment, times, status):
+    sizes = (one for one in tiny if not one.startswith(("space.", "trainer.")))
+    done = subprocess.run(
+        [sys.executable, "-c", TERMINATE, *map(str, moment), str(times), "nas.evaluate", "genotype=DARTS_V2",
+         *sizes, *FEW, "dataset.num_workers=2", f"hydra.run.dir={tmp_path / 'run'}"],
+        cwd=ROOT, env=environment_of(tmp_path), capture_output=True, text=True, timeout=120,
+        start_new_session=True,
+    )  # fmt: skip
+    assert done.returncode == 130, (done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr and "error" not in done.stderr
+    if status is None:
+        assert not (tmp_path / "run/summary.json").exists()
+        return
+    assert f"resume={tmp_path / 'run'}" in done.stdout
+    assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == status
+    assert not (tmp_path / "run/error.txt").exists()
+
+
+def test_an_error_is_the_signal_s_only_if_a_worker_had_it(monkeypatch):
+    """A worker that somebody else ended is an error, and so is any other in a run that is told to stop."""
+    monkeypatch.setattr(stopping, "PATIENCE", 0.1)
+    with pytest.raises(RuntimeError, match="Terminated"), sigterm_as_interrupt():
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated.")
+    with pytest.raises(ValueError, match="mine"), sigterm_as_interrupt():
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise ValueError("mine")
+    before = signal.getsignal(signal.SIGCHLD)
+    with pytest.raises(KeyboardInterrupt), sigterm_as_interrupt():
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated.")
+    assert signal.getsignal(signal.SIGCHLD) is before

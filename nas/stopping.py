@@ -1,0 +1,88 @@
+"""SIGTERM, which a scheduler sends before it kills, as a request to stop: what Ctrl-C is at a terminal."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+# Of torch, where a loader's worker was ended by the signal that its parent is about to get.
+WORKER_ENDED = "killed by signal: Terminated"
+# Seconds within which the signal arrives at all processes of a job.
+PATIENCE = 2.0
+
+
+class Sigterm:
+    """Whether this process was asked to stop.
+
+    Attributes:
+        received: whether SIGTERM came. A second one changes nothing: what ends the run has begun.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+        self._recorded_only = False
+        self._of_children: signal.Handlers | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """The handler."""
+        if self.received:
+            return
+        self.received = True
+        # Workers get the signal too if it is sent to the whole job, and torch would raise an error for each
+        # of them, wherever this process is.
+        self._of_children = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGTERM) is self and not self._recorded_only:
+            raise KeyboardInterrupt
+
+    def explains(self, error: BaseException) -> bool:
+        """Whether an error is what the signal did to a worker, also where this process has yet to get it."""
+        if not self.received and _says(error, WORKER_ENDED):
+            self._recorded_only = True
+            end = time.monotonic() + PATIENCE
+            while not self.received and time.monotonic() < end:
+                time.sleep(0.02)
+        return self.received and _says(error, "DataLoader worker")
+
+    def forget(self) -> None:
+        """Puts back what the signal has changed."""
+        if self._of_children is not None:
+            signal.signal(signal.SIGCHLD, self._of_children)
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Inside the block SIGTERM does what Ctrl-C does, also where Lightning's loops do not run.
+
+    Inside of those Lightning has a handler that lets the batch end first and calls ours besides. Within
+    another such block there is one handler for both, so that a second signal does not break into what the
+    first one began.
+
+    Raises:
+        KeyboardInterrupt: the signal came, or an error was what it did to a worker.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    told = before if isinstance(before, Sigterm) else Sigterm()
+    signal.signal(signal.SIGTERM, told)
+    try:
+        yield
+    except Exception as error:
+        if told.explains(error):
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if told is not before:
+            told.forget()
+
+
+def _says(error: BaseException | None, words: str) -> bool:
+    while error is not None:
+        if words in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -196,6 +196,7 @@ def _beside(accuracy: float, balanced: float | None) -> str:
 
 
 def _train(session, genotype, module, data, lightning, recorder, checkpoint, compared) -> None:
+    from nas.engine.divergence import refuse_numbers
     from nas.engine.loggers import build_logger, close_logger
     from nas.engine.peers import together
     from nas.engine.pictures import draw_evaluation
@@ -212,7 +213,9 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint, com
             session.summary |= recorder.numbers | steps | _best(module)
             if config.test:
                 tested = {name: float(value) for name, value in test(lightning, module, data).items()}
-                session.summary |= tested | (perplexities(tested) if recorder.metric == "perplexity" else {})
+                tested |= perplexities(tested) if recorder.metric == "perplexity" else {}
+                refuse_numbers(tested, "in the test")
+                session.summary |= tested
                 if compared is not None and "test_accuracy" in tested:
                     numbers, comparison = compared(tested["test_accuracy"])
                     session.summary |= numbers

@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
-from nas.engine.divergence import Diverged
+from nas.engine.divergence import Diverged, first_broken
 from nas.errors import ConfigError, require
 from nas.files import subfolder, write_bytes
 
@@ -81,14 +81,14 @@ def save(content: Any, path: Path) -> None:
 
 
 def refuse_broken(module: nn.Module, epoch: int) -> None:
-    """Keeps weights that are no numbers out of the checkpoints.
+    """Keeps weights, alpha and running statistics that are no numbers out of the checkpoints.
 
     Raises:
-        Diverged: a parameter is NaN or infinite.
+        Diverged: a parameter or a buffer is NaN or infinite.
     """
-    for name, parameter in module.named_parameters():
-        if not torch.isfinite(parameter).all():
-            raise Diverged(f"{name} became nan or infinite at the end of epoch {epoch}")
+    name = first_broken(module)
+    if name is not None:
+        raise Diverged(f"{name} became nan or infinite at the end of epoch {epoch}")
 
 
 def check_fits(module: nn.Module, path: Path) -> None:

@@ -1,11 +1,38 @@
-"""Stopping a run whose loss is no number any more."""
+"""Stopping a run whose numbers are no numbers any more."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+# Ends of the names of numbers that a run cannot go on without.
+MEASURED = ("_loss", "_accuracy", "_perplexity", "_entropy")
 
 
 class Diverged(RuntimeError):
-    """A loss became NaN or infinite; the message says which and when."""
+    """A number became NaN or infinite; the message says which and when."""
+
+
+def first_broken(module: nn.Module) -> str | None:
+    """The first of a module's parameters and buffers that is NaN or infinite somewhere; None for none."""
+    for named in (module.named_parameters(), module.named_buffers()):
+        for name, tensor in named:
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                return name
+    return None
+
+
+def refuse_numbers(numbers: Mapping[str, Any], when: str) -> None:
+    """Refuses losses, accuracies, perplexities and entropies that are no numbers.
+
+    Raises:
+        Diverged: one is NaN or infinite.
+    """
+    for name, value in numbers.items():
+        if name.endswith(MEASURED) and value is not None and not math.isfinite(value):
+            raise Diverged(f"{name} became nan or infinite {when}")
 
 
 class FiniteGuard:

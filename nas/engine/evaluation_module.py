@@ -27,7 +27,12 @@ class EvaluationModule(pl.LightningModule):
         auxiliary_weight: weight of the auxiliary head's loss.
         drop_path_epochs: over how many epochs drop-path rises, after which it stays; None for all of the
             Trainer's.
+
+    Attributes:
+        goes_back: whether a broken epoch is undone by the module itself.
     """
+
+    goes_back = False
 
     def __init__(
         self,
@@ -89,17 +94,19 @@ class EvaluationModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and score on the held-out part."""
-        self._measure("valid", batch)
+        self._measure("valid", batch, batch_idx)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and score on the test set; top-5 accuracy where there are more classes."""
-        logits_BK = self._measure("test", batch)
+        logits_BK = self._measure("test", batch, batch_idx)
         if logits_BK.shape[1] > TOP:
             self._record(f"test_top{TOP}_accuracy", self.task.score(logits_BK, batch[1], TOP), batch)
 
-    def _measure(self, part: str, batch: Batch) -> Tensor:
+    def _measure(self, part: str, batch: Batch, batch_idx: int) -> Tensor:
         logits_BK, _ = self.network(batch[0])
-        self._record(f"{part}_loss", self.task.loss(logits_BK, batch[1], train=False), batch)
+        loss = self.task.loss(logits_BK, batch[1], train=False)
+        self.guard.watch(part, loss, self.current_epoch, batch_idx)
+        self._record(f"{part}_loss", loss, batch)
         self._record(f"{part}_{self.task.metric}", self.task.score(logits_BK, batch[1]), batch)
         balanced = {"valid": self.valid_balanced, "test": self.test_balanced}[part]
         if balanced is not None:

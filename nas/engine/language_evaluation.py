@@ -52,6 +52,7 @@ class LanguageEvaluation(pl.LightningModule):
             checkpoints, so that it is that of the epoch that is resumed.
 
     Attributes:
+        goes_back: a broken epoch is undone here.
         averaging: whether the optimiser is ASGD.
         valid_losses: those under plain descent, in order; the trigger looks at them.
         rollbacks: how often the run went back to its best weights.
@@ -61,6 +62,8 @@ class LanguageEvaluation(pl.LightningModule):
     Raises:
         ConfigError: a number is out of range.
     """
+
+    goes_back = True
 
     def __init__(
         self,

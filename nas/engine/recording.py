@@ -15,6 +15,7 @@ from nas.analysis.exploration import COLUMNS as EXPLORATION
 from nas.analysis.exploration import explore
 from nas.analysis.hessian import bases, dominant_in_basis
 from nas.analysis.tabular import Tabular
+from nas.engine.divergence import Diverged, first_broken, refuse_numbers
 from nas.engine.loggers import log_heatmap, log_row
 from nas.engine.progress import Clock, epoch_line
 from nas.engine.rows import count_skips, weight_rows
@@ -109,6 +110,12 @@ class EpochRecorder(pl.Callback):
 
     def row(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """The numbers of this epoch."""
+        found = {"epoch": trainer.current_epoch, **self._logged(trainer), "learning_rate": self._rate}
+        found |= self.extras(trainer, pl_module)
+        return {name: found.get(name) for name in self.columns if name in found or name in self.kept()}
+
+    def _logged(self, trainer: pl.Trainer) -> dict[str, float]:
+        """What steps and validation have measured in this epoch."""
         # Lightning keeps the numbers of the last validation; those of an earlier epoch are not this one's.
         stale = () if self._validated == trainer.current_epoch else self.validation
         logged = {
@@ -116,11 +123,7 @@ class EpochRecorder(pl.Callback):
             for name, value in trainer.callback_metrics.items()
             if name in self.columns and name not in stale
         }
-        if self.metric == "perplexity":
-            logged |= perplexities(logged)
-        found = {"epoch": trainer.current_epoch, **logged, "learning_rate": self._rate}
-        found |= self.extras(trainer, pl_module)
-        return {name: found.get(name) for name in self.columns if name in found or name in self.kept()}
+        return logged | (perplexities(logged) if self.metric == "perplexity" else {})
 
     def kept(self) -> tuple[str, ...]:
         """Columns that appear even where an epoch has no value for them."""
@@ -133,7 +136,19 @@ class EpochRecorder(pl.Callback):
         return {"drop_path": pl_module.drop_path_rate()}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Lightning calls this before the epoch's checkpoint is saved."""
+        """Lightning calls this before the epoch's checkpoint is saved.
+
+        Raises:
+            Diverged: a number of the epoch, a weight or alpha is NaN or infinite; nothing is recorded then.
+        """
+        when = f"in epoch {trainer.current_epoch + 1}"
+        # A training that goes back to its best weights by itself may have had such an epoch.
+        if not pl_module.goes_back:
+            pl_module.guard.check(trainer.current_epoch)
+            name = first_broken(pl_module)
+            if name is not None:
+                raise Diverged(f"{name} became nan or infinite {when}")
+            refuse_numbers(self._logged(trainer), when)
         row = self.row(trainer, pl_module)
         self._note(row)
         if not trainer.is_global_zero:

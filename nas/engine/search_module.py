@@ -32,10 +32,13 @@ class SearchModule(pl.LightningModule):
         task: runs the supernet on a batch; its loss and score.
 
     Attributes:
+        goes_back: whether a broken epoch is undone by the module itself.
         iteration: search steps so far. Lightning's `global_step` counts both optimisers.
         shared: where op weights are drawn from if all processes are to have the same draw; None for torch's
             global generator, which each process has of its own.
     """
+
+    goes_back = False
 
     def __init__(self, supernet: nn.Module, method: Method, task: Task):
         super().__init__()
@@ -200,6 +203,7 @@ class SearchModule(pl.LightningModule):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Loss and score on the architecture split, with BN's running statistics."""
         result = self.task.run(self.supernet, batch, self.op_weights(), train=False)
+        self.guard.watch("architecture validation", result.loss, self.current_epoch, batch_idx)
         self._record_result("architecture", result)
         if self.balanced is not None:
             self.balanced.update(result.answers, batch[1])

@@ -142,11 +142,13 @@ def _print_best(path: Path) -> None:
         print(f"best:  {shown(words, 1000)} ({value:.6g})", flush=True)
 
 
-def _draw(folder: Path, runs: Sequence[Run], figure: str, over: Sequence[str]) -> Path:
-    from nas.analysis.plots.sweep import draw_sweep
+def _draw(folder: Path, runs: Sequence[Run], figure: str, over: Sequence[str]) -> Path | str:
+    from nas.analysis.plots.sweep import LARGEST, draw_sweep
 
     along, series = sweeps.curves(runs, figure, over)
     every = [value for points in series.values() for _, values in points for value in values]
+    if not any(abs(value) < LARGEST for value in every):
+        return f"none, no {figure} is below {LARGEST:g}"
     unit = sweeps.unit(figure, every)
     scaled = {
         name: [(x, [value * unit.factor for value in values]) for x, values in points]

@@ -139,12 +139,14 @@ def axes(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> list[str]:
     values: dict[str, set] = {}
     for run in runs:
         for key, value in run.overrides.items():
-            values.setdefault(key, set()).add(canonical(value))
+            values.setdefault(key, set()).add(value)
     left_out = {*over, *SHOWN}
     return [
         key
         for key, found in values.items()
-        if len(found) > 1 and not {key, key.partition(".")[0], key.partition("/")[0]} & left_out
+        if len(found) > 1
+        and len({canonical(value) for value in found}) > 1
+        and not {key, key.partition(".")[0], key.partition("/")[0]} & left_out
     ]
 
 

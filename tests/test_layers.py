@@ -21,7 +21,7 @@ ALLOWED = {
     "genotype": {"errors", "genotype_text", "printable", "reading"},
     "genotype_text": {"errors"},
     "files": {"errors"},
-    "locks": {"errors", "files"},
+    "locks": {"errors", "files", "reading"},
     "spaces": {"genotype", "errors"},
     "methods": {"genotype", "errors"},
     "data": {"errors", "printable", "reading"},

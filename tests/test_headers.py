@@ -1,0 +1,93 @@
+"""What headers of experiments and docs/rows.md say is what the configurations are."""
+
+import re
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from nas.config import CONF, ROOT, instantiate, plain, register_resolvers
+from nas.data.splits import split
+from nas.engine.learning import check_epochs
+from nas.engine.workload import image_steps
+from nas.methods.method import layout_of
+
+EXPERIMENTS = {str(path.relative_to(CONF / "experiment").with_suffix("")): path.read_text()
+               for path in sorted((CONF / "experiment").rglob("*.yaml"))}  # fmt: skip
+SEARCHES = [name for name, text in EXPERIMENTS.items() if "python -m nas.search" in text]
+IMAGES = {"digits": 1_437, "cifar10": 50_000, "cifar100": 50_000, "imagenet16_120": 151_700}
+# "39,100 steps a run" of a header, "96 steps here, 19,550 there" of a comment: there is the paper's search.
+STEPS = re.compile(r"([\d,]+) steps (?:a run|here(?:, ([\d,]+) there)?|of weights and of eta each)")
+PAPER = "darts/cifar10_first_order"
+
+
+@pytest.fixture(scope="module")
+def composed():
+    """`composed("darts/cifar10_small")` -> the configuration of a search."""
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield lambda name: compose("search", [f"experiment={name}"])
+    GlobalHydra.instance().clear()
+
+
+def steps(config, resting=0):
+    """Search steps of the whole search, without those of its first epochs."""
+    given, number = config.dataset, IMAGES[config.dataset.name]
+    labels_N = torch.arange(number) % instantiate(given.source).num_classes
+    parts = split(labels_N, given.split, given.split_ratio, given.fraction, config.split_seed)
+    return image_steps(plain(config), len(parts.weight)) * (config.trainer.max_epochs - resting)
+
+
+def test_numbers_of_steps_are_those_of_the_configuration(composed):
+    found = {name: STEPS.findall(text) for name, text in EXPERIMENTS.items()}
+    found = {name: numbers for name, numbers in found.items() if numbers}
+    assert len(found) >= 13, "the headers no longer say it in these words"
+    there = steps(composed(PAPER))
+    for name, numbers in found.items():
+        for here, paper in numbers:
+            assert int(here.replace(",", "")) == steps(composed(name)), name
+            assert not paper or int(paper.replace(",", "")) == there, name
+
+
+def test_steps_of_the_factors_are_those_after_the_pretraining(composed):
+    found = re.search(r"([\d,]+) steps of the factors; (\d+) here", EXPERIMENTS["dsonas/cifar10_reduced"])
+    configs = [composed(name) for name in ("dsonas/cifar10_share", "dsonas/cifar10_reduced")]
+    numbers = [steps(config, config.method.warmup_epochs) for config in configs]
+    assert [int(text.replace(",", "")) for text in found.groups()] == numbers
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_every_search_leaves_epochs_to_its_architecture(name, composed):
+    config = composed(name)
+    groups = instantiate(config.space).groups
+    shapes = {group: edges.shape for group, edges in groups.items()}
+    method = instantiate(config.method, shapes=shapes, layout=layout_of(groups))
+    check_epochs(plain(config), method)
+
+
+@pytest.mark.parametrize("space", ["s1", "s2", "s3", "s4"])
+def test_zela_rows_differ_from_ours_in_what_their_headers_say(space, composed):
+    ours, theirs = (plain(composed(f"drnas/{space}{more}")) for more in ("", "_zela"))
+    assert (ours["method"]["update"], theirs["method"]["update"]) == ("first_order", "unrolled")
+    assert theirs["analysis"]["hessian"] == {"every": 2, "mode": "exact", "batches": 1, "weight_decay": 1e-3}
+    for given in (ours, theirs):
+        given["method"].pop("update")
+        given.pop("analysis")
+    assert ours == theirs
+    weights = theirs["method"]["weight_optimizer"]
+    assert (theirs["dataset"]["batch_size"], theirs["trainer"]["max_epochs"]) == (64, 50)
+    assert (weights["lr"], weights["weight_decay"]) == (0.025, 3e-4)
+    assert theirs["method"]["weight_scheduler"]["eta_min"] == 0.001
+    assert theirs["method"]["architecture_optimizer"]["lr"] == 3e-4 and theirs["method"]["lam"] == 1e-3
+    # Their evaluation, which the header names, has another batch than DrNAS's.
+    assert (
+        compose("evaluate", ["experiment=darts/evaluate_cifar10", f"space={space}"]).recipe.batch_size == 96
+    )
+
+
+def test_every_experiment_is_in_the_list_of_rows():
+    text = (ROOT / "docs/rows.md").read_text()
+    named = set(re.findall(r"`((?:darts|drnas|dsonas|start)/\w+)", text))
+    assert named == set(EXPERIMENTS)

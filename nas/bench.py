@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nas.config import command, instantiate, plain
+from nas.config import command, instantiate, plain, typed_keys
 from nas.errors import ConfigError, require
 
 STEPS = ("weight", "first_order", "second_order", "second_order_exact")
@@ -43,7 +43,7 @@ def run(config: DictConfig, path: Path) -> None:
     require(config.resume is None, f"resume={config.resume}: a benchmark cannot be continued; start it anew")
     trainer.quiet()
     if config.get("shorten_stages"):
-        shorten(config)
+        shorten(config, typed_keys())
     hardware.check_hardware(config.hardware)
     hardware.use_device(config.hardware)
     session = Session(config, path)
@@ -53,10 +53,7 @@ def run(config: DictConfig, path: Path) -> None:
 
 
 class Bench:
-    """All that one call measures, in one process and in common rounds.
-
-    Every part is built from the same seed. Counts are taken from networks of their own, never compiled.
-    """
+    """All that one call measures, in common rounds; every part from the same seed, counted uncompiled."""
 
     def __init__(self, config: DictConfig, path: Path):
         from nas.analysis.timing import Race
@@ -66,11 +63,13 @@ class Bench:
         from nas.engine.bench_text import KINDS, check_text
         from nas.engine.benchmark import EvaluationSteps, SearchSteps, numerics
         from nas.engine.original import OriginalSteps
-        from nas.networks import source_of
+        from nas.networks import check_sizes, source_of
         from nas.session import check_domain, task_of
 
         self.config = config
         self.space = instantiate(config.space)
+        if config.bench.evaluation:
+            check_sizes(config, self.space)
         self.source = source_of(config)
         check_domain(self.space, self.source)
         self.text = domain_of(self.source) == "text"

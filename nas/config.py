@@ -23,7 +23,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas import launching, processes
 from nas.errors import ConfigError, require
-from nas.printable import printable
 from nas.stopping import sigterm_as_interrupt
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -103,7 +102,7 @@ def command(name: str, run: Callable[[DictConfig, Path], Any]) -> Callable[[], N
             # comes from composing the configuration, before a job: a job ends the process itself.
             if "-m" in sys.argv[1:] or "--multirun" in sys.argv[1:]:
                 sys.exit(_broken(error, name))
-            processes.tell(printable(f"the configuration cannot be composed: {error}", keep="\n"))
+            processes.tell(f"the configuration cannot be composed: {error}")
             sys.exit(USER_ERROR)
 
     return main
@@ -153,8 +152,7 @@ class _Task:
                 print(f"error: {unwritten}", file=sys.stderr, flush=True)
             if not sweep:
                 sys.exit(report(error, name))
-            words = printable(message(error, name), keep="\n")
-            print(f"job {job.job.num} failed: {words}", file=sys.stderr, flush=True)
+            print(f"job {job.job.num} failed: {message(error, name)}", file=sys.stderr, flush=True)
             # A failure that Hydra sees costs the later batches of jobs and the end of the sweep. The report
             # there finds it in the folder and ends the process with the status that it stands for.
             if REPORT not in (job.callbacks or {}):
@@ -200,7 +198,7 @@ def _run_apart(name: str, config: DictConfig) -> None:
     gpu = config.hardware.accelerator in ("gpu", "cuda")
     reason = launching.run_apart(job, share, gpu, Path(hydra_config.sweep.dir).absolute())
     if reason:
-        print(f"job {number} failed: {printable(reason)}", file=sys.stderr, flush=True)
+        print(f"job {number} failed: {reason}", file=sys.stderr, flush=True)
     else:
         print(f"job {number} finished: {folder}", flush=True)
 
@@ -226,7 +224,7 @@ def report(error: BaseException, name: str) -> int:
 
     Of several processes that have the same error the leading one alone prints it.
     """
-    processes.tell(printable(message(error, name), keep="\n"))
+    processes.tell(message(error, name))
     return status(error)
 
 
@@ -329,6 +327,12 @@ def check_types(name: str, config: DictConfig, overrides: Sequence[str]) -> None
         allowed = {bool: (bool,), int: (int,), float: (int, float), None: (object,)}[kind]
         fits = isinstance(given, allowed) and not (isinstance(given, bool) and kind in (int, float))
         require(fits, f"{key}={given}: must be {kinds.get(kind)} (it is {usual} by default)")
+
+
+def typed_keys() -> set[str]:
+    """The keys and groups that this command line sets, without what an experiment or a debug mode sets."""
+    overrides = HydraConfig.get().overrides.task
+    return {str(one).lstrip("+~").split("=", 1)[0].split("@", 1)[0] for one in overrides}
 
 
 def quoted(value: object) -> str:

@@ -18,10 +18,11 @@ def run(config: DictConfig, path: Path) -> None:
     require(config.genotype is not None, "genotype=null: name a run folder, a file or a published genotype")
     require(config.format in ("table", "json"), f"format={config.format}: unknown; known are table, json")
     from nas import genotype as genotypes
-    from nas.networks import cost_of, size_overrides
+    from nas.networks import check_sizes, cost_of, size_overrides
 
     space = instantiate(config.space)
     genotype = genotypes.load(config.genotype, space.family)
+    check_sizes(config, space)
     cost = cost_of(config, space, genotype)
     if config.format == "json":
         print(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from nas.config import command, instantiate, plain
+from nas.config import command, instantiate, plain, typed_keys
 from nas.errors import require
 
 
@@ -29,7 +29,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     from nas.engine.recording import EpochRecorder
     from nas.engine.seeding import seed_run
     from nas.files import write_text
-    from nas.networks import cost_of, network_of, size_overrides, sized, source_of
+    from nas.networks import check_sizes, cost_of, network_of, size_overrides, sized, source_of
     from nas.session import Session, check_domain, check_recipe, task_of, trainer_of
 
     trainer.quiet()
@@ -49,12 +49,14 @@ def run(config: DictConfig, path: Path) -> float | None:
     source = source_of(config)
     check_domain(space, source)
     check_recipe(config, source)
+    check_sizes(config, space)
+    _check_lengths(config)
     named = config.get("random_cells")  # not in older run folders
     random_cells = None if named is None else read_random_cells(named)
     # A resumed run has its width already.
     config, chosen = sized(config, space, genotype, choose=not session.resuming)
     session.config = config
-    cost = cost_of(config, space, genotype)
+    cost = cost_of(config, space, genotype, auxiliary=config.recipe.get("auxiliary_weight", 0) > 0)
     network = network_of(config, space, genotype, source)
     text = domain_of(source) == "text"
     data, split = (_text if text else _images)(config, source)
@@ -100,6 +102,16 @@ def run(config: DictConfig, path: Path) -> float | None:
         lambda: _train(session, genotype, module, data, lightning, recorder, checkpoint, random_cells)
     )
     return _reached(session.summary)
+
+
+def _check_lengths(config: DictConfig) -> None:
+    """Refuses lengths of pieces that were typed for the data set where the recipe has its own."""
+    for key in config.recipe.get("bptt") or () if config.resume is None else ():
+        require(
+            f"dataset.bptt.{key}" not in typed_keys(),
+            f"dataset.bptt.{key}={config.dataset.bptt[key]}: an evaluation takes it from the recipe; set "
+            f"recipe.bptt.{key}",
+        )
 
 
 def _images(config: DictConfig, source) -> tuple:

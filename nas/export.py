@@ -13,7 +13,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from nas import trust
 from nas.config import command, instantiate
 from nas.errors import ConfigError, require
-from nas.saved import read_config
 
 # What an evaluation's run folder decides; where its images lie now is another matter.
 DECIDED = ("space", "dataset", "recipe")
@@ -33,6 +32,7 @@ def run(config: DictConfig, path: Path) -> None:
     from nas.engine.seeding import seed_run
     from nas.engine.trainer import quiet
     from nas.formats.catalogue import Subject, chosen
+    from nas.networks import check_sizes
     from nas.session import Session
 
     _check_settings(config)
@@ -51,6 +51,8 @@ def run(config: DictConfig, path: Path) -> None:
     )
     source = instantiate(_offline(config.dataset.source))
     check_source(source)
+    if folder is None:
+        check_sizes(config, space)
     network, notes = trained(config, space, genotype, source, folder, finished)
     description = describe(config, space, genotype, source, notes)
     subject = Subject(classifier_of(network, description), description, config.onnx.opset)
@@ -131,10 +133,18 @@ def _root_typed() -> bool:
 
 
 def _saved(folder: Path, reference: Any) -> DictConfig | None:
+    import yaml
+    from omegaconf.errors import OmegaConfBaseException
+
     # A genotype's text may be too long for a path, which this finds out without an error.
     if not os.path.isfile(folder / "config.yaml"):
         return None
-    return read_config(folder / "config.yaml", f"genotype={reference}: config.yaml")
+    try:
+        found = OmegaConf.load(folder / "config.yaml")
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise ConfigError(f"genotype={reference}: config.yaml is damaged ({text})") from error
+    return found if isinstance(found, DictConfig) else None
 
 
 def trained(

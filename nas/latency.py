@@ -50,7 +50,7 @@ class Measurement:
     def __init__(self, config: DictConfig):
         from nas import genotype as genotypes
         from nas.engine.latencies import conditions_here, random_architectures
-        from nas.networks import source_of
+        from nas.networks import check_sizes, source_of
         from nas.session import check_domain
 
         self.config = config
@@ -58,6 +58,7 @@ class Measurement:
         self.source = source_of(config)
         check_pieces(self.space)
         check_domain(self.space, self.source)
+        check_sizes(config, self.space)
         self.hardware = plain(config.hardware)
         self.layout = pieces_of(config, self.space, self.source)
         self.conditions = conditions_here(self.hardware, config.latency.batch_size, config.latency.clock)

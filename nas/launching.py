@@ -20,10 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.errors import ConfigError, require
+from nas.errors import require
 from nas.files import write_text
-from nas.reading.json_text import read_object
-from nas.reading.plain import is_whole
 
 PLUGINS = "hydra_plugins"
 JOBLIB = f"{PLUGINS}.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
@@ -345,8 +343,7 @@ def record_failure(folder: Path, command: str, text: str, exit_status: int, over
 def is_dead(folder: Path) -> bool:
     """Whether the process of a job is known to be gone: it ran on this machine, and no process has its id."""
     job = read(folder / JOB)
-    # Beyond C's range there is no process, and 0 and below stand for groups of them.
-    if job.get("host") != socket.gethostname() or not is_whole(job.get("pid"), 1, 2**31 - 1):
+    if job.get("host") != socket.gethostname() or not _whole(job.get("pid")):
         return False
     try:
         os.kill(job["pid"], 0)
@@ -358,11 +355,12 @@ def is_dead(folder: Path) -> bool:
 
 
 def read(path: Path) -> dict:
-    """A JSON object; empty where there is none that can be read."""
+    """A JSON object; empty where there is none."""
     try:
-        return read_object(path)
-    except ConfigError:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _signal(number: int) -> str:

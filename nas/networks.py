@@ -1,11 +1,15 @@
 """What the commands share: the evaluation network that a configuration sizes, its cost, and its budget."""
 
+import logging
 from typing import Any
 
-from omegaconf import DictConfig
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 
-from nas.config import instantiate
+from nas.config import instantiate, typed_keys
 from nas.errors import require
+
+log = logging.getLogger(__name__)
 
 
 def source_of(config: DictConfig) -> Any:
@@ -18,23 +22,69 @@ def source_of(config: DictConfig) -> Any:
 
 
 def sizes_of(config: DictConfig, space: Any) -> dict[str, Any]:
-    """The recipe's sizes of an evaluation network, as `space.network` takes them.
+    """The sizes of an evaluation network, as `space.network` takes them: the recipe's, or the space's own."""
+    from nas.spaces.space import network_sizes
 
-    A recipe that lacks one of them was written for the networks of another space, and what else it says of
-    sizes means theirs: then the space's own hold.
+    return network_sizes(space, config.recipe)
+
+
+def fits(config: DictConfig, space: Any) -> bool:
+    """Whether the recipe sizes evaluation networks of this space."""
+    from nas.spaces.space import recipe_fits
+
+    return recipe_fits(space, config.recipe)
+
+
+def check_sizes(config: DictConfig, space: Any) -> None:
+    """Refuses sizes that were asked for and that networks of this space do not take; nothing on a resume.
+
+    The recipe that a data set brings along may be another space's: then one line says whose sizes hold.
+
+    Raises:
+        ConfigError: a recipe was chosen, or a size of a recipe typed, that this space's networks do not have.
     """
-    names = space.recipe_sizes
-    recipe = config.recipe
-    if not all(name in recipe for name in names):
-        return {}
-    options = [name for name in space.recipe_options if name in recipe]
-    return {name: recipe[name] for name in (*names, *options)}
+    if config.get("resume") is not None:
+        return
+    choices, suits = HydraConfig.get().runtime.choices, fits(config, space)
+    names, own = ", ".join(space.recipe_sizes), [f"space.{name}" for name in space.recipe_sizes]
+    require(
+        suits or choices.get("recipe") == choices.get("dataset"),
+        f"recipe={choices.get('recipe')}: sizes networks of another space; those of space={space.name} are "
+        f"sized by recipes with the keys {names}, or without recipe= by {', '.join(own)}",
+    )
+    taken = ", ".join(f"recipe.{name}" for name in (*space.recipe_sizes, *space.recipe_options))
+    for key in sorted(typed_keys() & unread_sizes(config, space)):
+        require(
+            False,
+            f"{key}={OmegaConf.select(config, key)}: networks of space={space.name} are sized by "
+            + (taken if suits else f"{', '.join(own)}, since recipe={config.recipe.name} is another space's"),
+        )
+    if not suits:
+        log.warning(
+            "recipe %s sizes networks of another space: the sizes of space %s hold (%s)",
+            config.recipe.name,
+            space.name,
+            ", ".join(size_overrides(config, space)),
+        )
+
+
+def unread_sizes(config: DictConfig, space: Any) -> set[str]:
+    """The keys, such as `recipe.num_cells`, that size networks of other spaces and not of this one."""
+    from nas.spaces.darts import DartsSpace
+    from nas.spaces.dso import DsoSpace
+    from nas.spaces.nasbench201 import NasBench201Space
+    from nas.spaces.recurrent import RecurrentSpace
+
+    spaces = (DartsSpace, DsoSpace, NasBench201Space, RecurrentSpace)
+    known = {name for one in spaces for name in (*one.recipe_sizes, *one.recipe_options)}
+    read = {*space.recipe_sizes, *space.recipe_options} if fits(config, space) else set()
+    return {f"recipe.{name}" for name in known - read}
 
 
 def size_overrides(config: DictConfig, space: Any) -> list[str]:
     """The overrides that size another command's evaluation network as this configuration does."""
     sizes = sizes_of(config, space)
-    if sizes:
+    if fits(config, space):
         return [f"recipe.{name}={_typed(sizes[name])}" for name in space.recipe_sizes]
     return [f"space.{name}={_typed(getattr(space, name))}" for name in space.recipe_sizes]
 
@@ -50,22 +100,31 @@ def network_of(config: DictConfig, space: Any, genotype: Any, source: Any) -> An
     return _network(config, space, genotype, source, config.recipe.get("auxiliary_weight", 0) > 0)
 
 
-def cost_of(config: DictConfig, space: Any, genotype: Any) -> Any:
-    """The cost of that network; a recipe of another space's does not say that it has an auxiliary head."""
+def cost_of(config: DictConfig, space: Any, genotype: Any, auxiliary: bool | None = None) -> Any:
+    """The cost of that network.
+
+    Args:
+        config: with a recipe.
+        space: builds the network.
+        genotype: what it is built from.
+        auxiliary: whether it has an auxiliary head; None for what a recipe of this space says, since that of
+            another says nothing of these networks.
+    """
     from nas.analysis.complexity import count_cost, one_word
     from nas.data.sources import domain_of
 
     source = source_of(config)
     if domain_of(source) == "text":
         return count_cost(lambda: _network(config, space, genotype, source, False), one_word)
-    auxiliary = config.recipe.get("auxiliary_weight", 0) > 0 and bool(sizes_of(config, space))
+    if auxiliary is None:
+        auxiliary = config.recipe.get("auxiliary_weight", 0) > 0 and fits(config, space)
     return count_cost(lambda: _network(config, space, genotype, source, auxiliary), source.image_shape)
 
 
 def check_budget(config: DictConfig, space: Any, budget: Any, key: str = "method.budget") -> None:
     """Raises `ConfigError` where a width is to be chosen and the recipe sizes no networks of this space."""
     require(
-        not budget or "init_channels" in sizes_of(config, space),
+        not budget or (fits(config, space) and "init_channels" in sizes_of(config, space)),
         f"{key}: recipe {config.recipe.name} does not size networks of space {config.space.name}, "
         f"so no width can be chosen; a recipe that does has the keys {', '.join(space.recipe_sizes)}",
     )

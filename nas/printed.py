@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from nas import trust
-from nas.config import CONF, quoted
+from nas.config import CONF, instantiate, quoted
 
 # Of a data set: how much of it is read and in which portions, which each command decides for itself.
 SEARCHED = ("batch_size", "download", "fraction", "split", "split_ratio", "lists", "num_workers")
@@ -68,7 +68,12 @@ def command_for(
     profile = _choice("hardware", config) if hardware else None
     if profile not in (None, "cpu"):
         choices.append(f"hardware={profile}")
-    decided = {_key(one) for one in last}
+    from nas.networks import unread_sizes
+
+    # Refused where they are typed: a recipe of another space has sizes that say nothing of these networks.
+    decided = {*(_key(one) for one in last), *unread_sizes(config, instantiate(config.space))}
+    # What an evaluation takes from its recipe, and refuses of the data set.
+    decided |= {f"dataset.bptt.{key}" for key in config.recipe.get("bptt") or ()}
     settings = [one for one in _differences(name, config, choices) if _key(one) not in decided]
     return shlex.join(["python", "-m", f"nas.{name}", *before, *first, *choices, *settings, *last, *after])
 

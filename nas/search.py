@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from nas.config import command, instantiate, plain, quoted
+from nas.config import command, instantiate, plain, quoted, typed_keys
 from nas.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -27,22 +27,23 @@ def run(config: DictConfig, path: Path) -> None:
     from nas.engine import checkpoints, hardware, operation_times, trainer
     from nas.engine.execution import apply_execution
     from nas.engine.fit import check_search
+    from nas.engine.learning import StartValues, check_epochs, check_steps, steps_of
     from nas.engine.part_lists import keep_lists
     from nas.engine.progress import Clock, wants_bar
     from nas.engine.recording import SearchRecorder
     from nas.engine.refusals import check_compile, check_precision, check_sparse
     from nas.engine.restarts import restarts_of, with_restarts
     from nas.engine.seeding import seed_run
-    from nas.engine.shortened import shorten
+    from nas.engine.shortened import shorten_search
     from nas.engine.stages import Stages, legs_of
     from nas.methods.method import layout_of
     from nas.methods.sparse import SparseMethod
-    from nas.networks import check_budget, cost_of, source_of
+    from nas.networks import check_budget, check_sizes, cost_of, source_of
     from nas.session import Session, check_domain, task_of, trainer_of
 
     trainer.quiet()
     if config.get("shorten_stages"):
-        shorten(config)
+        shorten_search(config, typed_keys())
     session = Session(config, path)
     config, folder = session.config, session.folder
     # What fits a GPU can be planned without having it.
@@ -62,6 +63,8 @@ def run(config: DictConfig, path: Path) -> None:
     method.weight_scheduler = with_restarts(method.weight_scheduler, restarts_of(plain(config.restarts)))
     samples = config.analysis.exploration.samples
     check_exploration(samples, tabular, method.trains)
+    check_epochs(plain(config), method)
+    check_sizes(config, space)
     if config.get("plan"):
         from nas.engine.plan import print_plan
 
@@ -92,6 +95,7 @@ def run(config: DictConfig, path: Path) -> None:
     split = data.split
     session.check_split(split.hash)
     data.prepare()
+    check_steps(plain(config), method, steps_of(plain(config), space, method, source, data))
     stages = Stages(
         space,
         method,
@@ -101,6 +105,7 @@ def run(config: DictConfig, path: Path) -> None:
         task_of(source, space, weights=data.class_weights(plain(config.dataset).get("class_weights"))),
     )
     stages.check()
+    start = StartValues(method)
     if space.domain == "images":
         check_search(plain(config), space, method, source, data.resident_images())
     times = None
@@ -160,7 +165,7 @@ def run(config: DictConfig, path: Path) -> None:
     )
     session.open(split.to_dict())
     session.summary |= {"split_hash": split.hash} | files
-    search = Search(session, space, stages, legs, data, clock, recorder)
+    search = Search(session, space, stages, legs, data, clock, recorder, start)
     session.run(lambda: search.run(module, lightning, checkpoint))
 
 
@@ -197,9 +202,10 @@ class Search:
         data: both parts of the training set.
         clock: measures epochs.
         recorder: writes the tables.
+        start: what the architecture is compared with at the end.
     """
 
-    def __init__(self, session, space, stages, legs, data, clock, recorder):
+    def __init__(self, session, space, stages, legs, data, clock, recorder, start):
         self.session = session
         self.space = space
         self.stages = stages
@@ -207,6 +213,7 @@ class Search:
         self.data = data
         self.clock = clock
         self.recorder = recorder
+        self.start = start
 
     def run(self, module, lightning, checkpoint) -> None:
         """Trains from the checkpoint, if there is one, to the end of the last leg."""
@@ -229,6 +236,7 @@ class Search:
             # Where the run broke down before it began, the folder stays as an earlier start left it.
             if lightning.is_global_zero and recorder.table is not None:
                 numbers = recorder.numbers | {"epochs": lightning.current_epoch, "steps": module.iteration}
+                numbers |= {"architecture": self.start.verdict(module.method)}
                 if recorder.hessian_mode:
                     numbers |= {
                         "hessian_mode": recorder.hessian_mode,
@@ -302,6 +310,7 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
 
     With `quiet` (a run that did not end) without the closing words.
     """
+    from nas.engine import learning
     from nas.engine.pictures import draw_search
     from nas.engine.rows import count_skips, weight_rows
     from nas.engine.run_folder import Table
@@ -321,7 +330,7 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
         Table(folder / "metrics.csv", ("epoch", "num_skip", *looked_up)).add(
             [{"epoch": 0, "num_skip": count_skips(genotype), **looked_up}]
         )
-        numbers = {"epochs": 0, "steps": 0}
+        numbers = {"epochs": 0, "steps": 0, "architecture": learning.DRAWN}
     write_text(folder / "genotype.json", genotype.to_json() + "\n")
     if method.budget and not quiet:
         fitting = _within(config, space, genotype, method.budget)
@@ -347,6 +356,7 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
         f"{cost.params / 1e6:.3f} M parameters, {cost.macs / 1e6:.2f} M multiply-adds {_each(space)} "
         f"({', '.join([f'recipe {config.recipe.name}', *sizes])})"
     )
+    learning.tell(session.summary["architecture"])
     if tabular is not None:
         print(f"table:      {tabular.words(str(genotype))}")
     print(f"run folder: {folder.path}")

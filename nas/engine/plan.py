@@ -16,6 +16,7 @@ from nas.data.text import TextSource
 from nas.engine.benchmark import Numerics, SearchSteps, apply_hardware, numerics
 from nas.engine.fit import fit_rows
 from nas.engine.hardware import lack
+from nas.engine.learning import check_steps
 from nas.engine.progress import duration
 from nas.engine.stages import Leg, Stages, legs_of
 from nas.engine.workload import ImageWork, TextWork, workload_of
@@ -43,6 +44,8 @@ def print_plan(
     """
     _remove_empty(folder)
     work = workload_of(config, space, method, source)
+    if method.trains:
+        check_steps(config, method, work.epochs(config["trainer"]["max_epochs"]))
     table = Table(title=f"plan: {space.name}, {method.name}, {source.name}, {config['hardware']['name']}")
     table.add_column("quantity")
     table.add_column("value", justify="right")

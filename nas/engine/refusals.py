@@ -1,12 +1,9 @@
 """What a search cannot do with the settings it was given, found before it starts."""
 
-import logging
 from typing import Any
 
 from nas.engine.peers import several
 from nas.errors import require
-
-log = logging.getLogger(__name__)
 
 
 def check_compile(config: Any) -> None:
@@ -44,7 +41,7 @@ def check_precision(precision: str) -> None:
 
 
 def check_sparse(config: Any, method) -> None:
-    """Refuses what a sparse search cannot do, and says so where it would do nothing.
+    """Refuses what a sparse search cannot do.
 
     Raises:
         ConfigError: times would differ from process to process, or second order is asked of it.
@@ -60,11 +57,3 @@ def check_sparse(config: Any, method) -> None:
         not every,
         f"analysis.implicit.every={every}: compares terms of second order, and method={method.name} has none",
     )
-    epochs = config.trainer.max_epochs
-    if method.warmup_epochs >= epochs:
-        log.warning(
-            "method.warmup_epochs=%d: all of trainer.max_epochs=%d is pretraining, so no factor will move; "
-            "the paper has 120 of 240",
-            method.warmup_epochs,
-            epochs,
-        )

@@ -1,28 +1,61 @@
-"""A search in stages as `debug=fast` runs it: an epoch of each, and as many channels as all need."""
+"""A search as `debug=fast` and its like run it: cut short, but with at least one step of the architecture."""
 
 import math
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from dataclasses import asdict, replace
 
 from nas.methods.schedules import Stages
 
 
-def shorten(config: MutableMapping) -> None:
-    """Fits `method.stages` into `trainer.max_epochs`, in place; nothing happens where they fill it already.
+def shorten_search(config: MutableMapping, typed: Collection[str] = ()) -> None:
+    """`shorten`, and enough batches per epoch for an architecture step after every x weight steps.
 
-    Otherwise every stage gets one epoch and the last what is left of `trainer.max_epochs`, which is raised
-    to the number of stages where it is less. alpha moves in the last epoch of each. `space.init_channels` is
-    rounded up to what the K of every stage divides.
+    `trainer.limit_train_batches` is raised to `method.weight_steps` where it is a smaller number; where it
+    was typed, `method.weight_steps` is lowered instead. Where both were typed, both stay.
 
     Args:
         config: with the groups `method`, `trainer` and `space`.
+        typed: the keys of the command line.
+    """
+    shorten(config, typed)
+    method, trainer = config["method"], config["trainer"]
+    steps, limit = method.get("weight_steps"), trainer["limit_train_batches"]
+    if not all(isinstance(one, int) and one >= 1 for one in (steps, limit)) or limit >= steps:
+        return
+    if "trainer.limit_train_batches" not in typed:
+        trainer["limit_train_batches"] = steps
+    elif "method.weight_steps" not in typed:
+        method["weight_steps"] = limit
+
+
+def shorten(config: MutableMapping, typed: Collection[str] = ()) -> None:
+    """Fits `method.stages` and `method.warmup_epochs` into `trainer.max_epochs`, in place.
+
+    Nothing happens to stages that fill the search already. Otherwise every stage gets one epoch and the last
+    what is left of `trainer.max_epochs`, which is raised to the number of stages where it is less. alpha
+    moves in the last epoch of each. `space.init_channels` is rounded up to what the K of every stage divides.
+
+    A warm-up (DSO-NAS: the pretraining) that would fill the search leaves its last epoch to the architecture,
+    unless its length was typed.
+
+    Args:
+        config: with the groups `method`, `trainer` and `space`.
+        typed: the keys of the command line.
 
     Raises:
         ConfigError: `method.stages` is no list of stages.
     """
     method, trainer, space = config["method"], config["trainer"], config["space"]
-    if method.get("stages") is None or not isinstance(trainer["max_epochs"], int):
+    if not isinstance(trainer["max_epochs"], int):
         return
+    if method.get("stages") is not None:
+        _shorten_stages(method, trainer, space)
+    warmup = method.get("warmup_epochs")
+    if isinstance(warmup, int) and warmup >= trainer["max_epochs"] and "method.warmup_epochs" not in typed:
+        method["warmup_epochs"] = max(0, trainer["max_epochs"] - 1)
+
+
+def _shorten_stages(method: MutableMapping, trainer: MutableMapping, space: MutableMapping) -> None:
     given = Stages(method["stages"])
     if given.epochs == trainer["max_epochs"]:
         return

@@ -27,7 +27,7 @@ from nas.engine.benchmark import Numerics, SearchSteps
 from nas.engine.tasks import Classification, Language, Task
 from nas.engine.text_data import WEIGHT
 from nas.methods.method import Method
-from nas.spaces.space import Space
+from nas.spaces.space import Space, network_sizes, recipe_fits
 
 
 class Workload(Protocol):
@@ -110,7 +110,7 @@ class ImageWork:
         given = config["dataset"]
         weights = stand_in_weights(given.get("class_weights"), source)
         self.task = Classification(class_weights=weights, num_classes=source.num_classes)
-        self.step_items = given["batch_size"] * _processes(config)
+        self.step_items = given["batch_size"] * processes_of(config)
         self.known = training_size(source)
         self.size = (
             f"unknown ({self.known.origin})"
@@ -125,12 +125,8 @@ class ImageWork:
 
     def epochs(self, number: int) -> list[int] | None:
         """Steps of every epoch, on every process: the loader drops a last training batch of one image."""
-        size, both = self.config["dataset"]["batch_size"], self._images()
-        if both is None:
-            return None
-        images = both[0]
-        steps = images // size if size > 1 and images % size == 1 else math.ceil(images / size)
-        return [_limited(steps, self.config["trainer"]["limit_train_batches"])] * number
+        both = self._images()
+        return None if both is None else [image_steps(self.config, both[0])] * number
 
     def validation(self) -> int | None:
         """Batches of a validation, on every process."""
@@ -142,7 +138,7 @@ class ImageWork:
 
     def _images(self) -> tuple[int, int] | None:
         """Images of both parts that a process reads; None where nobody knows how many there are."""
-        given, processes = self.config["dataset"], _processes(self.config)
+        given, processes = self.config["dataset"], processes_of(self.config)
         files = given_lists(given.get("lists"))
         if files:
             sizes = list(list_lengths(files).values())
@@ -175,8 +171,8 @@ class ImageWork:
 
     def network_cost(self, space: Space, genotype: Any, recipe: Mapping) -> Cost:
         """The cost of an evaluation network."""
-        sizes = _sizes(space, recipe)
-        auxiliary = bool(sizes) and recipe["auxiliary_weight"] > 0
+        sizes = network_sizes(space, recipe)
+        auxiliary = recipe_fits(space, recipe) and recipe["auxiliary_weight"] > 0
         return count_cost(
             lambda: space.network(genotype, *self.inputs, auxiliary=auxiliary, **sizes),
             self.source.image_shape,
@@ -194,7 +190,7 @@ class TextWork:
         self.config = config
         self.inputs = inputs_of(source)
         self.task = Language(space.ar, space.tar)
-        given, processes = config["dataset"], _processes(config)
+        given, processes = config["dataset"], processes_of(config)
         refuse_class_weights(given.get("class_weights"))
         self.lengths = PieceLengths(**given["bptt"])
         self.step_items = self.lengths.steps * given["batch_size"] * processes
@@ -258,7 +254,9 @@ class TextWork:
 
     def network_cost(self, space: Space, genotype: Any, recipe: Mapping) -> Cost:
         """The cost of an evaluation network."""
-        return count_cost(lambda: space.network(genotype, *self.inputs, **_sizes(space, recipe)), one_word)
+        return count_cost(
+            lambda: space.network(genotype, *self.inputs, **network_sizes(space, recipe)), one_word
+        )
 
 
 class _Streams:
@@ -290,13 +288,18 @@ def _unread(source: TextSource) -> tuple[_Streams | None, str]:
     return _Streams(source.vocabulary_size, *found), f"{len(found[0]):,} (counted)"
 
 
-def _sizes(space: Space, recipe: Mapping) -> dict[str, Any]:
-    """The recipe's sizes of this space's networks; nothing where it was written for another's."""
-    fits = all(name in recipe for name in space.recipe_sizes)
-    return {name: recipe[name] for name in space.recipe_sizes} if fits else {}
+def image_steps(config: Mapping, images: int) -> int:
+    """Steps per epoch of a search whose weight part has so many images a process.
+
+    The loader drops a last training batch of one image.
+    """
+    size = config["dataset"]["batch_size"]
+    steps = images // size if size > 1 and images % size == 1 else math.ceil(images / size)
+    return _limited(steps, config["trainer"]["limit_train_batches"])
 
 
-def _processes(config: Mapping) -> int:
+def processes_of(config: Mapping) -> int:
+    """Processes of a run, as far as its configuration says."""
     hardware = config["hardware"]
     devices = hardware["devices"] if isinstance(hardware["devices"], int) else 1
     return devices * hardware["num_nodes"]

@@ -155,3 +155,20 @@ def check_op_weights(groups: Mapping[str, EdgeGroup], op_weights: Mapping[str, T
             tuple(op_weights[name].shape) == group.shape,
             f"op weights of {name!r} have shape {tuple(op_weights[name].shape)}, not {group.shape}",
         )
+
+
+def recipe_fits(space: Space, recipe: Mapping[str, Any]) -> bool:
+    """Whether a recipe has all the keys that size evaluation networks of this space."""
+    return all(name in recipe for name in space.recipe_sizes)
+
+
+def network_sizes(space: Space, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The sizes of an evaluation network, as `space.network` takes them.
+
+    A recipe that lacks one of them was written for the networks of another space, and what else it says of
+    sizes means theirs: then the space's own hold, which are those of its supernet.
+    """
+    if not recipe_fits(space, recipe):
+        return {name: getattr(space, name) for name in space.recipe_sizes if hasattr(space, name)}
+    options = [name for name in space.recipe_options if name in recipe]
+    return {name: recipe[name] for name in (*space.recipe_sizes, *options)}

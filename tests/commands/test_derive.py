@@ -154,7 +154,12 @@ def test_where_every_edge_is_kept_frequency_meets_probability(run, derive, place
     source = place / f"nasbench201_{method}"
     operations = "space.operations=[skip_connect,nor_conv_1x1]"
     options = [operations, "space.cells_per_stage=1", "space.init_channels=4", "dataset.batch_size=16"]
-    limits = ["trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1"]
+    limits = [
+        "method.warmup_epochs=0",
+        "trainer.max_epochs=1",
+        "trainer.limit_train_batches=2",
+        "trainer.limit_val_batches=1",
+    ]
     done = run(
         "search", "space=nasbench201", f"method={method}", *options, *limits, f"hydra.run.dir={source}"
     )
@@ -224,7 +229,7 @@ def test_scaling_factors_are_no_distribution_and_are_refused_before_a_folder_is_
 def text_searched(run, place):
     """The folder of a search of a recurrent cell, of two steps."""
     folder = place / "darts_rnn"
-    sizes = ("space.num_nodes=3", "space.hidden_size=8", "recipe=digits", "trainer.max_epochs=1")
+    sizes = ("space.num_nodes=3", "space.hidden_size=8", "recipe.hidden_size=8", "trainer.max_epochs=1")
     limits = ("trainer.limit_train_batches=2", "trainer.limit_val_batches=1")
     if not folder.exists():
         texts = ("space=darts_rnn", "dataset=wikitext_mini", "method=darts1_rnn")
@@ -245,8 +250,8 @@ def test_recurrent_cells_are_drawn_and_all_cost_the_same(derive, text_searched, 
     assert 100 < len(rows(folder)) <= 12 * 8 * 4
     assert summary(folder)["exact_probability"] is False
     assert load(folder).space == "darts_rnn"
-    price = run("cost", f"genotype={folder}", "space=darts_rnn", "dataset=wikitext_mini", "recipe=digits",
-                "space.hidden_size=5", "format=json")  # fmt: skip
+    price = run("cost", f"genotype={folder}", "space=darts_rnn", "dataset=wikitext_mini",
+                "recipe.hidden_size=5", "format=json")  # fmt: skip
     assert json.loads(price.out)["params"] == summary(folder)["params"]
 
 

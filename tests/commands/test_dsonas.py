@@ -4,6 +4,7 @@ import csv
 import filecmp
 import json
 import shlex
+import shutil
 
 import pytest
 
@@ -66,23 +67,21 @@ def test_a_search_gets_sparser_and_its_network_is_evaluated_within_the_budget(ru
 
 @pytest.mark.parametrize("adaptive", ["flops", "latency"])
 def test_a_stopped_search_goes_on_bit_by_bit_through_its_rebuilds(run, tmp_path, adaptive):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    given = (*SEARCH, f"method.adaptive={adaptive}", "space.share=false")
-    search(run, whole, *given)
-    if adaptive == "latency":
-        parts.mkdir()
-    for end in (1, 2, 3, 4):
-        if end == 1:
-            search(run, parts, *given, "trainer.max_epochs=1")
-            if adaptive == "latency":
-                # Two measurements never agree, so the one is given the times of the other.
-                times = (whole / "operation_times.json").read_text()
-                (parts / "operation_times.json").write_text(times)
-        else:
-            done = run("search", f"resume={parts}", f"trainer.max_epochs={end}")
-            assert done.status == 0
-    for name in ("metrics.csv", "architecture.csv", "genotype.json"):
-        assert filecmp.cmp(whole / name, parts / name, shallow=False), name
+    whole = tmp_path / "whole"
+    found = search(
+        run, whole, *SEARCH, f"method.adaptive={adaptive}", "space.share=false", "checkpoint.keep=4"
+    )
+    for end in (1, 2, 3):
+        # As it lay there when so many epochs were done.
+        parts = tmp_path / f"parts{end}"
+        shutil.copytree(whole, parts)
+        for later in range(end + 1, 5):
+            (parts / f"checkpoints/epoch={later:04d}.ckpt").unlink()
+        (parts / "summary.json").write_text(json.dumps(found | {"status": "running"}))
+        done = run("search", f"resume={parts}")
+        assert (done.status, done.err) == (0, "")
+        for name in ("metrics.csv", "architecture.csv", "genotype.json"):
+            assert filecmp.cmp(whole / name, parts / name, shallow=False), name
 
 
 def test_random_networks_are_drawn_by_seed_and_meet_the_budget_too(run, tmp_path):
@@ -104,7 +103,10 @@ def test_random_networks_are_drawn_by_seed_and_meet_the_budget_too(run, tmp_path
 @pytest.mark.parametrize("space", ["darts", "nasbench201"])
 @pytest.mark.parametrize("update", ["first_order", "joint"])
 def test_scaling_factors_in_other_spaces(run, tiny, tmp_path, space, update):
-    given = ("method=dsonas", f"space={space}", "recipe=digits", "method.warmup_epochs=0", "method.gamma=1")
+    given = ("method=dsonas", f"space={space}", "method.warmup_epochs=0", "method.gamma=1")
+    if space == "nasbench201":
+        # Whose networks have no such sizes.
+        tiny = [word for word in tiny if not word.startswith("recipe.")]
     done = run(
         "search",
         *given,
@@ -141,12 +143,14 @@ def test_distributions_over_one_candidate_say_why_they_mean_nothing(run, tmp_pat
         ("space.blocks_per_stage=[1,0,1]", "space.blocks_per_stage"),
         ("method.architecture_optimizer.momentum=1", "method.architecture_optimizer.momentum=1"),
         ("method.architecture_optimizer._target_=torch.optim.SGD", "nonnegative"),
-        ("recipe=cifar10 method.budget.params=3e6", "method.budget: recipe cifar10 does not size"),
+        ("recipe=digits method.budget.params=3e6", "method.budget: recipe digits does not size"),
+        ("method.warmup_epochs=120", "method.warmup_epochs=120: the architecture would never move"),
     ],
 )
 def test_bad_input_is_named_and_leaves_nothing(run, tmp_path, override, words):
     folder = tmp_path / "run"
     given = ("method=dsonas", "space=dso_small", "recipe=dso_cifar10", "recipe.auxiliary_weight=0")
+    given += ("method.warmup_epochs=1",)
     done = run("search", *given, *override.split(), f"hydra.run.dir={folder}")
     assert done.status == 2 and words in done.err
     assert not (folder / "summary.json").exists()
@@ -157,11 +161,6 @@ def test_an_unreachable_budget_does_not_cost_the_search(run, tmp_path):
     assert done.status == 0 and "below the narrowest network" in done.err + done.out
     found = json.loads((tmp_path / "summary.json").read_text())
     assert (found["status"], found["budget_met"]) == ("finished", False)
-
-
-def test_a_search_of_pretraining_alone_says_so(run, tmp_path):
-    done = run("search", *SMALL, "method=dsonas", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}")
-    assert done.status == 0 and "so no factor will move" in done.out + done.err
 
 
 def test_the_printed_evaluation_can_be_typed(run, tmp_path):

@@ -109,11 +109,16 @@ def test_a_plan_prices_a_search_on_a_text_that_is_not_there(run, tmp_path):
         ("search", "space=darts_rnn dataset=wikitext_mini dataset.bptt.steps=1", "dataset.bptt"),
         ("search", "space=darts_rnn dataset=wikitext_mini dataset.split=random", "dataset.split"),
         ("search", "space=darts_rnn dataset=wikitext_mini space.hidden_size=0", "space.hidden_size=0"),
-        ("search", "space=darts_rnn dataset=wikitext_mini method=dsonas", "method.adaptive"),
+        ("search", "space=darts_rnn dataset=wikitext_mini method=dsonas method.warmup_epochs=0", "adaptive"),
         ("search", "space=darts_rnn dataset=wikitext_mini method=drnas_progressive", "partial"),
         ("evaluate", "space=darts_rnn dataset=wikitext_mini dataset.valid=0.1", "dataset.valid"),
         ("evaluate", "space=darts_rnn dataset=wikitext_mini genotype=PC_DARTS_cifar", "space"),
         ("evaluate", "space=darts_rnn dataset=wikitext_mini recipe.nonmono=0", "recipe.nonmono=0"),
+        (
+            "evaluate",
+            "space=darts_rnn dataset=wikitext_mini dataset.bptt.deviation=2",
+            "dataset.bptt.deviation=2: an evaluation takes it from the recipe; set recipe.bptt.deviation",
+        ),
     ],
 )  # fmt: skip
 def test_bad_input_is_named_and_leaves_nothing(run, tmp_path, name, overrides, words):

@@ -36,7 +36,7 @@ def trials(folder):
 
 
 def test_a_search_for_the_weight_of_the_anchor(tune, tmp_path):
-    words = ("method=drnas", "sweep=tune_lambda", "hydra.sweeper.n_trials=3")
+    words = ("method=drnas", "method.warmup_epochs=0", "sweep=tune_lambda", "hydra.sweeper.n_trials=3")
     done = tune(*words)
     folder = tmp_path / "sweep"
     assert done.status == 0, done.err

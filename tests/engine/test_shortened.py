@@ -2,7 +2,7 @@
 
 import pytest
 
-from nas.engine.shortened import shorten
+from nas.engine.shortened import shorten, shorten_search
 from nas.errors import ConfigError
 
 
@@ -49,3 +49,39 @@ def test_nothing_happens_without_stages_or_where_they_fit(stages):
 def test_what_is_no_list_of_stages_is_refused():
     with pytest.raises(ConfigError, match=r"method\.stages\[0\]: the key epochs is missing"):
         shorten(config([{"partial": 2}]))
+
+
+def with_warmup(warmup_epochs, max_epochs, limit=2, **method):
+    return {
+        "method": {"warmup_epochs": warmup_epochs, "stages": None} | method,
+        "trainer": {"max_epochs": max_epochs, "limit_train_batches": limit},
+        "space": {},
+    }
+
+
+@pytest.mark.parametrize(("warmup", "epochs", "left"), [(10, 1, 0), (120, 4, 3), (2, 4, 2), (0, 1, 0)])
+def test_a_warm_up_leaves_the_last_epoch_to_the_architecture(warmup, epochs, left):
+    given = with_warmup(warmup, epochs)
+    shorten_search(given)
+    assert given["method"]["warmup_epochs"] == left
+
+
+@pytest.mark.parametrize(
+    ("typed", "limit", "weight_steps"),
+    [
+        ((), 4, 4),
+        (("trainer.limit_train_batches",), 2, 2),
+        (("trainer.limit_train_batches", "method.weight_steps"), 2, 4),
+    ],
+)
+def test_an_epoch_holds_one_step_of_x_to_one(typed, limit, weight_steps):
+    given = with_warmup(0, 1, weight_steps=4)
+    shorten_search(given, typed)
+    assert given["trainer"]["limit_train_batches"] == limit
+    assert given["method"]["weight_steps"] == weight_steps
+
+
+def test_what_was_typed_stays():
+    given = with_warmup(10, 1)
+    shorten_search(given, {"method.warmup_epochs"})
+    assert given["method"]["warmup_epochs"] == 10

@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas import launching, processes
 from nas.errors import ConfigError, require
+from nas.printable import printable
 from nas.stopping import sigterm_as_interrupt
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,7 +103,7 @@ def command(name: str, run: Callable[[DictConfig, Path], Any]) -> Callable[[], N
             # comes from composing the configuration, before a job: a job ends the process itself.
             if "-m" in sys.argv[1:] or "--multirun" in sys.argv[1:]:
                 sys.exit(_broken(error, name))
-            processes.tell(f"the configuration cannot be composed: {error}")
+            processes.tell(printable(f"the configuration cannot be composed: {error}", keep="\n"))
             sys.exit(USER_ERROR)
 
     return main
@@ -152,7 +153,8 @@ class _Task:
                 print(f"error: {unwritten}", file=sys.stderr, flush=True)
             if not sweep:
                 sys.exit(report(error, name))
-            print(f"job {job.job.num} failed: {message(error, name)}", file=sys.stderr, flush=True)
+            words = printable(message(error, name), keep="\n")
+            print(f"job {job.job.num} failed: {words}", file=sys.stderr, flush=True)
             # A failure that Hydra sees costs the later batches of jobs and the end of the sweep. The report
             # there finds it in the folder and ends the process with the status that it stands for.
             if REPORT not in (job.callbacks or {}):
@@ -198,7 +200,7 @@ def _run_apart(name: str, config: DictConfig) -> None:
     gpu = config.hardware.accelerator in ("gpu", "cuda")
     reason = launching.run_apart(job, share, gpu, Path(hydra_config.sweep.dir).absolute())
     if reason:
-        print(f"job {number} failed: {reason}", file=sys.stderr, flush=True)
+        print(f"job {number} failed: {printable(reason)}", file=sys.stderr, flush=True)
     else:
         print(f"job {number} finished: {folder}", flush=True)
 
@@ -224,7 +226,7 @@ def report(error: BaseException, name: str) -> int:
 
     Of several processes that have the same error the leading one alone prints it.
     """
-    processes.tell(message(error, name))
+    processes.tell(printable(message(error, name), keep="\n"))
     return status(error)
 
 

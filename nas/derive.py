@@ -8,8 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from nas import trust
 from nas.config import command, instantiate, plain, quoted
-from nas.errors import ConfigError, require
+from nas.errors import require
 from nas.older import read_now
+from nas.saved import read_config
 
 RANKS = ("probability", "supernet")
 SCORES = {"probability": "log-probability (nats)", "supernet": "accuracy with inherited weights (%)"}
@@ -64,19 +65,12 @@ def with_run(config: DictConfig) -> DictConfig:
     Raises:
         ConfigError: the folder holds no search, or its config.yaml is damaged.
     """
-    import yaml
-    from omegaconf.errors import OmegaConfBaseException
-
     folder = Path(str(config.run)).expanduser().absolute()
     file = folder / "config.yaml"
     require(file.is_file(), f"run={config.run}: no run folder there (config.yaml is missing)")
-    try:
-        saved = OmegaConf.load(file)
-    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise ConfigError(f"run={config.run}: config.yaml is damaged ({text})") from error
+    saved = read_config(file, f"run={config.run}: config.yaml")
     parts = ("space", "method", "dataset", "recipe", "split_seed", "seed")
-    found = saved.get("command") if isinstance(saved, DictConfig) else None
+    found = saved.get("command")
     require(found == "search", f"run={config.run}: it is a run of nas.{found}, not of nas.search")
     missing = [key for key in parts if key not in saved]
     require(not missing, f"run={config.run}: config.yaml is damaged (it lacks {', '.join(missing)})")
@@ -204,13 +198,13 @@ class Derivation:
     def _inheritance(self) -> Any:
         from nas.engine import data_module
         from nas.engine.inheritance import Inheritance, load_part
-        from nas.engine.run_folder import RunFolder
+        from nas.engine.run_folder import RunFolder, split_hash
 
         config, data = self.config, self.config.dataset
         split = data_module.search_split(
             self.source, data.split, data.split_ratio, data.fraction, config.split_seed, data.get("lists")
         )
-        stored = RunFolder(config.run).read_json("split.json").get("hash", split.hash)
+        stored = split_hash(RunFolder(config.run), split.hash)
         require(
             stored == split.hash,
             f"run={config.run}: it searched on another split of the data (hash {stored[:12]}) than these "

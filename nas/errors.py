@@ -1,12 +1,18 @@
 """The one exception that stands for a mistake of the user's, as opposed to a run that failed."""
 
+from nas.printable import printable
+
 
 class ConfigError(ValueError):
     """A setting, file or folder that cannot be used as given.
 
     The message alone must be enough to mend it: what was wrong, which value, what is allowed, which config
-    key. Commands print it without a traceback and exit with status 2.
+    key. Commands print it without a traceback and exit with status 2. Messages quote files and their names,
+    so whatever a terminal would act on is written as an escape.
     """
+
+    def __init__(self, message: object = ""):
+        super().__init__(printable(str(message), keep="\n"))
 
 
 def require(condition: bool, message: str) -> None:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from nas import trust
 from nas.config import command, instantiate
 from nas.errors import ConfigError, require
+from nas.saved import read_config
 
 # What an evaluation's run folder decides; where its images lie now is another matter.
 DECIDED = ("space", "dataset", "recipe")
@@ -133,18 +134,10 @@ def _root_typed() -> bool:
 
 
 def _saved(folder: Path, reference: Any) -> DictConfig | None:
-    import yaml
-    from omegaconf.errors import OmegaConfBaseException
-
     # A genotype's text may be too long for a path, which this finds out without an error.
     if not os.path.isfile(folder / "config.yaml"):
         return None
-    try:
-        found = OmegaConf.load(folder / "config.yaml")
-    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise ConfigError(f"genotype={reference}: config.yaml is damaged ({text})") from error
-    return found if isinstance(found, DictConfig) else None
+    return read_config(folder / "config.yaml", f"genotype={reference}: config.yaml")
 
 
 def trained(

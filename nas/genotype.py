@@ -10,6 +10,7 @@ recurrent cells 0 is the only input.
 
 import ast
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from types import MappingProxyType
 
 from nas.errors import ConfigError, require
 from nas.genotype_text import read_dso, write_dso
+from nas.printable import shown
+from nas.reading.files import read_text
+from nas.reading.json_text import parse_json
 
 SCHEMA = 1
 
@@ -151,7 +155,7 @@ class Genotype:
 def _index(value: object) -> int:
     """A node index; refuses fractions, words and truth values rather than rounding them."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{value!r} is not a whole number")
+        raise TypeError(f"{shown(value)} is not a whole number")
     return value
 
 
@@ -182,7 +186,9 @@ def from_dict(data: Mapping) -> Genotype:
             for name, cell in data["cells"].items()
         }
     except (KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"genotype: malformed cell ({type(error).__name__}: {error})") from error
+        raise ConfigError(
+            f"genotype: malformed cell ({type(error).__name__}: {shown(str(error), 160)})"
+        ) from error
     return Genotype(str(data["space"]), tuple(cells.items()))
 
 
@@ -194,11 +200,7 @@ def parse(text: str) -> Genotype:
     """
     text = text.strip()
     if text.startswith("{"):
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"genotype: broken JSON ({error})") from error
-        return from_dict(data)
+        return from_dict(parse_json(text, "genotype: broken JSON"))
     if text.startswith("|"):
         return parse_nasbench201(text)
     if re.match(r"Genotype\s*\(", text):
@@ -338,21 +340,20 @@ def _find(text: str, space: str | None) -> Genotype:
         path = Path(text).expanduser()
         if path.is_dir():
             path = path / "genotype.json"
-        if path.is_file():
+        if os.path.lexists(path):
             return _read(path)
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"genotype={text[:80]}: cannot read it ({error})") from error
     names = ", ".join(published())
-    raise ConfigError(f"genotype={text}: no such run folder, file or published name (published: {names})")
+    raise ConfigError(
+        f"genotype={text[:200]}: no such run folder, file or published name (published: {names})"
+    )
 
 
 def _read(path: Path) -> Genotype:
-    try:
-        content = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"genotype={path}: not a text file") from error
+    content = read_text(path, f"genotype={path}")
     try:
         return parse(content)
     except ConfigError as error:

@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.errors import require
+from nas.errors import ConfigError, require
 from nas.files import write_text
+from nas.reading.json_text import read_object
+from nas.reading.plain import is_whole
 
 PLUGINS = "hydra_plugins"
 JOBLIB = f"{PLUGINS}.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
@@ -343,7 +345,8 @@ def record_failure(folder: Path, command: str, text: str, exit_status: int, over
 def is_dead(folder: Path) -> bool:
     """Whether the process of a job is known to be gone: it ran on this machine, and no process has its id."""
     job = read(folder / JOB)
-    if job.get("host") != socket.gethostname() or not _whole(job.get("pid")):
+    # Beyond C's range there is no process, and 0 and below stand for groups of them.
+    if job.get("host") != socket.gethostname() or not is_whole(job.get("pid"), 1, 2**31 - 1):
         return False
     try:
         os.kill(job["pid"], 0)
@@ -355,12 +358,11 @@ def is_dead(folder: Path) -> bool:
 
 
 def read(path: Path) -> dict:
-    """A JSON object; empty where there is none."""
+    """A JSON object; empty where there is none that can be read."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_object(path)
+    except ConfigError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _signal(number: int) -> str:

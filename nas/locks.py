@@ -8,12 +8,14 @@ holds it.
 import errno
 import logging
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from nas.errors import ConfigError
+from nas.errors import ConfigError, require
 from nas.files import WriteFailed, failing, this_process
+from nas.reading.files import read_text
 
 log = logging.getLogger(__name__)
 FILE = ".lock"
@@ -41,6 +43,10 @@ class FolderLock:
     def _taken(self, what: str) -> TextIO | None:
         path = self.folder / FILE
         while True:
+            # Never waits for what a stranger put there, such as a named pipe.
+            with suppress(FileNotFoundError):
+                regular = stat.S_ISREG(path.stat().st_mode)
+                require(regular, f"{path}: no regular file, so it can be no lock; remove it")
             with failing(path):
                 file = path.open("a+", encoding="utf-8")
             try:
@@ -115,6 +121,6 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 def _holder(path: Path) -> str:
     """Who wrote its name into a lock file: `process 12 on host`, as far as it can be read."""
     with suppress(OSError, ValueError):
-        host, pid, _ = path.read_text(encoding="utf-8")[:200].strip().rsplit("-", 2)
+        host, pid, _ = read_text(path)[:200].strip().rsplit("-", 2)
         return f"process {int(pid)} on {host}"
     return "another process"

@@ -5,22 +5,29 @@ Hydra's own sweeper knows its jobs beforehand, so all of them can be composed; O
 
 import importlib.util
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nas import launching
-from nas.analysis.sweeps import figures_of
+from nas.analysis.summaries import COMMANDS, figures_of
 from nas.config import BASIC_LAUNCHER, check_types, plain, quoted
 from nas.errors import ConfigError, require
 from nas.files import write_text
+from nas.printable import shown
+from nas.reading.yaml_text import read_mapping
+from nas.saved import is_overrides
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+# Jobs of one multirun.
+MANY = 100_000
 OPTUNA = f"{launching.PLUGINS}.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
 
 
@@ -28,18 +35,80 @@ def planned(config: DictConfig) -> list[list[str]]:
     """The overrides of every job that a multirun's configuration stands for.
 
     Empty for sweepers other than Hydra's own, which choose their jobs as they go.
-    """
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
+    Raises:
+        ConfigError: it stands for too many.
+    """
     if OmegaConf.select(config, "hydra.sweeper._target_") != BASIC_SWEEPER:
         return []
+    typed = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    return _jobs([*typed, *config.hydra.overrides.task])
+
+
+def _jobs(typed: Sequence[str]) -> list[list[str]]:
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
     hydra = GlobalHydra.instance()
     # Not there any more where a launcher broke down.
     parser = OverridesParser.create(hydra.config_loader() if hydra.is_initialized() else None)
-    typed = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    typed += list(config.hydra.overrides.task)
-    (jobs,) = BasicSweeper.split_arguments(parser.parse_overrides(typed), max_batch_size=None)
+    overrides = parser.parse_overrides(list(typed))
+    number = 1
+    for one in overrides:
+        if one.is_sweep_override() and one.is_discrete_sweep():
+            # A range may have no end that is reached in a lifetime.
+            number *= sum(1 for _ in islice(one.sweep_string_iterator(), MANY + 1))
+        require(
+            number <= MANY,
+            f"{shown(one.input_line or '')}: a multirun of more than {MANY:,} jobs; sweep fewer",
+        )
+    (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     return jobs
+
+
+def read_jobs(path: Path) -> tuple[list[list[str]], bool, str]:
+    """The jobs of a multirun that was, from its `multirun.yaml`.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The overrides of every job; whether their folders are their numbers; and which command they are of.
+        No job where a sweeper other than Hydra's own chose them.
+
+    Raises:
+        ConfigError: the file is damaged, made by hand, or by another version of Hydra.
+    """
+    where = str(path)
+    data = read_mapping(path)
+
+    def text(value: object) -> bool:
+        return isinstance(value, str)
+
+    def at(key: str, fits: Callable[[Any], bool], allowed: str) -> Any:
+        node: Any = data
+        for part in key.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        require(node is None or fits(node), f"{where}: {key}={shown(node)}: must be {allowed}")
+        return node
+
+    command = at("hydra.job.config_name", lambda one: one in COMMANDS, f"one of {', '.join(COMMANDS)}")
+    subdir = at("hydra.sweep.subdir", text, "text")
+    params = at("hydra.sweeper.params", lambda one: isinstance(one, Mapping), "a mapping") or {}
+    typed = at("hydra.overrides.task", is_overrides, "a list of key=value, of bounded number and length")
+    target = at("hydra.sweeper._target_", text, "text")
+    require(
+        None not in (command, subdir, typed, target),
+        f"{where}: it lacks hydra.job.config_name, sweep.subdir, sweeper._target_ or overrides.task",
+    )
+    if target != BASIC_SWEEPER:
+        return [], False, command
+    given = [f"{key}={value}" for key, value in params.items()]
+    require(is_overrides(given), f"{where}: hydra.sweeper.params: too many, or too long")
+    try:
+        return _jobs([*given, *typed]), subdir == "${hydra.job.num}", command
+    except (HydraException, RecursionError, ValueError) as error:
+        words = shown(" ".join(str(error).split()), 160)
+        raise ConfigError(f"{where}: its overrides cannot be parsed ({words})") from error
 
 
 def check_jobs(config: DictConfig) -> None:

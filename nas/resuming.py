@@ -1,16 +1,16 @@
 """The configuration of a run that is continued: its own, and what may change in it."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from nas import trust
-from nas.config import ConfigError
 from nas.errors import require
 from nas.lengthening import set_length
 from nas.older import read_now
+from nas.saved import read_config, read_overrides
 
 # What a resumed run may change: how it is computed and shown, and for how long, not what is computed.
 RESUMABLE = (
@@ -35,7 +35,7 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
     Raises:
         ConfigError: the folder holds no run of this command, or an override would change what is computed.
     """
-    saved = read_config(folder / "config.yaml", f"resume={config.resume}")
+    saved = read_config(folder / "config.yaml", f"resume={config.resume}: config.yaml")
     same = saved.get("command")
     require(same is not None, f"resume={config.resume}: config.yaml is damaged (it names no command)")
     require(
@@ -87,29 +87,8 @@ def _keep_to_here(saved: DictConfig, config: DictConfig, replaced: Sequence[str]
     trust.fetch_nothing(saved, but="dataset.download" in replaced and config.dataset.download)
 
 
-def read_config(path: Path, what: str) -> DictConfig:
-    """A configuration from a file; `what` begins every complaint.
-
-    Raises:
-        ConfigError: there is no such file, or it holds no configuration.
-    """
-    import yaml
-
-    require(path.is_file(), f"{what}: no run folder there ({path.name} is missing)")
-    try:
-        found = OmegaConf.load(path)
-    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise ConfigError(f"{what}: {path.name} is damaged ({text})") from error
-    require(isinstance(found, DictConfig), f"{what}: {path.name} is damaged (it holds no keys)")
-    return found
-
-
 def _given_before(folder: Path) -> list[str]:
     path = folder / "overrides.yaml"
-    try:
-        # Of a key that was typed twice the last value held.
-        given = {str(one).split("=", 1)[0]: str(one) for one in OmegaConf.to_container(OmegaConf.load(path))}
-        return list(given.values())
-    except (OmegaConfBaseException, ValueError, OSError, TypeError):
-        return []
+    # Of a key that was typed twice the last value held.
+    typed = read_overrides(path) if os.path.lexists(path) else []
+    return list({one.split("=", 1)[0]: one for one in typed}.values())

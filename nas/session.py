@@ -14,10 +14,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from nas import printed, processes
 from nas.config import ConfigError, RunFailed, instantiate, plain
 from nas.engine.provenance import device_name, git_commit, versions
-from nas.engine.run_folder import RunFolder
+from nas.engine.run_folder import RunFolder, split_hash
 from nas.errors import require
 from nas.files import write_text
-from nas.resuming import read_config, resumed
+from nas.reading.plain import is_time, read_key
+from nas.resuming import resumed
+from nas.saved import read_config
 from nas.stopping import sigterm_as_interrupt
 from nas.trust import without_trust
 
@@ -55,8 +57,9 @@ class Session:
             )
             config = resumed(config, path, HydraConfig.get().overrides.task)
             old = self.folder.read_json("summary.json")
-            require(isinstance(old, dict), f"{path / 'summary.json'}: damaged (no JSON object)")
-            self._before = float(old.get("seconds") or 0.0)
+            self._before = float(
+                read_key(old, "seconds", is_time, "a number of seconds", str(path / "summary.json"), 0.0)
+            )
             self.earlier = old
         else:
             require(
@@ -97,7 +100,7 @@ class Session:
     def _keep_summary(self) -> None:
         """Keeps the summary of a run that goes on to another number of epochs, under the number it has."""
         file = self.folder / "config.yaml"
-        before = read_config(file, f"resume={self.folder.path}").trainer.max_epochs
+        before = read_config(file, f"resume={self.folder.path}: config.yaml").trainer.max_epochs
         done = self.earlier.get("epochs")
         if before == self.config.trainer.max_epochs or type(done) is not int:
             return
@@ -111,7 +114,7 @@ class Session:
         Raises:
             ConfigError: the folder's `split.json` names another hash than `found`.
         """
-        stored = self.folder.read_json("split.json").get("hash", found)
+        stored = split_hash(self.folder, found)
         require(
             stored == found,
             f"{self.folder / 'split.json'}: the run was started on another split of the data "

@@ -338,7 +338,7 @@ def test_load_says_what_is_wrong(tmp_path):
     cases = {
         tmp_path / "nowhere": "published: .*DARTS_V2",
         tmp_path: "no such run folder",
-        binary: "weights.ckpt: not a text file",
+        binary: "weights.ckpt: not UTF-8 text",
         broken: "broken.json: .*broken JSON",
         "~no-such-user-exists/genotype.json": "no-such-user",
         "x" * 5000: "genotype",

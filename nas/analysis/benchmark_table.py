@@ -4,19 +4,22 @@ Accuracies are in percent, as in NAS-Bench-201 (Dong and Yang 2020). No torch in
 """
 
 import bisect
-import csv
-import gzip
 import logging
 import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from nas.errors import ConfigError, require
+from nas.errors import require
+from nas.printable import shown
+from nas.reading.csv_text import parse_csv
+from nas.reading.files import MEBIBYTE, decode, decompress, read_bytes
 
 log = logging.getLogger(__name__)
 
 SIZE = 15_625
+# Bytes, unpacked too; all of NAS-Bench-201 takes 2 MB.
+LONGEST = 256 * MEBIBYTE
 _OPERATION = "(?:none|skip_connect|nor_conv_1x1|nor_conv_3x3|avg_pool_3x3)"
 _ARCHITECTURE = re.compile(
     r"\+".join(r"\|" + "".join(rf"{_OPERATION}~{source}\|" for source in range(node)) for node in (1, 2, 3))
@@ -139,26 +142,23 @@ def read_csv(file: str | Path) -> BenchmarkTable:
     """
     source = f"tabular.file={file}"
     path = Path(file).expanduser()
-    require(path.is_file(), f"{source}: there is no such file")
-    opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8", newline="") as lines:
-            return BenchmarkTable(_figures(csv.reader(lines), source), source)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{source}: not a readable CSV file ({error})") from error
+    where = f"{source}: not a readable CSV file"
+    content = read_bytes(path, source, LONGEST)
+    if path.suffix == ".gz":
+        content = decompress(content, where, LONGEST)
+    return BenchmarkTable(_figures(decode(content, where), source), source)
 
 
-def _figures(reader, source: str) -> dict[str, dict[str, float]]:
-    header = next(reader, [])
+def _figures(text: str, source: str) -> dict[str, dict[str, float]]:
+    header, rows = parse_csv(text, f"{source}: not a readable CSV file")
     require(
-        "arch" in header and len(set(header)) == len(header),
-        f"{source}: the first line must name the columns, each once, among them 'arch'; found {header[:10]}",
+        "arch" in header,
+        f"{source}: the first line must name the columns, each once, among them 'arch'; found "
+        f"{shown(header[:10])}",
     )
     figures: dict[str, dict[str, float]] = {}
-    for fields in reader:
-        if not fields:
-            continue
-        where = f"{source}: line {reader.line_num}"
+    for line, fields in rows:
+        where = f"{source}: line {line}"
         require(len(fields) == len(header), f"{where} has {len(fields)} fields for {len(header)} columns")
         row = dict(zip(header, fields, strict=True))
         arch = row.pop("arch").strip()

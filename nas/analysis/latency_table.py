@@ -1,7 +1,7 @@
 """A table of what pieces of networks take on one device, and the latency that it predicts of a network."""
 
 import json
-import math
+import os
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -11,6 +11,10 @@ from typing import Any
 from nas.analysis.latency import Latency
 from nas.errors import ConfigError, require
 from nas.genotype import Genotype
+from nas.printable import shown
+from nas.reading.files import MEBIBYTE, read_text
+from nas.reading.json_text import parse_json
+from nas.reading.plain import is_number, is_time, is_whole
 from nas.spaces.pieces import Piece, Pieces
 
 SCHEMA = 1
@@ -36,6 +40,12 @@ class Conditions:
     precision: str
     channels_last: bool
     clock: str = "wall"
+
+    def well_typed(self) -> bool:
+        """Whether every condition is of its kind, as one that was read may not be."""
+        words = (self.device, self.precision, self.clock)
+        numbers = is_whole(self.threads, 1) and is_whole(self.batch_size, 1)
+        return numbers and isinstance(self.channels_last, bool) and all(isinstance(w, str) for w in words)
 
     def differences(self, other: "Conditions") -> list[str]:
         """What another differs in, such as `threads 1, not 2`; the first value is this one's."""
@@ -137,12 +147,11 @@ def read_table(path: str | Path, key: str = "latency.table") -> LatencyTable:
     where = f"{key}={path}"
     file = Path(path).expanduser()
     file = file / FILE if file.is_dir() else file
-    require(file.is_file(), f"{where}: no such file; python -m nas.latency writes {FILE} into its run folder")
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{where}: cannot be read ({error})") from error
-    return parse_table(text, where)
+    require(
+        os.path.lexists(file),
+        f"{where}: no such file; python -m nas.latency writes {FILE} into its run folder",
+    )
+    return parse_table(read_text(file, where, 16 * MEBIBYTE), where)
 
 
 def parse_table(text: str, where: str = "latency.table") -> LatencyTable:
@@ -151,10 +160,7 @@ def parse_table(text: str, where: str = "latency.table") -> LatencyTable:
     Raises:
         ConfigError: the text is no table, or a number in it is none.
     """
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: damaged ({error})") from error
+    data = parse_json(text, where)
     require(
         isinstance(data, dict) and data.get("kind") == "latency",
         f"{where}: no latency table; python -m nas.latency writes them",
@@ -165,23 +171,27 @@ def parse_table(text: str, where: str = "latency.table") -> LatencyTable:
     )
     try:
         conditions = Conditions(**data["conditions"])
+        require(conditions.well_typed(), f"{where}: damaged conditions {shown(data['conditions'], 200)}")
         line = None if data["line"] is None else Line(**data["line"])
-        require(line is None or all(map(_finite, asdict(line).values())), f"{where}: damaged line {line}")
+        require(
+            line is None or all(map(is_number, asdict(line).values())),
+            f"{where}: damaged line {shown(data['line'], 200)}",
+        )
         entries = {}
         for row in data["pieces"]:
             values = dict(row)
             one = Latency(values.pop("milliseconds"), values.pop("spread"), values.pop("n"))
             piece = Piece(**values)
             sizes = (piece.channels, piece.height, piece.width, piece.stride, piece.outputs, piece.inputs)
-            good = all(isinstance(size, int) and size >= 1 for size in sizes)
-            good = good and _finite(one.median) and one.median >= 0 and piece not in entries
-            require(good, f"{where}: damaged or repeated entry {row}")
+            good = isinstance(piece.name, str) and all(is_whole(size, 1) for size in sizes)
+            good = good and is_time(one.median) and is_time(one.spread) and is_whole(one.repeats, 1)
+            require(good and piece not in entries, f"{where}: damaged or repeated entry {shown(row, 200)}")
             entries[piece] = one
         return LatencyTable(conditions, entries, dict(data["about"]), line)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{where}: damaged ({type(error).__name__}: {error})") from error
+        raise ConfigError(f"{where}: damaged ({type(error).__name__}: {shown(str(error), 160)})") from error
 
 
 def check_conditions(table: LatencyTable, here: Conditions, allowed: bool, where: str) -> bool:
@@ -289,10 +299,6 @@ def fit_line(sums: list[float], measured: list[float]) -> Line:
         0.0,
     )
     return Line(**asdict(line) | {"error_fitted": error([line(one) for one in sums])})
-
-
-def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _word(value: object) -> str:

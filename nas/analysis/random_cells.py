@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.errors import ConfigError, require
+from nas.errors import require
+from nas.reading.json_text import read_object
 
 SCHEMA = 1
 KEY = "random_cells"
@@ -154,15 +155,9 @@ def read_random_cells(named: str) -> RandomCells:
         f"{source}: there is no such file, and the records that come with the project are "
         f"{', '.join(shipped())} (null for no comparison)",
     )
-    try:
-        require(
-            path.stat().st_size <= _LARGEST, f"{source}: larger than {_LARGEST >> 20} MiB, no such record"
-        )
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{source}: not readable as JSON ({type(error).__name__})") from error
+    found = read_object(path, source, _LARGEST)
     require(
-        isinstance(found, dict) and found.get("schema") == SCHEMA,
+        found.get("schema") == SCHEMA,
         f"{source}: no record of random cells (schema must be {SCHEMA})",
     )
     for key, kind in (("conditions", dict), ("origin", dict), ("cells", list)):

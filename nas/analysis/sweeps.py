@@ -8,8 +8,11 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
+from nas.analysis.summaries import place
 from nas.errors import ConfigError, require
+from nas.printable import shown
 
 # Repetitions of one setting: they are averaged over.
 SEEDS = ("seed", "split_seed")
@@ -22,29 +25,10 @@ SHOWN = (
     "trainer.log_every_n_steps",
     "trainer.profiler",
 )
-# Keys of summary.json that are results, the most telling first; `table` (the architecture looked up in a
-# benchmark) comes between.
-BEFORE_TABLE = (
-    "test_accuracy",
-    "test_top5_accuracy",
-    "test_perplexity",
-    "test_loss",
-    "valid_accuracy",
-    "valid_perplexity",
-    "valid_loss",
-)
-AFTER_TABLE = (
-    "architecture_accuracy",
-    "architecture_perplexity",
-    "test_balanced_accuracy",
-    "valid_balanced_accuracy",
-    "architecture_balanced_accuracy",
-    "weight_loss",
-    "num_skip",
-    "hessian_eigenvalue",
-    "params",
-    "macs",
-)
+# Columns of settings, and unfinished runs, that a table for reading shows; all are in the CSV files.
+COLUMNS, LISTED = 30, 1000
+# Characters of a value in a cell.
+WIDEST = 400
 
 
 @dataclass(frozen=True)
@@ -108,10 +92,21 @@ def stat(values: Sequence[float]) -> Stat:
     n = len(values)
     if n == 0:
         return Stat(None, None, 0)
-    mean = math.fsum(values) / n
-    if n == 1:
-        return Stat(mean, None, 1)
-    return Stat(mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)), n)
+    # Squares of numbers that can be written down may be beyond all numbers: divided by a power of two, which
+    # changes no digit.
+    largest = max(map(abs, values))
+    shift = math.frexp(largest)[1] if largest > 1e100 else 0
+    scaled = [math.ldexp(value, -shift) for value in values]
+    mean = math.fsum(scaled) / n
+    deviation = None if n == 1 else math.sqrt(math.fsum((one - mean) ** 2 for one in scaled) / (n - 1))
+    return Stat(_unscaled(mean, shift), None if deviation is None else _unscaled(deviation, shift), n)
+
+
+def _unscaled(value: float, shift: int) -> float:
+    try:
+        return math.ldexp(value, shift)
+    except OverflowError:
+        return math.inf
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, str]:
@@ -128,6 +123,7 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, str]:
     return found
 
 
+@lru_cache(maxsize=2**16)
 def canonical(value: str) -> str | float:
     """What a typed value means, so that `1e-3` and `0.001` are one setting."""
     try:
@@ -138,62 +134,26 @@ def canonical(value: str) -> str | float:
     return number if math.isfinite(number) and "_" not in value else value
 
 
-def figures_of(summary: Mapping) -> dict[str, float]:
-    """The results in a run's `summary.json`, in the order of the tables.
-
-    Of `table`, the architecture looked up in a benchmark, come the figure of its metric (`table_accuracy`,
-    in per cent), rank, gap to the best, and the other test accuracies. What is missing, no number or not
-    finite is left out.
-    """
-    table = summary.get("table")
-    found = _looked_up(table) if isinstance(table, Mapping) else {}
-    # An eigenvalue in another basis of the same distribution has the basis in its name.
-    found |= {name: value for name, value in summary.items() if _place(name) is not None}
-    numbers = {name: float(value) for name, value in found.items() if _is_number(value)}
-    return dict(sorted(numbers.items(), key=lambda item: _place(item[0])))
-
-
-def _looked_up(table: Mapping) -> dict[str, object]:
-    metric = table.get("metric")
-    found = {"table_accuracy": table.get(metric, table.get("accuracy"))}
-    found |= {f"table_{name}": table.get(name) for name in ("rank", "gap")}
-    tests = [name for name in table if name.endswith("_test") and name != metric]
-    return found | {f"table_{name}_accuracy": table[name] for name in tests}
-
-
-def _place(name: str) -> int | None:
-    """Where a figure stands in a table; None for what is no figure."""
-    if name in BEFORE_TABLE:
-        return BEFORE_TABLE.index(name)
-    if name.startswith("table_"):
-        return len(BEFORE_TABLE)
-    if name.startswith("hessian_eigenvalue_"):
-        name = "hessian_eigenvalue"
-    return len(BEFORE_TABLE) + 1 + AFTER_TABLE.index(name) if name in AFTER_TABLE else None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def axes(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> list[str]:
     """The keys that vary between the runs and are not averaged over, in the order of their typing."""
     values: dict[str, set] = {}
     for run in runs:
         for key, value in run.overrides.items():
-            values.setdefault(key, set()).add(canonical(value))
+            values.setdefault(key, set()).add(value)
     left_out = {*over, *SHOWN}
     return [
         key
         for key, found in values.items()
-        if len(found) > 1 and not {key, key.partition(".")[0], key.partition("/")[0]} & left_out
+        if len(found) > 1
+        and len({canonical(value) for value in found}) > 1
+        and not {key, key.partition(".")[0], key.partition("/")[0]} & left_out
     ]
 
 
 def figure_names(runs: Sequence[Run]) -> list[str]:
     """Every figure that some finished run has, the most telling first."""
     found = dict.fromkeys(name for run in runs if run.finished for name in run.figures)
-    return sorted(found, key=_place)
+    return sorted(found, key=place)
 
 
 def main_figure(runs: Sequence[Run], wanted: str | None = None) -> str | None:
@@ -304,13 +264,14 @@ def table_markdown(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> str:
     Where a figure has fewer values than n, its own number stands in brackets.
     """
     names, found = figure_names(runs), settings(runs, over)
-    shown = units(found, names)
-    rows = [[*axes(runs, over), "n", *(shown[name].heading for name in names)]]
+    headings = units(found, names)
+    keys = axes(runs, over)
+    first = min(len(keys), COLUMNS)
+    rows = [[*map(_text, keys[:first]), "n", *(headings[name].heading for name in names)]]
     for setting in found:
-        cells = [_cell(setting.stat(name), setting.n, shown[name]) for name in names]
-        rows.append([*(value.replace("|", "\\|") for value in setting.values), str(setting.n), *cells])
+        cells = [_cell(setting.stat(name), setting.n, headings[name]) for name in names]
+        rows.append([*map(_text, setting.values[:first]), str(setting.n), *cells])
     widths = [max(2, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
-    first = len(axes(runs, over))
     lines = []
     for row in rows:
         padded = [
@@ -320,29 +281,42 @@ def table_markdown(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> str:
         lines.append(f"| {' | '.join(padded)} |")
     rule = ["-" * width if column < first else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
     lines.insert(1, f"| {' | '.join(rule)} |")
+    if len(keys) > first:
+        lines.append(f"\n{len(keys) - first:,} more keys vary; their columns are in table.csv.")
     return "\n".join(lines)
+
+
+def _text(value: str) -> str:
+    """A value in a cell: no bar splits the table, no length bursts it."""
+    return shown(value, WIDEST).replace("|", "\\|")
 
 
 def _cell(found: Stat, n: int, unit: Unit) -> str:
     if found.mean is None:
         return ""
-    text = f"{found.mean * unit.factor:.{unit.decimals}f}"
+    text = _digits(found.mean * unit.factor, unit.decimals)
     if found.deviation is not None:
-        text += f" ± {found.deviation * unit.factor:.{unit.decimals}f}"
+        text += f" ± {_digits(found.deviation * unit.factor, unit.decimals)}"
     return text if found.n == n else f"{text} ({found.n})"
+
+
+def _digits(value: float, decimals: int) -> str:
+    return f"{value:.{decimals}f}" if abs(value) < 1e12 else f"{value:.6g}"
 
 
 def unfinished_markdown(runs: Sequence[Run]) -> str:
     """The runs that count nowhere, each with its reason and the command that goes on; empty if none."""
     keys = axes(runs, over=())
     lines = []
-    for run in runs:
-        if run.finished:
-            continue
-        which = ", ".join(f"{key}={run.overrides[key]}" for key in keys if run.overrides.get(key))
+    left = [run for run in runs if not run.finished]
+    for run in left[:LISTED]:
+        given = [key for key in keys if run.overrides.get(key)]
+        which = ", ".join(f"{key}={shown(run.overrides[key], WIDEST)}" for key in given[:COLUMNS])
         lines.append(f"- {run.folder}{f' ({which})' if which else ''}: {run.reason or run.status}")
         if run.again:
             lines.append(f"  `{run.again}`")
+    if len(left) > LISTED:
+        lines.append(f"- and {len(left) - LISTED:,} more, in sweep.csv")
     return "\n".join(lines)
 
 

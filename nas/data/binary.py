@@ -12,6 +12,7 @@ import torch
 
 from nas.data.sources import TensorImages
 from nas.errors import require
+from nas.reading.files import read_bytes
 
 IMAGE_SHAPE = (3, 32, 32)
 NUM_PIXELS = 3 * 32 * 32
@@ -100,7 +101,9 @@ def read(folder: Path, files: BinaryFiles, train: bool) -> TensorImages:
 
 
 def _read_file(path: Path, file: BinaryFile, files: BinaryFiles, remedy: str) -> torch.Tensor:
-    content = bytearray(path.read_bytes())
+    content = bytearray(
+        read_bytes(path, f"dataset.root: {path}", file.num_images * (files.num_labels + NUM_PIXELS))
+    )
     records = torch.frombuffer(content, dtype=torch.uint8).reshape(file.num_images, -1)
     if file.md5 is not None:
         found = hashlib.md5(content, usedforsecurity=False).hexdigest()

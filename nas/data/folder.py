@@ -13,6 +13,7 @@ from torchvision import datasets
 from torchvision.transforms import InterpolationMode, v2
 
 from nas.errors import ConfigError, require
+from nas.reading.files import check_regular
 
 
 class FolderImages(Dataset):
@@ -52,6 +53,7 @@ def read_rgb(path: str) -> Image.Image:
     Raises:
         ConfigError: the file is damaged, truncated or no image.
     """
+    check_regular(path, f"dataset.root: {path}")
     try:
         with Image.open(path) as image:
             if image.mode.startswith("I;16") or image.mode == "I":

@@ -12,8 +12,11 @@ import torch
 from nas.data.cached import CachedImages
 from nas.data.sources import TensorImages
 from nas.errors import ConfigError, require
+from nas.reading.files import MEBIBYTE, read_bytes
 
 FOLDER = "ImageNet16"
+# Bytes of a file; a tenth of the training images takes 100 MB.
+LONGEST = 1024 * MEBIBYTE
 ADDRESS = "https://image-net.org/download-images"
 # The attributes of a batch: images [N, 3 * 16 * 16] in the order C, H, W, and labels from 1.
 IMAGES, LABELS = "data", "labels"
@@ -102,7 +105,7 @@ class ImageNet16(CachedImages):
         return TensorImages(images_NCHW, labels_N)
 
     def _read_file(self, path: Path, md5: str) -> tuple[torch.Tensor, torch.Tensor]:
-        content = path.read_bytes()
+        content = read_bytes(path, f"dataset.root: {path}", LONGEST)
         found = hashlib.md5(content, usedforsecurity=False).hexdigest()
         require(
             found == md5,

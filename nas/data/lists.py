@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from nas.data.split import Split
-from nas.errors import ConfigError, require
+from nas.errors import require
+from nas.printable import shown
+from nas.reading.files import MEBIBYTE, read_text
 
 PARTS = ("weight", "architecture")
 
@@ -103,11 +105,8 @@ def split_from_lists(images: Any, files: Mapping[str, str]) -> Split:
 
 def _lines(part: str, path: Path) -> list[str]:
     key = f"dataset.lists.{part}={path}"
-    require(path.is_file(), f"{key}: there is no such file")
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{key}: cannot be read as UTF-8 text ({error})") from error
+    # The names of ImageNet's training images take 50 MB.
+    lines = [line.strip() for line in read_text(path, key, 1024 * MEBIBYTE).split("\n")]
     listed = [line for line in lines if line]
     require(len(listed) > 0, f"{key}: it lists no image")
     return listed
@@ -132,7 +131,7 @@ def _read(part: str, path: Path, numbers: Mapping[str, int]) -> Tensor:
 
 def _examples(names: Sequence[str]) -> str:
     """The first names and how many there are, with the verb that follows."""
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    first = ", ".join(shown(name, 200) for name in names[:3]) + (", ..." if len(names) > 3 else "")
     return (
-        f"{len(names)} image{'s' if len(names) != 1 else ''} ({shown}) {'are' if len(names) != 1 else 'is'}"
+        f"{len(names)} image{'s' if len(names) != 1 else ''} ({first}) {'are' if len(names) != 1 else 'is'}"
     )

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from nas.errors import ConfigError, require
+from nas.reading import files as reading
 
 PARTS = ("train", "valid", "test")
 EOS = "<eos>"
+# Bytes of a file of words; the longest of WikiText-103 has 540 MB.
+LONGEST = 2048 * reading.MEBIBYTE
 
 
 class TextSource(Protocol):
@@ -177,9 +180,9 @@ def _find(root: Path, layout: TextLayout) -> list[Path]:
 
 def _words(path: Path, layout: TextLayout) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"dataset.root: {path} is not UTF-8 text ({error}); {layout.remedy}") from error
+        text = reading.read_text(path, f"dataset.root: {path}", LONGEST)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {layout.remedy}") from error
     # The last line counts even if nothing ends it.
     if text and not text.endswith("\n"):
         text += "\n"

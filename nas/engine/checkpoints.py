@@ -16,9 +16,27 @@ from torch import nn
 from nas.engine.divergence import Diverged, first_broken
 from nas.errors import ConfigError, require
 from nas.files import subfolder, write_bytes
+from nas.printable import shown
+from nas.reading.files import check_regular
+from nas.reading.plain import is_whole, read_key
 
 log = logging.getLogger(__name__)
-PATTERN = re.compile(r"epoch=(\d+)\.ckpt")
+PATTERN = re.compile(r"epoch=([0-9]{1,9})\.ckpt")
+
+
+def _dicts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+
+
+# What is read of a checkpoint beside its weights: key, whether a value fits, what does in words.
+CONTENT = (
+    ("epoch", is_whole, "a whole number"),
+    ("global_step", is_whole, "a whole number"),
+    ("optimizer_states", _dicts, "a list of mappings"),
+    ("lr_schedulers", _dicts, "a list of mappings"),
+    ("loops", lambda value: isinstance(value, dict), "a mapping"),
+    ("callbacks", lambda value: isinstance(value, dict), "a mapping"),
+)
 
 
 class EpochCheckpoints(Checkpoint):
@@ -143,26 +161,46 @@ def load(path: Path) -> dict[str, Any]:
     """Reads a checkpoint, which holds plain containers and tensors only.
 
     Raises:
-        ConfigError: the file is damaged.
+        ConfigError: the file is damaged, no regular file, or holds something else under one of Lightning's
+            keys.
     """
+    where = f"checkpoint {path}"
+    check_regular(path, where)
     try:
         # torch checks no sums: a flipped bit would load as another weight.
         with zipfile.ZipFile(path) as archive:
+            _check_stored(archive, path)
             broken = archive.testzip()
-        require(broken is None, f"checkpoint {path}: damaged ({broken} differs from its checksum)")
+        require(broken is None, f"{where}: damaged ({broken} differs from its checksum)")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except ConfigError:
         raise
     except Exception as error:
         # Damaged bytes reach parsers that raise what they like (struct.error, IndexError, zlib.error ...).
-        raise ConfigError(f"checkpoint {path}: damaged ({_short(error)})") from error
+        raise ConfigError(f"{where}: damaged ({_short(error)})") from error
+    require(isinstance(checkpoint, dict) and "state_dict" in checkpoint, f"{where}: not one of Lightning's")
+    state = checkpoint["state_dict"]
     require(
-        isinstance(checkpoint, dict) and "state_dict" in checkpoint,
-        f"checkpoint {path}: not one of Lightning's",
+        isinstance(state, dict) and all(isinstance(one, str) for one in state),
+        f"{where}: its state_dict must be tensors by name",
     )
+    for key, fits, allowed in CONTENT:
+        read_key(checkpoint, key, fits, allowed, where)
     return checkpoint
+
+
+def _check_stored(archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuses archives that unpack to more than they are; torch's are not compressed."""
+    members = archive.infolist()
+    whole = all(
+        one.compress_type == zipfile.ZIP_STORED and one.file_size == one.compress_size for one in members
+    )
+    require(
+        whole and sum(one.file_size for one in members) <= path.stat().st_size,
+        f"checkpoint {path}: damaged (its archive unpacks to more than the file holds)",
+    )
 
 
 def _short(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0][:120] if lines else type(error).__name__
+    return shown(lines[0], 120) if lines else type(error).__name__

@@ -9,9 +9,12 @@ from torch import Tensor
 
 from nas.analysis.latency import measure_latency
 from nas.analysis.latency_table import read_table
-from nas.errors import ConfigError
+from nas.errors import require
 from nas.files import write_text
 from nas.methods.sparsity import GroupCosts
+from nas.printable import shown
+from nas.reading.json_text import read_object
+from nas.reading.plain import is_time
 from nas.spaces.pieces import Piece
 from nas.spaces.space import ZERO
 
@@ -91,12 +94,14 @@ def load_or_measure(
         return look_up_operations(costs, table, command)
     if measure:
         return measure_operations(costs, batch_size, device)
-    try:
-        times = json.loads(path.read_text(encoding="utf-8"))["milliseconds"]
-        operation_seconds(costs, times)
-        return times
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path}: the times of this run's operations cannot be read ({error})") from error
+    times = read_object(path).get("milliseconds")
+    require(
+        isinstance(times, dict) and all(is_time(one) for one in times.values()),
+        f"{path}: damaged (its milliseconds={shown(times)} must be a number for each operation)",
+    )
+    lacking = sorted({piece.key for piece, _ in _pieces(costs)} - set(times))
+    require(not lacking, f"{path}: damaged (it lacks the time of {shown(', '.join(lacking))})")
+    return times
 
 
 def write(path: Path, times: Mapping[str, float]) -> None:

@@ -1,5 +1,6 @@
 """The lists of a search's images in its run folder: what another machine or framework is given."""
 
+import os
 from typing import Any
 
 from nas.data.lists import lists_hash, part_lists
@@ -7,6 +8,7 @@ from nas.data.split import Split
 from nas.engine.run_folder import RunFolder
 from nas.errors import require
 from nas.files import write_text
+from nas.reading.files import MEBIBYTE, read_text
 
 
 def keep_lists(folder: RunFolder, images: Any, split: Split, new: bool) -> dict[str, str]:
@@ -32,9 +34,9 @@ def keep_lists(folder: RunFolder, images: Any, split: Split, new: bool) -> dict[
         path = folder / name
         if new:
             write_text(path, text)
-        elif path.exists():
+        elif os.path.lexists(path):
             require(
-                path.read_text(encoding="utf-8") == text,
+                read_text(path, at_most=1024 * MEBIBYTE) == text,
                 f"{path}: the run was started on other image files than dataset.root holds now",
             )
     return {"split_files_hash": lists_hash(lists)} if lists else {}

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -177,8 +178,14 @@ def _loss(pl_module: pl.LightningModule, batch: Any, op_weights: dict[str, Tenso
     return pl_module.task.run(pl_module.supernet, batch, op_weights).loss
 
 
-def _number(text: str) -> int | float:
-    return int(text) if text.lstrip("-").isdigit() else float(text)
+def _number(text: str) -> int | float | None:
+    """A number of a table's cell; None for what somebody else wrote there."""
+    if re.fullmatch("-?[0-9]{1,18}", text):
+        return int(text)
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 class SearchRecorder(EpochRecorder):

@@ -4,11 +4,17 @@ import csv
 import io
 import json
 import math
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nas.errors import ConfigError, require
+from nas.errors import require
 from nas.files import append_text, write_text
+from nas.reading.csv_text import read_rows
+from nas.reading.files import MEBIBYTE
+from nas.reading.json_text import read_object
+from nas.reading.plain import read_key
 
 
 class RunFolder:
@@ -40,15 +46,11 @@ class RunFolder:
         """Reads what `write_json` wrote; an empty dict where there is nothing.
 
         Raises:
-            ConfigError: the file is damaged.
+            ConfigError: the file is damaged, no regular file, or holds something else than a JSON object.
         """
         path = self.path / name
-        if not path.exists():
-            return {}
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ConfigError(f"{path}: damaged ({error})") from error
+        # A split of ImageNet has 15 MB.
+        return read_object(path, at_most=256 * MEBIBYTE) if os.path.lexists(path) else {}
 
 
 class Table:
@@ -95,15 +97,31 @@ class Table:
         return buffer.getvalue()
 
 
+def split_hash(folder: RunFolder, default: str) -> str:
+    """The hash in a folder's `split.json`: which data its run was started on; `default` where there is none.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    return read_key(
+        folder.read_json("split.json"),
+        "hash",
+        lambda value: isinstance(value, str),
+        "a hash as text",
+        str(folder / "split.json"),
+        default,
+    )
+
+
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The complete rows of a CSV file; none if it does not exist."""
-    if not path.exists():
+    """The complete rows of a CSV file; none if it does not exist.
+
+    Raises:
+        ConfigError: it is damaged, or no regular file.
+    """
+    if not os.path.lexists(path):
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        row for row in rows if None not in row and None not in row.values() and row.get("epoch", "").isdigit()
-    ]
+    return [row for row in read_rows(path) if re.fullmatch("[0-9]{1,9}", row.get("epoch", ""))]
 
 
 def _plain(value):

@@ -8,6 +8,8 @@ from typing import Any
 from nas import genotype as genotypes
 from nas.errors import ConfigError, require
 from nas.genotype import Genotype
+from nas.printable import shown
+from nas.reading.json_text import parse_json
 
 SCHEMA = 1
 # The name of the description within a file: a key of the metadata, or a file in the archive.
@@ -135,10 +137,7 @@ def from_json(text: str, where: str) -> Description:
     Raises:
         ConfigError: it is no description, or one of another version.
     """
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: the description of its network is broken JSON ({error})") from error
+    data = parse_json(text, f"{where}: the description of its network")
     require(isinstance(data, dict), f"{where}: the description of its network is no JSON object")
     require(
         data.get("schema") == SCHEMA,
@@ -161,10 +160,9 @@ def from_json(text: str, where: str) -> Description:
         )
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(
-            f"{where}: the description of its network is malformed ({type(error).__name__}: {error})"
-        ) from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        words = f"{type(error).__name__}: {shown(str(error), 160)}"
+        raise ConfigError(f"{where}: the description of its network is malformed ({words})") from error
 
 
 def _whole_numbers(values: Sequence[Any]) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from nas.errors import ConfigError, require
 from nas.formats.description import Preprocessing
+from nas.reading.files import check_regular
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp", ".tif", ".tiff")
 
@@ -42,6 +43,7 @@ def read_pictures(paths: Sequence[Path], preprocessing: Preprocessing) -> Tensor
     )
     images = []
     for path in paths:
+        check_regular(path)
         try:
             with Image.open(path) as picture:
                 images.append(steps(picture.convert(preprocessing.color)))

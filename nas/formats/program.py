@@ -12,6 +12,7 @@ from nas.errors import ConfigError
 from nas.files import write_bytes
 from nas.formats.classifier import Classifier
 from nas.formats.description import ARCHIVED, Description
+from nas.reading.files import check_regular
 
 
 def export_program(network: Classifier, description: Description) -> ExportedProgram:
@@ -40,6 +41,7 @@ def load_program(path: Path) -> Callable[[Tensor], Tensor]:
     Raises:
         ConfigError: the file is missing or damaged.
     """
+    check_regular(path)
     try:
         return torch.export.load(path).module()
     except (RuntimeError, OSError, ValueError, KeyError) as error:

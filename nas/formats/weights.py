@@ -10,6 +10,7 @@ from nas.files import write_bytes
 from nas.formats.classifier import Classifier
 from nas.formats.description import KEY, Description, from_json
 from nas.formats.families import build
+from nas.reading.files import check_regular
 
 
 def save_safetensors(network: Classifier, description: Description, path: Path) -> None:
@@ -29,7 +30,7 @@ def read_description(path: str | Path) -> Description:
         ConfigError: there is no such file, it is damaged, or it describes no network.
     """
     path = Path(path)
-    require(path.is_file(), f"{path}: there is no such file")
+    check_regular(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -30,6 +30,7 @@ SHAPE, SIZES = (3, 32, 32), {"num_cells": 6, "init_channels": 8}
 
 sizes = st.integers(1, 10**6)
 times = st.floats(0, 1e6, allow_nan=False)
+wholes = st.integers(-(2**63), 2**63 - 1)
 pieces = st.builds(Piece, st.text(min_size=1, max_size=12), sizes, sizes, sizes, sizes, sizes, sizes)
 tables = st.builds(
     LatencyTable,
@@ -37,7 +38,7 @@ tables = st.builds(
         Conditions, st.text(), sizes, sizes, st.text(), st.booleans(), st.sampled_from(["wall", "cpu"])
     ),
     st.dictionaries(pieces, st.builds(Latency, times, times, st.integers(2, 99)), max_size=8),
-    st.dictionaries(st.text(), st.text() | st.integers() | st.lists(st.integers()) | st.none(), max_size=4),
+    st.dictionaries(st.text(), st.text() | wholes | st.lists(wholes) | st.none(), max_size=4),
     st.none() | st.builds(Line, st.integers(3, 99), *[st.floats(-1e3, 1e3)] * 6),
 )
 

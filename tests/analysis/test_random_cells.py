@@ -114,9 +114,9 @@ def test_records_are_read_from_files(tmp_path):
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("{", "not readable as JSON"),
-        ("[" * 100_000, "not readable as JSON"),
-        ("[]", "schema must be 1"),
+        ("{", "damaged"),
+        ("[" * 100_000, "damaged (nested too deeply)"),
+        ("[]", "no JSON object"),
         ('{"schema": 2}', "schema must be 1"),
         ('{"schema": 1, "conditions": {}, "origin": {}}', "cells is missing"),
         ('{"schema": 1, "conditions": {}, "origin": {}, "cells": []}', "cells is empty"),

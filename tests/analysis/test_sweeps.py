@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from nas.analysis import sweeps
+from nas.analysis import summaries, sweeps
 from nas.analysis.plots.sweep import draw_sweep
 from nas.analysis.sweeps import Run
 from nas.errors import ConfigError
@@ -107,7 +107,7 @@ def test_figures_of_a_summary():
             "rank": 12, "of": 15625, "gap": 3.37, "best": 94.37,
         },
     }  # fmt: skip
-    assert list(sweeps.figures_of(summary).items()) == [
+    assert list(summaries.figures_of(summary).items()) == [
         ("table_accuracy", 91.0),
         ("table_rank", 12.0),
         ("table_gap", 3.37),
@@ -117,9 +117,9 @@ def test_figures_of_a_summary():
         ("params", 7.0),
         ("macs", 10.0),
     ]
-    assert sweeps.figures_of({"table": None}) == {}
+    assert summaries.figures_of({"table": None}) == {}
     unknown = {"metric": None, "rank": None, "gap": None, "cifar10_test": 91.0}
-    assert sweeps.figures_of({"table": unknown}) == {"table_cifar10_test_accuracy": 91.0}
+    assert summaries.figures_of({"table": unknown}) == {"table_cifar10_test_accuracy": 91.0}
 
 
 def test_csv_of_runs_keeps_every_run_and_its_reason():
@@ -221,7 +221,7 @@ def test_perplexities_lead_the_table_and_the_picture_of_texts():
         "macs": 23e6, "architecture_perplexity": 812.5, "test_loss": 4.03, "valid_perplexity": 58.123,
         "test_perplexity": 56.1,
     }  # fmt: skip
-    found = sweeps.figures_of({"status": "finished", **figures})
+    found = summaries.figures_of({"status": "finished", **figures})
     assert list(found) == [
         "test_perplexity", "test_loss", "valid_perplexity", "architecture_perplexity", "macs"
     ]  # fmt: skip
@@ -234,7 +234,7 @@ def test_perplexities_lead_the_table_and_the_picture_of_texts():
 
 
 def test_a_perplexity_beyond_all_numbers_counts_in_no_mean():
-    assert sweeps.figures_of({"status": "finished", "test_perplexity": float("inf")}) == {}
+    assert summaries.figures_of({"status": "finished", "test_perplexity": float("inf")}) == {}
 
 
 def test_accuracies_of_a_table_are_in_per_cent_however_small():

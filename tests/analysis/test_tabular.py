@@ -130,8 +130,8 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ConfigError, match="not a readable CSV file"):
             read_csv(tmp_path / name)
-    for path in (tmp_path, tmp_path / "nothing.csv"):
-        with pytest.raises(ConfigError, match=r"tabular\.file=.*no such file"):
+    for path, words in ((tmp_path, "a folder"), (tmp_path / "nothing.csv", "no such file")):
+        with pytest.raises(ConfigError, match=rf"tabular\.file=.*{words}"):
             read_csv(path)
 
 

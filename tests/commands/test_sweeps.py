@@ -162,7 +162,7 @@ def test_any_folder_of_runs_makes_a_table(run, tiny, tmp_path):
     assert (done.status, done.err) == (0, "")
     # The third run was not given a space: its config.yaml knows.
     assert [row["space"] for row in table(tmp_path / "runs")] == ["s1", "s2", "darts"]
-    assert "- 10: lost: summary.json is damaged" in done.out
+    assert "- 10: damaged: summary.json: damaged (" in done.out
 
 
 def test_sweeps_refuses(run, tiny, tmp_path, monkeypatch):

@@ -101,7 +101,7 @@ def test_a_list_that_is_not_there_or_no_text(files, tmp_path):
     with pytest.raises(ConfigError, match=r"dataset\.lists\.architecture=nowhere: there is no such file"):
         split_from_lists(Named(), paths | {"architecture": "nowhere"})
     (tmp_path / "weight.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match=r"dataset\.lists\.weight=.*cannot be read as UTF-8"):
+    with pytest.raises(ConfigError, match=r"dataset\.lists\.weight=.*not UTF-8 text"):
         split_from_lists(Named(), paths)
 
 

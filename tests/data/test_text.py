@@ -134,7 +134,7 @@ def test_another_vocabulary_is_refused_even_at_the_right_size(tmp_path):
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     (write(tmp_path) / "valid.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match=r"valid\.txt is not UTF-8 text"):
+    with pytest.raises(ConfigError, match=r"valid\.txt: not UTF-8 text"):
         PennTreebank(tmp_path, PTB).train()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.transforms import offset_copy
+from matplotlib.transforms import Transform, offset_copy
 
 from nas.analysis.plots.names import INK, LINE_COLOURS, LINE_DASHES
 from nas.analysis.plots.style import new_figure, numbers, save, styled
@@ -17,6 +17,8 @@ Points = Sequence[tuple[str, Sequence[float]]]
 DECADES = 1.5
 # Pixels that a tick label needs for itself.
 LABEL_WIDTH = 46.0
+# Series that can be told apart, labels that can be read, and a number that matplotlib can scale.
+SERIES, LABELS, LARGEST = 24, 60, 1e100
 
 
 def _numeric(ticks: Sequence[str]) -> list[float] | None:
@@ -80,7 +82,8 @@ def draw_sweep(
     """Draws mean ± sample standard deviation for every setting, and each run as a faint point.
 
     Numbers that span decades get a logarithmic axis, with 0 set apart at its left; other numbers a linear
-    one; anything else is a category.
+    one; anything else is a category. More series than can be told apart are drawn as points alone, without
+    names; of many categories some are labelled.
 
     Args:
         series: name -> pairs (value along x as text, figures of its runs); a setting without a run is a gap.
@@ -92,6 +95,13 @@ def draw_sweep(
     Raises:
         ConfigError: there is nothing to draw, a figure is no number, or the file cannot be written.
     """
+    series = {name: [(tick, _drawable(values)) for tick, values in points] for name, points in series.items()}
+    if len(series) > SERIES:
+        xlabel = f"{xlabel} ({len(series):,} settings of other keys)"
+        series = {"": [point for points in series.values() for point in points]}
+        joined = False
+    else:
+        joined = True
     drawn = list(dict.fromkeys(tick for points in series.values() for tick, values in points if len(values)))
     require(len(drawn) > 0, "figure: no run to draw")
     ticks = list(dict.fromkeys(tick for points in series.values() for tick, _ in points))
@@ -105,15 +115,18 @@ def draw_sweep(
     place = dict(zip(ticks, known if as_numbers else range(len(ticks)), strict=True))
     shown = _shortened(ticks)
     longest = max(len(tick) for tick in shown)
-    crowded = not as_numbers and longest * 7.5 * len(ticks) > 760
+    crowded = not as_numbers and longest * 7.5 * min(len(ticks), LABELS) > 760
     with styled():
         figure = new_figure(900, 560 + (longest * 4 if crowded else 0))
         ax = figure.subplots()
         scale = _scale(ax, known) if as_numbers else "category"
         for index, (name, points) in enumerate(series.items()):
-            _draw_series(ax, index, len(series), name, points, place, scale != "category")
+            _draw_points(ax, index, len(series), points, place)
+            if joined:
+                _draw_means(ax, index, len(series), name, points, place, scale != "category")
         if scale == "category":
-            ax.set_xticks(range(len(ticks)), shown)
+            every = -(-len(ticks) // LABELS)
+            ax.set_xticks(range(0, len(ticks), every), shown[::every])
             ax.set_xlim(-0.6, len(ticks) - 0.4)
             ax.grid(False, axis="x")
             if crowded:
@@ -138,32 +151,46 @@ def draw_sweep(
         return save(figure, path)
 
 
-def _draw_series(
+def _drawable(values: Sequence[float]) -> list[float]:
+    return [value for value in numbers(list(values), "figures").tolist() if abs(value) < LARGEST]
+
+
+def _beside(ax: Axes, index: int, count: int) -> Transform:
+    """Series stand beside each other, by pixels, so that no error bar hides another on any scale."""
+    step = min(9.0, 40.0 / count)
+    return offset_copy(ax.transData, ax.figure, x=(index - (count - 1) / 2) * step, units="points")
+
+
+def _draw_points(ax: Axes, index: int, count: int, points: Points, place: Mapping[str, float]) -> None:
+    every = [(place[tick], value) for tick, values in points for value in values]
+    ax.plot(
+        [x for x, _ in every],
+        [value for _, value in every],
+        "o",
+        color=LINE_COLOURS[index % len(LINE_COLOURS)],
+        alpha=0.35,
+        markersize=6,
+        markeredgewidth=0,
+        transform=_beside(ax, index, count),
+    )
+    # Limits follow what is drawn in data coordinates only, which `beside` is not.
+    if every:
+        ax.update_datalim(every)
+
+
+def _draw_means(
     ax: Axes, index: int, count: int, name: str, points: Points, place: Mapping[str, float], joined: bool
 ) -> None:
     colour = LINE_COLOURS[index % len(LINE_COLOURS)] if count > 1 else INK
     dash = LINE_DASHES[index // len(LINE_COLOURS) % len(LINE_DASHES)]
-    # Series stand beside each other, by pixels, so that no error bar hides another on any scale.
-    step = min(9.0, 40.0 / count)
-    beside = offset_copy(ax.transData, ax.figure, x=(index - (count - 1) / 2) * step, units="points")
+    beside = _beside(ax, index, count)
     points = sorted(points, key=lambda point: place[point[0]])
     x, means, spreads = [], [], []
     for tick, values in points:
-        found = numbers(list(values), f"values at {tick}")
-        found = found[np.isfinite(found)]
+        found = np.asarray(values, dtype=float)
         x.append(place[tick])
         means.append(found.mean() if len(found) else math.nan)
         spreads.append(found.std(ddof=1) if len(found) > 1 else 0.0)
-        ax.plot(
-            [place[tick]] * len(found),
-            found,
-            "o",
-            color=LINE_COLOURS[index % len(LINE_COLOURS)],
-            alpha=0.35,
-            markersize=6,
-            markeredgewidth=0,
-            transform=beside,
-        )
     if joined:
         ax.plot(x, means, dash, color=colour, lw=1.0, alpha=0.5, transform=beside)
     ax.errorbar(
@@ -178,10 +205,8 @@ def _draw_series(
         label=name or None,
         transform=beside,
     )
-    # Limits follow what is drawn in data coordinates only, which `beside` is not.
     low, high = np.subtract(means, spreads), np.add(means, spreads)
-    every = [(place[tick], value) for tick, values in points for value in values]
-    limits = np.array([*zip(x, low, strict=True), *zip(x, high, strict=True), *every])
+    limits = np.array([*zip(x, low, strict=True), *zip(x, high, strict=True)])
     ax.update_datalim(limits[np.isfinite(limits).all(axis=1)])
 
 

@@ -1,0 +1,129 @@
+"""What `summary.json` may hold: the kind and range of what a table reads of it, and which keys are results.
+
+A summary says itself what was reached: whether a run has accuracies or perplexities is seen by the keys that
+it has, never by the names of its data set or method.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nas.errors import require
+from nas.printable import shown
+from nas.reading.plain import is_number, is_whole
+
+COMMANDS = ("search", "evaluate", "derive", "cost", "bench", "latency", "export")
+STATUSES = ("running", "finished", "stopped", "failed", "died")
+# Parts of a run in the order of a table, and the metrics of a part; `table` comes between them.
+BEFORE_TABLE = re.compile(r"(test|valid)_(?:(\w+)_)?(accuracy|perplexity|loss)")
+AFTER_TABLE = (
+    "architecture_accuracy",
+    "architecture_balanced_accuracy",
+    "architecture_perplexity",
+    "weight_loss",
+    "num_skip",
+    "hessian_eigenvalue",
+    "params",
+    "macs",
+)
+METRICS = ("accuracy", "perplexity", "loss")
+SIZES = ("params", "macs", "num_skip")
+# In `table`: what is no figure of a column.
+STANDING = ("metric", "rank", "of", "gap", "best")
+
+
+def check_summary(summary: Mapping[str, Any], where: str) -> None:
+    """Refuses a summary of which something that is read here is not of its kind.
+
+    Args:
+        summary: what `summary.json` holds.
+        where: what the message begins with.
+
+    Raises:
+        ConfigError: names key, value, and what is allowed.
+    """
+    checks: dict[str, tuple[Callable[[Any], bool], str]] = {
+        "command": (lambda value: value in COMMANDS, f"one of {', '.join(COMMANDS)}"),
+        "status": (lambda value: value in STATUSES, f"one of {', '.join(STATUSES)}"),
+        "epochs": (is_whole, "a whole number"),
+        "exit_status": (lambda value: is_whole(value, 0, 255), "a whole number from 0 to 255"),
+        "error": (lambda value: isinstance(value, str), "text"),
+        "table": (lambda value: isinstance(value, Mapping), "a mapping"),
+    }
+    for key, value in summary.items():
+        fits, allowed = checks.get(key) or _kind(key) or (_anything, "")
+        require(value is None or fits(value), f"{where}: {shown(key)}={shown(value)}: must be {allowed}")
+    for key, value in (summary.get("table") or {}).items():
+        fits, allowed = _table_kind(key)
+        require(
+            value is None or fits(value), f"{where}: table.{shown(key)}={shown(value)}: must be {allowed}"
+        )
+    require("status" in summary, f"{where}: it has no status")
+
+
+def _anything(value: object) -> bool:
+    return True
+
+
+def _kind(key: str) -> tuple[Callable[[Any], bool], str] | None:
+    """What a result has to be; None for what is none."""
+    if place(key) is None:
+        return None
+    if key.endswith("accuracy"):
+        return (lambda value: is_number(value, 0, 1)), "a number from 0 to 1"
+    if key in SIZES:
+        return (lambda value: is_number(value, 0, 2**63)), "a number from 0 to 2^63"
+    if key.endswith("perplexity"):
+        return (lambda value: is_number(value, 0)), "a number of at least 0"
+    return is_number, "a number"
+
+
+def _table_kind(key: str) -> tuple[Callable[[Any], bool], str]:
+    if key == "metric":
+        return (lambda value: isinstance(value, str)), "text"
+    if key in ("rank", "of"):
+        return (lambda value: is_whole(value, 1)), "a whole number above 0"
+    return is_number, "a number"
+
+
+def figures_of(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The results in a run's `summary.json`, in the order of the tables.
+
+    Of `table`, the architecture looked up in a benchmark, come the figure of its metric (`table_accuracy`,
+    in per cent), rank, gap to the best, and the other test accuracies. What is missing, no number or not
+    finite is left out.
+    """
+    table = summary.get("table")
+    found = _looked_up(table) if isinstance(table, Mapping) else {}
+    # An eigenvalue in another basis of the same distribution has the basis in its name.
+    found |= {name: value for name, value in summary.items() if not name.startswith("table")}
+    numbers = {
+        name: float(value) for name, value in found.items() if place(name) is not None and _number(value)
+    }
+    return dict(sorted(numbers.items(), key=lambda item: place(item[0])))
+
+
+def _number(value: object) -> bool:
+    # A whole number beyond 64 bits may have no float.
+    return is_number(value) and (isinstance(value, float) or is_whole(value, -(2**63)))
+
+
+def _looked_up(table: Mapping[str, Any]) -> dict[str, object]:
+    metric = table.get("metric")
+    found = {"table_accuracy": table.get(metric, table.get("accuracy"))}
+    found |= {f"table_{name}": table.get(name) for name in ("rank", "gap")}
+    tests = [name for name in table if name.endswith("_test") and name not in (metric, *STANDING)]
+    return found | {f"table_{name}_accuracy": table[name] for name in tests}
+
+
+def place(name: str) -> tuple[int, int, int, str] | None:
+    """Where a result stands in a table, as a key to sort by; None for what is no result."""
+    before = BEFORE_TABLE.fullmatch(name)
+    if before is not None:
+        part, more, metric = before.groups()
+        return (0 if part == "test" else 1, METRICS.index(metric), 1 if more else 0, more or "")
+    if name.startswith("table_"):
+        return (2, 0, 0, "")
+    if name.startswith("hessian_eigenvalue_"):
+        return (3, AFTER_TABLE.index("hessian_eigenvalue"), 1, "")
+    return (3, AFTER_TABLE.index(name), 0, "") if name in AFTER_TABLE else None

@@ -1,0 +1,46 @@
+"""CSV with a header. Standard library only."""
+
+import csv
+import io
+from pathlib import Path
+
+from nas.errors import ConfigError, require
+from nas.printable import shown
+from nas.reading.files import MEBIBYTE, read_text
+
+
+def parse_csv(text: str, where: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header, and (number of its last line, fields) of every other row that is not empty.
+
+    Args:
+        text: the CSV.
+        where: what a message begins with.
+
+    Raises:
+        ConfigError: it has NUL characters, a field beyond the length that is read, or a column twice.
+    """
+    require("\0" not in text, f"{where}: damaged (it holds NUL characters)")
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        header = next(reader, [])
+        rows = [(reader.line_num, fields) for fields in reader if fields]
+    except csv.Error as error:
+        raise ConfigError(f"{where}: damaged (line {reader.line_num}: {error})") from error
+    twice = sorted({name for name in header if header.count(name) > 1}) if len(header) < 1000 else ["..."]
+    require(
+        not twice,
+        f"{where}: damaged (columns must be named each once, at most 999: {shown(', '.join(twice))})",
+    )
+    return header, rows
+
+
+def read_rows(path: str | Path, at_most: int = 256 * MEBIBYTE) -> list[dict[str, str]]:
+    """The rows of a regular file by the names of its columns, without those of another length.
+
+    A row that is too short was cut off when the process that wrote it was killed.
+
+    Raises:
+        ConfigError: as for `read_text` and `parse_csv`.
+    """
+    header, rows = parse_csv(read_text(path, at_most=at_most), str(path))
+    return [dict(zip(header, fields, strict=True)) for _, fields in rows if len(fields) == len(header)]

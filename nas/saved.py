@@ -1,0 +1,73 @@
+"""What a run folder says of how it was made, which may be a stranger's: `config.yaml`, `overrides.yaml`."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nas.errors import ConfigError, require
+from nas.printable import shown
+from nas.reading.yaml_text import read_mapping, read_yaml
+
+# Of the overrides of one run.
+MANY, LONG = 1000, 10_000
+
+
+def read_config(path: Path, where: str) -> DictConfig:
+    """The configuration of a run.
+
+    Args:
+        path: of its `config.yaml`.
+        where: what a message begins with: the setting that named the folder, and the file.
+
+    Raises:
+        ConfigError: there is no such file, or it is no plain YAML with keys. Also where it has an
+            interpolation: they are resolved when a run writes it, and one can read this user's environment.
+    """
+    found = read_mapping(path, where)
+    _refuse_interpolations(found, where)
+    try:
+        return OmegaConf.create(found)
+    except (OmegaConfBaseException, ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: damaged ({shown(' '.join(str(error).split()), 160)})") from error
+
+
+def _refuse_interpolations(data: Any, where: str) -> None:
+    left = [data]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            left += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            left += value
+        else:
+            require(
+                not (isinstance(value, str) and "${" in value),
+                f"{where}: {shown(value)}: a run folder holds values, no interpolations",
+            )
+
+
+def read_overrides(path: Path) -> list[str]:
+    """What was typed for a run, from its `overrides.yaml`.
+
+    Raises:
+        ConfigError: there is no such file, or it holds no list of texts, or too much of it.
+    """
+    where = str(path)
+    found = read_yaml(path)
+    require(
+        is_overrides(found),
+        f"{where}: {shown(found)}: must be a list of at most {MANY:,} texts key=value of at most {LONG:,} "
+        "characters",
+    )
+    return found
+
+
+def is_overrides(value: object) -> bool:
+    """Whether a value is a list of overrides, neither too many nor too long."""
+    return (
+        isinstance(value, list)
+        and len(value) <= MANY
+        and all(isinstance(one, str) and len(one) <= LONG for one in value)
+    )

@@ -1,0 +1,119 @@
+"""Files of a stranger, as commands meet them: one printable line and status 2, at once."""
+
+import json
+import os
+import zipfile
+
+import pytest
+import torch
+
+from nas.engine import checkpoints
+from nas.engine.run_folder import RunFolder, read_table, split_hash
+from nas.errors import ConfigError
+
+CONFIGS = {
+    "nested": ("\n".join(" " * n + "a:" for n in range(1000)), "nested more than 64 levels deep"),
+    "an alias to itself": ("a: &x [*x]", "aliases (& and *) are not read"),
+    "a bomb": ("\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 40))]), "aliases"),
+    "a tag": ("seed: !!python/name:os.system", "tags are not read"),
+    "an interpolation": ("seed: ${oc.env:HOME}", "holds values, no interpolations"),
+    "a list": ("- 1", "it holds no keys, but [1]"),
+    "not UTF-8": (b"\xff\xfe\x00", "not UTF-8 text"),
+    "a million lines": ("a: 1\n" * 1_000_000, "at most 1,048,576 are read"),
+}
+
+
+def one_line(done, *words):
+    assert done.status == 2
+    (line,) = done.err.strip().split("\n")
+    assert line.startswith("error: ")
+    assert line.isprintable()
+    assert len(line) < 600
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize("case", CONFIGS.values(), ids=CONFIGS)
+def test_a_hostile_configuration_is_refused_by_every_command_that_reads_one(run, tmp_path, case):
+    content, words = case
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    for command, override in (
+        ("search", f"resume={folder}"),
+        ("evaluate", f"resume={folder}"),
+        ("derive", f"run={folder}"),
+        ("export", f"genotype={folder}"),
+    ):
+        one_line(run(command, override), f"{override}: config.yaml", words)
+
+
+GENOTYPES = {
+    "nested": ("{" * 50_000, "broken JSON"),
+    "a huge number": ('{"schema": 1, "cells": %s}' % ("9" * 400), "whole numbers go"),
+    "NaN": ('{"schema": NaN}', "NaN is no number"),
+    "an escape": ('{"schema": 1, "space": "\\u001b[2J", "cells": {}}', "no cells"),
+    "a huge file": ("x" * 2_000_000, "at most 1,048,576 are read"),
+}
+
+
+@pytest.mark.parametrize("case", GENOTYPES.values(), ids=GENOTYPES)
+def test_a_hostile_genotype_is_refused(run, tmp_path, case):
+    text, words = case
+    (tmp_path / "genotype.json").write_text(text)
+    one_line(run("cost", f"genotype={tmp_path}"), words)
+
+
+def test_pipes_and_devices_are_not_waited_for(run, tmp_path):
+    os.mkfifo(tmp_path / "genotype.json")
+    one_line(run("cost", f"genotype={tmp_path}"), "a named pipe; only regular files are read")
+    one_line(run("cost", "genotype=/dev/zero"), "a device; only regular files are read")
+    os.mkfifo(tmp_path / "epoch=0001.ckpt")
+    for read, name in ((checkpoints.load, "epoch=0001.ckpt"), (read_table, "genotype.json")):
+        with pytest.raises(ConfigError, match="a named pipe; only regular files are read"):
+            read(tmp_path / name)
+    (tmp_path / "summary.json").symlink_to("/dev/zero")
+    with pytest.raises(ConfigError, match="a device"):
+        RunFolder(tmp_path).read_json("summary.json")
+
+
+@pytest.mark.parametrize("value", [3, ["a"], {"a": 1}, True])
+def test_a_split_of_another_kind_is_refused(tmp_path, value):
+    (tmp_path / "split.json").write_text(json.dumps({"hash": value}))
+    with pytest.raises(ConfigError, match=r"split\.json: hash=.*: must be a hash as text"):
+        split_hash(RunFolder(tmp_path), "abc")
+
+
+def test_a_checkpoint_that_unpacks_to_more_than_it_is_is_refused(tmp_path):
+    path = tmp_path / "epoch=0001.ckpt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10_000_000))
+    with pytest.raises(ConfigError, match="unpacks to more"):
+        checkpoints.load(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epoch", "one"),
+        ("epoch", -1),
+        ("optimizer_states", {}),
+        ("lr_schedulers", [1]),
+        ("loops", []),
+        ("callbacks", 1),
+    ],
+)
+def test_a_checkpoint_with_something_else_under_a_key_is_refused(tmp_path, key, value):
+    path = tmp_path / "epoch=0001.ckpt"
+    torch.save({"state_dict": {"w": torch.zeros(1)}, key: value}, path)
+    with pytest.raises(ConfigError, match=rf"{key}=.*: must be a "):
+        checkpoints.load(path)
+
+
+def test_tables_of_a_run_drop_what_no_run_wrote(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text(f"epoch,loss\n0,1\n\u00b2,2\n{'9' * 5000},3\n1,4\n2\n")
+    assert [row["epoch"] for row in read_table(path)] == ["0", "1"]
+    path.write_text("epoch,loss\n0,\0\n")
+    with pytest.raises(ConfigError, match="NUL"):
+        read_table(path)

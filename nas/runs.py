@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nas import launching, multirun
+from nas import launching, multirun, trust
 from nas.analysis import sweeps
 from nas.analysis.summaries import COMMANDS, check_summary, figures_of
 from nas.analysis.sweeps import Run
@@ -165,8 +165,16 @@ def _again(place: Path, summary: Mapping[str, Any], typed: Sequence[str]) -> str
     if saved and command in ("search", "evaluate"):
         words = [f"resume={quoted(place)}"]
     else:
-        words = [*typed, f"hydra.run.dir={quoted(place)}"]
+        return _repeated(str(command or "search"), typed, place)
     return _pasted(["python", "-m", f"nas.{command or 'search'}", *words])
+
+
+def _repeated(command: str, overrides: Sequence[str], place: Path) -> str:
+    """The command that runs a job again, unless what is pasted would run what a folder names."""
+    code = trust.naming_code(overrides)
+    if code is not None:
+        return f"not printed: {printable(code)} names code; see the overrides in its folder"
+    return _pasted(["python", "-m", f"nas.{command}", *overrides, f"hydra.run.dir={quoted(place)}"])
 
 
 def _pasted(words: Sequence[str]) -> str:
@@ -213,9 +221,10 @@ def _not_started(folder: Path, runs: Mapping[Path, Run]) -> tuple[dict[Path, Run
             place = sweep / (str(number) if numbered else f"job_{number}")
             if place in runs or _meaning(parsed) in there[sweep]:
                 continue
-            words = ["python", "-m", f"nas.{command}", *overrides, f"hydra.run.dir={quoted(place)}"]
             settings = {printable(key): printable(value) for key, value in parsed.items()}
-            found[place] = Run(_name(folder, place), settings, "missing", "not started", _pasted(words))
+            found[place] = Run(
+                _name(folder, place), settings, "missing", "not started", _repeated(command, overrides, place)
+            )
     return found, warnings
 
 

@@ -29,6 +29,8 @@ PLACES = re.compile(
     r"(^|_)(dir|dirs|dirpath|directory|path|paths|file|filename|files|folder|root|host|hostname|port|url|uri|"
     r"address|addr|endpoint|server|socket)$"
 )
+# Keys that import something without a `_target_`.
+OTHER_WORDS = ("trust", "bench.reference_target")
 COMMAND_LINE = "command-line"
 SEARCH_PATH = "hydra.searchpath in command-line"
 
@@ -280,3 +282,19 @@ def unlisted(config: Any, word: Caller) -> list[str]:
 def without_trust(overrides: Iterable[str]) -> list[str]:
     """Overrides as a folder keeps them: `trust` is a word for one command and is never written down."""
     return [one for one in overrides if one.lstrip("+~").split("=", 1)[0] != "trust"]
+
+
+def naming_code(overrides: Iterable[str]) -> str | None:
+    """The first of a folder's overrides that would have code imported if it were pasted; None if none would.
+
+    What this command line vouches for itself, as a multirun that sums itself up does, is no stranger's.
+    """
+    word = caller(OmegaConf.create({})) if HydraConfig.initialized() else Caller()
+    for text in overrides:
+        key = text.lstrip("+~").split("=", 1)[0]
+        named = set(re.findall(r"_target_[\"']?\s*[:=]\s*[\"']?([^,}\"'\s]*)", text))
+        listed = ROLES.get(key.removesuffix("._target_"), ())
+        of_hydra = re.match(r"-|hydra[./]", key) is not None
+        if of_hydra or key in OTHER_WORDS or not all(one in listed or word.vouches(one) for one in named):
+            return text
+    return None

@@ -261,3 +261,31 @@ def test_two_thousand_runs_are_summed_up_in_moments(tmp_path):
     assert sum(one.finished for one in found.runs) == 2000
     assert sweeps.table_csv(found.runs).count("\n") > 1
     assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "dataset.source._target_=strangers.Source",
+        "dataset.source={_target_: strangers.Source}",
+        "method.weight_optimizer._target_=torch.load",
+        "trust=strangers",
+        "hydra.searchpath=[file:///tmp/strangers]",
+        "hydra/launcher=strangers",
+        "--config-dir=/tmp/strangers",
+        "bench.reference_target=strangers.Net",
+    ],
+)
+def test_commands_to_paste_name_no_code_of_a_stranger(override, tmp_path):
+    """What a shell is given is the caller's word; so a folder's own overrides must not become it unseen."""
+    place = make(tmp_path, "a", GOOD | {"status": "failed"}, json.dumps(["seed=1", override]), None)
+    make(
+        tmp_path,
+        "b",
+        GOOD | {"status": "failed"},
+        "- method.weight_optimizer._target_=torch.optim.Adam\n",
+        None,
+    )
+    again = {run.folder: run.again for run in read_runs(tmp_path).runs}
+    assert again["a"].startswith("not printed: ") and "python" not in again["a"], place
+    assert again["b"].startswith("python -m nas.search method.weight_optimizer._target_=torch.optim.Adam")

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from nas.engine.checkpoints import newest_readable
+
 
 def table(folder):
     with (folder / "table.csv").open(newline="") as file:
@@ -146,7 +148,9 @@ def test_a_stopped_sweep_says_what_is_missing_and_can_be_completed(start, run, t
     resume, begin = re.findall(r"`python -m nas.search (.*)`", done.out)
     assert resume == f"resume={folder / '0'}"
     assert re.search(r"- 1 \(seed=1\): not started", done.out)
-    assert run("search", *shlex.split(resume), "trainer.max_epochs=1").status == 0
+    length = newest_readable(folder / "0/checkpoints")[1] + 1
+    shorter = (f"trainer.max_epochs={length}", "resume_schedule=restart")
+    assert run("search", *shlex.split(resume), *shorter).status == 0
     assert run("search", *shlex.split(begin), "trainer.max_epochs=1").status == 0
     assert "did not finish" not in run("sweeps", f"folder={folder}", "over=[seed,trainer.max_epochs]").out
     assert table(folder)[0]["n"] == "2"

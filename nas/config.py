@@ -23,6 +23,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas import launching, processes
 from nas.errors import ConfigError, require
+from nas.files import write_failure
+from nas.log_files import lost_output
 from nas.printable import printable
 from nas.stopping import sigterm_as_interrupt
 
@@ -84,6 +86,19 @@ def command(name: str, run: Callable[[DictConfig, Path], Any]) -> Callable[[], N
     """
 
     def main() -> None:
+        told = False
+        try:
+            end()
+        except SystemExit as error:
+            told = bool(error.code)
+            raise
+        finally:
+            lost = lost_output()
+            if lost is not None and not told:
+                processes.tell(lost)
+                sys.exit(FAILURE)
+
+    def end() -> None:
         register_resolvers()
         processes.hush()
         # Of an earlier command of this process, as tests have them.
@@ -150,7 +165,9 @@ class _Task:
             try:
                 launching.record_failure(folder, name, message(error, name), status(error), overrides)
             except ConfigError as unwritten:
-                print(f"error: {unwritten}", file=sys.stderr, flush=True)
+                # Of a full disk the job's own message has told.
+                if write_failure(error) is None:
+                    print(f"error: {unwritten}", file=sys.stderr, flush=True)
             if not sweep:
                 sys.exit(report(error, name))
             words = printable(message(error, name), keep="\n")
@@ -216,6 +233,8 @@ def _broken(error: BaseException, name: str) -> int:
 
 def status(error: BaseException) -> int:
     """The exit status that an error stands for."""
+    if write_failure(error) is not None:
+        return FAILURE
     if isinstance(error, HydraException | OmegaConfBaseException | OSError) or _cause(error, ConfigError):
         return USER_ERROR
     return FAILURE
@@ -233,7 +252,7 @@ def report(error: BaseException, name: str) -> int:
 def message(error: BaseException, name: str) -> str:
     """An error in words, with a suggestion where a key of the command `name` is misspelt."""
     refused = _cause(error, ConfigError)
-    if refused is not None:
+    if refused is not None and not (isinstance(error, RunFailed) and write_failure(error)):
         return str(refused)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"

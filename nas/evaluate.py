@@ -28,7 +28,6 @@ def run(config: DictConfig, path: Path) -> float | None:
     from nas.engine.progress import Clock, wants_bar
     from nas.engine.recording import EpochRecorder
     from nas.engine.seeding import seed_run
-    from nas.files import write_text
     from nas.networks import check_sizes, cost_of, network_of, size_overrides, sized, source_of
     from nas.session import Session, check_domain, check_recipe, task_of, trainer_of
 
@@ -39,13 +38,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     hardware.use_device(config.hardware)
     seed_run(config.seed)
     space = instantiate(config.space)
-    if session.resuming:
-        genotype = genotypes.load(folder / "genotype.json", space.family)
-    else:
-        require(
-            config.genotype is not None, "genotype=null: name a run folder, a file or a published genotype"
-        )
-        genotype = genotypes.load(config.genotype, space.family)
+    genotype = genotypes.load(_genotype(session), space.family)
     source = source_of(config)
     check_domain(space, source)
     check_recipe(config, source)
@@ -87,9 +80,7 @@ def run(config: DictConfig, path: Path) -> float | None:
         config.trainer.limit_val_batches = 0
     lightning = trainer_of(config, folder, clock, recorder, clip)
     session.check_split(split["hash"])
-    session.open(split)
-    if session.leads and not session.resuming:
-        write_text(folder / "genotype.json", genotype.to_json() + "\n")
+    session.open(split, {"genotype.json": genotype.to_json() + "\n"})
     session.summary |= {
         "split_hash": split["hash"],
         "genotype": str(genotype),
@@ -112,6 +103,20 @@ def _check_lengths(config: DictConfig) -> None:
             f"dataset.bptt.{key}={config.dataset.bptt[key]}: an evaluation takes it from the recipe; set "
             f"recipe.bptt.{key}",
         )
+
+
+def _genotype(session) -> object:
+    """Where the genotype is: in the folder of a resumed run, which an earlier version may have died before.
+
+    Raises:
+        ConfigError: none is named.
+    """
+    kept = session.folder / "genotype.json"
+    if session.resuming and kept.exists():
+        return kept
+    named = session.config.genotype
+    require(named is not None, "genotype=null: name a run folder, a file or a published genotype")
+    return session.earlier.get("genotype") or named
 
 
 def _images(config: DictConfig, source) -> tuple:
@@ -239,7 +244,8 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint, com
         if lightning.is_global_zero:
             try:
                 if recorder.table is not None:
-                    draw_evaluation(folder, genotype)
+                    with session.remains(done):
+                        draw_evaluation(folder, genotype)
             finally:
                 pictures = sorted(folder.figures.glob("*.png"))
                 close_logger(lightning.logger, session.summary, pictures, failed=not done)

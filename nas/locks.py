@@ -9,6 +9,7 @@ import errno
 import logging
 import os
 import stat
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
@@ -24,7 +25,7 @@ NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class FolderLock:
-    """The lock of one folder, held from construction until `release` or the end of the process.
+    """The lock of one folder, held from construction until `release`, or until nobody knows it any more.
 
     Args:
         folder: it must be there.
@@ -37,18 +38,20 @@ class FolderLock:
 
     def __init__(self, folder: Path, what: str):
         self.folder = folder
-        self._file: TextIO | None = self._taken(what)
+        file = self._taken(what)
         self._known = _identity(folder)
+        self._end = weakref.finalize(self, _let_go, folder / FILE, file, os.getpid())
 
-    def _taken(self, what: str) -> TextIO | None:
+    def _taken(self, what: str) -> TextIO:
         path = self.folder / FILE
         while True:
-            # Never waits for what a stranger put there, such as a named pipe.
-            with suppress(FileNotFoundError):
-                regular = stat.S_ISREG(path.stat().st_mode)
+            # Never waits for what a stranger put there, such as a named pipe, nor writes to where it leads.
+            with suppress(OSError):
+                regular = stat.S_ISREG(path.lstat().st_mode)
                 require(regular, f"{path}: no regular file, so it can be no lock; remove it")
             with failing(path):
-                file = path.open("a+", encoding="utf-8")
+                flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+                file = os.fdopen(os.open(path, flags, 0o666), "r+", encoding="utf-8")
             try:
                 locked = _lock(file)
             except OSError as error:
@@ -83,15 +86,17 @@ class FolderLock:
 
     def release(self) -> None:
         """Lets go; where the folder is still the same, no file stays behind."""
-        if self._file is None:
-            return
-        file, self._file = self._file, None
+        self._end()
+
+
+def _let_go(path: Path, file: TextIO, pid: int) -> None:
+    # A worker that was forked off has a copy of this object and no lock.
+    if os.getpid() == pid:
         with suppress(OSError):
-            path = self.folder / FILE
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 path.unlink()
-        with suppress(OSError):
-            file.close()
+    with suppress(OSError):
+        file.close()
 
 
 def _lock(file: TextIO) -> bool:

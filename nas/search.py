@@ -150,10 +150,13 @@ def run(config: DictConfig, path: Path) -> None:
         samples=samples,
         seed=config.seed,
         sparse=isinstance(method, SparseMethod),
+        earlier=session.earlier,
         metric=stages.task.metric,
     )
     # Built before the folder is opened: what Lightning refuses leaves nothing behind.
     lightning = trainer_of(config, folder, clock, recorder, max_epochs=legs[0].end)
+    if not session.resuming:
+        session.claim()
     if times is not None and session.leads:
         # Before the file whose presence says that the run can be resumed.
         operation_times.write(folder / operation_times.FILE, times)
@@ -237,11 +240,6 @@ class Search:
             if lightning.is_global_zero and recorder.table is not None:
                 numbers = recorder.numbers | {"epochs": lightning.current_epoch, "steps": module.iteration}
                 numbers |= {"architecture": self.start.verdict(module.method)}
-                if recorder.hessian_mode:
-                    numbers |= {
-                        "hessian_mode": recorder.hessian_mode,
-                        "hessian_basis": recorder.hessian_basis,
-                    }
                 self._close(module.method, numbers, logger, done)
             elif lightning.is_global_zero:
                 close_logger(logger, self.session.summary, [], failed=True)
@@ -275,12 +273,8 @@ class Search:
 
         session = self.session
         try:
-            _finish(session, self.space, method, numbers, self.recorder.tabular, quiet=not done)
-        except Exception:
-            # What broke the run is the news, not that its remains cannot be drawn.
-            if done:
-                raise
-            log.exception("the stopped run could not be summed up")
+            with session.remains(done):
+                _finish(session, self.space, method, numbers, self.recorder.tabular, quiet=not done)
         finally:
             pictures = sorted(session.folder.figures.glob("*.png"))
             close_logger(logger, _flat(session.summary), pictures, failed=not done)

@@ -1,9 +1,11 @@
 """What `nas.search` and `nas.evaluate` have in common: opening, closing and summing up a run folder."""
 
+import logging
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,16 @@ from nas.config import ConfigError, RunFailed, instantiate, plain
 from nas.engine.provenance import device_name, git_commit, versions
 from nas.engine.run_folder import RunFolder, split_hash
 from nas.errors import require
-from nas.files import write_text
+from nas.files import WriteFailed, sweep, write_failure, write_text
+from nas.locks import FolderLock
+from nas.log_files import guard_log_files
 from nas.reading.plain import is_time, read_key
 from nas.resuming import resumed
 from nas.saved import read_config
 from nas.stopping import sigterm_as_interrupt
 from nas.trust import without_trust
 
+log = logging.getLogger(__name__)
 SCHEMA = 1
 
 
@@ -46,6 +51,9 @@ class Session:
         self.summary: dict[str, Any] = {}
         self.earlier: dict[str, Any] = {}
         self._before = 0.0
+        self._lock: FolderLock | None = None
+        if self.leads:
+            guard_log_files()
         if self.resuming:
             require(
                 HydraConfig.get().mode != RunMode.MULTIRUN,
@@ -56,17 +64,14 @@ class Session:
                 f"hydra.run.dir={path}: a resumed run stays in its folder {config.resume}",
             )
             config = resumed(config, path, HydraConfig.get().overrides.task)
+            self._take_folder(f"resume={config.resume}")
             old = self.folder.read_json("summary.json")
             self._before = float(
                 read_key(old, "seconds", is_time, "a number of seconds", str(path / "summary.json"), 0.0)
             )
             self.earlier = old
         else:
-            require(
-                not self.leads or not self.folder.holds_a_run(),
-                f"hydra.run.dir={path}: it holds a run already; continue it with resume={path}, or choose "
-                "another",
-            )
+            self._refuse_used()
             for key in ("resume_schedule", "restarts"):
                 require(not config.get(key), f"{key}={config.get(key)}: only of a resumed run, with resume=")
         seed = config.seed
@@ -78,8 +83,40 @@ class Session:
         self._start = time.monotonic()
         self._versions, self._commit = versions(), git_commit()
 
-    def open(self, split: Mapping | None) -> None:
-        """Writes what is needed to repeat the run, once everything that can be refused has been built."""
+    def _refuse_used(self) -> None:
+        path = self.folder.path
+        require(
+            not self.leads or not self.folder.holds_a_run(),
+            f"hydra.run.dir={path}: it holds a run already; continue it with resume={path}, or choose "
+            "another",
+        )
+
+    def claim(self) -> None:
+        """Takes the folder of a new run, before the first file is written into it.
+
+        Raises:
+            ConfigError: another run has taken the folder in the meantime.
+        """
+        self._take_folder(f"hydra.run.dir={self.folder.path}")
+        self._refuse_used()
+
+    def _take_folder(self, what: str) -> None:
+        """From here on no other run is at work in the folder, and what a dead one left in it is removed."""
+        if self.leads and self._lock is None:
+            self._lock = FolderLock(self.folder.path, what)
+            for place in (self.folder.path, *self.folder.parts()):
+                sweep(place, own=True)
+
+    def open(self, split: Mapping | None, files: Mapping[str, str] | None = None) -> None:
+        """Writes what is needed to repeat the run, once everything that can be refused has been built.
+
+        Args:
+            split: which data are used, where there are data.
+            files: name -> text of what else has to be there before the run can be resumed.
+
+        Raises:
+            ConfigError: another run has taken the folder in the meantime.
+        """
         if not self.leads:
             return
         config = self.config.copy()
@@ -90,10 +127,15 @@ class Session:
         if self.resuming:
             self._keep_summary()
         else:
+            self.claim()
             overrides = OmegaConf.to_yaml(OmegaConf.create(without_trust(HydraConfig.get().overrides.task)))
             write_text(self.folder / "overrides.yaml", overrides)
             if split is not None:
                 self.folder.write_json("split.json", split)
+        for name, text in (files or {}).items():
+            # An earlier version may have died between config.yaml and these.
+            if not self.resuming or not (self.folder / name).exists():
+                write_text(self.folder / name, text)
         # Last, because its presence says that the folder can be resumed.
         write_text(self.folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
 
@@ -126,34 +168,43 @@ class Session:
         """Runs the body and writes the summary, whatever happens.
 
         Raises:
-            RunFailed: the body broke down; the traceback is in `error.txt`.
+            RunFailed: the body broke down, or something could not be written; the traceback is in
+                `error.txt`.
             KeyboardInterrupt: the run was stopped; it can be resumed.
         """
         from nas.engine.trainer import Stopped
 
-        self.write("running")
         try:
             with sigterm_as_interrupt():
+                self.write("running")
                 body()
+            if self.leads:
+                # What an earlier, failed start left behind is no longer true.
+                (self.folder / "error.txt").unlink(missing_ok=True)
+            self.write("finished")
         except (KeyboardInterrupt, Stopped) as error:
-            self.write("stopped")
+            unwritten = self._sum_up("stopped")
+            if unwritten is not None:
+                raise RunFailed(f"stopped; {unwritten}\n{self._kept()}") from unwritten
             continued = f"continue with: {self.again()}" if self._resumes else "start it anew"
             print(f"stopped; {continued}", flush=True)
             raise KeyboardInterrupt from error
-        except ConfigError as error:
-            self._failed(str(error))
-            raise
         except Exception as error:
-            self._failed(f"{type(error).__name__}: {error}")
-            raise RunFailed(
-                f"{error or type(error).__name__}\n"
-                + (f"The traceback is in {self.folder / 'error.txt'}; " if self.leads else "")
-                + self._kept()
-            ) from error
-        if self.leads:
-            # What an earlier, failed start left behind is no longer true.
-            (self.folder / "error.txt").unlink(missing_ok=True)
-        self.write("finished")
+            unwritten = write_failure(error)
+            if isinstance(error, ConfigError) and unwritten is None:
+                self._failed(str(error))
+                raise
+            told = str(error if unwritten is None else unwritten) or type(error).__name__
+            not_told = self._failed(f"{type(error).__name__}: {error}" if unwritten is None else told)
+            where = f"The traceback is in {self.folder / 'error.txt'}; "
+            if not self.leads or unwritten is not None:
+                where = ""
+            elif not_told is not None:
+                where = f"{not_told}; "
+            raise RunFailed(f"{told}\n{where}{self._kept()}") from error
+        finally:
+            if self._lock is not None:
+                self._lock.release()
 
     def lost(self, message: str) -> str:
         """Sums up a run whose processes have not all lasted, just before this one is ended too.
@@ -164,12 +215,31 @@ class Session:
         self._failed(f"PeerLost: {message}")
         return f"{message}; {self._kept()}"
 
-    def _failed(self, message: str) -> None:
+    @contextmanager
+    def remains(self, done: bool) -> Iterator[None]:
+        """Inside the block a run is drawn and summed up; of one that broke down nothing else may break."""
+        try:
+            yield
+        except Exception as error:
+            if done:
+                raise
+            # What broke the run is the news; where that was a full disk, it has been told already.
+            if write_failure(error.__context__) is None:
+                log.warning("warning: the stopped run could not be summed up: %s", error)
+
+    def _failed(self, message: str) -> WriteFailed | None:
         self.summary["error"] = message
-        if self.leads:
-            told = traceback.format_exc() if sys.exc_info()[0] else f"{message}\n"
-            write_text(self.folder / "error.txt", told)
-        self.write("failed")
+        return self._sum_up("failed", traceback.format_exc() if sys.exc_info()[0] else f"{message}\n")
+
+    def _sum_up(self, status: str, told: str | None = None) -> WriteFailed | None:
+        """Writes how the run ended, as far as that can be written; returns what could not."""
+        try:
+            self.write(status)
+            if told is not None and self.leads:
+                write_text(self.folder / "error.txt", told)
+        except WriteFailed as error:
+            return error
+        return None
 
     def progress(self, numbers: Mapping[str, Any]) -> None:
         """Sums up a run that goes on, so that a killed one has told how far it came."""
@@ -193,16 +263,14 @@ class Session:
         return self.config.command in ("search", "evaluate")
 
     def _kept(self) -> str:
-        if not self._resumes:
-            return "start it anew"
-        if any(self.folder.checkpoints.glob("*.ckpt")):
-            return f"the last good checkpoint is kept, continue with: {self.again()}"
-        return "it broke down before the first checkpoint"
+        return self.folder.kept(self.again() if self._resumes else None)
 
     def write(self, status: str) -> None:
         """Writes `summary.json` as things stand."""
         if not self.leads:
             return
+        if self._lock is not None:
+            self._lock.check()
         config = self.config
         head = {
             "schema": SCHEMA,

@@ -99,7 +99,7 @@ def report_sweep(folder: Path, over: Sequence[str] = sweeps.SEEDS, figure: str |
     Raises:
         ConfigError: there is no run, no run has `figure`, or the folder cannot be written to.
     """
-    from nas.files import write_text
+    from nas.files import sweep, write_text
 
     found = read_runs(folder)
     runs = found.runs
@@ -113,6 +113,8 @@ def report_sweep(folder: Path, over: Sequence[str] = sweeps.SEEDS, figure: str |
     note += "".join(f"\n\nwarning: {one}" for one in found.warnings)
     title = f"# {printable(folder.name)}"
     head = f"{title}\n\nMean ± sample standard deviation over {', '.join(over) or 'nothing'}.\n\n"
+    for place in (folder, folder / "figures"):
+        sweep(place)
     write_text(folder / "sweep.csv", sweeps.runs_csv(runs))
     write_text(folder / "table.csv", sweeps.table_csv(runs, over))
     write_text(folder / "table.md", f"{head}{table}{note}\n")

@@ -22,6 +22,7 @@ ALLOWED = {
     "genotype_text": {"errors"},
     "files": {"errors"},
     "locks": {"errors", "files", "reading"},
+    "log_files": {"errors", "files"},
     "spaces": {"genotype", "errors"},
     "methods": {"genotype", "errors"},
     "data": {"errors", "printable", "reading"},
@@ -42,7 +43,7 @@ ALLOWED = {
         "reading",
         "spaces",
     },
-    "config": {"errors", "files", "printable", "processes", "launching", "stopping"},
+    "config": {"errors", "files", "log_files", "printable", "processes", "launching", "stopping"},
     "multirun": {
         "analysis",
         "config",
@@ -68,7 +69,7 @@ ALLOWED = {
     "saved": {"errors", "printable", "reading"},
     "targets": set(),
     "trust": {"errors", "targets"},
-    "printed": {"config", "networks", "trust"},
+    "printed": {"config", "networks", "processes", "trust"},
     "networks": {"config", "errors", "genotype", "analysis", "spaces", "data"},
     "older": set(),
     "resuming": {"config", "errors", "engine", "lengthening", "older", "saved", "trust"},
@@ -82,6 +83,7 @@ ALLOWED = {
         "errors",
         "files",
         "locks",
+        "log_files",
         "genotype",
         "engine",
         "analysis",
@@ -94,7 +96,7 @@ ALLOWED = {
         "saved",
     },
 }
-STANDARD_ONLY = {"errors", "files", "locks", "genotype", "genotype_text", "printable", "stopping"}
+STANDARD_ONLY = {"errors", "files", "locks", "log_files", "genotype", "genotype_text", "printable", "stopping"}
 CONFIGURED = COMMANDS | {
     "config", "lengthening", "multirun", "networks", "older", "printed", "resuming", "runs", "saved",
     "session", "trust",

@@ -86,6 +86,21 @@ def hessian_product(
     return product
 
 
+def resolved_mode(mode: str, alphas: Sequence[Tensor]) -> str:
+    """`exact` or `lanczos`: what `mode` (see `dominant_eigenvalue`) comes to with these parameters.
+
+    Raises:
+        ConfigError: the mode is unknown.
+    """
+    size = sum(a.numel() for a in alphas)
+    if mode not in ("auto", "exact", "lanczos"):
+        raise ConfigError(f"analysis.hessian.mode={mode}: unknown; known are auto, exact, lanczos")
+    if mode == "auto":
+        return "exact" if size <= EXACT_UP_TO else "lanczos"
+    # ARPACK needs more than two.
+    return "exact" if size <= 2 else mode
+
+
 def dominant_eigenvalue(
     losses: Sequence[Callable[[], Tensor]],
     alphas: Sequence[Tensor],
@@ -105,16 +120,13 @@ def dominant_eigenvalue(
         ConfigError: the mode is unknown.
     """
     size = sum(a.numel() for a in alphas)
-    if mode not in ("auto", "exact", "lanczos"):
-        raise ConfigError(f"analysis.hessian.mode={mode}: unknown; known are auto, exact, lanczos")
-    if mode == "auto":
-        mode = "exact" if size <= EXACT_UP_TO else "lanczos"
+    mode = resolved_mode(mode, alphas)
     products = [hessian_product(loss, alphas) for loss in losses]
 
     def product(vector_N: np.ndarray) -> np.ndarray:
         return np.mean([p(vector_N) for p in products], axis=0)
 
-    if mode == "exact" or size <= 2:
+    if mode == "exact":
         matrix_NN = np.stack([product(row_N) for row_N in np.eye(size)])
         return Dominant(float(np.linalg.eigvalsh((matrix_NN + matrix_NN.T) / 2)[-1]) + weight_decay, "exact")
     operator = LinearOperator((size, size), matvec=product, dtype=np.float64)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nas.analysis.exploration import COLUMNS as EXPLORATION
 from nas.analysis.exploration import explore
-from nas.analysis.hessian import bases, dominant_in_basis
+from nas.analysis.hessian import bases, dominant_in_basis, resolved_mode
 from nas.analysis.tabular import Tabular
 from nas.engine.divergence import Diverged, first_broken, refuse_numbers
 from nas.engine.loggers import log_heatmap, log_row
@@ -200,6 +200,7 @@ class SearchRecorder(EpochRecorder):
         seed: of those draws.
         sparse: whether the method drops candidates one by one: then what is alive is counted
             (`sparsity.csv`), and there is no entropy.
+        earlier: the summary of the run that is continued, of which the tables do not say everything.
     """
 
     columns = (
@@ -226,6 +227,7 @@ class SearchRecorder(EpochRecorder):
         samples: int = 0,
         seed: int = 0,
         sparse: bool = False,
+        earlier: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
@@ -260,18 +262,19 @@ class SearchRecorder(EpochRecorder):
         self.exploration_table: Table | None = None
         self.sparsity_table: Table | None = None
         self._began = 0.0
-        self.hessian_mode: str | None = None
-        self.hessian_basis: str | None = None
+        self.earlier = dict(earlier or {})
         self.eigenvalues: tuple[str, ...] = ()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the tables, and asks the module to keep the batches that the extras need."""
         if self.hessian["every"]:
             pl_module.keep_batches = self.hessian["batches"]
-            self.hessian_basis, *others = pl_module.method.bases()
+            _, *others = pl_module.method.bases()
             self.eigenvalues = ("hessian_eigenvalue", *(f"hessian_eigenvalue_{label}" for label in others))
             self.columns = tuple(dict.fromkeys((*self.columns, *self.eigenvalues)))
         super().on_fit_start(trainer, pl_module)
+        if "hessian_eigenvalue" in self.numbers:
+            self._curvature(pl_module, self.earlier.get("hessian_mode"))
         if trainer.is_global_zero:
             self.weights_table = Table(
                 self.folder / "architecture.csv",
@@ -343,6 +346,14 @@ class SearchRecorder(EpochRecorder):
             log_heatmap(trainer, strengths, self.space, genotype)
         return found
 
+    def _curvature(self, pl_module: pl.LightningModule, mode: str | None) -> None:
+        """Notes how the eigenvalues were found, which is in no table."""
+        basis, *_ = bases(pl_module.method).items()
+        if mode is None:
+            # The run was killed by an earlier version, which told it at the end only.
+            mode = resolved_mode(self.hessian["mode"], basis[1].parameters)
+        self.numbers |= {"hessian_mode": mode, "hessian_basis": basis[0]}
+
     def kept(self) -> tuple[str, ...]:
         """The eigenvalues, where they are asked for, and what the table may leave blank."""
         return self.eigenvalues if self.tabular is None else (*self.eigenvalues, *self.tabular.columns)
@@ -381,5 +392,5 @@ class SearchRecorder(EpochRecorder):
                 values.append(found.value)
         finally:
             supernet.train(was_training)
-        self.hessian_mode = found.mode
+        self._curvature(pl_module, found.mode)
         return dict(zip(self.eigenvalues, values, strict=True))

@@ -34,6 +34,34 @@ class RunFolder:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
+    def parts(self) -> list[Path]:
+        """The folders within it that are there; none where it has gone itself."""
+        try:
+            return sorted(path for path in self.path.iterdir() if path.is_dir() and not path.is_symlink())
+        except OSError:
+            return []
+
+    def kept(self, again: str | None) -> str:
+        """What a run that broke down leaves, in words.
+
+        Args:
+            again: the command that continues it; None where it has to be started anew.
+        """
+        try:
+            files = sorted(one.name for one in self.path.iterdir() if one.is_file() and one.name[0] != ".")
+            checkpoints = sorted(one.name for one in self.checkpoints.glob("*.ckpt"))
+        except OSError:
+            files, checkpoints = [], []
+        if not files and not checkpoints:
+            return f"nothing is kept: {self.path} has gone, or is empty; start the run anew"
+        newest = [f"checkpoints/{one}" for one in checkpoints[-1:]]
+        held = f"{self.path} keeps {', '.join([*newest, *files])}"
+        if again is None or "config.yaml" not in files:
+            return f"{held}; start the run anew"
+        if not newest:
+            return f"it broke down before the first checkpoint; {held}; start it once more with: {again}"
+        return f"the last good checkpoint is kept; {held}; continue with: {again}"
+
     def holds_a_run(self) -> bool:
         """Whether some run has been here before."""
         return (self.path / "config.yaml").exists()

@@ -1,0 +1,50 @@
+"""Log files and output on a disk that fills up: one error, and not a traceback for every line."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+from nas.files import WriteFailed
+
+
+def guard_log_files() -> None:
+    """Lets the first line that does not reach a log file of the root logger end the run, as any file does.
+
+    `logging` itself prints a traceback for each such line and goes on.
+    """
+    root = logging.getLogger()
+    for handler in root.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handleError = _ender(root, handler)
+
+
+def lost_output() -> str | None:
+    """Sends off what was printed; says why it did not arrive, which the interpreter tells with status 120.
+
+    Only where standard output is a file: a reader that has closed its pipe wanted no more.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return None
+    except OSError as error:
+        # What is still to be sent would fail once more at the very end.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        return f"standard output: cannot write it ({error.strerror})"
+    return None
+
+
+def _ender(root: logging.Logger, handler: logging.FileHandler) -> Callable[[logging.LogRecord], None]:
+    def end(record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            logging.FileHandler.handleError(handler, record)
+            return
+        # What is said about the end of the run would fail the same way.
+        root.removeHandler(handler)
+        raise WriteFailed(f"{handler.baseFilename}: cannot write it ({error.strerror})") from error
+
+    return end

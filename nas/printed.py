@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from nas import trust
+from nas import processes, trust
 from nas.config import CONF, instantiate, quoted
 
 # Of a data set: how much of it is read and in which portions, which each command decides for itself.
@@ -22,7 +22,9 @@ PARTS = ("space", "dataset", "recipe")
 def again(config: DictConfig, folder: Path) -> str:
     """The command that continues a run."""
     before, after = words_of_caller(config, unlisted=True)
-    return shlex.join(["python", "-m", f"nas.{config.command}", *before, f"resume={quoted(folder)}", *after])
+    return shlex.join(
+        [*processes.starter(), f"nas.{config.command}", *before, f"resume={quoted(folder)}", *after]
+    )
 
 
 def words_of_caller(config: DictConfig, unlisted: bool = False) -> tuple[list[str], list[str]]:

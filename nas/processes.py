@@ -11,10 +11,12 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from nas.errors import require
+from nas.files import Writer, this_process
 
 # Seconds that a process which does not lead waits for what the leading one has to say.
 PATIENCE = 10.0
@@ -60,6 +62,48 @@ def name() -> str:
     node = os.environ.get("NODE_RANK")
     local = os.environ.get("LOCAL_RANK", "0")
     return f"process {local}" if node in (None, "0") else f"process {local} of node {node}"
+
+
+def starter() -> list[str]:
+    """The words that start a command in as many processes as this run has, as far as they can be known."""
+    count = os.environ.get("WORLD_SIZE", "1")
+    if not _many_by_torchrun():
+        return ["python", "-m"]
+    if os.environ.get("LOCAL_WORLD_SIZE", count) != count:
+        # Every node had words of its own, such as its rank.
+        return ["torchrun", "<options as before>", "-m"]
+    return ["torchrun", "--standalone", f"--nproc-per-node={count}", "-m"]
+
+
+class Roll:
+    """Which processes of a run by torchrun are still there, in the store that its agent keeps.
+
+    Each of them enters its name and, when it leaves by itself, says so: one that was killed cannot.
+    """
+
+    def __init__(self):
+        self._store, self.rank = _store()
+        self.size = int(os.environ.get("WORLD_SIZE", "1"))
+        self._store.set(f"nas/process/{self.rank}", str(this_process()))
+
+    def leave(self) -> None:
+        """Says that this process ends by itself."""
+        with suppress(RuntimeError):  # the agent, and with it the store, may have gone
+            self._store.set(f"nas/left/{self.rank}", "1")
+
+    def fallen(self) -> list[int]:
+        """The ranks of this machine's processes that are gone and have not said so."""
+        with suppress(RuntimeError):
+            return [rank for rank in range(self.size) if rank != self.rank and self._has_fallen(rank)]
+        return []
+
+    def _has_fallen(self, rank: int) -> bool:
+        entered, left = f"nas/process/{rank}", f"nas/left/{rank}"
+        if not self._store.check([entered]) or self._store.check([left]):
+            return False
+        host, pid, start = self._store.get(entered).decode().rsplit("-", 2)
+        # Asked again: it may have left between the two questions.
+        return Writer(host, int(pid), int(start)).gone() and not self._store.check([left])
 
 
 def hush() -> None:

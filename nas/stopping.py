@@ -36,6 +36,10 @@ class Sigterm:
         if signal.getsignal(signal.SIGTERM) is self and not self._recorded_only:
             raise KeyboardInterrupt
 
+    def only_record(self) -> None:
+        """From here on the signal interrupts nothing: what ends the run is known, and is being told."""
+        self._recorded_only = True
+
     def explains(self, error: BaseException) -> bool:
         """Whether an error is what the signal did to a worker, also where this process has yet to get it."""
         if not self.received and _says(error, WORKER_ENDED):

@@ -42,6 +42,7 @@ ALLOWED = {
         "processes",
         "reading",
         "spaces",
+        "stopping",
     },
     "config": {"errors", "files", "log_files", "printable", "processes", "launching", "stopping"},
     "multirun": {

@@ -27,6 +27,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from nas import processes
 from nas.engine.hardware import count_devices
 from nas.errors import require
+from nas.stopping import Sigterm
 
 # Seconds in which a process may notice by itself that another is gone, before it is ended from beside.
 GRACE = 10.0
@@ -131,16 +132,20 @@ def together(trainer: pl.Trainer, lost: Callable[[str], str]) -> Iterator[None]:
     if trainer.world_size == 1:
         yield
         return
-    watch: Children | Parent | None = None
+    watch: Children | Parent | Peers | None = None
     if processes.by_launcher():
         watch = Parent()
     elif not trainer.strategy.cluster_environment.creates_processes_externally:
         watch = Children(trainer, lost)
+    elif processes.by_torchrun():
+        watch = Peers(lost)
     ended_well = False
     try:
         yield
         ended_well = True
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt) and not isinstance(watch, Peers):
+            raise
         message = watch.settle(bool(GONE.search(str(error)))) if watch is not None else None
         if message is None and GONE.search(str(error)):
             message = "another process of this run has ended, or is out of reach"
@@ -245,6 +250,53 @@ class Children(_Watch):
             if child.poll() is None:
                 child.kill()
                 child.wait()
+
+
+class Peers(_Watch):
+    """Processes that torchrun started watch over each other, on one machine.
+
+    torchrun ends all of them when one has gone, by SIGTERM, which says nothing about that one.
+    """
+
+    def __init__(self, lost: Callable[[str], str]):
+        super().__init__("peers")
+        self.lost = lost
+        self.roll = processes.Roll()
+        self.start()
+
+    def look(self) -> str | None:
+        """Whether another process has gone without saying so."""
+        fallen = self.roll.fallen()
+        if not fallen:
+            return None
+        names = " and ".join(f"process {rank}" for rank in fallen)
+        return (
+            f"{names} of {self.roll.size} died without a word: killed (SIGKILL, as where memory runs out), "
+            "or crashed"
+        )
+
+    def end(self, message: str) -> None:
+        """Sums up, then ends this process."""
+        try:
+            message = self.lost(message)
+        finally:
+            super().end(message)
+
+    def settle(self, gone: bool) -> str | None:
+        """What has happened; then torchrun's SIGTERM, which may still come, must not cut the message off."""
+        message = super().settle(gone)
+        if message is not None:
+            handler = signal.getsignal(signal.SIGTERM)
+            if isinstance(handler, Sigterm):
+                handler.only_record()
+            else:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return message
+
+    def close(self, ended_well: bool) -> None:
+        """Stops looking, and says that this process leaves by itself."""
+        super().close(ended_well)
+        self.roll.leave()
 
 
 class Parent(_Watch):

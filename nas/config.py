@@ -254,6 +254,9 @@ def message(error: BaseException, name: str) -> str:
     refused = _cause(error, ConfigError)
     if refused is not None and not (isinstance(error, RunFailed) and write_failure(error)):
         return str(refused)
+    unwritten = write_failure(error)
+    if unwritten is not None and not isinstance(error, RunFailed):
+        return str(unwritten)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, HydraException) and error.__cause__ is not None:

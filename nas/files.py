@@ -158,11 +158,14 @@ def failing(path: Path) -> Iterator[None]:
         raise WriteFailed(f"{path}: cannot write it ({error.strerror or error})") from error
 
 
-def write_failure(error: BaseException | None) -> Exception | None:
+def write_failure(error: BaseException | None) -> WriteFailed | None:
     """What could not be written, where that is what broke a run: of the causes of an error the first such."""
     while error is not None:
-        if isinstance(error, WriteFailed) or (isinstance(error, OSError) and error.errno in DISK):
+        if isinstance(error, WriteFailed):
             return error
+        if isinstance(error, OSError) and error.errno in DISK:
+            # Of a stream the system gives no name.
+            return WriteFailed(f"{error.filename or 'output'}: cannot write it ({error.strerror})")
         error = error.__cause__ or error.__context__
     return None
 

@@ -78,7 +78,8 @@ def close_logger(
         for picture in pictures:
             logger.log_image(picture.stem, [str(picture)])
         logger.experiment.finish(exit_code=int(failed))
-    elif isinstance(logger, Logger):
+    elif isinstance(logger, Logger) and Path(logger.save_dir or "").is_dir():
+        # In a run folder that has gone it would make another one.
         numbers = {k: v for k, v in summary.items() if isinstance(v, int | float) and not isinstance(v, bool)}
         logger.log_metrics({f"summary/{name}": value for name, value in numbers.items()})
         logger.finalize("failed" if failed else "success")

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from nas import files
+from tests.commands.test_bench import FAST as BENCH
 from tests.commands.test_kills import EVALUATE, SEARCH
+from tests.commands.test_latency import FAST as LATENCY
 
 FULL = "No space left on device"
 GROWING = ("method=darts1", "trainer.max_epochs=2")
@@ -116,14 +118,8 @@ def test_other_commands_end_the_same(run, monkeypatch, tmp_path):
     commands = {
         "derive": ("architectures.csv", f"run={searched}", "samples=4", "keep=2"),
         "export": ("model.safetensors", f"genotype={evaluated}", "format=safetensors", "images=2"),
-        "latency": (
-            "latency.csv",
-            "space=nasbench201",
-            "space.num_cells=3",
-            "latency.rounds=1",
-            "latency.warmup=0",
-        ),
-        "bench": ("bench.json", *SEARCH, "method=darts1"),
+        "latency": ("latency.csv", "debug=fast", *LATENCY, "traceback=false"),
+        "bench": ("bench.json", *BENCH, "traceback=false"),
         "sweeps": ("table.csv", f"folder={tmp_path}"),
     }
     for name, (file, *overrides) in commands.items():

@@ -219,6 +219,7 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint, com
     from nas.engine.pictures import draw_evaluation
     from nas.engine.recording import perplexities
     from nas.engine.trainer import fit, test
+    from nas.remains import remains
 
     config, folder = session.config, session.folder
     done, comparison = False, ""
@@ -244,7 +245,7 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint, com
         if lightning.is_global_zero:
             try:
                 if recorder.table is not None:
-                    with session.remains(done):
+                    with remains(done):
                         draw_evaluation(folder, genotype)
             finally:
                 pictures = sorted(folder.figures.glob("*.png"))

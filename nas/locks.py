@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from nas.errors import ConfigError, require
-from nas.files import WriteFailed, failing, this_process
+from nas.files import WriteFailed, failing, sweep, this_process
 from nas.reading.files import read_text
 
 log = logging.getLogger(__name__)
@@ -87,6 +87,22 @@ class FolderLock:
     def release(self) -> None:
         """Lets go; where the folder is still the same, no file stays behind."""
         self._end()
+
+
+def take(folder: Path, what: str) -> FolderLock:
+    """Locks a run folder and removes what dead writers left in it and in its own folders.
+
+    Raises:
+        ConfigError: another process is at work in it.
+        WriteFailed: it cannot be written to.
+    """
+    lock = FolderLock(folder, what)
+    sweep(folder, own=True)
+    for path in folder.iterdir():
+        # A link may lead to a folder that is not locked.
+        if path.is_dir() and not path.is_symlink():
+            sweep(path, own=True)
+    return lock
 
 
 def _let_go(path: Path, file: TextIO, pid: int) -> None:

@@ -270,10 +270,11 @@ class Search:
 
     def _close(self, method, numbers, logger, done: bool) -> None:
         from nas.engine.loggers import close_logger
+        from nas.remains import remains
 
         session = self.session
         try:
-            with session.remains(done):
+            with remains(done):
                 _finish(session, self.space, method, numbers, self.recorder.tabular, quiet=not done)
         finally:
             pictures = sorted(session.folder.figures.glob("*.png"))

@@ -1,11 +1,9 @@
 """What `nas.search` and `nas.evaluate` have in common: opening, closing and summing up a run folder."""
 
-import logging
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,8 @@ from nas.config import ConfigError, RunFailed, instantiate, plain
 from nas.engine.provenance import device_name, git_commit, versions
 from nas.engine.run_folder import RunFolder, split_hash
 from nas.errors import require
-from nas.files import WriteFailed, sweep, write_failure, write_text
-from nas.locks import FolderLock
+from nas.files import WriteFailed, write_failure, write_text
+from nas.locks import FolderLock, take
 from nas.log_files import guard_log_files
 from nas.reading.plain import is_time, read_key
 from nas.resuming import resumed
@@ -27,7 +25,6 @@ from nas.saved import read_config
 from nas.stopping import sigterm_as_interrupt
 from nas.trust import without_trust
 
-log = logging.getLogger(__name__)
 SCHEMA = 1
 
 
@@ -103,9 +100,7 @@ class Session:
     def _take_folder(self, what: str) -> None:
         """From here on no other run is at work in the folder, and what a dead one left in it is removed."""
         if self.leads and self._lock is None:
-            self._lock = FolderLock(self.folder.path, what)
-            for place in (self.folder.path, *self.folder.parts()):
-                sweep(place, own=True)
+            self._lock = take(self.folder.path, what)
 
     def open(self, split: Mapping | None, files: Mapping[str, str] | None = None) -> None:
         """Writes what is needed to repeat the run, once everything that can be refused has been built.
@@ -214,18 +209,6 @@ class Session:
         """
         self._failed(f"PeerLost: {message}")
         return f"{message}; {self._kept()}"
-
-    @contextmanager
-    def remains(self, done: bool) -> Iterator[None]:
-        """Inside the block a run is drawn and summed up; of one that broke down nothing else may break."""
-        try:
-            yield
-        except Exception as error:
-            if done:
-                raise
-            # What broke the run is the news; where that was a full disk, it has been told already.
-            if write_failure(error.__context__) is None:
-                log.warning("warning: the stopped run could not be summed up: %s", error)
 
     def _failed(self, message: str) -> WriteFailed | None:
         self.summary["error"] = message

@@ -23,6 +23,7 @@ ALLOWED = {
     "files": {"errors"},
     "locks": {"errors", "files", "reading"},
     "log_files": {"errors", "files"},
+    "remains": {"files"},
     "spaces": {"genotype", "errors"},
     "methods": {"genotype", "errors"},
     "data": {"errors", "printable", "reading"},
@@ -97,7 +98,9 @@ ALLOWED = {
         "saved",
     },
 }
-STANDARD_ONLY = {"errors", "files", "locks", "log_files", "genotype", "genotype_text", "printable", "stopping"}
+STANDARD_ONLY = {
+    "errors", "files", "genotype", "genotype_text", "locks", "log_files", "printable", "remains", "stopping",
+}  # fmt: skip
 CONFIGURED = COMMANDS | {
     "config", "lengthening", "multirun", "networks", "older", "printed", "resuming", "runs", "saved",
     "session", "trust",

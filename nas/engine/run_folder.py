@@ -34,13 +34,6 @@ class RunFolder:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
-    def parts(self) -> list[Path]:
-        """The folders within it that are there; none where it has gone itself."""
-        try:
-            return sorted(path for path in self.path.iterdir() if path.is_dir() and not path.is_symlink())
-        except OSError:
-            return []
-
     def kept(self, again: str | None) -> str:
         """What a run that broke down leaves, in words.
 

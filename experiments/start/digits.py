@@ -1,6 +1,6 @@
 """Does the start experiment find anything? Searched cells beside random ones, each evaluated once.
 
-    python -m experiments.start.digits --seeds 10 --random 30 --folder outputs/experiments/start_digits
+    python -m experiments.start.digits --folder outputs/experiments/start_digits
 
 Each search is `experiment=start/digits`, each random cell the same with `method=random`; each evaluation is
 `experiment=start/evaluate_digits` with the seed of its search. Stop it and start it again: finished steps are
@@ -11,11 +11,14 @@ with (`random_cells=start_digits`).
 
 import argparse
 import json
+import statistics
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import OmegaConf
+from scipy.stats import mannwhitneyu
 
 from experiments.pipeline import finish, markdown, read_summary, run_all, run_step, spread
 from experiments.records import as_csv, difference, origin, several, told
@@ -55,8 +58,10 @@ class Cell:
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; `words` in place of the process's own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=10, help="searches, from seed 0")
-    parser.add_argument("--random", type=int, default=30, help="random cells, from seed 0; at least 2")
+    parser.add_argument("--seeds", type=int, default=10, help="searches; at least 2")
+    parser.add_argument("--first", type=int, default=10, help="the first of their seeds")
+    parser.add_argument("--random", type=int, default=30, help="random cells; at least 2")
+    parser.add_argument("--first-random", type=int, default=30, help="the first of their seeds")
     parser.add_argument("--folder", type=Path, default=Path("outputs/experiments/start_digits"))
     parser.add_argument("--results", type=Path, help="where the record goes (default: FOLDER/results)")
     parser.add_argument("--keep", action="store_true", help="the record goes into the repository")
@@ -75,8 +80,11 @@ def plan(arguments: argparse.Namespace) -> list[Cell]:
     folder = arguments.folder.resolve()
     return [
         Cell(kind, seed, folder / kind / f"seed{seed}", tuple(arguments.overrides))
-        for kind, number in ((SEARCHED, arguments.seeds), (RANDOM, arguments.random))
-        for seed in range(number)
+        for kind, first, number in (
+            (SEARCHED, arguments.first, arguments.seeds),
+            (RANDOM, arguments.first_random, arguments.random),
+        )
+        for seed in range(first, first + number)
     ]
 
 
@@ -128,6 +136,7 @@ def report(cells: Sequence[Cell], rows: Sequence[dict]) -> str:
         {
             "cells": words,
             "test accuracy": spread(percent[kind]).replace(" (", " % ("),
+            "median": f"{statistics.median(percent[kind]):.2f} %",
             "lowest to highest": f"{min(percent[kind]):.2f} to {max(percent[kind]):.2f} %",
             "parameters": spread([row["params"] / 1e3 for row in of[kind]]).split(" (")[0] + " k",
         }
@@ -140,16 +149,17 @@ def report(cells: Sequence[Cell], rows: Sequence[dict]) -> str:
     configs = [_config(cell) for cell in cells if cell.summaries[1]]
     threads = several(config.hardware.threads for config in configs)
     torch = origin(evaluations)[-1].split("; ")[-1]
-    lines = [
-        markdown(table),
-        f"Difference of the means: {difference(percent[SEARCHED], percent[RANDOM])} points. "
-        f"The searched cells, seed by seed: {each} %; percentiles among the {len(of[RANDOM])} random cells: "
-        f"{better}.",
-        "",
-        f"Device: {told(evaluations, 'device')}; threads: {threads}; {torch}; "
-        f"test images: {configs[0].dataset.name}, one image is {_one_image(configs[0]):.2f} %.",
-    ]
-    return "\n".join(lines) + "\n"
+    means = difference(percent[SEARCHED], percent[RANDOM])
+    rank = mannwhitneyu(percent[SEARCHED], percent[RANDOM]).pvalue
+    average = statistics.mean(row["percentile"] for row in found)
+    among = (
+        f"Difference of the means: {means} points. The searched cells, seed by seed: {each} %; percentiles "
+        f"among the {len(of[RANDOM])} random cells: {better}; on average {average:.0f}, where 50 would be no "
+        f"better than random (Mann-Whitney test: p = {rank:.2g})."
+    )
+    device = told(evaluations, "device")
+    made = f"Device: {device}; threads: {threads}; {torch}; test images: {_test(configs[0])}."
+    return "\n".join([markdown(table), *(textwrap.fill(text, 118) + "\n" for text in (among, made))])
 
 
 def _config(cell: Cell):
@@ -157,8 +167,9 @@ def _config(cell: Cell):
     return OmegaConf.load(cell.folder / "evaluate" / "config.yaml")
 
 
-def _one_image(config) -> float:
-    return 100 / len(instantiate(config.dataset.source).test().labels)
+def _test(config) -> str:
+    number = len(instantiate(config.dataset.source).test().labels)
+    return f"{number} of {config.dataset.name}, of which one is {100 / number:.2f} %"
 
 
 def random_cells(cells: Sequence[Cell]) -> str:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nas.analysis.random_cells import RandomCells, conditions_of, read_random_cells
+from nas.analysis.random_cells import RandomCells, conditions_of, read_random_cells, shipped
 from nas.errors import ConfigError
 
 
@@ -105,7 +105,9 @@ def test_place_screen_and_keys_that_are_null_are_none(config, part, key, value):
     assert conditions_of(config, [], "abc") == before
 
 
-def test_records_are_read_from_files(tmp_path):
+def test_records_are_read_by_name_and_from_files(tmp_path):
+    assert "start_digits" in shipped()
+    assert len(read_random_cells("start_digits").cells) >= 30
     own = {"schema": 1, "conditions": {}, "origin": {}, "cells": [{"test_accuracy": 1}]}
     (tmp_path / "own.json").write_text(json.dumps(own))
     assert read_random_cells(str(tmp_path / "own.json")).standing(0.5).of == 1
@@ -135,6 +137,8 @@ def test_what_is_no_record_is_refused_in_one_line(tmp_path, text, words):
     assert "\n" not in str(refused.value)
 
 
-def test_a_missing_record_is_refused(tmp_path):
+def test_a_missing_record_is_refused_with_what_there_is(tmp_path):
+    with pytest.raises(ConfigError, match="start_digits"):
+        read_random_cells("start_digit")
     with pytest.raises(ConfigError, match="no such file"):
         read_random_cells(str(tmp_path))

@@ -171,6 +171,7 @@ def _classifier(config: DictConfig, network, task, folder):
         config.recipe.auxiliary_weight,
         # Whatever became of the run's length, the rise keeps to the one that it was started with.
         config.restarts[0].before if config.restarts else config.trainer.max_epochs,
+        config.recipe.get("drop_path_ramp", "epoch"),
     )
 
 

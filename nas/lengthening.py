@@ -99,14 +99,16 @@ def _limited(saved: DictConfig, before: int, epochs: int) -> str:
 
 
 def _schedule(saved: DictConfig) -> tuple[Callable | None, Callable]:
-    """Optimiser -> schedule, and what makes an optimiser of one weight; None for a method without any."""
+    """Optimiser -> schedule, and what makes an optimiser of a layer; None for a method without any."""
     import torch
+
+    from nas.engine.decay import optimizer_of
 
     optimizer, build = (
         None if OmegaConf.select(saved, key) is None else instantiate(OmegaConf.select(saved, key))
         for key in SCHEDULES[saved.command]
     )
-    return build, lambda: optimizer([torch.nn.Parameter(torch.zeros(1))])
+    return build, lambda: optimizer_of(optimizer, torch.nn.Linear(1, 1))
 
 
 def _restart(saved: DictConfig, done: int, before: int, epochs: int) -> None:

@@ -5,6 +5,7 @@ import logging
 from omegaconf import DictConfig, OmegaConf
 
 log = logging.getLogger(__name__)
+DSO = "nas.spaces.dso.DsoSpace"
 
 
 def read_now(saved: DictConfig, where: str, continued: bool = False) -> DictConfig:
@@ -27,4 +28,7 @@ def read_now(saved: DictConfig, where: str, continued: bool = False) -> DictConf
                 "have; a stage that begins from here on is widened as the authors' code does (code)",
                 where,
             )
+    if OmegaConf.select(saved, "space._target_") == DSO and "fixed_scales" not in saved.space:
+        # A search from before the key: its checkpoint holds scales of reductions and shortcuts, which learn.
+        saved.space.fixed_scales = "operations"
     return saved

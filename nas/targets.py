@@ -20,6 +20,7 @@ SOURCES = (
     "nas.data.wikitext2.WikiText2",
 )
 OPTIMIZERS = (
+    "nas.engine.decay.sgd_but_biases",
     "nas.engine.decay.sgd_on_matrices",
     "nas.methods.proximal.AcceleratedProximalGradient",
     *(
@@ -34,6 +35,7 @@ SCHEDULERS = (
     "nas.engine.rates.WarmCosine",
     "nas.engine.rates.cosine_with_warmup",
     "nas.engine.rates.linear_with_warmup",
+    "nas.engine.rates.warmup_then_linear",
     *(
         f"torch.optim.lr_scheduler.{name}"
         for name in (

@@ -11,6 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from nas.bench import register_choices
 from nas.config import CONF, instantiate, register_resolvers
+from nas.engine.decay import optimizer_of
 from nas.engine.hardware import lack
 from nas.errors import ConfigError
 from nas.methods.method import layout_of
@@ -139,7 +140,7 @@ def test_datasets_become_sources(dataset, composed):
 def test_recipes_become_optimizers(recipe, composed):
     config = composed("evaluate", f"recipe={recipe}")
     assert config.recipe.name == recipe
-    optimizer = instantiate(config.recipe.optimizer)([torch.nn.Parameter(torch.zeros(2))])
+    optimizer = optimizer_of(instantiate(config.recipe.optimizer), torch.nn.Linear(2, 2))
     scheduler = instantiate(config.recipe.scheduler)(optimizer)
     optimizer.step()
     scheduler.step()

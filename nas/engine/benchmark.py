@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.analysis.counting import Operators, count_operators, count_saved_bytes
+from nas.engine.decay import optimizer_of
 from nas.engine.execution import apply_execution
 from nas.engine.operation_times import measure_operations, operation_seconds
 from nas.engine.tasks import Classification, Task
@@ -279,7 +280,7 @@ class EvaluationSteps:
         auxiliary_weight: float = 0.0,
     ):
         self.network = network.train()
-        self.optimizer = optimizer(network.parameters())
+        self.optimizer = optimizer_of(optimizer, network)
         self.task = task
         self.auxiliary_weight = auxiliary_weight
         self.clip = clip

@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 
 from nas.engine.balanced import balanced_accuracy
+from nas.engine.decay import optimizer_of
 from nas.engine.divergence import FiniteGuard
 from nas.engine.tasks import Classification
 from nas.errors import require
@@ -13,6 +14,7 @@ from nas.errors import require
 Batch = tuple[Tensor, Tensor]
 # The papers on ImageNet give top-1 and top-5 error.
 TOP = 5
+RAMPS = ("epoch", "step")
 
 
 class EvaluationModule(pl.LightningModule):
@@ -23,13 +25,18 @@ class EvaluationModule(pl.LightningModule):
         task: loss and score.
         optimizer: parameters -> optimiser.
         scheduler: optimiser -> schedule, stepped once an epoch.
-        drop_path: probability of dropping a path at the end; it rises linearly from 0 over the epochs.
+        drop_path: probability of dropping a path at the end; it rises linearly from 0.
         auxiliary_weight: weight of the auxiliary head's loss.
         drop_path_epochs: over how many epochs drop-path rises, after which it stays; None for all of the
             Trainer's.
+        drop_path_ramp: it rises once per `epoch` (DARTS's code: rate * epoch / epochs) or with every `step`
+            (DSO-NAS's: rate * (steps so far + 1) / steps).
 
     Attributes:
         goes_back: whether a broken epoch is undone by the module itself.
+
+    Raises:
+        ConfigError: a value is unknown or out of range.
     """
 
     goes_back = False
@@ -43,8 +50,13 @@ class EvaluationModule(pl.LightningModule):
         drop_path: float = 0.0,
         auxiliary_weight: float = 0.0,
         drop_path_epochs: int | None = None,
+        drop_path_ramp: str = "epoch",
     ):
         super().__init__()
+        require(
+            drop_path_ramp in RAMPS,
+            f"recipe.drop_path_ramp={drop_path_ramp}: unknown; known are {', '.join(RAMPS)}",
+        )
         require(0 <= drop_path < 1, f"recipe.drop_path={drop_path}: must be at least 0 and below 1")
         require(auxiliary_weight >= 0, f"recipe.auxiliary_weight={auxiliary_weight}: must be at least 0")
         self.network = network
@@ -52,6 +64,7 @@ class EvaluationModule(pl.LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.drop_path = drop_path
+        self.drop_path_ramp = drop_path_ramp
         self.auxiliary_weight = auxiliary_weight
         self.drop_path_epochs = drop_path_epochs
         self.guard = FiniteGuard()
@@ -60,17 +73,21 @@ class EvaluationModule(pl.LightningModule):
 
     def configure_optimizers(self) -> tuple[list, list]:
         """One optimiser, one schedule an epoch."""
-        optimizer = self.optimizer(self.network.parameters())
+        optimizer = optimizer_of(self.optimizer, self.network)
         return [optimizer], [self.scheduler(optimizer)]
 
-    def on_train_epoch_start(self) -> None:
-        """Raises the drop-path rate with the epoch."""
-        self.network.set_drop_path(self.drop_path_rate())
-
-    def drop_path_rate(self) -> float:
-        """The probability in the present epoch, as in the authors' code (rate * epoch / epochs)."""
+    def drop_path_rate(self, batch: int = 0) -> float:
+        """The drop-path rate before a batch of the present epoch, counted from 0."""
         epochs = self.drop_path_epochs or max(1, self.trainer.max_epochs)
-        return self.drop_path * min(self.current_epoch, epochs) / epochs
+        if self.drop_path_ramp == "epoch":
+            return self.drop_path * min(self.current_epoch, epochs) / epochs
+        batches = max(1, int(self.trainer.num_training_batches))
+        return self.drop_path * min(1.0, (self.current_epoch * batches + batch + 1) / (epochs * batches))
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Raises the drop-path rate, where it is time."""
+        if batch_idx == 0 or self.drop_path_ramp == "step":
+            self.network.set_drop_path(self.drop_path_rate(batch_idx))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch, the auxiliary head's share included."""

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from nas.data.batchify import Piece
 from nas.engine.averaging import averaged_descent, averages, lent, scaled, should_average
 from nas.engine.checkpoints import save
+from nas.engine.decay import optimizer_of
 from nas.engine.divergence import Diverged
 from nas.engine.tasks import Language, Result, TextBatch
 from nas.errors import require
@@ -103,7 +104,7 @@ class LanguageEvaluation(pl.LightningModule):
 
         Lightning calls this after `on_load_checkpoint`, so a resumed run has the kind it was stopped with.
         """
-        optimizer = self.optimizer(self.network.parameters())
+        optimizer = optimizer_of(self.optimizer, self.network)
         if self.averaging:
             optimizer = averaged_descent(optimizer)
         return [optimizer], [self.scheduler(optimizer)]

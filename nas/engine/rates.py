@@ -57,6 +57,35 @@ def linear_with_warmup(optimizer: Optimizer, epochs: int, warmup: int = 5, tail:
     return Limited(optimizer, factor, epochs)
 
 
+def warmup_then_linear(optimizer: Optimizer, epochs: int, start: float = 0.1, warmup: int = 5) -> LambdaLR:
+    """A line from `start` up to the base rate, and a line from there to 0 (DSO-NAS's code on ImageNet).
+
+    The authors change the rate step by step; an epoch here has the mean of its steps, in epoch e
+
+        start + (base - start) (e + 1/2) / warmup                  e < warmup
+        base (epochs - e - 1/2) / (epochs - warmup)                 e >= warmup
+
+    Args:
+        optimizer: at its base learning rate.
+        epochs: length of the schedule; the rate is 0 after it.
+        start: learning rate at the very beginning, at least 0.
+        warmup: epochs of the rise; 0 for none.
+
+    Raises:
+        ConfigError: a number is negative, or there is no epoch.
+    """
+    _check(epochs, warmup)
+    require(start >= 0, f"recipe.scheduler.start={start}: must be at least 0")
+    share = start / optimizer.param_groups[0]["lr"]
+
+    def factor(epoch: int) -> float:
+        if epoch < warmup:
+            return share + (1 - share) * (epoch + 0.5) / warmup
+        return max(0.0, epochs - epoch - 0.5) / max(1, epochs - warmup)
+
+    return Limited(optimizer, factor, epochs)
+
+
 def cosine_with_warmup(optimizer: Optimizer, T_max: int, eta_min: float = 0.0, warmup: int = 5) -> LambdaLR:
     """The cosine of `CosineAnnealingLR`, but for a linear rise in its first epochs; see `WarmCosine`.
 

@@ -11,6 +11,7 @@ from nas.spaces.dso_costs import BlockCosts, ReductionCosts
 from nas.spaces.dso_layout import BlockLayout
 from nas.spaces.dso_network import DsoNetwork
 from nas.spaces.dso_parts import (
+    FIXED_SCALES,
     OPERATIONS,
     REDUCTIONS,
     check_blocks,
@@ -44,6 +45,11 @@ class DsoSpace:
             those of the reductions are always their own.
         first_factors: whether the connections of the block's input into level 1 have scaling factors as well
             (equation 3); the authors' code has none.
+        fixed_scales: which batch norms have their scale fixed to 1 in a search, so that no factor can hide in
+            it: `operations` (the paper's words: a block's operations), `code` (theirs: these, the branches of
+            reductions and the convolutional shortcuts) or `all` (the stem too, in whose scale the factors of
+            the first block's input could hide). Scales of a block's output and the head always learn: they
+            follow a sum. So do all of an evaluation network.
         num_cells: blocks in all, as other spaces count cells, spread evenly over the stages of
             `blocks_per_stage`, in its place unless None. Fewer blocks than stages make one stage each, and
             the last stages are left out.
@@ -58,7 +64,7 @@ class DsoSpace:
     family = "dso"
     domain = "images"
     recipe_sizes = ("blocks_per_stage", "init_channels", "stem")
-    recipe_options = ("dropout",)
+    recipe_options = ("dropout", "drop_path_depth")
 
     def __init__(
         self,
@@ -71,6 +77,7 @@ class DsoSpace:
         share: bool = True,
         first_factors: bool = False,
         num_cells: int | None = None,
+        fixed_scales: str = "code",
     ):
         blocks_per_stage = check_blocks(blocks_per_stage, init_channels, "space")
         if num_cells is not None:
@@ -86,7 +93,12 @@ class DsoSpace:
         )
         for key, value in (("share", share), ("first_factors", first_factors)):
             require(isinstance(value, bool), f"space.{key}={value}: must be true or false")
+        require(
+            fixed_scales in FIXED_SCALES,
+            f"space.fixed_scales={fixed_scales}: unknown; known are {', '.join(FIXED_SCALES)}",
+        )
         self.name = name
+        self.fixed_scales = fixed_scales
         self.blocks_per_stage = blocks_per_stage
         self.init_channels = init_channels
         self.stem = stem
@@ -143,7 +155,8 @@ class DsoSpace:
             require(
                 bool(alive[name].any()), f"{name}: both branches are dropped; a reduction block must keep one"
             )
-        return DsoSupernet(self.groups, self.layout, self.places, alive, image_shape, num_classes, self.stem)
+        sizes = (image_shape, num_classes, self.stem, self.fixed_scales)
+        return DsoSupernet(self.groups, self.layout, self.places, alive, *sizes)
 
     def costs(self, image_shape: Sequence[int]) -> dict[str, BlockCosts | ReductionCosts]:
         """What each group's connections cost on images (C, H, W); see `dso_costs`."""
@@ -203,6 +216,7 @@ class DsoSpace:
         stem: str | None = None,
         auxiliary: bool = False,
         dropout: float = 0.0,
+        drop_path_depth: str = "blocks",
     ) -> nn.Module:
         """The evaluation network, without scaling factors; sizes that are None are the space's own.
 
@@ -222,6 +236,7 @@ class DsoSpace:
             self.stem if stem is None else stem,
             auxiliary,
             dropout,
+            drop_path_depth,
         )
 
     def pieces(

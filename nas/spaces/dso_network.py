@@ -29,6 +29,7 @@ from nas.spaces.dso_parts import (
 )
 
 BLOCK, REDUCTION = "block", "reduce_"
+AUTHORS_LEVELS = 4  # levels of their blocks, by which their drop-path counts depth
 
 
 class EvaluationBlock(nn.Module):
@@ -151,6 +152,7 @@ class DsoNetwork(nn.Module):
         stem: `cifar` or `imagenet`.
         auxiliary: whether to build the auxiliary head, after the last reduction.
         dropout: probability of dropping a feature before the classifier.
+        drop_path_depth: how drop-path depends on depth, see `set_drop_path`.
 
     Raises:
         ConfigError: the genotype does not fit the blocks, a size cannot be built, or the feature maps are too
@@ -167,12 +169,18 @@ class DsoNetwork(nn.Module):
         stem: str,
         auxiliary: bool,
         dropout: float = 0.0,
+        drop_path_depth: str = "blocks",
     ):
         super().__init__()
+        require(
+            drop_path_depth in ("blocks", "code"),
+            f"recipe.drop_path_depth={drop_path_depth}: unknown; known are blocks, code",
+        )
         blocks_per_stage = check_blocks(blocks_per_stage, init_channels, "recipe")
         require(0 <= dropout < 1, f"recipe.dropout={dropout}: must be at least 0 and below 1")
         share = check_cells(genotype, blocks_per_stage)
         self.stem = build_stem(stem, image_shape[0], init_channels, "recipe")
+        self.drop_path_depth = drop_path_depth
         self.blocks = nn.ModuleList()
         self.auxiliary: AuxiliaryHead | None = None
         self.auxiliary_position: int | None = None
@@ -198,16 +206,22 @@ class DsoNetwork(nn.Module):
         initialise(self)
 
     def set_drop_path(self, rate: float) -> None:
-        """Sets the probability of dropping a path: `rate` in the last block, falling linearly to the first.
+        """Sets the probability of dropping a path, which grows linearly with the depth of its block.
 
-        Block b of n has rate * b / n. Paths are the connections into operations that have several, and all
-        branches into a block's output.
+        With `blocks`, block b of n has rate * b / n. With `code` (the authors'), a block with u of n units,
+        blocks and reductions, before it has rate * (4 u + 1) / (4 n + 8): of 24 blocks in 3 stages 1/112 to
+        101/112 of the rate. Paths are the connections into operations that have several, and all branches
+        into a block's output.
         """
-        blocks = [block for block in self.blocks if isinstance(block, EvaluationBlock)]
-        for number, block in enumerate(blocks, start=1):
+        blocks = [(index, b) for index, b in enumerate(self.blocks) if isinstance(b, EvaluationBlock)]
+        units = len(self.blocks) + 1  # as if the last stage, too, ended in a reduction
+        for number, (index, block) in enumerate(blocks, start=1):
+            depth = number / len(blocks)
+            if self.drop_path_depth == "code":
+                depth = (AUTHORS_LEVELS * index + 1) / (AUTHORS_LEVELS * (units + 1))
             for module in block.modules():
                 if isinstance(module, DropPath):
-                    module.drop_prob = rate * number / len(blocks)
+                    module.drop_prob = rate * depth
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
         """Images [B, C, H, W] -> logits [B, classes] and, in training, the auxiliary head's (else None)."""

@@ -26,6 +26,8 @@ SEPARABLE = {"sep_conv_3x3": 3, "sep_conv_5x5": 5, "sep_conv_7x7": 7}
 POOLS = {"max_pool_3x3": 3, "avg_pool_3x3": 3, "max_pool_5x5": 5, "avg_pool_5x5": 5}
 OPERATIONS = (*SEPARABLE, *POOLS)
 REDUCTIONS = {"conv_1x1": 1, "conv_3x3": 3}  # the two branches of a reduction block -> kernel
+# `space.fixed_scales` -> whether the scales learn, in a search, of reductions and shortcuts, and of the stem.
+FIXED_SCALES = {"operations": (True, True), "code": (False, True), "all": (False, False)}
 
 
 class Norm(nn.Module):
@@ -35,7 +37,8 @@ class Norm(nn.Module):
 
     Args:
         channels: C.
-        scale: whether the scale learns; otherwise it is 1, and no parameter (section 3.3: during the search).
+        scale: whether the scale learns; otherwise it is 1, and no parameter: in a search, where a factor
+            could hide in it (section 3.3).
     """
 
     eps = BN_EPS
@@ -68,12 +71,19 @@ class Norm(nn.Module):
 
 
 class ConvNormRelu(nn.Module):
-    """Dense convolution, BN with a learnable scale, ReLU; odd sides are rounded up where they are halved."""
+    """Dense convolution, BN, ReLU; odd sides are rounded up where they are halved.
 
-    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1):
+    Args:
+        c_in, c_out: channels.
+        kernel: its side.
+        stride: of the convolution.
+        scale: whether the BN's scale learns.
+    """
+
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, scale: bool = True):
         super().__init__()
         self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
-        self.norm = Norm(c_out)
+        self.norm = Norm(c_out, scale)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """[B, C_in, H, W] -> [B, C_out, ceil(H/stride), ceil(W/stride)]."""
@@ -182,18 +192,21 @@ def build_operation(name: str, channels: int, scale: bool) -> Operation:
     raise ConfigError(f"space.operations: unknown operation {name!r}; known are {', '.join(OPERATIONS)}")
 
 
-def build_reduction(name: str, c_in: int) -> ConvNormRelu:
-    """A branch of a reduction block, `conv_1x1` or `conv_3x3`: halves the resolution, doubles the width."""
+def build_reduction(name: str, c_in: int, scale: bool = True) -> ConvNormRelu:
+    """A branch of a reduction block, `conv_1x1` or `conv_3x3`: halves the resolution, doubles the width.
+
+    `scale`: whether its BN has a learnable scale, in which the branch's factor could hide in a search.
+    """
     require(name in REDUCTIONS, f"genotype: unknown reduction {name!r}; known are {', '.join(REDUCTIONS)}")
-    return ConvNormRelu(c_in, 2 * c_in, REDUCTIONS[name], stride=2)
+    return ConvNormRelu(c_in, 2 * c_in, REDUCTIONS[name], 2, scale)
 
 
-def build_shortcut(channels: int, first: bool) -> ConvNormRelu | nn.Identity:
+def build_shortcut(channels: int, first: bool, scale: bool = True) -> ConvNormRelu | nn.Identity:
     """The way past a block: 1x1 conv-BN-ReLU in the first block of a stage [C], otherwise the identity."""
-    return ConvNormRelu(channels, channels, 1) if first else nn.Identity()
+    return ConvNormRelu(channels, channels, 1, 1, scale) if first else nn.Identity()
 
 
-def build_stem(kind: str, c_in: int, channels: int, key: str = "space") -> nn.Sequential:
+def build_stem(kind: str, c_in: int, channels: int, key: str = "space", scale: bool = True) -> nn.Sequential:
     """The first layers: `cifar` keeps the resolution, `imagenet` divides it by 4 in two steps.
 
     Args:
@@ -201,15 +214,16 @@ def build_stem(kind: str, c_in: int, channels: int, key: str = "space") -> nn.Se
         c_in: channels of an image.
         channels: C of the first stage.
         key: the config group that errors name.
+        scale: whether the last BN's scale learns; what comes before it is normalised again.
 
     Raises:
         ConfigError: there is no such stem, or C is odd with `imagenet`.
     """
     check_stem(kind, channels, key)
     if kind == "cifar":
-        return nn.Sequential(ConvNormRelu(c_in, channels, 3))
+        return nn.Sequential(ConvNormRelu(c_in, channels, 3, scale=scale))
     return nn.Sequential(
-        ConvNormRelu(c_in, channels // 2, 3, stride=2), ConvNormRelu(channels // 2, channels, 3, stride=2)
+        ConvNormRelu(c_in, channels // 2, 3, 2), ConvNormRelu(channels // 2, channels, 3, 2, scale)
     )
 
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from nas.spaces.dso_layout import BlockLayout
 from nas.spaces.dso_parts import (
+    FIXED_SCALES,
     REDUCTIONS,
     Head,
     Norm,
@@ -121,9 +122,10 @@ class SearchBlock(nn.Module):
         plan: what it holds.
         channels: C.
         first: whether the shortcut is a convolution.
+        scale: whether that convolution's BN has a learnable scale.
     """
 
-    def __init__(self, layout: BlockLayout, plan: BlockPlan, channels: int, first: bool):
+    def __init__(self, layout: BlockLayout, plan: BlockPlan, channels: int, first: bool, scale: bool):
         super().__init__()
         self.levels = plan.levels
         self.operations = nn.ModuleDict()
@@ -134,7 +136,7 @@ class SearchBlock(nn.Module):
             for node in level.nodes[: level.outputs]:
                 self.outputs[str(node)] = nn.Conv2d(channels, channels, 1, bias=False)
         self.norm = Norm(channels) if len(self.outputs) > 0 else None
-        self.shortcut = build_shortcut(channels, first)
+        self.shortcut = build_shortcut(channels, first, scale)
 
     def forward(self, x_BCHW: Tensor, factors: Factors) -> Tensor:
         """[B, C, H, W] -> [B, C, H, W]."""
@@ -208,12 +210,12 @@ class SearchBlock(nn.Module):
 class SearchReduction(nn.Module):
     """Two strided convolutions, each times its scaling factor, summed; there is no shortcut."""
 
-    def __init__(self, channels: int, held: Sequence[bool]):
+    def __init__(self, channels: int, held: Sequence[bool], scale: bool):
         super().__init__()
         self.rows = [row for row, is_held in enumerate(held) if is_held]
         names = list(REDUCTIONS)
         self.branches = nn.ModuleDict(
-            {names[row]: build_reduction(names[row], channels) for row in self.rows}
+            {names[row]: build_reduction(names[row], channels, scale) for row in self.rows}
         )
 
     def forward(self, x_BCHW: Tensor, factors_E: Tensor) -> Tensor:
@@ -245,6 +247,7 @@ class DsoSupernet(nn.Module):
         image_shape: (C, H, W) of an image.
         num_classes: outputs of the classifier.
         stem: `cifar` or `imagenet`.
+        fixed_scales: which scales are fixed to 1 beside those of a block's operations, see `DsoSpace`.
     """
 
     def __init__(
@@ -256,8 +259,10 @@ class DsoSupernet(nn.Module):
         image_shape: Sequence[int],
         num_classes: int,
         stem: str,
+        fixed_scales: str = "code",
     ):
         super().__init__()
+        branches, stems = FIXED_SCALES[fixed_scales]
         self.groups = dict(groups)
         self.layout = layout
         self.places = tuple(places)
@@ -266,11 +271,11 @@ class DsoSupernet(nn.Module):
         self.register_buffer("alive_GE", alive_GE, persistent=False)
         self._plans = [BlockPlan(layout, alive_E) for alive_E in alive_GE]
         plans = dict(zip(self.block_groups, self._plans, strict=True))
-        self.stem = build_stem(stem, image_shape[0], self.places[0].channels)
+        self.stem = build_stem(stem, image_shape[0], self.places[0].channels, scale=stems)
         self.blocks = nn.ModuleList(
-            SearchReduction(place.channels, alive[place.group][:, 0].tolist())
+            SearchReduction(place.channels, alive[place.group][:, 0].tolist(), branches)
             if place.reduction
-            else SearchBlock(layout, plans[place.group], place.channels, place.first)
+            else SearchBlock(layout, plans[place.group], place.channels, place.first, branches)
             for place in self.places
         )
         self.head = Head(self.places[-1].channels, num_classes)

@@ -15,10 +15,10 @@ def norm(channels, scale=True):
 
 
 class ConvNormRelu(nn.Module):
-    def __init__(self, c_in, c_out, kernel, stride=1):
+    def __init__(self, c_in, c_out, kernel, stride=1, scale=True):
         super().__init__()
         self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
-        self.norm = norm(c_out)
+        self.norm = norm(c_out, scale)
 
     def forward(self, x):
         return self.norm(self.conv(x)).relu()
@@ -46,7 +46,7 @@ class Operation(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, levels, operations, first_factors, channels, first):
+    def __init__(self, levels, operations, first_factors, channels, first, scale):
         super().__init__()
         self.levels, self.width, self.first_factors = levels, len(operations), first_factors
         nodes = range(1, levels * self.width + 1)
@@ -57,7 +57,7 @@ class Block(nn.Module):
             {str(node): nn.Conv2d(channels, channels, 1, bias=False) for node in nodes}
         )
         self.norm = norm(channels)
-        self.shortcut = ConvNormRelu(channels, channels, 1) if first else nn.Identity()
+        self.shortcut = ConvNormRelu(channels, channels, 1, 1, scale) if first else nn.Identity()
 
     def forward(self, x, factors):
         rows = iter(factors)
@@ -88,12 +88,12 @@ class Block(nn.Module):
 
 
 class Reduction(nn.Module):
-    def __init__(self, channels):
+    def __init__(self, channels, scale):
         super().__init__()
         self.branches = nn.ModuleDict(
             {
-                "conv_1x1": ConvNormRelu(channels, 2 * channels, 1, 2),
-                "conv_3x3": ConvNormRelu(channels, 2 * channels, 3, 2),
+                "conv_1x1": ConvNormRelu(channels, 2 * channels, 1, 2, scale),
+                "conv_3x3": ConvNormRelu(channels, 2 * channels, 3, 2, scale),
             }
         )
 
@@ -123,22 +123,26 @@ class LiteralDso(nn.Module):
         stem,
         share,
         first_factors,
+        fixed_scales,
     ):
         super().__init__()
         self.share = share
+        branches, stems = fixed_scales == "operations", fixed_scales != "all"
         c_in = image_shape[0]
         if stem == "cifar":
-            self.stem = nn.Sequential(ConvNormRelu(c_in, channels, 3))
+            self.stem = nn.Sequential(ConvNormRelu(c_in, channels, 3, 1, stems))
         else:
             half = channels // 2
-            self.stem = nn.Sequential(ConvNormRelu(c_in, half, 3, 2), ConvNormRelu(half, channels, 3, 2))
+            self.stem = nn.Sequential(
+                ConvNormRelu(c_in, half, 3, 2), ConvNormRelu(half, channels, 3, 2, stems)
+            )
         self.blocks = nn.ModuleList()
         for stage, count in enumerate(blocks_per_stage):
             if stage > 0:
-                self.blocks.append(Reduction(channels))
+                self.blocks.append(Reduction(channels, branches))
                 channels *= 2
             for index in range(count):
-                self.blocks.append(Block(levels, operations, first_factors, channels, index == 0))
+                self.blocks.append(Block(levels, operations, first_factors, channels, index == 0, branches))
         self.head = Head(channels, num_classes)
 
     def forward(self, x, op_weights):
@@ -167,6 +171,7 @@ def literal_of(space, image_shape, num_classes):
         space.stem,
         space.share,
         space.layout.first_factors,
+        space.fixed_scales,
     )
 
 

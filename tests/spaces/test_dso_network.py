@@ -56,6 +56,11 @@ def test_it_is_the_supernet_with_factors_of_one_and_zero(share, train):
     torch.testing.assert_close(logits_BK, expected_BK, rtol=1e-10, atol=1e-12)
 
 
+def with_scale(state):
+    """A layer's tensors, with the scale of 1 that is fixed in a search and learns in an evaluation."""
+    return state | {"norm.weight": torch.ones_like(state["norm.bias"])} if state else state
+
+
 def copy_weights(supernet, found):
     """The supernet's weights in the network, where the 1x1 convolutions of a block are one."""
     state = supernet.state_dict()
@@ -63,13 +68,12 @@ def copy_weights(supernet, found):
         if isinstance(block, EvaluationReduction):
             for branch in block.branches:
                 name = f"conv_{branch.conv.kernel_size[0]}x{branch.conv.kernel_size[1]}"
-                branch.load_state_dict(inner(state, f"blocks.{index}.branches.{name}."))
+                branch.load_state_dict(with_scale(inner(state, f"blocks.{index}.branches.{name}.")))
             continue
-        load = {f"shortcut.{k}": v for k, v in inner(state, f"blocks.{index}.shortcut.").items()}
-        for node, operation in block.operations.items():
-            of_node = inner(state, f"blocks.{index}.operations.{node}.")
-            channels = len(operation.norm.bias)
-            of_node["norm.weight"] = torch.ones(channels).double()
+        shortcut = with_scale(inner(state, f"blocks.{index}.shortcut."))
+        load = {f"shortcut.{k}": v for k, v in shortcut.items()}
+        for node in block.operations:
+            of_node = with_scale(inner(state, f"blocks.{index}.operations.{node}."))
             load |= {f"operations.{node}.{k}": v for k, v in of_node.items()}
         if block.branches:
             convs = [state[f"blocks.{index}.outputs.{node}.weight"] for node in block.branches]

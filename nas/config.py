@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nas import launching, processes
+from nas.config_checks import check_choices, check_composed
+from nas.declared import CONF, known_keys
 from nas.errors import ConfigError, require
 from nas.files import write_failure
 from nas.log_files import lost_output
@@ -29,7 +31,6 @@ from nas.printable import printable
 from nas.stopping import sigterm_as_interrupt
 
 ROOT = Path(__file__).resolve().parent.parent
-CONF = ROOT / "conf"
 USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
 # The callback under conf/hydra/callbacks that sums a multirun up.
 REPORT = "sweep"
@@ -107,6 +108,7 @@ def command(name: str, run: Callable[[DictConfig, Path], Any]) -> Callable[[], N
         os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
             processes.refuse_multirun(sys.argv[1:])
+            check_choices(name, sys.argv[1:])
             with sigterm_as_interrupt():
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(_Task(name, run))()
         except KeyboardInterrupt:
@@ -146,7 +148,7 @@ class _Task:
             if summed_up and job.launcher._target_ != BASIC_LAUNCHER:
                 _run_apart(name, config)
                 return None
-            check_types(name, config, overrides)
+            check_composed(name, config, overrides)
             if summed_up and not config.get("plan") and not (folder / "config.yaml").exists():
                 launching.note(folder, str(job.job.id), os.getpid())
             run = self.run or importlib.import_module(f"nas.{name}").run
@@ -265,6 +267,8 @@ def message(error: BaseException, name: str) -> str:
         text = str(error)
     else:
         text = f"{type(error).__name__}: {error}"
+    if isinstance(error, OmegaConfBaseException) or _cause(error, OmegaConfBaseException):
+        text = _on_one_line(text, _cause(error, OmegaConfBaseException))
     unknown = re.search(r"Could not override '([\w.]+)'", text)
     if not unknown:
         return text.strip()
@@ -278,31 +282,18 @@ def message(error: BaseException, name: str) -> str:
     return f"unknown key {unknown[1]!r}; did you mean {close[0]!r}?"
 
 
+def _on_one_line(text: str, error: Any) -> str:
+    """OmegaConf's message without what only its authors can use, and with the key that it is about."""
+    lines = [one.strip() for one in text.splitlines()]
+    kept = [one for one in lines if one and not re.match(r"(full_key|object_type|reference_type)\b", one)]
+    key = str(getattr(error, "full_key", None) or "")
+    return f"{'' if key in kept[0] else f'{key}: '}{'; '.join(kept)}" if kept else text
+
+
 def _cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
     while error is not None and not isinstance(error, kind):
         error = error.__cause__ or error.__context__
     return error
-
-
-def known_keys(name: str) -> list[str]:
-    """All groups and dotted keys that some configuration file of a command sets, for suggestions."""
-    keys = {path.name for path in CONF.iterdir() if path.is_dir()}
-    for path in CONF.rglob("*.yaml"):
-        group = path.relative_to(CONF).parts[:-1]
-        if not group and path.stem != name:
-            continue
-        prefix = "" if not group or group[0] in ("experiment", "debug", "paths", "sweep") else f"{group[0]}."
-        keys |= {prefix + key for key in _flat(OmegaConf.load(path)) if key != "defaults"}
-    return sorted(keys)
-
-
-def _flat(node: Any, prefix: str = "") -> list[str]:
-    if not isinstance(node, DictConfig):
-        return [prefix.rstrip(".")]
-    names = [] if not prefix else [prefix.rstrip(".")]
-    for key in node:
-        names += _flat(node._get_node(key), f"{prefix}{key}.")
-    return names
 
 
 def instantiate(node: DictConfig, **arguments: Any) -> Any:
@@ -321,36 +312,6 @@ def instantiate(node: DictConfig, **arguments: Any) -> Any:
             raise cause from error
         where = node._get_full_key(None)
         raise ConfigError(f"{where}: {cause or error}") from error
-
-
-def check_types(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
-    """Compares the overridden values with those of the files, which say what kind of value a key takes.
-
-    Args:
-        name: the root configuration.
-        config: the composed configuration.
-        overrides: what was typed; choices of groups stay, values are taken back.
-
-    Raises:
-        ConfigError: a number, whole number or truth value was expected and something else was given.
-    """
-    typed = [o.lstrip("+").split("=", 1)[0] for o in overrides if not o.startswith("~")]
-    keys = [key for key in typed if OmegaConf.select(config, key) is not None and "/" not in key]
-    values = [key for key in keys if not OmegaConf.is_config(OmegaConf.select(config, key))]
-    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
-    # Without the choice of an experiment or a debug mode too, whose values may themselves be of another kind.
-    choices = [o for o in overrides if o.split("=", 1)[0] in groups - {"experiment", "debug", "sweep"}]
-    default = hydra.compose(name, choices)
-    for key in values:
-        # Devices are a number, a list or a word, and checked where they are counted.
-        if key in groups or key == "hardware.devices":
-            continue
-        usual, given = OmegaConf.select(default, key), OmegaConf.select(config, key)
-        kinds = {bool: "true or false", int: "a whole number", float: "a number"}
-        kind = next((k for k in kinds if isinstance(usual, k)), None)
-        allowed = {bool: (bool,), int: (int,), float: (int, float), None: (object,)}[kind]
-        fits = isinstance(given, allowed) and not (isinstance(given, bool) and kind in (int, float))
-        require(fits, f"{key}={given}: must be {kinds.get(kind)} (it is {usual} by default)")
 
 
 def typed_keys() -> set[str]:

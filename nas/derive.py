@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nas import trust
 from nas.config import command, instantiate, plain, quoted
+from nas.config_checks import check_saved
 from nas.errors import require
 from nas.older import read_now
 from nas.saved import read_config
@@ -76,6 +77,7 @@ def with_run(config: DictConfig) -> DictConfig:
     require(not missing, f"run={config.run}: config.yaml is damaged (it lacks {', '.join(missing)})")
     used = {key: saved[key] for key in parts}
     trust.check_saved(OmegaConf.create(used), config, folder, f"run={config.run}")
+    check_saved("search", OmegaConf.create(used), f"run={config.run}: config.yaml")
     saved = read_now(saved, f"run={config.run}")
     merged = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
     merged.run = str(folder)

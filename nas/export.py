@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nas import trust
 from nas.config import command, instantiate
+from nas.config_checks import check_saved
 from nas.errors import ConfigError, require
 from nas.saved import read_config
 
@@ -104,6 +105,7 @@ def with_evaluation(config: DictConfig) -> tuple[DictConfig, Path | None, dict[s
     require(not missing, f"{where}: config.yaml is damaged (it lacks {', '.join(missing)})")
     used = {key: saved[key] for key in DECIDED}
     trust.check_saved(OmegaConf.create(used), config, folder, where)
+    check_saved("evaluate", OmegaConf.create(used), f"{where}: config.yaml")
     for override in HydraConfig.get().overrides.task:
         key = override.lstrip("+~").split("=")[0]
         require(

@@ -18,7 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas import launching
 from nas.analysis.summaries import COMMANDS, figures_of
-from nas.config import BASIC_LAUNCHER, check_types, plain, quoted
+from nas.config import BASIC_LAUNCHER, plain, quoted
+from nas.config_checks import check_composed
+from nas.declared import declared
 from nas.errors import ConfigError, require
 from nas.files import write_text
 from nas.printable import shown
@@ -119,12 +121,13 @@ def check_jobs(config: DictConfig) -> None:
         HydraException: one job names a key or choice that does not exist.
     """
     loader, name = GlobalHydra.instance().config_loader(), config.hydra.job.config_name
+    files = declared(name)
     folders: dict[Path, int] = {}
     for number, overrides in enumerate(planned(config)):
         job = loader.load_sweep_config(config, overrides)
         job.hydra.job.num = job.hydra.job.id = number
         try:
-            check_types(name, job, overrides)
+            check_composed(name, job, overrides, files)
         except ConfigError as error:
             raise ConfigError(f"job {number} ({' '.join(overrides)}): {error}") from error
         try:

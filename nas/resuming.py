@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from nas import trust
+from nas.config_checks import check_saved
 from nas.errors import require
 from nas.lengthening import set_length
 from nas.older import read_now
@@ -56,6 +57,7 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
         )
         replaced.append((key, override))
     trust.check_saved(saved, config, folder, f"resume={config.resume}", [key for key, _ in replaced])
+    check_saved(config.command, saved, f"resume={config.resume}: config.yaml")
     for key, _ in replaced:
         if key == "trainer.max_epochs":
             epochs = config.trainer.max_epochs

@@ -45,10 +45,26 @@ ALLOWED = {
         "spaces",
         "stopping",
     },
-    "config": {"errors", "files", "log_files", "printable", "processes", "launching", "stopping"},
+    "kinds": set(),
+    "declared": {"kinds"},
+    "signatures": {"kinds"},
+    "config_checks": {"declared", "engine", "errors", "kinds", "signatures"},
+    "config": {
+        "config_checks",
+        "declared",
+        "errors",
+        "files",
+        "launching",
+        "log_files",
+        "printable",
+        "processes",
+        "stopping",
+    },
     "multirun": {
         "analysis",
         "config",
+        "config_checks",
+        "declared",
         "errors",
         "files",
         "launching",
@@ -74,7 +90,7 @@ ALLOWED = {
     "printed": {"config", "networks", "processes", "trust"},
     "networks": {"config", "errors", "genotype", "analysis", "spaces", "data"},
     "older": set(),
-    "resuming": {"config", "errors", "engine", "lengthening", "older", "saved", "trust"},
+    "resuming": {"config", "config_checks", "errors", "engine", "lengthening", "older", "saved", "trust"},
     "lengthening": {"config", "errors", "engine"},
     "session": {
         "stopping",
@@ -99,11 +115,11 @@ ALLOWED = {
     },
 }
 STANDARD_ONLY = {
-    "errors", "files", "genotype", "genotype_text", "locks", "log_files", "printable", "remains", "stopping",
+    "errors", "files", "genotype", "genotype_text", "kinds", "locks", "log_files", "printable", "remains", "stopping",
 }  # fmt: skip
 CONFIGURED = COMMANDS | {
-    "config", "lengthening", "multirun", "networks", "older", "printed", "resuming", "runs", "saved",
-    "session", "trust",
+    "config", "config_checks", "declared", "lengthening", "multirun", "networks", "older", "printed",
+    "resuming", "runs", "saved", "session", "signatures", "trust",
 }  # fmt: skip
 HEAVY = {
     "torch",

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ INTERACTIVE = ("bash", "interactive")
 # The last release with kernels for capability 6.1, from the last index that has them (pytorch#190385).
 PASCAL_BUILD = 'pip install "torch<2.15" torchvision --index-url https://download.pytorch.org/whl/cu126'
 ANY_BUILD = "pip install torch torchvision (https://pytorch.org says which index has kernels for which GPU)"
+# Processes on a processor's place, beyond which they only wait for each other and for memory.
+CROWD = 4
 # Compute capabilities: of kernels in bfloat16, and of what torch.compile can generate code for.
 BF16, COMPILE = (8, 0), (7, 0)
 
@@ -264,9 +267,29 @@ def _check_launch(hardware: Mapping) -> None:
         )
         return
     by_hand = {"MASTER_ADDR", "NODE_RANK"} <= set(environment)
+    if not by_hand and not LSFEnvironment.detect():
+        _check_starting(devices, hardware["accelerator"])
     require(
         nodes == 1 or by_hand or LSFEnvironment.detect(),
         f"{key}: hardware.num_nodes={nodes}, but this process was started by neither srun nor torchrun (no "
         f"SLURM_NTASKS, no TORCHELASTIC_RUN_ID in its environment); start it with srun --nodes={nodes} "
         f"--ntasks-per-node={devices}, or set hardware.num_nodes=1",
+    )
+
+
+def _check_starting(devices: int, accelerator: str) -> None:
+    """That Lightning can start the other processes: as this command again, on processors that there are."""
+    if devices == 1:
+        return
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    require(
+        accelerator != "cpu" or devices <= CROWD * processors,
+        f"hardware.devices={devices}: this run has {processors} processor{'s' * (processors > 1)}, and more "
+        f"than {CROWD} processes for each would only wait for one another; at most {CROWD * processors}",
+    )
+    main = sys.modules["__main__"]
+    require(
+        getattr(main, "__spec__", None) is not None or os.path.isfile(sys.argv[0]),
+        f"hardware.devices={devices}: the others are started as this one was, and {sys.argv[0]} is no "
+        "file; start it as python -m nas.<command>, or set hardware.devices=1",
     )

@@ -1,5 +1,6 @@
 """Lightning's Trainer from a hardware profile, and what its exceptions mean."""
 
+import inspect
 import logging
 import signal
 import warnings
@@ -18,6 +19,26 @@ from nas.engine.seeding import SeedEpochs
 from nas.errors import ConfigError, require
 
 log = logging.getLogger(__name__)
+
+
+# What `build_trainer` says itself.
+OURS = (
+    "self",
+    "accelerator",
+    "strategy",
+    "devices",
+    "num_nodes",
+    "precision",
+    "logger",
+    "callbacks",
+    "enable_checkpointing",
+    "enable_model_summary",
+    "num_sanity_val_steps",
+    "gradient_clip_val",
+    "deterministic",
+    "benchmark",
+    "use_distributed_sampler",
+)
 
 
 class Stopped(Exception):
@@ -42,6 +63,16 @@ def quiet() -> None:
         ".*isinstance.treespec.*",
     ):
         warnings.filterwarnings("ignore", message=message)
+
+
+def trainer_class() -> type:
+    """Lightning's Trainer, whose signature says what the `trainer` keys are."""
+    return pl.Trainer
+
+
+def trainer_arguments() -> tuple[str, ...]:
+    """The arguments of Lightning's Trainer that the `trainer` keys may set."""
+    return tuple(name for name in inspect.signature(pl.Trainer).parameters if name not in OURS)
 
 
 def build_trainer(

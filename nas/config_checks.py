@@ -26,6 +26,8 @@ from nas.signatures import kinds_of, kinds_of_target, parameters_of, takes, targ
 OPTIONAL = ("experiment", "debug", "sweep")
 # Hydra's keywords that anybody may set where an object is built that is not of this project.
 FREE = ("_recursive_", "_convert_")
+# Read wherever they stand, though not every file of the group has them.
+READ = ("dataset.lists", "recipe.auxiliary_weight")
 SHOWN = 80
 
 
@@ -208,6 +210,8 @@ def _added(config: DictConfig, chosen: Any, path: str = "") -> Iterator[tuple[st
 
 def _takes(known: Declared, above: DictConfig, parent: str, key: str) -> bool:
     """Whether somebody reads a key that no file has: an object's signature, Lightning's Trainer, a space."""
+    if f"{parent}.{key}" in READ:
+        return True
     if parent == "trainer":
         from nas.engine.trainer import trainer_arguments
 

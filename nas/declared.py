@@ -24,6 +24,7 @@ KINDS: Mapping[str, Kind] = {
     "genotype": kind("str null"),
     "resume_schedule": kind("str null"),
     "dataset.class_weights": kind("str list null", items="float"),
+    "random_cells": kind("str null"),
     "outputs": kind("str"),
     "trust": Kind(frozenset(["str", "list", "null"]), items=kind("str")),
     "budget.macs": kind("float null"),

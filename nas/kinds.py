@@ -55,7 +55,7 @@ class Kind:
             return name in self.types
         if name not in self.types and not (name == "int" and "float" in self.types):
             return False
-        low = -LARGEST if self.least is None else self.least
+        low = -math.inf if self.least is None else self.least
         high = math.inf if self.most is None else self.most
         return (name == "float" or abs(value) <= LARGEST) and math.isfinite(value) and low <= value <= high
 

@@ -75,6 +75,7 @@ TAKEN = [
     ("hardware.precision", 32),
     ("dataset.root", "data"),
     ("tabular.file", "table.csv"),
+    ("dataset.lists", {"weight": "a.txt", "architecture": None}),
 ]
 
 
@@ -209,7 +210,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_value_anywhere_fits_or_is_refused_in_one_line(roots, data):
     name = data.draw(st.sampled_from(ROOTS))

@@ -115,7 +115,8 @@ ALLOWED = {
     },
 }
 STANDARD_ONLY = {
-    "errors", "files", "genotype", "genotype_text", "kinds", "locks", "log_files", "printable", "remains", "stopping",
+    "errors", "files", "genotype", "genotype_text", "kinds", "locks", "log_files", "printable", "remains",
+    "stopping",
 }  # fmt: skip
 CONFIGURED = COMMANDS | {
     "config", "config_checks", "declared", "lengthening", "multirun", "networks", "older", "printed",

@@ -284,13 +284,15 @@ class Peers(_Watch):
 
     def settle(self, gone: bool) -> str | None:
         """What has happened; then torchrun's SIGTERM, which may still come, must not cut the message off."""
+        handler = signal.getsignal(signal.SIGTERM)
+        # Before the wait: it mostly arrives within it, a moment after the connection to the dead one broke.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         message = super().settle(gone)
-        if message is not None:
-            handler = signal.getsignal(signal.SIGTERM)
-            if isinstance(handler, Sigterm):
-                handler.only_record()
-            else:
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if message is None:
+            signal.signal(signal.SIGTERM, handler)
+        elif isinstance(handler, Sigterm):
+            handler.only_record()
+            signal.signal(signal.SIGTERM, handler)
         return message
 
     def close(self, ended_well: bool) -> None:

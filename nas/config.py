@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from nas import launching, processes
 from nas.config_checks import check_choices, check_composed
 from nas.declared import CONF, known_keys
-from nas.errors import ConfigError, require
+from nas.errors import ConfigError, causes, require
 from nas.files import write_failure
 from nas.log_files import lost_output
 from nas.printable import printable
@@ -291,9 +291,7 @@ def _on_one_line(text: str, error: Any) -> str:
 
 
 def _cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
-    while error is not None and not isinstance(error, kind):
-        error = error.__cause__ or error.__context__
-    return error
+    return next((one for one in causes(error) if isinstance(one, kind)), None)
 
 
 def instantiate(node: DictConfig, **arguments: Any) -> Any:

@@ -1,5 +1,7 @@
 """The one exception that stands for a mistake of the user's, as opposed to a run that failed."""
 
+from collections.abc import Iterator
+
 from nas.printable import printable
 
 
@@ -19,3 +21,12 @@ def require(condition: bool, message: str) -> None:
     """Raises `ConfigError(message)` unless `condition` holds."""
     if not condition:
         raise ConfigError(message)
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what led to it, each once: an error that is raised from its own cause makes a circle."""
+    seen: list[BaseException] = []
+    while error is not None and not any(error is one for one in seen):
+        yield error
+        seen.append(error)
+        error = error.__cause__ or error.__context__

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.errors import ConfigError
+from nas.errors import ConfigError, causes
 
 TEMPORARY = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<pid>\d+)-(?P<start>\d+)\.tmp")
 # Temporary names of earlier versions, which did not say enough to know whether their writer is gone.
@@ -160,13 +160,12 @@ def failing(path: Path) -> Iterator[None]:
 
 def write_failure(error: BaseException | None) -> WriteFailed | None:
     """What could not be written, where that is what broke a run: of the causes of an error the first such."""
-    while error is not None:
-        if isinstance(error, WriteFailed):
-            return error
-        if isinstance(error, OSError) and error.errno in DISK:
+    for one in causes(error):
+        if isinstance(one, WriteFailed):
+            return one
+        if isinstance(one, OSError) and one.errno in DISK:
             # Of a stream the system gives no name.
-            return WriteFailed(f"{error.filename or 'output'}: cannot write it ({error.strerror})")
-        error = error.__cause__ or error.__context__
+            return WriteFailed(f"{one.filename or 'output'}: cannot write it ({one.strerror})")
     return None
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from nas.errors import causes
+
 # Of torch, where a loader's worker was ended by the signal that its parent is about to get.
 WORKER_ENDED = "killed by signal: Terminated"
 # Seconds within which the signal arrives at all processes of a job.
@@ -85,8 +87,4 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 
 def _says(error: BaseException | None, words: str) -> bool:
-    while error is not None:
-        if words in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(words in str(one) for one in causes(error))

@@ -9,7 +9,7 @@ import pytest
 
 from nas import files
 from nas.errors import ConfigError
-from nas.files import WriteFailed, Writer, sweep, this_process
+from nas.files import WriteFailed, Writer, sweep, this_process, write_failure
 
 
 def dead_writer() -> Writer:
@@ -134,3 +134,18 @@ def test_a_process_that_is_dead_but_not_buried_is_gone():
         time.sleep(0.01)
     assert writer.gone()
     process.wait()
+
+
+def test_an_error_raised_from_its_own_cause_is_looked_at_once():
+    """Which closes a circle: whoever follows it without looking never comes back."""
+    cause = ConfigError("refused")
+    try:
+        try:
+            raise cause
+        except ConfigError as error:
+            raise RuntimeError("wrapped") from error
+    except RuntimeError as wrapped:
+        try:
+            raise cause from wrapped
+        except ConfigError as error:
+            assert write_failure(error) is None

@@ -30,7 +30,7 @@ ALLOWED = {
     "analysis": {"genotype", "errors", "files", "printable", "reading", "spaces"},
     "formats": {"genotype", "errors", "files", "printable", "reading", "spaces"},
     "processes": {"errors", "files", "printable"},
-    "stopping": set(),
+    "stopping": {"errors"},
     "launching": {"errors", "files", "printable", "reading"},
     "engine": {
         "analysis",

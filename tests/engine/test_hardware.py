@@ -37,6 +37,8 @@ def no_launcher(monkeypatch):
     for name in [name for name in os.environ if name.startswith(LAUNCHERS)]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    # As a command is: a worker of the tests has no file to start others from.
+    monkeypatch.setattr("sys.argv", [__file__])
 
 
 @pytest.fixture

@@ -159,8 +159,12 @@ def _check_nodes(known: Declared, config: DictConfig, chosen: DictConfig | None 
         if not isinstance(node, DictConfig) or f"{path}._target_" not in known.examples:
             continue
         target = node.get("_target_")
+        # A choice that builds nothing there, such as method=random, may be given numbers that others read.
+        idle = "_target_" not in node and (
+            above.get("update") == "none" if chosen is None else not _has(chosen, f"{path}._target_")
+        )
         require(
-            isinstance(target, str) or not known.group(path),
+            idle or isinstance(target, str) or not known.group(path),
             f"{path}._target_={shown(target)}: must be the dotted name of what is to be built",
         )
 
@@ -292,7 +296,9 @@ def _check_below(
         if kind is not None and config._get_node(key)._is_interpolation() == referring and not held:
             usual = _usual(chosen, here)
             about = f" (it is {shown(usual)} by default)" if usual is not None else ""
-            require(kind.fits(given), f"{here}={_typed(given)}: must be {kind.words()}{about}")
+            named = re.fullmatch(r"\$\{([\w.]+)\}", str(config._get_node(key)._value()))
+            typed = named[1] if named else here
+            require(kind.fits(given), f"{typed}={_typed(given)}: must be {kind.words()}{about}")
         if isinstance(value, DictConfig):
             _check_below(known, value, here, chosen, referring)
 

@@ -273,7 +273,7 @@ def test_searches_draws_and_evaluations_of_the_reduced_protocol(tmp_path, run, m
 
     monkeypatch.setattr(recurrent, "run_step", step)
     # Longer pieces of so few columns diverge at the rate of 20.
-    tiny = ["dataset.fraction=0.05", "trainer.limit_train_batches=1", "dataset.bptt.steps=10"]
+    tiny = ["dataset.fraction=0.05", "trainer.limit_train_batches=2", "dataset.bptt.steps=10"]
     tiny += ["trainer.limit_val_batches=1", "dataset.batch_size=4", "dataset=wikitext_mini"]
     evaluation = [*tiny, "trainer.limit_test_batches=1", "recipe.epochs=2", "recipe.hidden_size=4"]
     words = ["--folder", str(tmp_path), "--seeds", "0", "--no-transfer", "--evaluation", *evaluation]

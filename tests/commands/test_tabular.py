@@ -184,7 +184,10 @@ def test_loggers_get_the_same_numbers(run, table, tmp_path):
         ([*TINY, "tabular.file={table}", "tabular.metric=cifar9_test"], "tabular.metric"),
         ([*TINY, "analysis.exploration.samples=100"], "set tabular.file"),
         ([*TINY, "tabular.file={table}", "analysis.exploration.samples=100"], "set tabular.metric"),
-        ([*TINY, "tabular.file={table}", "analysis.exploration.samples=-1"], "analysis.exploration.samples=-1: must be"),
+        (
+            [*TINY, "tabular.file={table}", "analysis.exploration.samples=-1"],
+            "analysis.exploration.samples=-1: must be",
+        ),
         (["tabular=sql"], "natsbench"),
     ],
 )

@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from nas.methods.updates import Bilevel, FirstOrder, Unrolled
-from nas.spaces.darts import DartsSpace
+from nas.spaces.darts.space import DartsSpace
 from tests.reference.mapping import literal_view, load_literal
 
 OPERATIONS = [

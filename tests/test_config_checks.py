@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nas.bench import register_choices
-from nas.config import CONF, register_resolvers
-from nas.config_checks import check_saved, hold
-from nas.declared import KINDS, declared
 from nas.errors import ConfigError
-from nas.kinds import of_annotation, of_examples
+from nas.running.config import CONF, register_resolvers
+from nas.running.config_checks import check_saved, hold
+from nas.running.declared import KINDS, declared
+from nas.running.kinds import of_annotation, of_examples
 from tests.commands.test_bad_input import assert_refused
 
 ROOTS = ("search", "evaluate", "derive", "export", "latency", "bench", "cost", "sweeps")
@@ -83,7 +82,6 @@ TAKEN = [
 def roots():
     """`roots(name) -> (what the files declare, the composed default)`."""
     register_resolvers()
-    register_choices()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         found = {name: (declared(name), compose(name)) for name in ROOTS}
@@ -115,7 +113,7 @@ def test_every_value_that_may_be_typed_has_a_kind(roots, name):
         path for path in known.examples if known.kind(path) is None and path.rpartition(".")[0] not in built
     ]
     # Here the files give a reference alone; what it refers to has a kind.
-    assert set(bare) <= {"recipe.embedding_size"}, "add to nas.declared.KINDS what these may become"
+    assert set(bare) <= {"recipe.embedding_size"}, "add to nas.running.declared.KINDS what these may become"
 
 
 def test_kinds_by_hand_are_of_keys_that_there_are(roots):

@@ -9,14 +9,13 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from nas.bench import register_choices
-from nas.config import CONF, instantiate, register_resolvers
+from nas.domains.networks import cost_of, network_of, size_overrides
 from nas.engine.decay import optimizer_of
-from nas.engine.hardware import lack
+from nas.engine.machine.hardware import lack
 from nas.errors import ConfigError
 from nas.methods.method import layout_of
-from nas.networks import cost_of, network_of, size_overrides
-from nas.spaces.darts import DartsSpace
+from nas.running.config import CONF, instantiate, register_resolvers
+from nas.spaces.darts.space import DartsSpace
 
 FILES = sorted(CONF.rglob("*.yaml"))
 EXPERIMENTS = sorted((CONF / "experiment").rglob("*.yaml"))
@@ -30,7 +29,6 @@ def options(group):
 def composed():
     """`composed("search", "method=darts2")` -> config."""
     register_resolvers()
-    register_choices()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         yield lambda root, *overrides: compose(root, list(overrides), return_hydra_config=False)

@@ -14,9 +14,9 @@ from experiments.dsonas import reduced
 from experiments.dsonas.figures import draw_all
 from experiments.dsonas.record import RANDOM, alive_share, collect, report
 from experiments.pipeline import read_summary
-from nas.config import CONF, register_resolvers
 from nas.engine.sparsity import SPARSITY
-from nas.spaces.dso import DsoSpace
+from nas.running.config import CONF, register_resolvers
+from nas.spaces.dso.space import DsoSpace
 
 SPACE = {"name": "dso_small", "levels": 2, "blocks_per_stage": [1, 1], "init_channels": 4}
 
@@ -134,7 +134,7 @@ def test_figure_5_has_no_budget(composed):
 
 def test_figure_5_sweeps_gamma(run, monkeypatch):
     """Every job is composed and checked before the first begins; here the first is where it ends."""
-    from nas import multirun
+    from nas.running import multirun
 
     found = []
     jobs_of = multirun.planned

@@ -16,20 +16,22 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from nas import evaluate, search
 from nas.analysis.exploration import check_exploration
-from nas.config import CONF, instantiate, plain, register_resolvers
+from nas.commands import evaluate, search
 from nas.data.sources import inputs_of
-from nas.engine import fit, hardware, trainer
-from nas.engine.execution import apply_execution
+from nas.domains.networks import network_of
+from nas.engine import trainer
 from nas.engine.learning import check_epochs
+from nas.engine.machine import hardware
+from nas.engine.machine.execution import apply_execution
 from nas.engine.progress import Clock
 from nas.engine.recording import SearchRecorder
 from nas.engine.run_folder import RunFolder
 from nas.errors import ConfigError
+from nas.measure import memory_fit as fit
 from nas.methods.method import layout_of
-from nas.networks import network_of
-from nas.session import data_arguments, task_of, trainer_of
+from nas.running.config import CONF, instantiate, plain, register_resolvers
+from nas.running.session import data_arguments, task_of, trainer_of
 from tests.fingerprint import fingerprint
 
 CELLS = ("space=nasbench201", "space.cells_per_stage=1", "space.init_channels=4")

@@ -7,11 +7,11 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from nas.config import CONF, ROOT, instantiate, plain, register_resolvers
-from nas.data.splits import split
+from nas.data.draw_split import split
 from nas.engine.learning import check_epochs
-from nas.engine.workload import image_steps
+from nas.measure.workload import image_steps
 from nas.methods.method import layout_of
+from nas.running.config import CONF, ROOT, instantiate, plain, register_resolvers
 
 EXPERIMENTS = {str(path.relative_to(CONF / "experiment").with_suffix("")): path.read_text()
                for path in sorted((CONF / "experiment").rglob("*.yaml"))}  # fmt: skip

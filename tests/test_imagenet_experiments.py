@@ -14,9 +14,9 @@ from omegaconf import OmegaConf
 
 from experiments.imagenet import reduced
 from experiments.imagenet.record import collect, report, rows_of
-from nas.config import CONF, register_resolvers
 from nas.genotype import load
 from nas.methods.method import Method
+from nas.running.config import CONF, register_resolvers
 
 
 @pytest.fixture

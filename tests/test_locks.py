@@ -10,12 +10,12 @@ import pytest
 
 from nas.errors import ConfigError
 from nas.files import WriteFailed
-from nas.locks import FILE, FolderLock
+from nas.running.locks import FILE, FolderLock
 
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from nas.locks import FolderLock
+from nas.running.locks import FolderLock
 lock = FolderLock(Path(sys.argv[1]), "resume=x")
 if os.fork() == 0:  # as a worker of a loader, which outlives its parent for a moment
     time.sleep(60)

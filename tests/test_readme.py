@@ -69,8 +69,8 @@ def test_experiments_are_chosen_without_a_plus(form, status, tmp_path):
 
 def test_the_cost_table_is_what_the_command_prints():
     from nas import genotype
-    from nas.analysis.complexity import count_cost
-    from nas.spaces.darts import DartsSpace
+    from nas.analysis.cost.complexity import count_cost
+    from nas.spaces.darts.space import DartsSpace
 
     sizes = {
         "cifar10": ((3, 32, 32), 10, {"num_cells": 20, "init_channels": 36, "stem": "cifar"}),

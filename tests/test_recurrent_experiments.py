@@ -26,9 +26,9 @@ from experiments.darts_rnn.record import (
     runs_csv,
 )
 from experiments.pipeline import read_summary
-from nas.config import CONF, instantiate, register_resolvers
+from nas.domains.networks import cost_of
 from nas.genotype import load
-from nas.networks import cost_of
+from nas.running.config import CONF, instantiate, register_resolvers
 
 CELL = load("DARTS_V2", "darts_rnn")
 

@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 
 from experiments.start import digits
 from nas.analysis.random_cells import conditions_of, read_random_cells
-from nas.config import CONF, instantiate, plain, register_resolvers
+from nas.domains.networks import size_overrides
 from nas.engine.data_module import evaluation_indices
-from nas.networks import size_overrides
+from nas.running.config import CONF, instantiate, plain, register_resolvers
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL = "|skip_connect~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"

@@ -39,11 +39,11 @@ from experiments.darts_rnn.record import (
 )
 from experiments.pipeline import finish, read_summary, run_all, run_step
 from experiments.records import keep_record
-from nas.analysis.complexity import Cost
-from nas.analysis.width import fitting_width
-from nas.config import instantiate, quoted
+from nas.analysis.cost.complexity import Cost
+from nas.analysis.cost.width import fitting_width
+from nas.domains.networks import cost_of
 from nas.genotype import load
-from nas.networks import cost_of
+from nas.running.config import instantiate, quoted
 
 SEARCH = "darts/wikitext_reduced"
 EVALUATIONS = {SEARCHED: "darts/evaluate_wikitext_reduced", TRANSFER: "darts/evaluate_transfer_reduced"}

@@ -15,7 +15,7 @@ from nas.analysis.benchmark_table import BenchmarkTable
 from nas.engine.pictures import weight_history
 from nas.engine.rows import count_skips
 from nas.engine.run_folder import RunFolder, read_table
-from nas.spaces.nasbench201 import EDGES, OPERATIONS, NasBench201Space
+from nas.spaces.nasbench201.space import EDGES, OPERATIONS, NasBench201Space
 
 METRIC = "cifar10_test"
 TESTS = ("cifar10_test", "cifar100_test", "in16_test")

@@ -18,8 +18,8 @@ from experiments.drnas.figures import draw_all
 from experiments.drnas.record import METRIC, collect, report, runs_csv
 from experiments.pipeline import finish, read_summary, run_all, run_step
 from nas.analysis.benchmark_table import read_csv
-from nas.config import quoted
 from nas.files import write_text
+from nas.running.config import quoted
 
 METHODS = ("darts1", "darts2", "drnas_nb201")
 

@@ -10,7 +10,7 @@ from experiments.pipeline import markdown, read_summary, spread
 from experiments.records import as_csv, blank, difference, effort, numbers, origin, told
 from nas.engine.run_folder import RunFolder, read_table
 from nas.genotype import Genotype, load
-from nas.spaces.dso import DsoSpace
+from nas.spaces.dso.space import DsoSpace
 
 MODES = ("share", "full")
 BASE, RANDOM = "base", "random"

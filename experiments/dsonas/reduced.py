@@ -23,8 +23,8 @@ from experiments.dsonas.figures import draw_all
 from experiments.dsonas.record import BASE, MODES, RANDOM, SETTINGS, collect, report, runs_csv
 from experiments.pipeline import finish, read_summary, run_all, run_step
 from experiments.records import keep_record
-from nas.config import CONF, quoted
 from nas.engine.run_folder import read_table
+from nas.running.config import CONF, quoted
 
 PROTOCOL = "dsonas/cifar10_reduced"
 EVALUATION = "dsonas/evaluate_reduced"

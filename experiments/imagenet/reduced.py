@@ -19,7 +19,7 @@ from experiments.imagenet.figures import draw_all
 from experiments.imagenet.record import ENLARGED, FOUND, KINDS, PUBLISHED, RANDOM, collect, report, runs_csv
 from experiments.pipeline import finish, read_summary, run_all, run_step
 from experiments.records import keep_record
-from nas.config import quoted
+from nas.running.config import quoted
 
 SEARCHES = {FOUND: "drnas/imagenet_reduced", RANDOM: "drnas/imagenet_reduced_random"}
 EVALUATION = "darts/evaluate_imagenet_reduced"

@@ -24,9 +24,9 @@ from experiments.pipeline import finish, markdown, read_summary, run_all, run_st
 from experiments.records import as_csv, difference, origin, several, told
 from nas.analysis import plots
 from nas.analysis.random_cells import SCHEMA, SHIPPED, Standing, conditions_of
-from nas.config import instantiate, plain, quoted, register_resolvers
+from nas.domains.networks import size_overrides
 from nas.files import write_text
-from nas.networks import size_overrides
+from nas.running.config import instantiate, plain, quoted, register_resolvers
 
 EXPERIMENT, EVALUATION, RECORD = "start/digits", "start/evaluate_digits", "start_digits"
 RANDOM, SEARCHED = "random", "searched"

@@ -2,8 +2,8 @@
 
 import torch
 
+from nas.data.draw_split import stratified
 from nas.data.sources import TensorImages
-from nas.data.splits import stratified
 
 NUM_TEST = 360
 # Ink of 0..16 becomes 0..240: exact in uint8, and reversible.

@@ -13,11 +13,11 @@ from nas.data.augment import BatchAugment
 from nas.data.checks import check_parts, read_images
 from nas.data.class_weights import class_weights
 from nas.data.declared import named
+from nas.data.draw_split import split, subset
 from nas.data.lists import given_lists, split_from_lists
 from nas.data.loaders import EveryFew, ResidentBatches, ResidentImages, batches
 from nas.data.sources import ImageSource, TensorImages
 from nas.data.split import Split, hash_indices
-from nas.data.splits import split, subset
 from nas.errors import require
 
 WEIGHT, ARCHITECTURE, TRAIN, VALID, TEST = range(5)

@@ -13,7 +13,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from nas.data.batchify import Piece
+from nas.data.text_pieces import Piece
 from nas.engine.averaging import averaged_descent, averages, lent, scaled, should_average
 from nas.engine.checkpoints import save
 from nas.engine.decay import optimizer_of

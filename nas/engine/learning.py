@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas.engine.workload import TextWork, image_steps, processes_of
 from nas.errors import require
+from nas.measure.workload import TextWork, image_steps, processes_of
 from nas.methods.method import Method
 from nas.methods.sparse import SparseMethod
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nas.engine.peers import several
+from nas.engine.machine.peers import several
 from nas.errors import require
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas.genotype import Genotype
-from nas.spaces.recurrent_mix import IDENTITY
+from nas.spaces.recurrent.mix import IDENTITY
 from nas.spaces.space import SKIP, Space
 
 

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from nas.data.batchify import Piece, SearchPiece
+from nas.data.text_pieces import Piece, SearchPiece
 from nas.engine.averaging import scaled
 from nas.engine.balanced import balanced_accuracy
 from nas.engine.divergence import FiniteGuard

@@ -21,8 +21,8 @@ from nas.engine.tasks import Classification, Task
 from nas.errors import ConfigError, require
 from nas.methods.method import Method
 from nas.methods.sparse import SparseMethod
-from nas.spaces.growth import TensorMap, growth_maps, inherit
 from nas.spaces.space import Space
+from nas.spaces.supernet.growth import TensorMap, growth_maps, inherit
 
 # A stride between the seeds of stages, far above the number of seeds that anyone tries.
 STAGE_SEEDS = 1_000_003

@@ -15,11 +15,11 @@ from nas.errors import ConfigError, require
 from nas.formats.classifier import Classifier
 from nas.formats.description import Description
 from nas.genotype import Genotype
-from nas.spaces.darts_network import DartsNetwork
-from nas.spaces.darts_supernet import reduction_positions
-from nas.spaces.dso_network import DsoNetwork
-from nas.spaces.nasbench201 import OPERATIONS
-from nas.spaces.nasbench201_network import NasBench201Network, ResidualBlock
+from nas.spaces.darts.network import DartsNetwork
+from nas.spaces.darts.supernet import reduction_positions
+from nas.spaces.dso.network import DsoNetwork
+from nas.spaces.nasbench201.network import NasBench201Network, ResidualBlock
+from nas.spaces.nasbench201.space import OPERATIONS
 from nas.spaces.operations import operation_builders
 
 Reference = Genotype | Mapping | str

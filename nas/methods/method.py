@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
-from nas.methods.kept import Alive, Kept
-from nas.methods.regularizers import Anchor
+from nas.methods.anchor import Anchor
+from nas.methods.masks import Alive, Kept
 from nas.methods.relaxations import build_relaxation
 from nas.methods.schedules import Stages, stage_scheduler
 from nas.methods.updates import ArchitectureGradient, Bilevel, Joint, Update, build_update
@@ -38,12 +38,13 @@ class Method(nn.Module):
         xi, implicit, epsilon, virtual_momentum, virtual_clip: see `nas.methods.updates.Unrolled`.
         evaluation_draw, ranking, draws: see `nas.methods.relaxations.Dirichlet`; None for other relaxations.
         density: see `nas.methods.relaxations.Connections`; None for other relaxations.
-        lam, anchor, anchor_form: see `nas.methods.regularizers.Anchor`.
+        lam, anchor, anchor_form: see `nas.methods.anchor.Anchor`.
         init_scale: standard deviation of alpha's start values.
         warmup_epochs: epochs at the start in which alpha rests and only the weights learn.
         stages: see `nas.methods.schedules.Stage`, one mapping a stage; None for a search of one piece.
         learning_rate_at_stage: `restart` or `continuous`, see `nas.methods.schedules.stage_scheduler`.
-        widen: how new channels are drawn between stages, `code` or `shared`, see `nas.spaces.growth`.
+        widen: how new channels are drawn between stages, `code` or `shared`, see
+            `nas.spaces.supernet.growth`.
         layout: what the rows and columns of alpha mean (edges and operations a group), as plain containers; a
             checkpoint holds it and refuses to load into another.
         clip: global gradient norm of the weights, None for none.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nas.errors import require
-from nas.methods.kept import Alive
+from nas.methods.masks import Alive
 from nas.methods.method import Method
 from nas.methods.proximal import AcceleratedProximalGradient
 from nas.methods.sparsity import GroupCosts, Guarded, Sparsity, guard

@@ -17,7 +17,7 @@ from nas.spaces.native.separable import SeparableSpec
 from nas.spaces.norm import batch_norm
 
 if TYPE_CHECKING:
-    from nas.spaces.mixed import Execution
+    from nas.spaces.supernet.fan_out import Execution
 
 
 def relu_conv_bn(c_in: int, c_out: int, kernel: int, stride: int, affine: bool) -> nn.Sequential:
@@ -175,7 +175,7 @@ def _seven(channels: int, stride: int, affine: bool) -> nn.Sequential:
 def operation_builders() -> dict[str, Callable[[int, int, bool], nn.Module]]:
     """Name -> `build(channels, stride, affine)` of every operation that a cell may hold.
 
-    Add an operation here (evaluation) and in `nas.spaces.mixed` (search).
+    Add an operation here (evaluation) and in `nas.spaces.supernet.fan_out` (search).
     """
     return {
         "none": lambda c, s, a: Zero(s),

@@ -16,7 +16,7 @@ from nas.analysis.plots.names import FAMILIES, INK, TIMES
 from nas.analysis.plots.sparsity import draw_sparsity
 from nas.errors import ConfigError
 from nas.genotype import Cell, Edge, Genotype, parse
-from nas.spaces.dso_layout import BlockLayout
+from nas.spaces.dso.layout import BlockLayout
 from tests.analysis.test_plots import picture
 
 NAMES = ("sep_conv_3x3", "sep_conv_5x5", "max_pool_3x3", "avg_pool_3x3")

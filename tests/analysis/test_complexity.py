@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from nas.analysis.complexity import count_cost, one_word
-from nas.analysis.pricing import EdgePrices
+from nas.analysis.cost.complexity import count_cost, one_word
+from nas.analysis.cost.pricing import EdgePrices
 from nas.genotype import load, parse
-from nas.spaces.recurrent import RecurrentSpace
+from nas.spaces.recurrent.space import RecurrentSpace
 from tests.shared import shared_json
 
 PTB, WIKITEXT2 = 10_000, 33_278  # words

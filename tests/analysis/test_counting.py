@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nas.analysis.counting import count_operators, count_saved_bytes, supernet_cost
-from nas.spaces.darts import DartsSpace
+from nas.analysis.cost.counting import count_operators, count_saved_bytes, supernet_cost
+from nas.spaces.darts.space import DartsSpace
 
 
 def test_operators_of_a_linear_layer_forward_and_backward():

@@ -9,7 +9,7 @@ from nas.analysis.plots.exploration import draw_exploration
 from nas.analysis.tabular import Tabular
 from nas.errors import ConfigError
 from nas.methods.method import Method
-from nas.spaces.nasbench201 import NasBench201Space
+from nas.spaces.nasbench201.space import NasBench201Space
 from tests.analysis.test_plots import picture
 from tests.analysis.test_tabular import CONVS, OPERATIONS, POOLS, SKIPS
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.analysis.latency import Latency, clock_of, latency_of
-from nas.analysis.latency_table import (
+from nas.analysis.cost.latency import Latency, clock_of, latency_of
+from nas.analysis.cost.latency_table import (
     Conditions,
     LatencyTable,
     Line,
@@ -18,10 +18,10 @@ from nas.analysis.latency_table import (
     parse_table,
     read_table,
 )
-from nas.engine.latencies import random_architectures
 from nas.errors import ConfigError
-from nas.spaces.darts import DartsSpace
-from nas.spaces.nasbench201 import NasBench201Space
+from nas.measure.latencies import random_architectures
+from nas.spaces.darts.space import DartsSpace
+from nas.spaces.nasbench201.space import NasBench201Space
 from nas.spaces.pieces import Piece
 
 HERE = Conditions("some processor", 2, 1, "32-true", True)

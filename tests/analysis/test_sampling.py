@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 from torch import nn
 
-from nas.analysis.complexity import count_cost
-from nas.analysis.latency import measure_latency
+from nas.analysis.cost.complexity import count_cost
+from nas.analysis.cost.latency import measure_latency
+from nas.analysis.cost.pricing import EdgePrices, WholePrices, terms_of
 from nas.analysis.plots.pareto import draw_pareto
-from nas.analysis.pricing import EdgePrices, WholePrices, terms_of
 from nas.analysis.sampling import (
     Architecture,
     Budget,
@@ -27,7 +27,7 @@ from nas.analysis.sampling import (
 )
 from nas.errors import ConfigError
 from nas.genotype import Cell, Edge, Genotype
-from nas.spaces.darts import DartsSpace
+from nas.spaces.darts.space import DartsSpace
 from nas.spaces.space import EdgeGroup
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3")

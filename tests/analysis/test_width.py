@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from nas.analysis.complexity import Cost, count_cost
-from nas.analysis.width import fitting_width
+from nas.analysis.cost.complexity import Cost, count_cost
+from nas.analysis.cost.width import fitting_width
 from nas.errors import ConfigError
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)

@@ -9,12 +9,12 @@ import torch
 from omegaconf import OmegaConf
 
 from nas.analysis.sampling import one_hot
-from nas.config import CONF, plain
 from nas.data.sources import TensorImages
 from nas.data.split import Split
-from nas.engine.inheritance import Inheritance
 from nas.genotype import load
-from nas.spaces.darts import DartsSpace
+from nas.measure.inheritance import Inheritance
+from nas.running.config import CONF, plain
+from nas.spaces.darts.space import DartsSpace
 
 FILES = ["architectures.csv", "genotype.json", "figures/pareto.png", "figures/genotype.png", "summary.json"]
 OPERATIONS = "space.operations=[none,skip_connect,sep_conv_3x3]"

@@ -138,7 +138,7 @@ def test_drnas_with_an_unrolled_update(run, tmp_path):
 )
 def test_the_ablations_compose(sweep, jobs, run, monkeypatch):
     """Every job is composed and checked before the first begins; here the first is where it ends."""
-    from nas import multirun
+    from nas.running import multirun
 
     found = []
     jobs_of = multirun.planned

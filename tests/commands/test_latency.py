@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from nas.analysis.latency_table import read_table
+from nas.analysis.cost.latency_table import read_table
 from nas.genotype import load
 
 FILES = ("latency.json", "latency.csv", "networks.csv", "summary.json", "config.yaml", "overrides.yaml")

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nas import launching
 from nas.errors import ConfigError
+from nas.running import launching
 from tests.commands.stand_in import JOB, seen, summary
 from tests.conftest import ROOT
 

@@ -8,9 +8,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from nas.config import CONF, register_resolvers
 from nas.errors import ConfigError
-from nas.lengthening import set_length
+from nas.running.config import CONF, register_resolvers
+from nas.running.lengthening import set_length
 from tests.commands.test_resume import assert_same_end, kill_at
 from tests.conftest import TINY
 

@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 
 from nas.errors import ConfigError
 from nas.methods.method import Method
-from nas.older import read_now
+from nas.running.older import read_now
 
 
 def test_a_widening_that_is_gone_is_refused_when_it_is_typed():

@@ -6,8 +6,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from nas.analysis.random_cells import conditions_of
-from nas.config import instantiate, plain, register_resolvers
-from nas.networks import size_overrides
+from nas.domains.networks import size_overrides
+from nas.running.config import instantiate, plain, register_resolvers
 
 CELL = "|skip_connect~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
 SHORT = (

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from nas import stopping
+from nas.commands.search import Search
 from nas.engine import pictures
-from nas.search import Search
-from nas.stopping import sigterm_as_interrupt
+from nas.engine.machine import stopping
+from nas.engine.machine.stopping import sigterm_as_interrupt
 from tests.conftest import ROOT, environment_of
 
 STAGES = "method.stages=[{epochs: 1, partial: 2}, {epochs: 2, partial: 1, keep: 3}]"
@@ -106,7 +106,7 @@ FEW = ("trainer.max_epochs=2", "trainer.limit_train_batches=3", "trainer.limit_t
     [
         ((*MODULE, "training_step", 2), 2, "stopped"),
         ((*MODULE, "test_step", 2), 1, "stopped"),
-        (("nas.engine.fit", "", "check_evaluation", 1), 1, None),
+        (("nas.measure.memory_fit", "", "check_evaluation", 1), 1, None),
     ],
     ids=["in training, twice", "in the test", "while it is loaded"],
 )

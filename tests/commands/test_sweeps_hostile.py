@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from nas.runs import read_runs
+from nas.running.runs import read_runs
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
 GOOD = {"schema": 1, "command": "search", "status": "finished", "architecture_accuracy": 0.5, "params": 1000}

@@ -7,7 +7,7 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
-from nas.multirun import objective_values
+from nas.running.multirun import objective_values
 from tests.commands.stand_in import summary
 
 pytestmark = pytest.mark.skipif(

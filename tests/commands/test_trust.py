@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 import nas.data
 import nas.spaces
-from nas import targets, trust
+from nas.running import targets, trust
 from tests.commands.test_bad_input import assert_refused
 from tests.conftest import ROOT, TINY
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.data.batchify import (
+from nas.data.text_pieces import (
     PieceLengths,
     columns,
     pieces_in_order,

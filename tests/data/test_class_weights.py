@@ -10,10 +10,10 @@ from torch import nn
 from nas.data.class_weights import class_weights, stand_in_weights
 from nas.data.digits import Digits
 from nas.data.embedded import WikiTextMini
-from nas.engine.benchmark import EvaluationSteps, numerics
 from nas.engine.evaluation_module import EvaluationModule
 from nas.engine.tasks import Classification
 from nas.errors import ConfigError
+from nas.measure.steps import EvaluationSteps, numerics
 
 LABELS = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2])
 

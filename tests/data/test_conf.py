@@ -7,7 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from nas.data.augment import BatchAugment
-from nas.data.batchify import PieceLengths
+from nas.data.text_pieces import PieceLengths
 
 FILES = sorted((Path(__file__).parents[2] / "conf" / "dataset").glob("*.yaml"))
 NAMES = [path.stem for path in FILES]

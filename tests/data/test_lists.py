@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas.data.draw_split import split
 from nas.data.lists import given_lists, lists_hash, part_lists, split_from_lists
 from nas.data.split import Split
-from nas.data.splits import split
 from nas.errors import ConfigError
 
 NAMES = [f"train/{label}/{number}.JPEG" for label in ("cat", "dog") for number in range(4)]

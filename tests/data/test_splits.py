@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas.data.draw_split import split, stratified, subset
 from nas.data.split import Split
-from nas.data.splits import split, stratified, subset
 from nas.errors import ConfigError
 
 labels_lists = st.lists(st.integers(0, 3), min_size=12, max_size=80).map(lambda labels: [3, *labels, 0])

@@ -10,8 +10,8 @@ import time
 import pytest
 import torch.distributed as dist
 
-from nas import processes
 from nas.engine.checkpoints import list_checkpoints
+from nas.engine.machine import processes
 from tests.conftest import TINY
 from tests.ddp.starting import CELLS, LAUNCHER, TORCHRUN, command, start, started, wait
 

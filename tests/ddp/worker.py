@@ -49,7 +49,7 @@ def drift(rank: int) -> None:
 
 
 def main() -> None:
-    from nas import evaluate, search
+    from nas.commands import evaluate, search
     from nas.engine import pictures
 
     torch.nn.functional.batch_norm = image_norm

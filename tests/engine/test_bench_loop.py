@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from nas.data.digits import Digits
-from nas.engine.bench_loop import Loops, Passage, measure_loop, relate_loop
-from nas.engine.benchmark import SearchSteps, apply_hardware, numerics
 from nas.engine.data_module import SearchData, search_split
 from nas.engine.search_module import SearchModule
 from nas.engine.tasks import Classification
 from nas.errors import ConfigError
+from nas.measure.bench_loop import Loops, Passage, measure_loop, relate_loop
+from nas.measure.steps import SearchSteps, apply_hardware, numerics
 from nas.methods.method import Method, layout_of
-from nas.spaces.darts import DartsSpace
+from nas.spaces.darts.space import DartsSpace
 
 HARDWARE = {
     "name": "cpu",

@@ -3,7 +3,10 @@
 import pytest
 import torch
 
-from nas.engine.bench_text import (
+from nas.engine.tasks import Language
+from nas.errors import ConfigError
+from nas.genotype import load
+from nas.measure.bench_text import (
     LiteralWithMasks,
     OriginalTextSteps,
     TextEvaluationSteps,
@@ -11,13 +14,10 @@ from nas.engine.bench_text import (
     literal_network,
     text_batch,
 )
-from nas.engine.benchmark import numerics
-from nas.engine.tasks import Language
-from nas.errors import ConfigError
-from nas.genotype import load
+from nas.measure.steps import numerics
 from nas.methods.method import Method
-from nas.spaces.recurrent import OPERATIONS, RecurrentSpace
-from nas.spaces.recurrent_parts import Dropouts
+from nas.spaces.recurrent.language_model import Dropouts
+from nas.spaces.recurrent.space import OPERATIONS, RecurrentSpace
 from tests.reference.recurrent import LiteralNetwork, LiteralSupernet, load_literal
 
 WORDS, COLUMNS, STEPS, UNITS, NODES = 13, 4, 5, 6, 3

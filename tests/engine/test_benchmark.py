@@ -4,17 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from nas.analysis.timing import Race, spread
-from nas.engine.bench_report import relate
-from nas.engine.benchmark import SearchSteps, apply_hardware, draw_alive, numerics
-from nas.engine.original import OriginalSteps
+from nas.analysis.cost.timing import Race, spread
 from nas.errors import ConfigError
+from nas.measure.bench_report import relate
+from nas.measure.original_steps import OriginalSteps
+from nas.measure.steps import SearchSteps, apply_hardware, draw_alive, numerics
 from nas.methods.method import Method
 from nas.methods.proximal import AcceleratedProximalGradient
 from nas.methods.sparse import SparseMethod
 from nas.methods.updates import Unrolled
-from nas.spaces.darts import DartsSpace
-from nas.spaces.dso import DsoSpace
+from nas.spaces.darts.space import DartsSpace
+from nas.spaces.dso.space import DsoSpace
 from tests.reference import dso
 from tests.reference.literal import LiteralDarts
 from tests.reference.mapping import load_literal

@@ -6,12 +6,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from nas.engine.benchmark import SearchSteps, draw_alive, numerics
-from nas.engine.execution import apply_execution
-from nas.engine.original import OriginalSteps
+from nas.engine.machine.execution import apply_execution
 from nas.errors import ConfigError
-from nas.spaces.darts import DartsSpace
-from nas.spaces.dso import DsoSpace
+from nas.measure.original_steps import OriginalSteps
+from nas.measure.steps import SearchSteps, draw_alive, numerics
+from nas.spaces.darts.space import DartsSpace
+from nas.spaces.dso.space import DsoSpace
 from nas.spaces.native.library import load_library
 from tests.engine.test_benchmark import HARDWARE, method_of, sparse_method_of
 from tests.reference.dso import literal_of

@@ -9,13 +9,13 @@ from hydra.core.global_hydra import GlobalHydra
 from timm.layers import DropPath
 from torch import nn
 
-from nas.config import CONF, instantiate, register_resolvers
 from nas.engine.decay import optimizer_of, sgd_but_biases, sgd_on_matrices
 from nas.engine.evaluation_module import EvaluationModule
 from nas.engine.tasks import Classification
 from nas.genotype import parse
-from nas.spaces.dso_network import DsoNetwork
-from nas.spaces.dso_parts import build_operation
+from nas.running.config import CONF, instantiate, register_resolvers
+from nas.spaces.dso.network import DsoNetwork
+from nas.spaces.dso.parts import build_operation
 
 SIZES = ("blocks_per_stage", "init_channels", "stem", "dropout")
 

@@ -11,8 +11,11 @@ from torch.optim.lr_scheduler import ConstantLR
 from nas import genotype as genotypes
 from nas.data.cifar import Cifar
 from nas.data.digits import Digits
-from nas.engine import fit
-from nas.engine.fit import (
+from nas.engine.tasks import Classification
+from nas.errors import ConfigError
+from nas.measure import memory_fit as fit
+from nas.measure.footprint import Footprint, LiveBytes, measure_footprint
+from nas.measure.memory_fit import (
     GIB,
     LIBRARIES,
     SLACK,
@@ -22,14 +25,11 @@ from nas.engine.fit import (
     check_search,
     fit_rows,
 )
-from nas.engine.footprint import Footprint, LiveBytes, measure_footprint
-from nas.engine.tasks import Classification
-from nas.errors import ConfigError
 from nas.methods.method import Method, layout_of
 from nas.methods.proximal import AcceleratedProximalGradient
 from nas.methods.sparse import SparseMethod
-from nas.spaces.darts import DartsSpace
-from nas.spaces.dso import DsoSpace
+from nas.spaces.darts.space import DartsSpace
+from nas.spaces.dso.space import DsoSpace
 
 HARDWARE = {
     "name": "small", "accelerator": "cpu", "devices": 1, "num_nodes": 1, "precision": "32-true",

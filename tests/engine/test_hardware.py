@@ -6,10 +6,10 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from nas.config import CONF, plain, register_resolvers
-from nas.engine import hardware as module
-from nas.engine.hardware import check_hardware, count_devices, lack
+from nas.engine.machine import hardware as module
+from nas.engine.machine.hardware import check_hardware, count_devices, lack
 from nas.errors import ConfigError
+from nas.running.config import CONF, plain, register_resolvers
 
 # torch 2.14's wheels from the CUDA 12.6 index, and those from PyPI.
 OLD_BUILD = ["sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]

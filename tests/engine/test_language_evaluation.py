@@ -23,7 +23,7 @@ from nas.engine.tasks import Language
 from nas.engine.text_data import TextEvaluationData
 from nas.errors import ConfigError
 from nas.genotype import Cell, Edge, Genotype
-from nas.spaces.recurrent import RecurrentSpace
+from nas.spaces.recurrent.space import RecurrentSpace
 
 WORDS, STEPS, RATE, DECAY, CLIP = 7, 5, 20.0, 1e-5, 0.25
 CONSTANT = partial(ConstantLR, factor=1.0, total_iters=0)

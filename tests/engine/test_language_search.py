@@ -8,13 +8,13 @@ import torch
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import ConstantLR
 
-from nas.data.batchify import Piece, SearchPiece
+from nas.data.text_pieces import Piece, SearchPiece
 from nas.engine.search_module import LanguageSearch, SearchModule, search_module
 from nas.engine.tasks import Classification, Language, TextBatch
 from nas.methods.functional import twice_differentiable
 from nas.methods.method import Method, layout_of
 from nas.methods.updates import Bilevel, build_update
-from nas.spaces.recurrent import RecurrentSpace
+from nas.spaces.recurrent.space import RecurrentSpace
 
 WORDS, COLUMNS, STEPS = 11, 3, 4
 

@@ -2,7 +2,7 @@
 
 import platform
 
-from nas.engine.memory import keep_freed_memory
+from nas.engine.machine.memory import keep_freed_memory
 
 
 def test_glibc_takes_every_setting():

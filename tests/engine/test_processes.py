@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas import processes
-from nas.engine.drift import DriftCheck, Drifted, fingerprint
-from nas.engine.peers import strategy_of
+from nas.engine.machine import processes
+from nas.engine.machine.drift import DriftCheck, Drifted, fingerprint
+from nas.engine.machine.peers import strategy_of
 from nas.engine.seeding import lent
 from nas.errors import ConfigError
 from nas.methods.relaxations import build_relaxation

@@ -12,9 +12,9 @@ from nas.errors import ConfigError
 from nas.methods.method import Method, layout_of
 from nas.methods.proximal import AcceleratedProximalGradient
 from nas.methods.sparse import SparseMethod
-from nas.spaces.darts import DartsSpace
-from nas.spaces.dso import DsoSpace
-from nas.spaces.nasbench201 import NasBench201Space
+from nas.spaces.darts.space import DartsSpace
+from nas.spaces.dso.space import DsoSpace
+from nas.spaces.nasbench201.space import NasBench201Space
 
 IMAGE, CLASSES = (3, 8, 8), 4
 SPACES = {

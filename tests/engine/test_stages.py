@@ -10,8 +10,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 from nas.engine.stages import Leg, Stages
 from nas.errors import ConfigError
 from nas.methods.method import Method
-from nas.spaces.darts import DartsSpace
-from nas.spaces.nasbench201 import NasBench201Space
+from nas.spaces.darts.space import DartsSpace
+from nas.spaces.nasbench201.space import NasBench201Space
 
 COSINE = partial(CosineAnnealingLR, T_max=2)
 

@@ -10,7 +10,7 @@ from nas.engine.search_module import SearchModule
 from nas.engine.tasks import Classification
 from nas.methods.method import Method, layout_of
 from nas.methods.updates import Bilevel, build_update
-from nas.spaces.darts import DartsSpace
+from nas.spaces.darts.space import DartsSpace
 
 SPACE = {
     "num_cells": 3,

@@ -16,9 +16,9 @@ from nas.data.text_split import text_split
 from nas.data.wikitext2 import WikiText2
 from nas.engine.data_module import SearchData, search_split
 from nas.engine.text_data import TextSearchData
-from nas.engine.workload import workload_of
 from nas.errors import ConfigError
-from nas.spaces.recurrent import RecurrentSpace
+from nas.measure.workload import workload_of
+from nas.spaces.recurrent.space import RecurrentSpace
 
 TEXT = {
     "batch_size": 32,

@@ -8,9 +8,9 @@ import nas.formats.timm_models as registry
 from nas.errors import ConfigError
 from nas.formats.families import build
 from nas.genotype import published
-from nas.spaces.darts_network import DartsNetwork
-from nas.spaces.dso_network import DsoNetwork
-from nas.spaces.nasbench201_network import NasBench201Network
+from nas.spaces.darts.network import DartsNetwork
+from nas.spaces.dso.network import DsoNetwork
+from nas.spaces.nasbench201.network import NasBench201Network
 from tests.formats.networks import DSO, NB201, SMALL, built, described
 
 # Without the auxiliary head, 14 cells of C=48, 1000 classes. The first three are those of reference networks

@@ -9,7 +9,7 @@ import torch
 from nas.errors import ConfigError
 from nas.methods.method import Method, layout_of
 from nas.methods.updates import ArchitectureGradient
-from nas.spaces.darts import DartsSpace
+from nas.spaces.darts.space import DartsSpace
 
 OPERATIONS = ["none", "skip_connect", "sep_conv_3x3"]
 

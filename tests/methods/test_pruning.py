@@ -8,10 +8,10 @@ from scipy import stats
 from torch.distributions import Dirichlet
 
 from nas.errors import ConfigError
-from nas.methods.kept import Kept
+from nas.methods.masks import Kept
 from nas.methods.method import Method, layout_of
 from nas.methods.updates import Bilevel
-from nas.spaces.darts import DartsSpace
+from nas.spaces.darts.space import DartsSpace
 
 ETA = torch.tensor([[0.3, -0.8, 0.9, 0.3, -0.2], [-1.0, 0.5, 0.5, 0.5, 2.0]], dtype=torch.float64)
 RELAXATIONS = ["softmax", "dirichlet"]

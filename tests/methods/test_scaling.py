@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nas.errors import ConfigError
-from nas.methods.kept import Alive
+from nas.methods.masks import Alive
 from nas.methods.relaxations import Connections, ScalingFactors, build_relaxation
 
 LAMBDA = torch.tensor([[1.5, 0.0, -2.0], [0.0, 0.0, 0.25]])

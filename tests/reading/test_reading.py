@@ -120,7 +120,7 @@ def test_what_yaml_writes_is_read_as_omegaconf_reads_it(data):
 def test_every_file_of_conf_is_read_as_omegaconf_reads_it():
     from omegaconf import OmegaConf
 
-    from nas.config import CONF
+    from nas.running.config import CONF
 
     for path in sorted(CONF.rglob("*.yaml")):
         text = path.read_text()

@@ -1,6 +1,6 @@
 """The supernet of DSO-NAS written down literally: one module an operation, one product a connection.
 
-Slow on purpose. `nas.spaces.dso_supernet` must agree with it in float64. Tensors that both have carry the
+Slow on purpose. `nas.spaces.dso.supernet` must agree with it in float64. Tensors that both have carry the
 same names; here the fixed BN scales are ones that nobody trains, and there is a counter of batches.
 Everything is computed, and what counts (a source without an input does not) is decided by Python's `if`.
 """

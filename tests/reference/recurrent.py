@@ -1,6 +1,6 @@
 """The recurrent networks of DARTS written down literally: one product an edge and time step, zeros computed.
 
-Slow on purpose. `nas.spaces.recurrent_supernet` and `nas.spaces.recurrent_network` must agree with it in
+Slow on purpose. `nas.spaces.recurrent.supernet` and `nas.spaces.recurrent.network` must agree with it in
 float64. Parameters carry the same names in both, but for `weights`, which is a list here. Masks are arguments
 here, so that both can be given the same ones: `masks` holds `rows` [V], `input` and `x` [B, H], `hidden` and
 `output` [B, H], each already divided by the probability of being kept; one that is missing drops nothing.

@@ -6,11 +6,11 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from nas import genotype as genotypes
-from nas.analysis.complexity import count_cost
-from nas.config import CONF
+from nas.analysis.cost.complexity import count_cost
 from nas.errors import ConfigError
 from nas.genotype import Edge
-from nas.spaces.darts import DartsSpace
+from nas.running.config import CONF
+from nas.spaces.darts.space import DartsSpace
 from nas.spaces.operations import operation, operation_builders
 from tests.shared import shared_json
 

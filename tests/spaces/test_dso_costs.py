@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.analysis.complexity import count_cost
-from nas.spaces.dso import DsoSpace
+from nas.analysis.cost.complexity import count_cost
+from nas.spaces.dso.space import DsoSpace
 
 IMAGES = (3, 8, 8)
 

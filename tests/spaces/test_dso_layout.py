@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.errors import ConfigError
-from nas.spaces.dso_layout import BlockLayout
+from nas.spaces.dso.layout import BlockLayout
 
 FOUR = ("sep_conv_3x3", "sep_conv_5x5", "max_pool_3x3", "avg_pool_3x3")
 

@@ -6,11 +6,11 @@ from timm.layers import DropPath
 from torch import nn
 from torch.nn import functional as F
 
-from nas.analysis.complexity import count_cost
+from nas.analysis.cost.complexity import count_cost
 from nas.errors import ConfigError
 from nas.genotype import Cell, Genotype, parse
-from nas.spaces.dso import DsoSpace
-from nas.spaces.dso_network import DsoNetwork, EvaluationBlock, EvaluationReduction
+from nas.spaces.dso.network import DsoNetwork, EvaluationBlock, EvaluationReduction
+from nas.spaces.dso.space import DsoSpace
 
 DEAD = Cell(((),) * 4, (0,), 1)
 BLOCK = "block:4[1=sep_conv_3x3(0) 2=max_pool_3x3(0) 3=sep_conv_5x5(0,1,2) 4=avg_pool_3x3(1)]>2,3,4"

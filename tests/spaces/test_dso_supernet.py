@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from nas.errors import ConfigError
 from nas.genotype import Edge
-from nas.spaces.dso import DsoSpace
+from nas.spaces.dso.space import DsoSpace
 from nas.spaces.native.library import load_library
 from tests.reference.dso import is_only_literal, literal_of, load_literal
 

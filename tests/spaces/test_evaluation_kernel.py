@@ -8,10 +8,10 @@ import torch
 from torch.nn import functional as F
 
 from nas import genotype as genotypes
-from nas.spaces.darts import DartsSpace
-from nas.spaces.mixed import Execution
+from nas.spaces.darts.space import DartsSpace
 from nas.spaces.native.library import load_library
 from nas.spaces.operations import operation
+from nas.spaces.supernet.fan_out import Execution
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 LAYOUTS = [torch.contiguous_format, torch.channels_last]

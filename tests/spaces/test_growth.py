@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from nas.errors import ConfigError
-from nas.spaces.candidates import SeparableCandidate
-from nas.spaces.darts import DartsSpace
-from nas.spaces.growth import TensorMap, growth_maps, inherit
-from nas.spaces.mixed import Execution, Shared
-from nas.spaces.nasbench201 import NasBench201Space
+from nas.spaces.darts.space import DartsSpace
+from nas.spaces.nasbench201.space import NasBench201Space
 from nas.spaces.native.library import load_library
+from nas.spaces.supernet.candidates import SeparableCandidate
+from nas.spaces.supernet.fan_out import Execution, Shared
+from nas.spaces.supernet.growth import TensorMap, growth_maps, inherit
 
 OPERATIONS = ["max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_5x5"]
 CELL = "cells.1.fan_out.0.candidates"  # a reduction cell: its skip connections have parameters

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from nas.spaces.darts import DartsSpace
-from nas.spaces.dso import DsoSpace
-from nas.spaces.dso_parts import Norm
-from nas.spaces.nasbench201 import NasBench201Space
+from nas.spaces.darts.space import DartsSpace
+from nas.spaces.dso.parts import Norm
+from nas.spaces.dso.space import DsoSpace
+from nas.spaces.nasbench201.space import NasBench201Space
 
 # Six classes, as many as the narrowest network has features: each output is a condition of its own.
 IMAGES, NUM_IMAGES, CLASSES = (3, 8, 8), 48, 6
@@ -24,7 +24,7 @@ IMAGES, NUM_IMAGES, CLASSES = (3, 8, 8), 48, 6
 def exact_norms(monkeypatch):
     """Batch norms without an epsilon to speak of, which would blur what is exactly alike."""
     monkeypatch.setattr(Norm, "eps", 1e-13)
-    monkeypatch.setattr("nas.spaces.stacked.BN_EPS", 1e-13)
+    monkeypatch.setattr("nas.spaces.supernet.stacked.BN_EPS", 1e-13)
 
 
 def prepared(space, seed=0):

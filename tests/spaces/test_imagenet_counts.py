@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from nas import genotype
-from nas.analysis.complexity import count_cost
-from nas.spaces.darts import DartsSpace
+from nas.analysis.cost.complexity import count_cost
+from nas.spaces.darts.space import DartsSpace
 from tests.reference.mobile_cost import imagenet_cost
 
 ROOT = Path(__file__).resolve().parents[2]

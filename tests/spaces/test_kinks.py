@@ -7,13 +7,13 @@ another network. ReLU's derivative at 0 is 0; of equal maxima one gets the whole
 import pytest
 import torch
 
-from nas.spaces.candidates import candidate
-from nas.spaces.dense import dense_candidate
-from nas.spaces.dso_parts import build_operation
-from nas.spaces.mixed import Execution, FanOut
+from nas.spaces.dso.parts import build_operation
+from nas.spaces.nasbench201.candidates import dense_candidate
 from nas.spaces.native.library import load_library
 from nas.spaces.native.recurrent import NativeMix
-from nas.spaces.recurrent_mix import TorchMix, mix
+from nas.spaces.recurrent.mix import TorchMix, mix
+from nas.spaces.supernet.candidates import candidate
+from nas.spaces.supernet.fan_out import Execution, FanOut
 
 DARTS = [["max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_5x5"]] * 2
 NASBENCH201 = [["skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"]] * 2
@@ -79,7 +79,7 @@ def test_a_relu_at_zero_passes_nothing_on(way, monkeypatch):
     x_BCHW = few_values(2, 4, 8, 8)
     execution = Execution(kernel() if way == "native" else None)
     found = gradients(execution, [["sep_conv_3x3"]] * 2, candidate, 1, x_BCHW)
-    monkeypatch.setattr("nas.spaces.mixed.F.relu", LiteralRelu.apply)
+    monkeypatch.setattr("nas.spaces.supernet.fan_out.F.relu", LiteralRelu.apply)
     expected = gradients(Execution(), [["sep_conv_3x3"]] * 2, candidate, 1, x_BCHW)
     torch.testing.assert_close(found, expected, **EXACT)
     assert (found[0][x_BCHW == 0] == 0).all() and (found[0][x_BCHW == 1] != 0).any()

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nas.analysis.complexity import count_cost
+from nas.analysis.cost.complexity import count_cost
 from nas.errors import ConfigError
 from nas.genotype import Genotype, parse
-from nas.spaces.growth import growth_maps, inherit
-from nas.spaces.nasbench201 import EDGES, OPERATIONS, NasBench201Space
-from nas.spaces.nasbench201_network import EvaluationCell
+from nas.spaces.nasbench201.network import EvaluationCell
+from nas.spaces.nasbench201.space import EDGES, OPERATIONS, NasBench201Space
+from nas.spaces.supernet.growth import growth_maps, inherit
 from tests.reference.literal_nasbench201 import LiteralNasBench201, literal_view, load_literal
 from tests.shared import shared, shared_json
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from nas.spaces.candidates import PoolCandidate, SeparableCandidate, candidate
-from nas.spaces.mixed import Execution, FanOut, Shared
 from nas.spaces.native.library import load_library
 from nas.spaces.native.terms import TermsSum
 from nas.spaces.norm import BN_EPS, BN_MOMENTUM
+from nas.spaces.supernet.candidates import PoolCandidate, SeparableCandidate, candidate
+from nas.spaces.supernet.fan_out import Execution, FanOut, Shared
 
 TERMS = ["max_pool_3x3", "avg_pool_3x3", "skip_connect"]
 EXACT = {"rtol": 1e-10, "atol": 1e-12}

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.analysis.complexity import count_cost
-from nas.engine.latencies import random_architectures
+from nas.analysis.cost.complexity import count_cost
 from nas.genotype import load
-from nas.spaces.darts import DartsSpace
-from nas.spaces.dso import DsoSpace
-from nas.spaces.nasbench201 import NasBench201Space
+from nas.measure.latencies import random_architectures
+from nas.spaces.darts.space import DartsSpace
+from nas.spaces.dso.space import DsoSpace
+from nas.spaces.nasbench201.space import NasBench201Space
 from nas.spaces.pieces import ADD, Piece
 
 OPERATIONS = ["none", "max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_5x5", "noise"]

@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from nas.errors import ConfigError
 from nas.genotype import load, parse
-from nas.spaces import recurrent_parts
 from nas.spaces.native.library import SOURCES, load_library
-from nas.spaces.recurrent import OPERATIONS, RecurrentSpace
-from nas.spaces.recurrent_parts import Dropouts, keep_mask
+from nas.spaces.recurrent import language_model as recurrent_parts
+from nas.spaces.recurrent.language_model import Dropouts, keep_mask
+from nas.spaces.recurrent.space import OPERATIONS, RecurrentSpace
 from tests.reference.recurrent import LiteralNetwork, LiteralSupernet, load_literal
 from tests.shared import shared_json
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nas.analysis.complexity import count_cost, one_word
+from nas.analysis.cost.complexity import count_cost, one_word
 from nas.analysis.plots import draw_genotype
 from nas.errors import ConfigError
 from nas.genotype import load, parse
-from nas.spaces.recurrent import RecurrentSpace
-from nas.spaces.recurrent_lstm import LstmNetwork
-from nas.spaces.recurrent_parts import Dropouts
+from nas.spaces.recurrent.language_model import Dropouts
+from nas.spaces.recurrent.lstm import LstmNetwork
+from nas.spaces.recurrent.space import RecurrentSpace
 
 WORDS, COLUMNS, STEPS, UNITS = 13, 4, 5, 7
 LSTM = load("LSTM", "darts_rnn")

@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from nas.errors import ConfigError
-from nas.spaces.darts import DartsSpace
-from nas.spaces.growth import growth_maps, inherit
+from nas.spaces.darts.space import DartsSpace
 from nas.spaces.native.library import load_library
+from nas.spaces.supernet.growth import growth_maps, inherit
 from tests.reference.literal import LiteralDarts
 from tests.reference.mapping import literal_view, load_literal
 

@@ -23,7 +23,7 @@ class Call(ctypes.Structure):
 
 
 class NativeMix:
-    """The same two functions as `nas.spaces.recurrent_mix.TorchMix`, by the compiled kernel.
+    """The same two functions as `nas.spaces.recurrent.mix.TorchMix`, by the compiled kernel.
 
     Every tensor is contiguous but for the rows of sums and gradients, which may be further apart.
 

@@ -1,0 +1,337 @@
+"""`python -m nas.bench`: what a search step costs, against the literal supernet and the machine's best."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose
+from hydra.utils import get_object
+from omegaconf import DictConfig
+
+from nas import genotype as genotypes
+from nas.analysis.cost.counting import supernet_cost
+from nas.analysis.cost.timing import MatrixProduct, Race, spread
+from nas.data.class_weights import stand_in_weights
+from nas.data.sources import domain_of, inputs_of
+from nas.domains.networks import check_sizes, network_of, source_of
+from nas.engine import trainer
+from nas.engine.data_module import SearchData, search_split
+from nas.engine.machine import hardware
+from nas.engine.search_module import SearchModule
+from nas.engine.shortened import shorten
+from nas.errors import ConfigError, require
+from nas.measure.bench_data import measure_data, read_images
+from nas.measure.bench_loop import Loops, measure_loop
+from nas.measure.bench_report import head, print_tables, relate
+from nas.measure.bench_text import (
+    KINDS,
+    LiteralWithMasks,
+    check_text,
+    literal_network,
+    text_batch,
+    text_supernet_cost,
+)
+from nas.measure.bench_variants import about_counts, about_share, about_stage, share_out, stage_supernet
+from nas.measure.original_steps import LITERAL_RNN, REFERENCES, SIZES, OriginalSteps
+from nas.measure.steps import EvaluationSteps, SearchSteps, apply_hardware, draw_alive, numerics
+from nas.methods.method import layout_of
+from nas.methods.sparse import SparseMethod
+from nas.running.config import instantiate, plain, typed_keys
+from nas.running.session import Session, check_domain, task_of
+
+STEPS = ("weight", "first_order", "second_order", "second_order_exact")
+
+
+def run(config: DictConfig, path: Path) -> None:
+    """Measures as configured and writes `bench.json`; see `conf/bench.yaml` for every key.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+        RunFailed: the measurement broke down.
+    """
+    unknown = sorted(set(config.bench.steps) - set(STEPS))
+    require(not unknown, f"bench.steps: unknown steps {unknown}; known are {', '.join(STEPS)}")
+    for name in ("rounds", "second_order_rounds", "warmup", "loop_rounds"):
+        require(config.bench[name] >= 1, f"bench.{name}={config.bench[name]}: must be at least 1")
+    require(config.resume is None, f"resume={config.resume}: a benchmark cannot be continued; start it anew")
+    trainer.quiet()
+    if config.get("shorten_stages"):
+        shorten(config, typed_keys())
+    hardware.check_hardware(config.hardware)
+    hardware.use_device(config.hardware)
+    session = Session(config, path)
+    bench = Bench(config, path)
+    session.open(None)
+    session.run(lambda: _write(session, bench.measure()))
+
+
+class Bench:
+    """All that one call measures, in common rounds; every part from the same seed, counted uncompiled."""
+
+    def __init__(self, config: DictConfig, path: Path):
+        self.config = config
+        self.space = instantiate(config.space)
+        if config.bench.evaluation:
+            check_sizes(config, self.space)
+        self.source = source_of(config)
+        check_domain(self.space, self.source)
+        self.text = domain_of(self.source) == "text"
+        self.inputs = inputs_of(self.source)
+        self.weights = stand_in_weights(plain(config.dataset).get("class_weights"), self.source)
+        self.task = task_of(self.source, self.space, weights=self.weights)
+        kinds = KINDS if self.text else (SearchSteps, OriginalSteps, EvaluationSteps)
+        self.search_steps, self.original_steps, self.evaluation_steps = kinds
+        self.hardware = plain(config.hardware)
+        self.where = numerics(self.hardware)
+        self.race = Race(self.where.device, config.bench.warmup)
+        self.result: dict[str, Any] = {}
+        self.alive: list[dict[str, Any]] = []
+        self.stages: list[dict[str, Any]] = []  # all of them; the first is what is measured besides
+        self.names: list[str] = []  # of the steps that this search has
+        if self.text:
+            check_text(config.bench, self.space)
+        for share in config.bench.alive:
+            self._draw_alive(share)
+        # What cannot be had is found missing here, before minutes have been spent on measuring.
+        self.reference = self._reference_class() if config.bench.reference else None
+        data, at_hand = config.bench.data, config.dataset.root is None and not self.text
+        self.images = read_images(self.source) if (at_hand if data is None else data) else None
+        self.loops = self._build_loops(path) if config.bench.loop else None
+
+    def measure(self) -> dict[str, Any]:
+        """Warms up, counts and times everything; returns what `bench.json` holds."""
+        settings = self.config.bench
+        if settings.steps:
+            self._enter_search()
+        if settings.steps and settings.reference:
+            self._enter_reference()
+        for index, share in enumerate(settings.alive):
+            alive = self._draw_alive(share)
+            self.alive.append(about_share(share, alive) | self._enter_other(f"alive_{index}_", alive=alive))
+        for index in range(1, len(self.stages)):
+            self.stages[index] |= self._enter_other(f"stage_{index}_", stage=index)
+        if settings.evaluation:
+            self._enter_evaluation()
+        product = MatrixProduct(settings.matmul_size, self.where.device, self.where.matrix_type())
+        self.race.enter("matmul", product)
+        rounds = {
+            name: settings.second_order_rounds if "second_order" in name else settings.rounds
+            for name in self.race.variants
+        }
+        found = {name: spread(values) for name, values in self.race.seconds(rounds).items()}
+        self.result["gflops_matmul"] = product.flops / found.pop("matmul")["median"] / 1e9
+        found = share_out(found, self.names, self.alive, self.stages)
+        result = {f"{name}_seconds": value for name, value in found.items()} | self.result
+        result |= {"alive": self.alive} if self.alive else {}
+        result |= {"stages": self.stages} if self.stages else {}
+        data = {}
+        if self.images is not None:
+            dataset = plain(self.config.dataset)
+            data = measure_data(self.source, self.images, dataset, settings.data_seconds, settings.rounds)
+        loop = {}
+        if self.loops is not None:
+            print("measuring loader, loop and record", flush=True)
+            loop = measure_loop(self.loops, settings.loop_rounds, self.config.trainer.max_epochs)
+        words = self.config.dataset.bptt.steps if self.text else None
+        return result | relate(result, self.config.dataset.batch_size, words) | data | loop
+
+    def _build_loops(self, path: Path) -> Any:
+        """What an epoch of this search is made of: real splits, and two equal networks to train on them."""
+        config, dataset = self.config, self.config.dataset
+        split = search_split(
+            self.source, dataset.split, dataset.split_ratio, dataset.fraction, config.split_seed
+        )
+        data = SearchData(
+            self.source,
+            dataset.batch_size,
+            config.seed,
+            plain(dataset.augment),
+            dataset.cutout,
+            dataset.num_workers,
+            self.hardware["channels_last"],
+            split=split,
+        )
+        data.prepare()
+        steps = self._steps(self.hardware)
+        torch.manual_seed(config.seed)
+        supernet = self.space.supernet(*self.inputs)
+        module = SearchModule(apply_hardware(supernet, self.hardware), self._method(), self.task)
+        return Loops(
+            steps, module, data, self.space, self.hardware, path, config.bench.loop_steps, config.seed
+        )
+
+    def _enter(self, steps: Any, prefix: str = "") -> dict[str, int]:
+        """Warms the steps up before they are timed; returns their peak memory."""
+        names = [name for name in self.config.bench.steps if steps.step(name) is not None]
+        for name in names:
+            print(f"warming up {prefix}{name}", flush=True)
+            self.race.enter(prefix + name, steps.step(name))
+        return {name: self.race.peaks[prefix + name] for name in names}
+
+    def _method(self) -> Any:
+        groups = self.space.groups
+        shapes = {name: group.shape for name, group in groups.items()}
+        method = instantiate(self.config.method, shapes=shapes, layout=layout_of(groups))
+        if isinstance(method, SparseMethod):
+            guards = {name: group.guards for name, group in groups.items()}
+            method.attach(self.space.costs(self.inputs[0]), guards)
+        return method
+
+    def _batches(self, where: Any) -> tuple:
+        return tuple(self._batch(where, self.config.dataset.batch_size, seed) for seed in (1, 2))
+
+    def _batch(self, where: Any, size: int, seed: int) -> Any:
+        if self.text:
+            return text_batch(where, self.config.dataset.bptt.steps, size, *self.inputs, seed)
+        return where.batch(size, *self.inputs, seed)
+
+    def _steps(self, hardware: dict, alive: dict | None = None, stage: int = 0) -> Any:
+        """Our steps with the options of a hardware profile, on what is `alive` ({group: bool [E, O]}).
+
+        Of a search in stages on the network of one of them.
+        """
+        torch.manual_seed(self.config.seed)
+        method = self._method()
+        if alive is not None:
+            method.drop(alive)
+        if method.stages is None:
+            supernet = self.space.supernet(*self.inputs, kept=alive)
+        else:
+            supernet = stage_supernet(self.space, method, self.inputs, stage)
+        network, where = apply_hardware(supernet, hardware), numerics(hardware)
+        return self.search_steps(network, method, *self._batches(where), where, self.task)
+
+    def _enter_search(self) -> None:
+        steps = self._steps(self.hardware)
+        asked = self.config.bench.steps
+        self.names = [name for name in asked if steps.step(name) is not None]
+        require(
+            len(self.names) > 0,
+            f"bench.steps={list(asked)}: method={self.config.method.name} has none of them; it steps its "
+            "scaling factors with first_order alone",
+        )
+        peaks = self._enter(steps)
+        counts = self._steps(self.hardware | {"compile": False}).counts()
+        size = about_counts(self._cost(steps.method), counts)
+        for index in range(len(steps.method.stages or ())):
+            self.stages.append(about_stage(steps.method, index) | size if index == 0 else {})
+        self.result |= size | {
+            "operators_with_views": counts.operators.total,
+            "peak_memory": peaks.get("weight", max(peaks.values())),
+            "peak_memory_by_step": peaks,
+            "steps_left_out": [name for name in asked if name not in self.names],
+        }
+
+    def _draw_alive(self, share: float) -> dict:
+        """A random share of the connections, cleaned; the same for the same seed."""
+        require(
+            isinstance(self._method(), SparseMethod),
+            f"bench.alive={list(self.config.bench.alive)}: method={self.config.method.name} drops no "
+            "connections one by one; choose method=dsonas, or bench.alive=[]",
+        )
+        require(
+            len(self.config.bench.steps) > 0,
+            "bench.alive: measures bench.steps on smaller networks, and there are none; name some",
+        )
+        return draw_alive(self.space, share, self.config.seed)
+
+    def _enter_other(self, prefix: str, **which: Any) -> dict[str, Any]:
+        """The steps on another network of the same search; returns its size."""
+        steps = self._steps(self.hardware, **which)
+        self._enter(steps, prefix)
+        counts = self._steps(self.hardware | {"compile": False}, **which).counts()
+        size = about_counts(self._cost(steps.method, **which), counts)
+        return size | (about_stage(steps.method, which["stage"]) if "stage" in which else {})
+
+    def _cost(self, method: Any, alive: dict | None = None, stage: int = 0) -> Any:
+        partial = None if method.stages is None else method.stages[stage].partial
+        kept = alive if method.stages is None else method.kept()
+        return (text_supernet_cost if self.text else supernet_cost)(self.space, *self.inputs, partial, kept)
+
+    def _reference_class(self, target: str | None = None) -> Callable:
+        target = target or self.config.bench.reference_target or REFERENCES.get(self.space.family)
+        require(
+            target is not None,
+            f"bench.reference=true: there is no literal supernet of space {self.space.name}; give one as "
+            "bench.reference_target, or set bench.reference=false",
+        )
+        try:
+            return get_object(target)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConfigError(
+                f"bench.reference_target={target}: cannot be imported ({error}); the reference lies in the "
+                "tests folder of a checkout: run the command from there, or set bench.reference=false"
+            ) from error
+
+    def _enter_reference(self) -> None:
+        settings = self.config.bench
+        torch.manual_seed(self.config.seed)
+        groups = self.space.groups
+        known = {name: getattr(self.space, name) for name in SIZES if hasattr(self.space, name)}
+        known |= {"space": self.space, "groups": groups}
+        known["operations"] = next(iter(groups.values())).operations[0]
+        stages = self._method().stages
+        known |= {} if stages is None else {"partial": stages[0].partial}
+        inputs = ("vocabulary",) if self.text else ("image_shape", "num_classes")
+        known |= zip(inputs, self.inputs, strict=True)
+        named = inspect.signature(self.reference).parameters
+        network = self.reference(**{name: value for name, value in known.items() if name in named})
+        where = replace(self.where, channels_last=settings.reference_channels_last)
+        if self.text:
+            network = LiteralWithMasks(network, self.space.dropouts)
+        network = network.to(where.device, where.dtype, memory_format=where.layout())
+        alpha = settings.reference_alpha_gradients
+        own = (network, self._method(), *self._batches(where))
+        steps = self.original_steps(*own, where, self.task, alpha_gradients=alpha)
+        peaks = self._enter(steps, "reference_")
+        reference = steps.counts()
+        gpu = self._steps(self._gpu_profile()).counts()
+        self.result |= {
+            "reference_bytes_saved": reference.bytes_saved,
+            "reference_operators": reference.operators.computing,
+            "reference_peak_memory": peaks.get("weight", max(peaks.values())),
+            "bytes_ratio": self.result["bytes_saved"] / reference.bytes_saved,
+            "operators_ratio": self.result["operators"] / reference.operators.computing,
+            "gpu_bytes_ratio": gpu.bytes_saved / reference.bytes_saved,
+            "gpu_operators_ratio": gpu.operators.computing / reference.operators.computing,
+        }
+
+    def _gpu_profile(self) -> dict:
+        """The options of the `gpu` profile on the CPU: the same counts, in the reference's precision."""
+        hardware = plain(compose("bench", overrides=["hardware=gpu"]).hardware)
+        return hardware | {"accelerator": "cpu", "compile": False, "precision": self.hardware["precision"]}
+
+    def _enter_evaluation(self) -> None:
+        slow = self.hardware | {"channels_last": False, "native": False}
+        self.race.enter("evaluation", self._evaluation_steps(self.hardware).train)
+        self.race.enter("reference_evaluation", self._evaluation_steps(slow, literal=self.text).train)
+
+    def _evaluation_steps(self, hardware: dict, literal: bool = False) -> Any:
+        """The step of the evaluation network, or of the `literal` one of the tests."""
+        recipe, settings, where = self.config.recipe, self.config.bench, numerics(hardware)
+        torch.manual_seed(self.config.seed)
+        genotype = genotypes.load(self.config.genotype, self.space.family)
+        network = network_of(self.config, self.space, genotype, self.source)
+        if literal:
+            network = literal_network(self._reference_class(LITERAL_RNN), genotype, network)
+        elif not self.text:
+            network.set_drop_path(settings.evaluation_drop_path)
+        return self.evaluation_steps(
+            apply_hardware(network, hardware),
+            instantiate(recipe.optimizer),
+            task_of(self.source, self.space, recipe, self.weights),
+            recipe.clip,
+            self._batch(where, settings.evaluation_batch_size, 1),
+            where,
+            recipe.get("auxiliary_weight", 0.0),
+        )
+
+
+def _write(session: Any, result: dict[str, Any]) -> None:
+    result = head(session.config) | result
+    session.folder.write_json("bench.json", result)
+    print_tables(result)
+    print(f"run folder: {session.folder.path}", flush=True)

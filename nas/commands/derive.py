@@ -1,0 +1,358 @@
+"""`python -m nas.derive`: architectures from a search's learnt distribution that keep a budget, ranked."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from nas.analysis.cost.complexity import count_cost, one_word
+from nas.analysis.cost.latency import check_repeats
+from nas.analysis.cost.latency_table import Predictor
+from nas.analysis.cost.pricing import EdgePrices, WholePrices
+from nas.analysis.sampling import (
+    COSTS,
+    Architecture,
+    Budget,
+    draw_architectures,
+    log_probability,
+    pareto_front,
+)
+from nas.commands.latency import check_pieces, pieces_of
+from nas.domains.networks import fits, network_of, size_overrides, source_of
+from nas.engine import checkpoints, data_module, trainer
+from nas.engine.machine import hardware
+from nas.engine.progress import watch
+from nas.engine.run_folder import RunFolder, split_hash
+from nas.engine.seeding import seed_run
+from nas.errors import require
+from nas.measure.derivation_latency import Latencies, table_here
+from nas.measure.derivation_report import (
+    draw,
+    nothing_left,
+    numbers_of,
+    print_table,
+    write_genotypes,
+    write_table,
+)
+from nas.measure.inheritance import Inheritance, check_batches, load_part
+from nas.methods.method import layout_of
+from nas.running import trust
+from nas.running.config import instantiate, plain, quoted
+from nas.running.config_checks import check_saved
+from nas.running.older import read_now
+from nas.running.printed import command_for
+from nas.running.saved import read_config
+from nas.running.session import Session
+
+RANKS = ("probability", "supernet")
+SCORES = {"probability": "log-probability (nats)", "supernet": "accuracy with inherited weights (%)"}
+AXES = {
+    "params": "parameters (M)",
+    "macs": "multiply-adds {one} (M)",
+    "latency": "latency of a batch (ms)",
+}
+# What multiply-adds are counted for, by the domain of the space.
+ONE = {"images": "an image", "text": "a word"}
+
+
+def run(config: DictConfig, path: Path) -> None:
+    """Derives as configured; see `conf/derive.yaml` for every key.
+
+    Raises:
+        ConfigError: a setting cannot be used, or no architecture that was drawn keeps the budget.
+        RunFailed: the derivation broke down.
+    """
+    budget = Budget(**plain(config.budget))
+    for key, known in (("rank", RANKS), ("cost", ("edges", "whole")), ("front", (None, *COSTS))):
+        words = ", ".join("null" if word is None else word for word in known)
+        require(config[key] in known, f"{key}={config[key]}: unknown; known are {words}")
+    for key in ("samples", "keep", "rank_candidates"):
+        require(config[key] >= 1, f"{key}={config[key]}: must be at least 1")
+    for key in ("candidates", "batch_size"):
+        require(config.latency[key] >= 1, f"latency.{key}={config.latency[key]}: must be at least 1")
+    check_repeats(config.latency.warmup, config.latency.repeats)
+    check_batches(config.supernet.batches, config.supernet.recalibrate_batches)
+    require(config.resume is None, f"resume={config.resume}: a derivation cannot be continued; start it anew")
+    require(config.run is not None, "run=null: name the run folder of a search")
+    trainer.quiet()
+    hardware.check_hardware(config.hardware)
+    hardware.use_device(config.hardware)
+    session = Session(with_run(config), path)
+    seed_run(config.seed)
+    derivation = Derivation(session.config, budget, session.folder)
+    session.open(None)
+    session.run(lambda: derivation.run(session))
+
+
+def with_run(config: DictConfig) -> DictConfig:
+    """The configuration of this command, completed by that of the search whose folder it names.
+
+    Raises:
+        ConfigError: the folder holds no search, or its config.yaml is damaged.
+    """
+    folder = Path(str(config.run)).expanduser().absolute()
+    file = folder / "config.yaml"
+    require(file.is_file(), f"run={config.run}: no run folder there (config.yaml is missing)")
+    saved = read_config(file, f"run={config.run}: config.yaml")
+    parts = ("space", "method", "dataset", "recipe", "split_seed", "seed")
+    found = saved.get("command")
+    require(found == "search", f"run={config.run}: it is a run of nas.{found}, not of nas.search")
+    missing = [key for key in parts if key not in saved]
+    require(not missing, f"run={config.run}: config.yaml is damaged (it lacks {', '.join(missing)})")
+    used = {key: saved[key] for key in parts}
+    trust.check_saved(OmegaConf.create(used), config, folder, f"run={config.run}")
+    check_saved("search", OmegaConf.create(used), f"run={config.run}: config.yaml")
+    saved = read_now(saved, f"run={config.run}")
+    merged = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    merged.run = str(folder)
+    for key in parts[:-1]:
+        merged[key] = saved[key]
+    trust.fetch_nothing(merged)
+    for key, value in config.dataset.items():
+        if value is not None:
+            merged.dataset[key] = value
+            # The source has taken its root over by value.
+            if key == "root" and "root" in merged.dataset.source:
+                merged.dataset.source.root = value
+    resize(merged, {key: value for key, value in config.recipe.items() if value is not None})
+    return merged
+
+
+def resize(config: DictConfig, sizes: Mapping[str, Any]) -> None:
+    """Gives the recipe other sizes of the evaluation network.
+
+    Raises:
+        ConfigError: networks of the run's space do not have such a size.
+    """
+    space = instantiate(config.space)
+    known = getattr(space, "recipe_sizes", ("num_cells", "init_channels"))
+    for key, value in sizes.items():
+        require(key in known, f"recipe.{key}={value}: space {space.name} is sized by {', '.join(known)}")
+    if sizes and not fits(config, space):
+        # A recipe for another space: what it calls channels are not these, so the space's own are the base;
+        # what it does not tell, a null leaves to it.
+        for key in known:
+            config.recipe[key] = getattr(space, key, None)
+    for key, value in sizes.items():
+        config.recipe[key] = value
+
+
+class Derivation:
+    """One derivation: everything that can be refused is built on construction."""
+
+    def __init__(self, config: DictConfig, budget: Any, folder: Any):
+        self.config, self.budget, self.folder = config, budget, folder
+        self.space = instantiate(config.space)
+        shapes = {name: group.shape for name, group in self.space.groups.items()}
+        self.method = instantiate(config.method, shapes=shapes, layout=layout_of(self.space.groups))
+        # The relaxation first: a method without a distribution has none however it was trained.
+        require(
+            self.method.relaxation.normalised,
+            f"run={config.run}: method {self.method.name} has no distribution to draw from: scaling factors "
+            "say what is there and what is not, and the run's genotype.json is what they stand for",
+        )
+        require(
+            self.method.trains,
+            f"run={config.run}: method {self.method.name} learns no distribution to draw from",
+        )
+        self.text = self.space.domain == "text"
+        require(
+            config.rank != "supernet" or not self.text,
+            f"rank=supernet: it ranks by accuracy on images, and space {self.space.name} is for text; set "
+            "rank=probability",
+        )
+        self.checkpoint, self.epochs = checkpoints.newest_readable(Path(config.run) / "checkpoints")
+        require(self.checkpoint is not None, f"run={config.run}: it has no checkpoint yet")
+        self.state = checkpoints.load(self.checkpoint)["state_dict"]
+        load_part(self.method, self.state, "method", self.checkpoint)
+        self.source = source_of(config)
+        self.inheritance = self._inheritance() if config.rank == "supernet" else None
+        self.prices = {"edges": EdgePrices, "whole": WholePrices}[config.cost](self._price)
+        limited = [name for name in AXES if getattr(budget, name) is not None]
+        self.axis = config.front or next(iter(limited), "params")
+        times = self.axis == "latency" or budget.latency is not None or config.latency.table is not None
+        self.latencies = self._latencies() if times else None
+
+    def _price(self, genotype: Any) -> tuple[int, int]:
+        example = one_word if self.text else self.source.image_shape
+        cost = count_cost(lambda: network_of(self.config, self.space, genotype, self.source), example)
+        return cost.params, cost.macs
+
+    def _latencies(self) -> Any:
+        config, settings, hardware = self.config, plain(self.config.latency), plain(self.config.hardware)
+        predict, clock = None, "wall"
+        if settings["table"] is not None:
+            check_pieces(self.space)
+            table, self.here = table_here(settings, hardware)
+            clock = table.conditions.clock if self.here else "wall"
+            batch = f"latency.batch_size={settings['batch_size']}"
+            sizes = [f"++{one}" for one in size_overrides(config, self.space)]
+            here = [] if hardware["name"] == "cpu" else [f"hardware={hardware['name']}"]
+            here += [f"hardware.threads={hardware['threads']}"] if hardware["threads"] else []
+            again = command_for("latency", config, last=[*sizes, batch, *here], hardware=False)
+            where = f"latency.table={settings['table']}"
+            pieces = pieces_of(config, self.space, self.source)
+            predict = Predictor(table, pieces, again, settings["fitted"], where)
+        return Latencies(
+            lambda genotype: network_of(config, self.space, genotype, self.source),
+            self.source,
+            settings,
+            hardware,
+            config.seed,
+            config.dataset.bptt.steps if self.text else None,
+            clock,
+            predict,
+        )
+
+    def _inheritance(self) -> Any:
+        config, data = self.config, self.config.dataset
+        split = data_module.search_split(
+            self.source, data.split, data.split_ratio, data.fraction, config.split_seed, data.get("lists")
+        )
+        stored = split_hash(RunFolder(config.run), split.hash)
+        require(
+            stored == split.hash,
+            f"run={config.run}: it searched on another split of the data (hash {stored[:12]}) than these "
+            f"images give ({split.hash[:12]}); is dataset.root the same data?",
+        )
+        partial = kept = None
+        if self.method.stages is not None:
+            # As it stood in the epoch of the checkpoint: pruned, and widened.
+            stage, _ = self.method.stages.at(self.epochs - 1)
+            partial, kept = self.method.stages[stage].partial, self.method.candidates.masks()
+        supernet = self.space.supernet(self.source.image_shape, self.source.num_classes, partial, kept)
+        load_part(supernet, self.state, "supernet", self.checkpoint)
+        return Inheritance(
+            supernet,
+            self.space.groups,
+            self.source,
+            split,
+            data.batch_size,
+            config.supernet.batches,
+            config.supernet.recalibrate_batches,
+            config.seed,
+            plain(config.hardware),
+        )
+
+    def run(self, session: Any) -> None:
+        """Draws, prices, filters, ranks and writes."""
+        config, budget, latencies = self.config, self.budget, self.latencies
+        found, derived = self._draw(session)
+        self._price_all(found)
+        affordable = [one for one in found if budget.keeps(one, ("params", "macs"))]
+        if self.predicts:
+            latencies.predict_all(found)
+        elif latencies is not None:
+            latencies.measure_all(_with(affordable[: config.latency.candidates], derived))
+        within = [one for one in affordable if budget.keeps(one)]
+        if self.inheritance is not None and within:
+            self._evaluate(within[: config.rank_candidates], derived)
+        scored = [one for one in found if self._known(one)]
+        for one, front in zip(
+            scored,
+            pareto_front([self._cost(one) for one in scored], [self._score(one) for one in scored]),
+            strict=True,
+        ):
+            one.front = front
+        ranked = sorted((one for one in within if self._ranks(one)), key=self._score, reverse=True)
+        kept = ranked[: config.keep]
+        if self.predicts and self.here:
+            kept = latencies.confirm(ranked, config.keep, budget)
+            latencies.measure_all([derived] if derived.latency is None else [])
+            within, ranked = ([one for one in some if budget.keeps(one)] for some in (within, ranked))
+        session.summary |= {
+            "within_budget": len(within),
+            "ranked": len(ranked),
+            "networks_built": self.prices.built,
+        }
+        write_table(self.folder, ranked, found, budget, session.summary["draws"])
+        if scored:
+            axes = {name: text.format(one=ONE[self.space.domain]) for name, text in AXES.items()}
+            if self.predicts:
+                axes["latency"] = f"predicted {axes['latency']}"
+            scores = (self._score, axes, SCORES[config.rank])
+            draw(self.folder, scored, derived, budget, self.axis, self._cost, *scores)
+        require(bool(kept), nothing_left(found, budget, affordable, self.folder))
+        for one in {one.genotype for one in kept} | {derived.genotype}:
+            self.prices.check(one)
+        write_genotypes(self.folder, kept)
+        session.summary |= numbers_of(kept[0], derived, budget)
+        print_table(kept, derived, budget, session.summary["draws"])
+        self._close(kept[0])
+
+    def _draw(self, session: Any) -> tuple[list, Any]:
+        generator = torch.Generator().manual_seed(self.config.seed)
+        groups = self.space.groups
+        draws = draw_architectures(
+            lambda count: self.method.sample_strengths(count, generator),
+            self.space.derive,
+            groups,
+            self.config.samples,
+            watch=lambda sizes: watch("drawing", sizes),
+        )
+        table = self.method.log_probability_table()
+        plain_one = self.space.derive(self.method.scores())
+        found = [
+            Architecture(one, log_probability(one, groups, table), count, derived=one == plain_one)
+            for one, count in (draws.counts | {plain_one: draws.counts.get(plain_one, 0)}).items()
+        ]
+        # Frequency decides between equals, and the text last, so that the order never depends on the draws'.
+        found.sort(key=lambda one: (-one.log_probability, -one.count, str(one.genotype)))
+        session.summary |= {
+            "run": self.config.run,
+            "epochs": self.epochs,
+            **{f"budget_{name}": limit for name, limit in plain(self.config.budget).items()},
+            "rank": self.config.rank,
+            "draws": draws.total,
+            "distinct": len(draws.counts),
+            "exact_probability": draws.edgewise,
+        }
+        print(f"{draws.total:,} draws, {len(draws.counts):,} distinct architectures", flush=True)
+        return found, next(one for one in found if one.derived)
+
+    def _price_all(self, found: Sequence[Any]) -> None:
+        for one in watch("pricing", found):
+            one.params, one.macs = self.prices(one.genotype)
+        print(f"{len(found):,} priced from {self.prices.built:,} networks", flush=True)
+        if len(found) > 1 and len({(one.params, one.macs) for one in found}) == 1:
+            print(
+                f"all cost the same, {found[0].params:,} parameters and {found[0].macs:,} multiply-adds "
+                f"{ONE[self.space.domain]}: neither tells them apart",
+                flush=True,
+            )
+
+    def _evaluate(self, candidates: Sequence[Any], derived: Any) -> None:
+        for one in watch("evaluating", _with(candidates, derived)):
+            one.accuracy = self.inheritance.accuracy(one.genotype)
+        images = self.inheritance.num_images
+        print(f"{len(candidates):,} evaluated on {images:,} images with inherited weights", flush=True)
+
+    def _ranks(self, one: Any) -> bool:
+        return self.inheritance is None or one.accuracy is not None
+
+    def _known(self, one: Any) -> bool:
+        return self._ranks(one) and self._cost(one) is not None
+
+    @property
+    def predicts(self) -> bool:
+        """Whether a table says what the draws take."""
+        return self.latencies is not None and self.latencies.predict is not None
+
+    def _cost(self, one: Any) -> float | None:
+        # One scale for all: few of those that a table knows are measured too.
+        return one.predicted if self.predicts and self.axis == "latency" else getattr(one, self.axis)
+
+    def _score(self, one: Any) -> float:
+        return one.log_probability if self.inheritance is None else 100 * one.accuracy
+
+    def _close(self, best: Any) -> None:
+        words = [f"genotype={quoted(self.folder.path)}"]
+        print(f"\n{best.genotype}")
+        print(f"run folder: {self.folder.path}")
+        print(f"evaluate:   {command_for('evaluate', self.config, words)}", flush=True)
+
+
+def _with(candidates: Sequence[Any], derived: Any) -> list[Any]:
+    return [*candidates, *([] if any(one is derived for one in candidates) else [derived])]

@@ -1,0 +1,357 @@
+"""`python -m nas.search`: searches an architecture and writes a run folder."""
+
+import logging
+import os
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from nas.analysis.exploration import check_exploration
+from nas.analysis.tabular import open_tabular
+from nas.commands.latency import command_for_supernet
+from nas.data.sources import domain_of, inputs_of
+from nas.data.text_split import text_split
+from nas.domains.networks import check_budget, check_sizes, cost_of, fitted, size_overrides, source_of
+from nas.engine import checkpoints, learning, trainer
+from nas.engine.data_module import SearchData, search_split
+from nas.engine.learning import StartValues, check_epochs, check_steps, steps_of
+from nas.engine.loggers import build_logger, close_logger
+from nas.engine.machine import hardware
+from nas.engine.machine.execution import apply_execution
+from nas.engine.machine.peers import together
+from nas.engine.part_lists import keep_lists
+from nas.engine.pictures import draw_search
+from nas.engine.progress import Clock, wants_bar
+from nas.engine.recording import SearchRecorder
+from nas.engine.refusals import check_compile, check_precision, check_sparse
+from nas.engine.restarts import restarts_of, with_restarts
+from nas.engine.rows import count_skips, weight_rows
+from nas.engine.run_folder import Table
+from nas.engine.seeding import seed_run
+from nas.engine.shortened import shorten_search
+from nas.engine.stages import Stages, legs_of
+from nas.engine.text_data import TextSearchData
+from nas.errors import ConfigError
+from nas.files import write_text
+from nas.measure import operation_times
+from nas.measure.memory_fit import check_search
+from nas.measure.plan import print_plan
+from nas.methods.method import layout_of
+from nas.methods.sparse import SparseMethod
+from nas.running.config import instantiate, plain, quoted, typed_keys
+from nas.running.printed import command_for
+from nas.running.remains import remains
+from nas.running.session import Session, check_domain, data_arguments, task_of, trainer_of
+
+log = logging.getLogger(__name__)
+
+
+def run(config: DictConfig, path: Path) -> None:
+    """Searches as configured; see `conf/search.yaml` for every key.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+        RunFailed: the search broke down.
+    """
+    trainer.quiet()
+    if config.get("shorten_stages"):
+        shorten_search(config, typed_keys())
+    session = Session(config, path)
+    config, folder = session.config, session.folder
+    # What fits a GPU can be planned without having it.
+    if not (config.get("plan") and config.hardware.get("memory_gib")):
+        hardware.check_hardware(config.hardware)
+    hardware.use_device(config.hardware)
+    seed_run(config.seed)
+    space = instantiate(config.space)
+    source = source_of(config)
+    check_domain(space, source)
+    tabular = open_tabular(plain(config.tabular), space.family, config.dataset.name)
+    method = instantiate(
+        config.method,
+        shapes={name: group.shape for name, group in space.groups.items()},
+        layout=layout_of(space.groups),
+    )
+    method.weight_scheduler = with_restarts(method.weight_scheduler, restarts_of(plain(config.restarts)))
+    samples = config.analysis.exploration.samples
+    check_exploration(samples, tabular, method.trains)
+    check_epochs(plain(config), method)
+    check_sizes(config, space)
+    if config.get("plan"):
+        if session.leads:
+            print_plan(plain(config), space, method, source, path)
+        return
+    if isinstance(method, SparseMethod) and not method.trains:
+        method.keep_guarded({name: group.guards for name, group in space.groups.items()})
+    # Prices the present genotype: a recipe that fits no network is found now, not after the search.
+    with torch.random.fork_rng(devices=[]):
+        cost_of(config, space, space.derive(method.scores()))
+    check_budget(config, space, method.budget)
+    if not method.trains:
+        if not session.leads:
+            return
+        session.open(None)
+        session.run(lambda: _draw(session, space, method, tabular))
+        return
+    check_precision(config.hardware.precision)
+    check_compile(config)
+    if isinstance(method, SparseMethod):
+        check_sparse(config, method)
+    if space.domain == "text" and config.method.name in ("darts1", "darts2", "drnas"):
+        log.warning(
+            "method=%s has the numbers of images; method=%s_rnn has those of texts", *[method.name] * 2
+        )
+    data = _data(config, source, method)
+    split = data.split
+    session.check_split(split.hash)
+    data.prepare()
+    check_steps(plain(config), method, steps_of(plain(config), space, method, source, data))
+    stages = Stages(
+        space,
+        method,
+        inputs_of(source),
+        config.seed,
+        lambda network: apply_execution(network, config.hardware),
+        task_of(source, space, weights=data.class_weights(plain(config.dataset).get("class_weights"))),
+    )
+    stages.check()
+    start = StartValues(method)
+    if space.domain == "images":
+        check_search(plain(config), space, method, source, data.resident_images())
+    times = None
+    if isinstance(method, SparseMethod) and method.sparsity.adaptive == "latency":
+        times = operation_times.load_or_measure(
+            folder / operation_times.FILE,
+            method.costs,
+            config.dataset.batch_size,
+            "cuda" if config.hardware.accelerator == "gpu" else config.hardware.accelerator,
+            measure=not session.resuming,
+            table=method.latency_table,
+            command=command_for_supernet(config, space),
+        )
+        method.seconds = operation_times.operation_seconds(method.costs, times)
+    legs = legs_of(method, config.trainer.max_epochs)
+    checkpoint, epochs_done = checkpoints.newest_readable(folder.checkpoints)
+    if session.nothing_left(epochs_done):
+        if checkpoint is not None:
+            stages.resume(legs[-1], checkpoint, epochs_done)
+        return
+    # The last one also when its epochs are done: a run that was killed after them has yet to be summed up.
+    legs = [leg for leg in legs if leg.end > epochs_done] or legs[-1:]
+    if checkpoint is None:
+        module = stages.start(legs[0])
+    else:
+        module, checkpoint = stages.resume(legs[0], checkpoint, epochs_done)
+    trainer.check_optimizers(module, "method")
+    stages.check_schedule()
+    clock = Clock(config.trainer.max_epochs)
+    recorder = SearchRecorder(
+        folder,
+        clock,
+        epochs_done,
+        lines=not (config.trainer.enable_progress_bar and wants_bar()),
+        tell=session.progress,
+        space=space,
+        hessian=plain(config.analysis.hessian),
+        implicit_every=config.analysis.implicit.every,
+        tabular=tabular,
+        samples=samples,
+        seed=config.seed,
+        sparse=isinstance(method, SparseMethod),
+        earlier=session.earlier,
+        metric=stages.task.metric,
+    )
+    # Built before the folder is opened: what Lightning refuses leaves nothing behind.
+    lightning = trainer_of(config, folder, clock, recorder, max_epochs=legs[0].end)
+    if not session.resuming:
+        session.claim()
+    if times is not None and session.leads:
+        # Before the file whose presence says that the run can be resumed.
+        operation_times.write(folder / operation_times.FILE, times)
+    files = keep_lists(
+        folder,
+        getattr(data, "train_images", None),
+        split,
+        new=session.leads and not session.resuming,
+    )
+    session.open(split.to_dict())
+    session.summary |= {"split_hash": split.hash} | files
+    search = Search(session, space, stages, legs, data, clock, recorder, start)
+    session.run(lambda: search.run(module, lightning, checkpoint))
+
+
+def _data(config: DictConfig, source, method):
+    """Both parts of the training set, images or text."""
+    given = config.dataset
+    arguments = data_arguments(config, source)
+    if domain_of(source) == "text":
+        split = text_split(source, given.split, given.split_ratio, given.fraction)
+        return TextSearchData(**arguments, split=split.joined() if method.joint else split)
+    drawn = (given.split, given.split_ratio, given.fraction, config.split_seed)
+    if given.get("lists"):
+        # A resumed run may be started from another folder.
+        for name, file in given.lists.items():
+            given.lists[name] = None if file is None else os.path.abspath(os.path.expanduser(str(file)))
+    parts = search_split(source, *drawn, given.get("lists"), joint=method.joint)
+    return SearchData(**arguments, split=parts, weight_steps=method.weight_steps)
+
+
+class Search:
+    """A search that trains: leg by leg on one run folder, summed up however it ends.
+
+    Args:
+        session: the run.
+        space: derives.
+        stages: takes the search from one stage to the next.
+        legs: what is left to do.
+        data: both parts of the training set.
+        clock: measures epochs.
+        recorder: writes the tables.
+        start: what the architecture is compared with at the end.
+    """
+
+    def __init__(self, session, space, stages, legs, data, clock, recorder, start):
+        self.session = session
+        self.space = space
+        self.stages = stages
+        self.legs = legs
+        self.data = data
+        self.clock = clock
+        self.recorder = recorder
+        self.start = start
+
+    def run(self, module, lightning, checkpoint) -> None:
+        """Trains from the checkpoint, if there is one, to the end of the last leg."""
+        config, folder, recorder = self.session.config, self.session.folder, self.recorder
+        logger, done = None, False
+        try:
+            logger = build_logger(plain(config.logger), folder, plain(config), "search")
+            with together(lightning, self.session.lost):
+                for leg in self.legs:
+                    if leg is not self.legs[0]:
+                        module, lightning, checkpoint = self._next(leg)
+                    lightning.logger = logger
+                    trainer.fit(lightning, module, self.data, checkpoint)
+            done = True
+        finally:
+            # Where the run broke down before it began, the folder stays as an earlier start left it.
+            if lightning.is_global_zero and recorder.table is not None:
+                numbers = recorder.numbers | {"epochs": lightning.current_epoch, "steps": module.iteration}
+                numbers |= {"architecture": self.start.verdict(module.method)}
+                self._close(module.method, numbers, logger, done)
+            elif lightning.is_global_zero:
+                close_logger(logger, self.session.summary, [], failed=True)
+
+    def _next(self, leg) -> tuple:
+        folder = self.session.folder
+        module, start = self.stages.resume(leg, *checkpoints.newest_readable(folder.checkpoints))
+        self.recorder.first_epoch = leg.first
+        masks = module.method.kept().values()
+        if module.method.stages is None:
+            left, of = sum(int(mask_EO.sum()) for mask_EO in masks), sum(mask_EO.numel() for mask_EO in masks)
+            log.info("epoch %d: the network is built anew with %d of %d candidates", leg.first, left, of)
+        else:
+            log.info(
+                "stage %d: %d candidates an edge, 1/%d of the channels",
+                leg.index + 1,
+                min(int(mask_EO.sum(1).min()) for mask_EO in masks),
+                module.method.stages[leg.index].partial,
+            )
+        return (
+            module,
+            trainer_of(self.session.config, folder, self.clock, self.recorder, max_epochs=leg.end),
+            start,
+        )
+
+    def _close(self, method, numbers, logger, done: bool) -> None:
+        session = self.session
+        try:
+            with remains(done):
+                _finish(session, self.space, method, numbers, self.recorder.tabular, quiet=not done)
+        finally:
+            pictures = sorted(session.folder.figures.glob("*.png"))
+            close_logger(logger, _flat(session.summary), pictures, failed=not done)
+
+
+def _draw(session, space, method, tabular) -> None:
+    """A search that trains nothing: its draw is its result."""
+    logger = build_logger(plain(session.config.logger), session.folder, plain(session.config), "search")
+    done = False
+    try:
+        _finish(session, space, method, {}, tabular)
+        done = True
+    finally:
+        pictures = sorted(session.folder.figures.glob("*.png"))
+        close_logger(logger, _flat(session.summary), pictures, failed=not done)
+
+
+def _flat(summary) -> dict:
+    """The summary as loggers take it: what stands under `table` as `table/<key>`."""
+    return {**summary, **{f"table/{key}": value for key, value in summary.get("table", {}).items()}}
+
+
+def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> None:
+    """Derives, prices, looks up, draws and sums up.
+
+    With `quiet` (a run that did not end) without the closing words.
+    """
+    config, folder = session.config, session.folder
+    strengths = method.strengths()
+    if not all(bool(weights_EO.isfinite().all()) for weights_EO in strengths.values()):
+        return  # a diverged run keeps the genotype of its last good epoch
+    genotype = space.derive(method.scores())
+    if not method.trains:
+        columns = ("epoch", "group", "source", "target", "operation", "weight")
+        Table(folder / "architecture.csv", columns).add(weight_rows(space, strengths, 0))
+        looked_up = {} if tabular is None else tabular.row(str(genotype))
+        Table(folder / "metrics.csv", ("epoch", "num_skip", *looked_up)).add(
+            [{"epoch": 0, "num_skip": count_skips(genotype), **looked_up}]
+        )
+        numbers = {"epochs": 0, "steps": 0, "architecture": learning.DRAWN}
+    write_text(folder / "genotype.json", genotype.to_json() + "\n")
+    if method.budget and not quiet:
+        fitting = _within(config, space, genotype, method.budget)
+        session.summary |= {f"budget_{key}": value for key, value in method.budget.items()}
+        session.summary["budget_met"] = fitting is not None
+        config = config if fitting is None else fitting
+        session.summary["init_channels"] = config.recipe.init_channels
+    cost = cost_of(config, space, genotype)
+    session.summary |= numbers | {
+        "genotype": str(genotype),
+        "num_skip": count_skips(genotype),
+        "params": cost.params,
+        "macs": cost.macs,
+    }
+    if tabular is not None:
+        session.summary["table"] = tabular.report(str(genotype))
+    draw_search(folder, space, genotype, strengths)
+    if quiet:
+        return
+    sizes = [one for one in size_overrides(config, space) if not one.startswith("recipe.stem=")]
+    print(f"\n{genotype}")
+    print(
+        f"{cost.params / 1e6:.3f} M parameters, {cost.macs / 1e6:.2f} M multiply-adds {_each(space)} "
+        f"({', '.join([f'recipe {config.recipe.name}', *sizes])})"
+    )
+    learning.tell(session.summary["architecture"])
+    if tabular is not None:
+        print(f"table:      {tabular.words(str(genotype))}")
+    print(f"run folder: {folder.path}")
+    print(f"pictures:   {folder.figures}")
+    words = [f"genotype={quoted(folder.path)}"]
+    print(f"evaluate:   {command_for('evaluate', config, words)}", flush=True)
+
+
+def _each(space) -> str:
+    return "a word" if space.domain == "text" else "an image"
+
+
+def _within(config, space, genotype, budget):
+    """The configuration of a network within the budget; None where none is that small."""
+    try:
+        return fitted(config, space, genotype, budget)
+    except ConfigError as error:
+        # The search is done, and what it found stands.
+        log.error("%s", error)
+        return None

@@ -1,0 +1,179 @@
+"""`python -m nas.sweeps`: the table of a folder of runs; a multirun makes it by itself when it ends.
+
+Everything is read from the run folders, so it does not matter which process, or which machine, ran a job.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, ListConfig
+
+from nas.analysis import sweeps
+from nas.analysis.sweeps import Run
+from nas.errors import ConfigError, require
+from nas.printable import printable, shown
+from nas.reading.plain import is_number, read_key
+from nas.reading.yaml_text import read_mapping
+from nas.running import launching, multirun
+from nas.running.config import FAILURE, USER_ERROR, RunFailed, plain, report
+from nas.running.runs import read_runs
+
+
+class SweepReport(Callback):
+    """Hydra's callback around a multirun: refuses wrong jobs before the first starts, sums up after the last.
+
+    Ends the process (`SystemExit`) with 2 if a job is configured wrongly and with 1 if one did not finish.
+    Hydra turns every other exception of a callback into a warning, and a failed sweep would end with 0.
+
+    Args:
+        objective: the figure, or figures, that a sweeper improves which looks at results; None for the one
+            of `multirun.objectives`.
+    """
+
+    def __init__(self, objective: str | Sequence[str] | None = None):
+        self.objective = objective
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Composes every job and checks its values, which takes moments; a sweep takes days."""
+        try:
+            multirun.check_launcher(config)
+            multirun.check_sweeper(config, self.objective)
+            multirun.check_jobs(config)
+        except Exception as error:
+            sys.exit(report(error, config.hydra.job.config_name))
+        launching.own_gpus()
+        # Where a launcher breaks down, this is how the end of the process finds the sweep.
+        HydraConfig.instance().set_config(config)
+
+    def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
+        """Gives the sweeper what it asked for; a job without it is a failed trial."""
+        if multirun.looks_at_results(config):
+            folder = Path(config.hydra.runtime.output_dir)
+            job_return.return_value = multirun.objective_values(config, self.objective, folder)
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Prints and writes the table of the sweep's folder; ends the process if a run did not finish."""
+        if config.get("plan"):
+            return
+        try:
+            status = report_sweep(Path(config.hydra.sweep.dir).absolute())
+        except Exception as error:
+            sys.exit(report(error, config.hydra.job.config_name))
+        if status:
+            sys.exit(status)
+
+    def on_breakdown(self, config: DictConfig, error: BaseException) -> int:
+        """Reports what broke a multirun between its jobs, and then all the same its table.
+
+        Returns:
+            An exit status: the worse of the error's and the jobs'.
+        """
+        folder = Path(config.hydra.sweep.dir).absolute()
+        found = [launching.read(path).get("status") for path in folder.glob("*/summary.json")]
+        if multirun.looks_at_results(config) and found and "finished" not in found:
+            error = RunFailed("no job finished, so there is no best one")
+        status = report(error, config.hydra.job.config_name)
+        try:
+            self.on_multirun_end(config)
+        except SystemExit as end:
+            return max(status, int(end.code or 0))
+        return status
+
+
+def report_sweep(folder: Path, over: Sequence[str] = sweeps.SEEDS, figure: str | None = None) -> int:
+    """Prints the table of a folder of runs and writes it there.
+
+    Args:
+        folder: holds run folders at any depth.
+        over: keys that are averaged over.
+        figure: what the plot shows; None for the first figure there is.
+
+    Returns:
+        An exit status: 0 if all runs finished, 2 if one was configured wrongly, else 1.
+
+    Raises:
+        ConfigError: there is no run, no run has `figure`, or the folder cannot be written to.
+    """
+    from nas.files import sweep, write_text
+
+    found = read_runs(folder)
+    runs = found.runs
+    require(len(runs) > 0, f"folder={folder}: no run folder there or below")
+    main_figure = sweeps.main_figure(runs, figure)
+    table, missing = sweeps.table_markdown(runs, over), sweeps.unfinished_markdown(runs)
+    left = sum(not run.finished for run in runs)
+    note = (
+        f"\n\n{left} of {len(runs)} runs did not finish and count nowhere above:\n\n{missing}" if left else ""
+    )
+    note += "".join(f"\n\nwarning: {one}" for one in found.warnings)
+    title = f"# {printable(folder.name)}"
+    head = f"{title}\n\nMean ± sample standard deviation over {', '.join(over) or 'nothing'}.\n\n"
+    for place in (folder, folder / "figures"):
+        sweep(place)
+    write_text(folder / "sweep.csv", sweeps.runs_csv(runs))
+    write_text(folder / "table.csv", sweeps.table_csv(runs, over))
+    write_text(folder / "table.md", f"{head}{table}{note}\n")
+    print(f"\n{table}{note}\n")
+    print(f"table: {folder / 'table.md'}, table.csv; each run: sweep.csv", flush=True)
+    _print_best(folder / "optimization_results.yaml")
+    if main_figure:
+        print(f"plot:  {_draw(folder, runs, main_figure, over)}", flush=True)
+    if found.refused:
+        return USER_ERROR
+    return FAILURE if left else 0
+
+
+def _print_best(path: Path) -> None:
+    """Prints what Optuna found to be best, where it wrote that down for a single objective."""
+    if not os.path.lexists(path):
+        return
+    try:
+        best = read_mapping(path)
+        params = read_key(best, "best_params", lambda value: isinstance(value, dict), "a mapping", str(path))
+        value = read_key(best, "best_value", is_number, "a number", str(path))
+    except ConfigError as error:
+        print(f"warning: {error}", flush=True)
+        return
+    if params is not None and value is not None:
+        words = " ".join(f"{key}={shown(given)}" for key, given in params.items())
+        print(f"best:  {shown(words, 1000)} ({value:.6g})", flush=True)
+
+
+def _draw(folder: Path, runs: Sequence[Run], figure: str, over: Sequence[str]) -> Path | str:
+    from nas.analysis.plots.sweep import LARGEST, draw_sweep
+
+    along, series = sweeps.curves(runs, figure, over)
+    every = [value for points in series.values() for _, values in points for value in values]
+    if not any(abs(value) < LARGEST for value in every):
+        return f"none, no {figure} is below {LARGEST:g}"
+    unit = sweeps.unit(figure, every)
+    scaled = {
+        name: [(x, [value * unit.factor for value in values]) for x, values in points]
+        for name, points in series.items()
+    }
+    # Beside pictures of accuracies the better end of this axis would be mistaken.
+    direction = " (lower is better)" if figure.endswith("perplexity") else ""
+    label = unit.heading.replace("_", " ") + direction
+    return draw_sweep(scaled, folder / "figures/sweep.png", along, label)
+
+
+def run(config: DictConfig, path: Path) -> None:
+    """Makes the table as configured; see `conf/sweeps.yaml`. Runs that did not finish are no error here.
+
+    Raises:
+        ConfigError: the folder holds no run, or a key has a value that cannot be used.
+    """
+    require(config.folder is not None, "folder=null: name a multirun's folder, or one that holds run folders")
+    folder = Path(str(config.folder)).expanduser().absolute()
+    require(folder.is_dir(), f"folder={config.folder}: there is no such folder")
+    over = plain(config.over) if isinstance(config.over, ListConfig) else config.over
+    require(
+        isinstance(over, list) and all(isinstance(key, str) for key in over),
+        f"over={over}: must be a list of keys, such as [seed,split_seed]",
+    )
+    report_sweep(folder, over, config.figure)

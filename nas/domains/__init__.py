@@ -1,0 +1,1 @@
+"""What is searched on: images or text, and everything that follows from it."""

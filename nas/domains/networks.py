@@ -1,0 +1,184 @@
+"""What the commands share: the evaluation network that a configuration sizes, its cost, and its budget."""
+
+import logging
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from nas.analysis.cost.complexity import count_cost, one_word
+from nas.analysis.cost.width import fitting_width
+from nas.data.declared import check_source
+from nas.data.sources import domain_of, inputs_of
+from nas.errors import require
+from nas.running.config import instantiate, typed_keys
+from nas.spaces.darts.space import DartsSpace
+from nas.spaces.dso.space import DsoSpace
+from nas.spaces.nasbench201.space import NasBench201Space
+from nas.spaces.recurrent.space import RecurrentSpace
+from nas.spaces.space import network_sizes, recipe_fits
+
+log = logging.getLogger(__name__)
+
+
+def source_of(config: DictConfig) -> Any:
+    """The data set of a configuration, whose declared numbers can be; nothing is read yet."""
+    source = instantiate(config.dataset.source)
+    check_source(source)
+    return source
+
+
+def sizes_of(config: DictConfig, space: Any) -> dict[str, Any]:
+    """The sizes of an evaluation network, as `space.network` takes them: the recipe's, or the space's own."""
+    return network_sizes(space, config.recipe)
+
+
+def fits(config: DictConfig, space: Any) -> bool:
+    """Whether the recipe sizes evaluation networks of this space."""
+    return recipe_fits(space, config.recipe)
+
+
+def check_sizes(config: DictConfig, space: Any) -> None:
+    """Refuses sizes that were asked for and that networks of this space do not take; nothing on a resume.
+
+    The recipe that a data set brings along may be another space's: then one line says whose sizes hold.
+
+    Raises:
+        ConfigError: a recipe was chosen, or a size of a recipe typed, that this space's networks do not have.
+    """
+    if config.get("resume") is not None:
+        return
+    choices, suits = HydraConfig.get().runtime.choices, fits(config, space)
+    names, own = ", ".join(space.recipe_sizes), [f"space.{name}" for name in space.recipe_sizes]
+    require(
+        suits or choices.get("recipe") == choices.get("dataset"),
+        f"recipe={choices.get('recipe')}: sizes networks of another space; those of space={space.name} are "
+        f"sized by recipes with the keys {names}, or without recipe= by {', '.join(own)}",
+    )
+    taken = ", ".join(f"recipe.{name}" for name in (*space.recipe_sizes, *space.recipe_options))
+    for key in sorted(typed_keys() & unread_sizes(config, space)):
+        require(
+            False,
+            f"{key}={OmegaConf.select(config, key)}: networks of space={space.name} are sized by "
+            + (taken if suits else f"{', '.join(own)}, since recipe={config.recipe.name} is another space's"),
+        )
+    if not suits:
+        log.warning(
+            "recipe %s sizes networks of another space: the sizes of space %s hold (%s)",
+            config.recipe.name,
+            space.name,
+            ", ".join(size_overrides(config, space)),
+        )
+
+
+def unread_sizes(config: DictConfig, space: Any) -> set[str]:
+    """The keys, such as `recipe.num_cells`, that size networks of other spaces and not of this one."""
+    spaces = (DartsSpace, DsoSpace, NasBench201Space, RecurrentSpace)
+    known = {name for one in spaces for name in (*one.recipe_sizes, *one.recipe_options)}
+    read = {*space.recipe_sizes, *space.recipe_options} if fits(config, space) else set()
+    return {f"recipe.{name}" for name in known - read}
+
+
+def size_overrides(config: DictConfig, space: Any) -> list[str]:
+    """The overrides that size another command's evaluation network as this configuration does."""
+    sizes = sizes_of(config, space)
+    if fits(config, space):
+        return [f"recipe.{name}={_typed(sizes[name])}" for name in space.recipe_sizes]
+    return [f"space.{name}={_typed(getattr(space, name))}" for name in space.recipe_sizes]
+
+
+def _typed(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return "null" if value is None else value
+
+
+def network_of(config: DictConfig, space: Any, genotype: Any, source: Any) -> Any:
+    """The evaluation network that a genotype stands for, under this configuration's recipe."""
+    return _network(config, space, genotype, source, config.recipe.get("auxiliary_weight", 0) > 0)
+
+
+def cost_of(config: DictConfig, space: Any, genotype: Any, auxiliary: bool | None = None) -> Any:
+    """The cost of that network.
+
+    Args:
+        config: with a recipe.
+        space: builds the network.
+        genotype: what it is built from.
+        auxiliary: whether it has an auxiliary head; None for what a recipe of this space says, since that of
+            another says nothing of these networks.
+    """
+    source = source_of(config)
+    if domain_of(source) == "text":
+        return count_cost(lambda: _network(config, space, genotype, source, False), one_word)
+    if auxiliary is None:
+        auxiliary = config.recipe.get("auxiliary_weight", 0) > 0 and fits(config, space)
+    return count_cost(lambda: _network(config, space, genotype, source, auxiliary), source.image_shape)
+
+
+def check_budget(config: DictConfig, space: Any, budget: Any, key: str = "method.budget") -> None:
+    """Raises `ConfigError` where a width is to be chosen and the recipe sizes no networks of this space."""
+    require(
+        not budget or (fits(config, space) and "init_channels" in sizes_of(config, space)),
+        f"{key}: recipe {config.recipe.name} does not size networks of space {config.space.name}, "
+        f"so no width can be chosen; a recipe that does has the keys {', '.join(space.recipe_sizes)}",
+    )
+
+
+def fitted(
+    config: DictConfig, space: Any, genotype: Any, budget: Any, key: str = "method.budget"
+) -> DictConfig:
+    """The configuration with the largest `recipe.init_channels` whose network is within the budget.
+
+    Args:
+        config: whose recipe has that key.
+        space: builds the networks.
+        genotype: what they are built from.
+        budget: `macs` and `params`, either or both.
+        key: the setting that it came from.
+
+    Raises:
+        ConfigError: the narrowest network is above it.
+    """
+    config = config.copy()
+
+    def price(width: int) -> Any:
+        config.recipe.init_channels = width
+        return cost_of(config, space, genotype)
+
+    # Stems and reductions of some spaces halve the width.
+    config.recipe.init_channels = fitting_width(price, **budget, least=2, step=2, key=key)
+    return config
+
+
+def sized(
+    config: DictConfig, space: Any, genotype: Any, choose: bool = True
+) -> tuple[DictConfig, dict[str, Any]]:
+    """The configuration of an evaluation at the width that its `budget` allows, and what its summary says.
+
+    Without a budget the recipe's own width stands, and there is nothing to say.
+
+    Args:
+        config: of an evaluation.
+        space: builds the networks.
+        genotype: what they are built from.
+        choose: whether to choose the width; else it has been chosen, and is the recipe's.
+
+    Raises:
+        ConfigError: the recipe sizes no networks of this space, or no network is that small.
+    """
+    budget = {name: value for name, value in config.budget.items() if value is not None}
+    if not budget:
+        return config, {}
+    check_budget(config, space, budget, "budget")
+    if choose:
+        config = fitted(config, space, genotype, budget, "budget")
+    found = {f"budget_{name}": value for name, value in budget.items()}
+    return config, found | {"init_channels": config.recipe.init_channels}
+
+
+def _network(config: DictConfig, space: Any, genotype: Any, source: Any, auxiliary: bool) -> Any:
+    sizes = sizes_of(config, space)
+    if domain_of(source) == "text":
+        return space.network(genotype, *inputs_of(source), **sizes)
+    return space.network(genotype, source.image_shape, source.num_classes, auxiliary=auxiliary, **sizes)

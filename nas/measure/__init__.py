@@ -1,0 +1,1 @@
+"""Time and memory of the steps that are trained."""

@@ -1,0 +1,349 @@
+"""Whether a run fits the memory of its device, estimated from its own steps before it starts and on no GPU.
+
+    needed = taken + SLACK * (peak of the step's tensors)
+
+The peak comes from `nas.measure.footprint`: the very steps of this run, second order and auxiliary head
+included, with the profile's options and precision. `taken` is what is there before a step: images that rest
+on the device and what the libraries keep for themselves. The last, and SLACK, are assumptions: no GPU was at
+hand to measure them on. Texts are not estimated: their networks are small beside any GPU's memory.
+"""
+
+import copy
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nas.data.cached import CachedImages
+from nas.data.sources import ImageSource, domain_of
+from nas.engine.machine.hardware import GPU, count_devices
+from nas.engine.stages import Stages
+from nas.engine.tasks import Task
+from nas.errors import ConfigError
+from nas.measure.footprint import Footprint, measure_footprint
+from nas.measure.steps import PRECISIONS, EvaluationSteps, Numerics, SearchSteps, apply_hardware, numerics
+from nas.methods.method import Method
+from nas.methods.sparse import SparseMethod
+from nas.spaces.space import EdgeGroup, Space
+
+log = logging.getLogger(__name__)
+
+GIB = 2**30
+# Assumed, not measured. CUDA's context with the kernels of torch, cuDNN and cuBLAS, and workspaces that
+# cuDNN's trial of algorithms settles on; on a CPU interpreter and libraries.
+LIBRARIES = {"cuda": 0.8 * GIB, "cpu": 0.4 * GIB}
+# Assumed: what the allocator loses by rounding blocks up and by gaps between them.
+SLACK = 1.05
+LABEL_BYTES = 8
+HALF = {"16-mixed": "bf16-mixed", "16-true": "bf16-true"}
+
+
+@dataclass(frozen=True)
+class Room:
+    """The memory of a device.
+
+    Attributes:
+        limit: bytes there are; None where nothing is to be checked.
+        taken: bytes that are in use before a step.
+    """
+
+    limit: float | None
+    taken: float
+
+    def needed(self, footprint: Footprint, batch_size: int) -> float:
+        """Bytes at the peak of a step on this many images."""
+        return self.taken + SLACK * footprint.peak(batch_size)
+
+    def largest_batch(self, footprint: Footprint) -> int:
+        """The most images a step that fits; 0 if not one does."""
+        return footprint.largest_batch((self.limit - self.taken) / SLACK)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What one network of a run asks for.
+
+    Attributes:
+        stage: which, in words; empty where a run has one.
+        footprint: of its steps.
+        partial_key: the setting of K, None where the network has none.
+        partials: larger values of K that the space's channels allow, ascending.
+        with_partial: K -> the footprint it would have.
+    """
+
+    stage: str
+    footprint: Footprint
+    partial_key: str | None = None
+    partials: Sequence[int] = ()
+    with_partial: Callable[[int], Footprint] | None = None
+
+    def smallest_partial(self, room: Room, batch_size: int) -> int | None:
+        """The smallest larger K at which the step fits; None if none does."""
+        fitting, low, high = None, 0, len(self.partials) - 1
+        # A larger K never asks for more.
+        while low <= high:
+            middle = (low + high) // 2
+            if room.needed(self.with_partial(self.partials[middle]), batch_size) <= room.limit:
+                fitting, high = self.partials[middle], middle - 1
+            else:
+                low = middle + 1
+        return fitting
+
+
+def check_search(
+    config: Mapping,
+    space: Space,
+    method: Method,
+    source: ImageSource,
+    images: int | None = None,
+    task: Task | None = None,
+) -> None:
+    """Refuses a search with a step that does not fit the device; each stage is looked at.
+
+    Args:
+        config: the whole configuration of `nas.search` as plain containers.
+        space: the search space.
+        method: the search method; it is copied and stays as it is.
+        source: the data set; only asked for its shape.
+        images: how many rest on the device; None for the training set if the profile wants it there.
+        task: what is learnt; None for classes of images.
+
+    Raises:
+        ConfigError: a step needs more than `hardware.memory_gib` or than the GPU has; says what would fit.
+    """
+    room = _room(config, source, images)
+    if room.limit is None or not method.trains:
+        return
+    for demand in _search_demands(config, space, method, source, task):
+        _check(config["hardware"], room, demand, config["dataset"]["batch_size"], "dataset.batch_size")
+
+
+def check_evaluation(
+    config: Mapping, network: nn.Module, source: ImageSource, images: int, task: Task, optimizer: Callable
+) -> None:
+    """Refuses an evaluation whose training step does not fit the device.
+
+    Args:
+        config: the whole configuration of `nas.evaluate` as plain containers.
+        network: the evaluation network, before the hardware's options are applied; it is copied.
+        source: the data set; only asked for its shape.
+        images: how many rest on the device.
+        task: what is learnt.
+        optimizer: parameters -> optimiser.
+
+    Raises:
+        ConfigError: a step needs more than `hardware.memory_gib` or than the GPU has; says what would fit.
+    """
+    room = _room(config, source, images)
+    if room.limit is None:
+        return
+    recipe = config["recipe"]
+    where, options = _on_cpu(config["hardware"])
+
+    def prepare(size: int) -> tuple[Iterable[Tensor], Callable[[], None]]:
+        trained = apply_hardware(copy.deepcopy(network), options)
+        trained.set_drop_path(recipe["drop_path"])
+        batch = where.batch(size, source.image_shape, source.num_classes, seed=1)
+        auxiliary = recipe["auxiliary_weight"]
+        steps = EvaluationSteps(trained, optimizer, task, recipe["clip"], batch, where, auxiliary)
+        return [*_primed(trained, steps.optimizer), *batch], steps.train
+
+    demand = Demand("", _measured(prepare))
+    _check(config["hardware"], room, demand, config["dataset"]["batch_size"], "dataset.batch_size")
+
+
+def fit_rows(
+    config: Mapping,
+    space: Space,
+    method: Method,
+    source: ImageSource,
+    images: int | None = None,
+    task: Task | None = None,
+) -> list[tuple[str, str]]:
+    """What a plan says of a search's memory: name and value; nothing where there is no limit to compare with.
+
+    Arguments are those of `check_search`. The GPU need not be there if `hardware.memory_gib` says what it
+    has.
+    """
+    room = _room(config, source, images)
+    if room.limit is None or not method.trains:
+        return []
+    batch_size, rows = config["dataset"]["batch_size"], []
+    for demand in _search_demands(config, space, method, source, task):
+        head = f"{demand.stage}: " if demand.stage else ""
+        needed = room.needed(demand.footprint, batch_size)
+        verdict = "fits" if needed <= room.limit else "does not fit"
+        rows += [
+            (
+                f"{head}device memory at batch {batch_size}, estimated",
+                f"{needed / GIB:.2f} GiB of {room.limit / GIB:.1f}: {verdict}",
+            ),
+            (f"{head}largest dataset.batch_size that fits", f"{room.largest_batch(demand.footprint):,}"),
+        ]
+        if needed > room.limit and demand.partial_key is not None:
+            least = demand.smallest_partial(room, batch_size)
+            rows.append(
+                (f"{head}smallest {demand.partial_key} that fits", "none" if least is None else f"{least}")
+            )
+    return rows
+
+
+def _check(hardware: Mapping, room: Room, demand: Demand, batch_size: int, key: str) -> None:
+    needed = room.needed(demand.footprint, batch_size)
+    log.info(
+        "%sa step needs about %.2f GiB of %.1f (estimated)",
+        f"{demand.stage}: " if demand.stage else "",
+        needed / GIB,
+        room.limit / GIB,
+    )
+    if needed <= room.limit:
+        return
+    largest = room.largest_batch(demand.footprint)
+    ways = [f"{key}={largest} at most" if largest else f"not even {key}=1"]
+    if demand.partial_key is not None:
+        least = demand.smallest_partial(room, batch_size)
+        ways.append(
+            f"or {demand.partial_key}={least} at least with {key}={batch_size}"
+            if least
+            else f"and no {demand.partial_key} with {key}={batch_size}"
+        )
+    raise ConfigError(
+        f"hardware={hardware['name']}: {demand.stage or 'a step'} needs about {needed / GIB:.1f} GiB with "
+        f"{key}={batch_size} (estimated), and there are {room.limit / GIB:.1f} (hardware.memory_gib="
+        f"{_word(hardware.get('memory_gib'))}); what fits: {', '.join(ways)}. hardware.check_memory=false "
+        "starts it all the same"
+    )
+
+
+def _word(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _room(config: Mapping, source: ImageSource, images: int | None) -> Room:
+    """The device's memory as the profile or the device itself has it, and what is in use from the start."""
+    hardware = config["hardware"]
+    given, gpu = hardware.get("memory_gib"), hardware["accelerator"] in GPU
+    limit = None if given is None else given * GIB
+    if gpu and torch.cuda.device_count():
+        found = torch.cuda.get_device_properties(0).total_memory
+        limit = found if limit is None else min(limit, found)
+    known = HALF.get(str(hardware["precision"]), str(hardware["precision"])) in PRECISIONS
+    if not hardware.get("check_memory", True) or domain_of(source) == "text" or not known:
+        limit = None
+    if limit is None:
+        return Room(None, 0.0)
+    taken = LIBRARIES["cuda" if gpu else "cpu"]
+    if images is None:
+        declared = getattr(source, "num_images", None)
+        resting = hardware.get("resident") and declared and isinstance(source, CachedImages)
+        images = declared[0] if resting else 0
+    return Room(limit, taken + images * (torch.Size(source.image_shape).numel() + LABEL_BYTES))
+
+
+def _search_demands(
+    config: Mapping, space: Space, method: Method, source: ImageSource, task: Task | None
+) -> Iterator[Demand]:
+    """One for each stage, in order."""
+    inputs, several = (source.image_shape, source.num_classes), _several(config["hardware"])
+    where, options = _on_cpu(config["hardware"])
+    stages = [None] if method.stages is None else list(method.stages.stages)
+    method = copy.deepcopy(method)
+    if method.stages is not None:
+        _prefer_convolutions(method, space.groups)
+    # Latencies change which candidates die and not what a step needs.
+    if isinstance(method, SparseMethod) and method.sparsity.adaptive == "latency":
+        method.sparsity.adaptive = "none"
+    for index, stage in enumerate(stages):
+        if stage is not None and stage.keep is not None:
+            method.prune(stage.keep)
+
+        method = copy.deepcopy(method)
+
+        def measured(partial: int | None, stage: int = index, method: Method = method) -> Footprint:
+            def prepare(size: int) -> tuple[Iterable[Tensor], Callable[[], None]]:
+                own = copy.deepcopy(method)
+                built = Stages(space, own, inputs, 0, lambda network: apply_hardware(network, options), task)
+                if partial is None:
+                    supernet = built.supernet(stage)
+                else:
+                    supernet = apply_hardware(
+                        space.supernet(*inputs, partial=partial, kept=own.kept()), options
+                    )
+                batches = [where.batch(size, *inputs, seed) for seed in (1, 2)]
+                steps = SearchSteps(supernet, own, *batches, where, task)
+                known = [*_primed(supernet, steps.optimizer, several), *steps.alphas]
+                return [*known, *(tensor for batch in batches for tensor in batch)], lambda: _step(steps)
+
+            return _measured(prepare)
+
+        present = getattr(space, "partial", None) if stage is None else stage.partial
+        channels = getattr(space, "init_channels", 0)
+        larger = [] if present is None else [k for k in range(present + 1, channels + 1) if channels % k == 0]
+        key = "space.partial" if stage is None else f"method.stages[{index}].partial"
+        yield Demand(
+            "" if len(stages) == 1 else f"stage {index + 1}",
+            measured(None),
+            key if larger else None,
+            larger,
+            measured,
+        )
+
+
+def _step(steps: SearchSteps) -> None:
+    """A step of the search, as `SearchModule` takes it."""
+    if not steps.method.joint:
+        steps.architecture()
+        steps.weight()
+        return
+    steps.optimizer.zero_grad()
+    steps.loss(steps.weight_batch).backward()
+    steps.optimizer.step()
+    steps.step_alpha()
+
+
+def _prefer_convolutions(method: Method, groups: Mapping[str, EdgeGroup]) -> None:
+    """Makes pruning keep what asks for most: which candidates a search will keep is not known."""
+    with torch.no_grad():
+        for name, alpha_EO in method.alpha.items():
+            heavy = [[float("conv" in word) for word in row] for row in groups[name].operations]
+            alpha_EO.copy_(torch.tensor(heavy))
+
+
+def _primed(network: nn.Module, optimizer: torch.optim.Optimizer, several: bool = False) -> list[Tensor]:
+    """Gives weights the gradients and the momentum that a first step leaves; all tensors there are then."""
+    weights = list(network.parameters())
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight)
+    optimizer.step()
+    state = [value for one in optimizer.state.values() for value in one.values() if isinstance(value, Tensor)]
+    gradients = [weight.grad for weight in weights]
+    # Distributed training averages gradients in buckets beside them.
+    buckets = [torch.zeros_like(gradient) for gradient in gradients] if several else []
+    return [*weights, *network.buffers(), *gradients, *state, *buckets]
+
+
+def _measured(prepare: Callable[[int], tuple[Iterable[Tensor], Callable[[], None]]]) -> Footprint:
+    # A run with a check and one without draw the same numbers.
+    with torch.random.fork_rng(devices=[]):
+        return measure_footprint(prepare)
+
+
+def _several(hardware: Mapping) -> bool:
+    return hardware["num_nodes"] > 1 or count_devices(hardware) > 1
+
+
+def _on_cpu(hardware: Mapping) -> tuple[Numerics, dict[str, Any]]:
+    """The same operators and numbers on a CPU; uncompiled, since compiled code hides what it keeps."""
+    gpu = hardware["accelerator"] in GPU
+    options = {
+        **hardware,
+        "accelerator": "cpu",
+        "precision": HALF.get(str(hardware["precision"]), hardware["precision"]),
+        "compile": False,
+        "recompute": hardware["recompute"] and not hardware["compile"],
+        "native": hardware["native"] and not gpu,
+    }
+    return numerics(options), options

@@ -1,0 +1,94 @@
+"""The steps of a search as the authors of DARTS released them: what `nas.bench` measures ours against."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nas.measure.steps import SearchSteps
+from nas.methods.updates import ArchitectureGradient, VirtualStep
+
+# The literal supernets of the tests, for each family of spaces. One is called with what its signature names
+# of the space itself, `groups`, `image_shape`, `num_classes`, and the sizes below.
+REFERENCES = {
+    "darts": "tests.reference.literal.LiteralDarts",
+    "nasbench201": "tests.reference.literal_nasbench201.LiteralNasBench201",
+    "dso": "tests.reference.dso.literal_of",
+    "darts_rnn": "tests.reference.recurrent.LiteralSupernet",
+}
+LITERAL_RNN = "tests.reference.recurrent.LiteralNetwork"
+SIZES = (
+    "num_cells", "cells_per_stage", "init_channels", "stem_multiplier", "stem", "partial", "hidden_size",
+    "num_nodes",
+)  # fmt: skip
+
+
+class OriginalSteps(SearchSteps):
+    """The steps as the authors' released code takes them, for a literal supernet to be measured with.
+
+    The weight step is ours, alpha frozen, so that both do the same work. (The release also computes the
+    gradient of alpha there and throws it away: `alpha_gradients=True` does so too.) The first-order step is
+    `loss.backward()`, which computes the gradient of every weight as well and throws it away. The second-
+    order step makes four passes with every parameter in the graph: the weights' gradient on the weight
+    batch; a second network with the virtual step's weights, and `backward()` through all of it, on the
+    architecture batch; and for the finite difference two passes at shifted weights, of which only alpha's
+    gradient is asked.
+    """
+
+    def __init__(self, *args: Any, alpha_gradients: bool = False):
+        super().__init__(*args)
+        self.alpha_gradients = alpha_gradients
+
+    def forward_weight(self) -> Tensor:
+        """The forward pass of a weight step."""
+        return self.loss(self.weight_batch) if self.alpha_gradients else super().forward_weight()
+
+    def weight(self) -> None:
+        """One weight step."""
+        super().weight()
+        self.architecture_optimizer.zero_grad()
+
+    def first_order(self) -> None:
+        """One architecture step with gradients of everything."""
+        self.architecture_optimizer.zero_grad()
+        self.loss(self.architecture_batch).backward()
+        self.step_alpha()
+
+    # The release knows the finite difference only.
+    second_order_exact = None
+
+    def second_order(self) -> None:
+        """One architecture step through a virtual weight step, in a second network."""
+        step = VirtualStep(self.optimizer, self.weights, None, momentum=True)
+        train = torch.autograd.grad(self.loss(self.weight_batch), self.weights)
+        virtual = self._virtual(step, train)
+        self.architecture_optimizer.zero_grad()
+        self.loss(self.architecture_batch, virtual).backward()
+        direct = [alpha_EO.grad for alpha_EO in self.alphas]
+        vector = [weight.grad for weight in virtual.parameters()]
+        radius = float(self.unrolled.epsilon / torch.cat([v.flatten() for v in vector]).norm())
+        plus = self._gradient_after(vector, radius)
+        minus = self._gradient_after(vector, -2 * radius)
+        self._shift(vector, radius)
+        implicit = [(p - m) / (2 * radius) for p, m in zip(plus, minus, strict=True)]
+        gradients = [d - step.gain * i for d, i in zip(direct, implicit, strict=True)]
+        self.move_alpha(ArchitectureGradient(torch.zeros(()), gradients))
+
+    @torch.no_grad()
+    def _virtual(self, step: VirtualStep, gradients: Sequence[Tensor]) -> nn.Module:
+        start = [weight.clone() for weight in self.weights]
+        step.apply(gradients)
+        virtual = copy.deepcopy(self.supernet)
+        virtual.zero_grad()
+        torch._foreach_copy_(self.weights, start)
+        return virtual
+
+    def _gradient_after(self, vector: Sequence[Tensor], shift: float) -> Sequence[Tensor]:
+        self._shift(vector, shift)
+        return torch.autograd.grad(self.loss(self.weight_batch), self.alphas)
+
+    @torch.no_grad()
+    def _shift(self, vector: Sequence[Tensor], by: float) -> None:
+        torch._foreach_add_(self.weights, list(vector), alpha=by)

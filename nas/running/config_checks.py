@@ -1,0 +1,357 @@
+"""Holds a configuration against what is declared: kinds, ranges and keys, whether it was typed or saved.
+
+`check_choices` looks at the command line before Hydra composes, `check_composed` at what it composed, and
+`check_saved` at the `config.yaml` of a run folder. The signatures of what `_target_` names are read for it,
+and so their modules are imported: what a stranger's folder names must have been allowed before.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nas.errors import ConfigError, require
+from nas.running.declared import CONF, HYDRA_KEYS, Declared, declared, ranged
+from nas.running.kinds import Kind, type_of
+from nas.running.signatures import kinds_of, kinds_of_target, parameters_of, takes, target_of
+
+# Choices that may be left out; every other group holds keys that a command reads.
+OPTIONAL = ("experiment", "debug", "sweep")
+# Hydra's keywords that anybody may set where an object is built that is not of this project.
+FREE = ("_recursive_", "_convert_")
+# Read wherever they stand, though not every file of the group has them.
+READ = ("dataset.lists", "recipe.auxiliary_weight")
+SHOWN = 80
+
+
+def check_choices(name: str, arguments: Sequence[str]) -> None:
+    """Refuses a number, null or the like where the command line chooses an option of a group.
+
+    Args:
+        name: the command.
+        arguments: the command line, before Hydra reads it; what it cannot parse is left for Hydra to refuse.
+
+    Raises:
+        ConfigError: with the options that there are.
+    """
+    for text in arguments:
+        key = re.match(r"\+{0,2}([\w/]+)(@[\w.]*)?=", text)
+        if key is None or not (CONF / key[1]).is_dir():
+            continue
+        try:
+            value = OverridesParser.create().parse_override(text).value()
+        except HydraException:
+            continue
+        names = value if isinstance(value, list) else [value]
+        plain = value is None or isinstance(value, int | float | list)
+        wrong = plain and not all(isinstance(one, str) or type_of(one) == "QuotedString" for one in names)
+        known = sorted(path.stem for path in (CONF / key[1]).glob("*.yaml"))
+        ways = f"one of {', '.join(known)}" if known else "the name of a file of this group"
+        require(not wrong, f"{key[1]}={shown(value)}: must be {ways}")
+
+
+def check_composed(
+    name: str, config: DictConfig, overrides: Sequence[str], files: Declared | None = None
+) -> None:
+    """Compares a composed configuration with what the files and the signatures of its objects declare.
+
+    Args:
+        name: the root configuration.
+        config: the composed configuration.
+        overrides: what was typed; choices of groups stay, values are taken back.
+        files: what `declared(name)` read, where it is needed more than once; left as it is.
+
+    Raises:
+        ConfigError: a key that nothing reads, a key that is missing, or a value of another kind or size.
+    """
+    chosen = hydra.compose(name, [one for one in overrides if _is_choice(one)])
+    hold(files or declared(name), config, chosen)
+
+
+def hold(files: Declared, config: DictConfig, chosen: DictConfig) -> None:
+    """Compares a configuration with what files declare, and with the same choices without any value typed.
+
+    Args:
+        files: what `declared` read; left as it is.
+        config: the configuration.
+        chosen: as composed from the choices alone.
+
+    Raises:
+        ConfigError: a key that nothing reads, a key that is missing, or a value of another kind or size.
+    """
+    known = files.copy()
+    known.add(chosen)
+    _check_nodes(known, config, chosen)
+    _check_unknown(known, config, chosen)
+    _check_values(known, config, chosen)
+
+
+def check_saved(name: str, config: Any, where: str, files: Declared | None = None) -> None:
+    """Compares a run folder's configuration with what the files and the signatures of its objects declare.
+
+    Keys that are not known are let pass (nothing reads them; the run may be of another release, or have had
+    files of its own), and so are missing ones below the first level.
+
+    Args:
+        name: the command that wrote it.
+        config: as read from its file, once whatever its `_target_` keys name has been allowed.
+        where: what led to the file, such as `resume=<folder>: config.yaml`; begins the message.
+        files: what `declared(name)` read, where it is needed more than once.
+
+    Raises:
+        ConfigError: it is no configuration, or a value is of another kind or size.
+    """
+    require(isinstance(config, DictConfig), f"{where}: is damaged (it holds no keys)")
+    known = files or declared(name)
+    try:
+        _check_nodes(known, config)
+        _check_values(known, config)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def shown(value: Any) -> str:
+    """A value as it is written in YAML, cut off where it is long."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    text = " ".join(str(value).split())
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def _is_choice(override: str) -> bool:
+    """Whether an override chooses the option of a group, one that may be taken back by a `~` included."""
+    key = override.lstrip("+~").split("=", 1)[0].split("@", 1)[0]
+    if override.startswith("~") and key not in OPTIONAL:
+        return False
+    if "=" in override and override.split("=", 1)[1].lstrip().startswith("{"):
+        return False
+    parent, _, last = key.rpartition("/")
+    return last in GlobalHydra.instance().config_loader().list_groups(parent)
+
+
+def _check_nodes(known: Declared, config: DictConfig, chosen: DictConfig | None = None) -> None:
+    """That groups of keys are groups, before anything is resolved; and, if composed, that none is missing."""
+    for path in known.examples:
+        parent, _, key = path.rpartition(".")
+        above = _node(config, parent)
+        if not isinstance(above, DictConfig):
+            continue
+        if key not in above:
+            if chosen is not None and _has(chosen, path):
+                _check_missing(above, path)
+            continue
+        node, kind = above._get_node(key), known.kind(path)
+        if known.group(path) and kind is not None and not isinstance(node, DictConfig):
+            given = node._value() if not isinstance(node, ListConfig) else list(node)
+            interpolated = isinstance(given, str) and "${" in given
+            annotated = kinds_of(above).get(key)
+            require(
+                interpolated or kind.fits(given) or (annotated is not None and annotated.fits(given)),
+                f"{path}={shown(given)}: must be {kind.words()} ({', '.join(_children(known, path))})",
+            )
+        if not isinstance(node, DictConfig) or f"{path}._target_" not in known.examples:
+            continue
+        target = node.get("_target_")
+        # A choice that builds nothing there, such as method=random, may be given numbers that others read.
+        idle = "_target_" not in node and (
+            above.get("update") == "none" if chosen is None else not _has(chosen, f"{path}._target_")
+        )
+        require(
+            idle or isinstance(target, str) or not known.group(path),
+            f"{path}._target_={shown(target)}: must be the dotted name of what is to be built",
+        )
+
+
+def _check_missing(above: DictConfig, path: str) -> None:
+    """A key that was taken out may be one that an object has a default for, or does not take."""
+    key = path.rpartition(".")[2]
+    parameters = parameters_of(above)
+    needless = parameters is not None and key not in ("name", "_target_", *HYDRA_KEYS)
+    require(needless, f"~{path}: this key cannot be taken out; give it a value instead")
+
+
+def _check_unknown(known: Declared, config: DictConfig, chosen: DictConfig) -> None:
+    """Refuses keys that were typed and that nothing reads."""
+    text = OmegaConf.to_yaml(config)
+    for path, parent, key in _added(config, chosen):
+        above = _node(config, parent)
+        if re.search(r"\$\{(oc\.select:)?" + re.escape(path) + r"\b", text) or _takes(
+            known, above, parent, key
+        ):
+            continue
+        near = _near(path, _siblings(known, above, chosen, parent))
+        if key in HYDRA_KEYS:
+            near = "; hydra's keywords stay as the files have them"
+        raise ConfigError(
+            f"{path}={shown(_plain(above._get_node(key)))}: unknown key, nothing reads it{near}"
+        )
+
+
+def _added(config: DictConfig, chosen: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
+    """(path, parent, key) of every key that a configuration has and another lacks, the topmost alone."""
+    for key in config:
+        node = config._get_node(key)
+        here = f"{path}.{key}".lstrip(".")
+        if here == "hydra":
+            continue
+        if not isinstance(chosen, DictConfig) or key not in chosen:
+            yield here, path, str(key)
+        elif isinstance(node, DictConfig) and not (node._is_none() or node._is_interpolation()):
+            below = chosen._get_node(key)
+            if below._is_none():
+                yield from _added(node, DictConfig({}), here)
+            elif isinstance(below, DictConfig) and not below._is_interpolation():
+                yield from _added(node, below, here)
+            # A group of keys in place of a value is judged with the values.
+
+
+def _takes(known: Declared, above: DictConfig, parent: str, key: str) -> bool:
+    """Whether somebody reads a key that no file has: an object's signature, Lightning's Trainer, a space."""
+    if f"{parent}.{key}" in READ:
+        return True
+    if parent == "trainer":
+        from nas.engine.trainer import trainer_arguments
+
+        return key in trainer_arguments()
+    parameters = parameters_of(above)
+    fixed = f"{parent}._target_" in known.examples
+    if key == "_target_":
+        kind = known.kind(parent)
+        # A node that a file leaves open, such as a profiler, or an argument of something that is built.
+        return fixed or (kind is not None and not known.group(parent)) or _argument(known, parent)
+    if key in HYDRA_KEYS:
+        ours = str(above.get("_target_")).split(".")[0] == "nas"
+        return parameters is not None and (not fixed or (key in FREE and not ours))
+    if parameters is not None:
+        return takes(above, key)
+    if parent == "recipe" and "space" in above._get_root():
+        return key in _recipe_keys(above._get_root())
+    # A mapping that is an argument itself is its owner's to read; groups of the files are not.
+    return parent != "" and parent not in known.examples
+
+
+def _argument(known: Declared, path: str) -> bool:
+    """Whether a path lies below something that is built, and is none of the files' own groups."""
+    parents = [path.rsplit(".", count)[0] for count in range(1, path.count(".") + 1)]
+    return not known.group(path) and any(f"{one}._target_" in known.examples for one in parents)
+
+
+def _recipe_keys(config: DictConfig) -> Sequence[str]:
+    """The keys of a recipe that size the networks of the configuration's space, or tune their training."""
+    target = target_of(config.space)
+    return (*getattr(target, "recipe_sizes", ()), *getattr(target, "recipe_options", ()))
+
+
+def _siblings(known: Declared, above: DictConfig, chosen: DictConfig, parent: str) -> Iterable[str]:
+    """The keys that would have been taken where an unknown one stands."""
+    found = [str(key) for key in above if _has(chosen, f"{parent}.{key}".lstrip("."))]
+    found += [name for name in parameters_of(above) or () if name != "self"]
+    if parent == "recipe":
+        found += _recipe_keys(above._get_root())
+    if parent == "trainer":
+        from nas.engine.trainer import trainer_arguments
+
+        found += trainer_arguments()
+    return [f"{parent}.{key}".lstrip(".") for key in found if not key.startswith("_")]
+
+
+def _near(path: str, others: Iterable[str]) -> str:
+    names = sorted(set(others))
+    last = {name.rsplit(".", 1)[-1]: name for name in names}
+    close = difflib.get_close_matches(path.rsplit(".", 1)[-1], last, n=1, cutoff=0.0)
+    return f"; the nearest known is {last[close[0]]}" if close else ""
+
+
+def _check_values(known: Declared, config: DictConfig, chosen: DictConfig | None = None) -> None:
+    """Compares every value with its kind, what was written before what refers to it."""
+    for referring in (False, True):
+        _check_below(known, config, "", chosen, referring)
+
+
+def _check_below(
+    known: Declared, config: DictConfig, path: str, chosen: DictConfig | None, referring: bool
+) -> None:
+    signature = _signature(known, path, config)
+    for key in config:
+        here = f"{path}.{key}".lstrip(".")
+        if here == "hydra" or OmegaConf.is_missing(config, key):
+            continue
+        try:
+            value = config[key]
+            given = _plain(value)
+        except OmegaConfBaseException:
+            continue  # refers to what only the running job knows, or is told where it is read
+        if key == "_partial_" and path in known.examples:
+            right = known.examples.get(here, [False])
+            require(given in right, f"{here}={shown(given)}: must be {shown(right[0])} here")
+        kind = known.by_hand(here) or ranged(here, signature.get(str(key))) or known.kind(here)
+        held = isinstance(value, DictConfig) and kind is not None and "map" in kind.types
+        if kind is not None and config._get_node(key)._is_interpolation() == referring and not held:
+            usual = _usual(chosen, here)
+            about = f" (it is {shown(usual)} by default)" if usual is not None else ""
+            named = re.fullmatch(r"\$\{([\w.]+)\}", str(config._get_node(key)._value()))
+            typed = named[1] if named else here
+            require(kind.fits(given), f"{typed}={_typed(given)}: must be {kind.words()}{about}")
+        if isinstance(value, DictConfig):
+            _check_below(known, value, here, chosen, referring)
+
+
+def _signature(known: Declared, path: str, node: DictConfig) -> dict[str, Kind]:
+    """The kinds of a node's keys as the signature of what takes them has it."""
+    if path != "trainer":
+        return kinds_of(node)
+    from nas.engine.trainer import trainer_class
+
+    # What the files set has the kind that it has there: Lightning takes null for most, our code does not.
+    found = kinds_of_target(trainer_class())
+    return {key: kind for key, kind in found.items() if f"trainer.{key}" not in known.examples}
+
+
+def _typed(value: Any) -> str:
+    # 3 and '3' look alike.
+    alike = isinstance(value, str) and re.fullmatch(r"[-+\d.e]+|true|false|null", value)
+    return f"'{value}'" if alike else shown(value)
+
+
+def _usual(chosen: DictConfig | None, path: str) -> Any:
+    try:
+        return None if chosen is None else OmegaConf.select(chosen, path)
+    except OmegaConfBaseException:
+        return None
+
+
+def _node(config: DictConfig, path: str) -> Any:
+    """The node at a dotted path as it stands, not resolved; None where there is none."""
+    node: Any = config
+    for key in path.split(".") if path else ():
+        if not isinstance(node, DictConfig) or node._is_none() or node._is_interpolation() or key not in node:
+            return None
+        node = node._get_node(key)
+    if isinstance(node, DictConfig) and (node._is_none() or node._is_interpolation()):
+        return None
+    return node
+
+
+def _has(config: DictConfig, path: str) -> bool:
+    parent, _, key = path.rpartition(".")
+    above = _node(config, parent)
+    return isinstance(above, DictConfig) and key in above
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, DictConfig | ListConfig):
+        return OmegaConf.to_container(value, resolve=True)
+    return value._value() if hasattr(value, "_value") else value
+
+
+def _children(known: Declared, path: str) -> list[str]:
+    depth = path.count(".") + 1
+    below = [one for one in known.examples if one.startswith(f"{path}.") and one.count(".") == depth]
+    return [one.rsplit(".", 1)[-1] for one in below]

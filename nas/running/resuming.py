@@ -1,0 +1,96 @@
+"""The configuration of a run that is continued: its own, and what may change in it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from nas.errors import require
+from nas.running import trust
+from nas.running.config_checks import check_saved
+from nas.running.lengthening import set_length
+from nas.running.older import read_now
+from nas.running.saved import read_config, read_overrides
+
+# What a resumed run may change: how it is computed and shown, and for how long, not what is computed.
+RESUMABLE = (
+    "hardware",
+    "logger",
+    "checkpoint",
+    "dataset.download",
+    "processes",
+    "resume_schedule",
+    "tabular.file",
+    "traceback",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.max_epochs",
+    "trainer.profiler",
+)
+
+
+def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictConfig:
+    """The configuration of a run that is to be continued: its own, with what a resumed run may change.
+
+    Raises:
+        ConfigError: the folder holds no run of this command, or an override would change what is computed.
+    """
+    saved = read_config(folder / "config.yaml", f"resume={config.resume}: config.yaml")
+    same = saved.get("command")
+    require(same is not None, f"resume={config.resume}: config.yaml is damaged (it names no command)")
+    require(
+        same == config.command,
+        f"resume={config.resume}: it is a run of nas.{same}, not of nas.{config.command}",
+    )
+    saved = read_now(saved, f"resume={config.resume}", continued=True)
+    given, epochs = _given_before(folder), None
+    replaced = []
+    for override in overrides:
+        key = override.lstrip("+~").split("=")[0].split("@")[0].replace("/", ".")
+        # Typing the whole first command again changes nothing.
+        if key in ("resume", "trust") or override in given:
+            continue
+        require(
+            any(key == allowed or key.startswith(f"{allowed}.") for allowed in RESUMABLE),
+            f"{override}: a resumed run keeps its settings; only {', '.join(RESUMABLE)} can change",
+        )
+        replaced.append((key, override))
+    trust.check_saved(saved, config, folder, f"resume={config.resume}", [key for key, _ in replaced])
+    check_saved(config.command, saved, f"resume={config.resume}: config.yaml")
+    for key, _ in replaced:
+        if key == "trainer.max_epochs":
+            epochs = config.trainer.max_epochs
+        elif key != "resume_schedule":
+            # Whole: what a folder says of a group that the caller has chosen anew is gone.
+            OmegaConf.update(saved, key, OmegaConf.select(config, key), force_add=True, merge=False)
+    if "budget" in config and "budget" not in saved:
+        # Started before there was one: the recipe's own width.
+        saved["budget"] = dict.fromkeys(config.budget)
+    for key in (*RESUMABLE, "restarts"):
+        # A run that was started before there was such a key.
+        if key in config and key not in saved:
+            saved[key] = [] if key == "restarts" else config[key]
+    _keep_to_here(saved, config, [key for key, _ in replaced])
+    missing = [key for key in config if key not in saved]
+    require(not missing, f"resume={config.resume}: config.yaml is damaged (it lacks {', '.join(missing)})")
+    saved.resume_schedule = None
+    set_length(saved, folder, epochs, config.resume_schedule)
+    return saved
+
+
+def _keep_to_here(saved: DictConfig, config: DictConfig, replaced: Sequence[str]) -> None:
+    """What is said on this command line alone: what to continue, whom to trust, and where things lie."""
+    for key in ("resume", "trust", "outputs"):
+        saved[key] = config[key]
+    saved.pop("hydra", None)
+    if OmegaConf.select(saved, "tabular.cache") is not None:
+        saved.tabular.cache = config.tabular.get("cache")
+    trust.fetch_nothing(saved, but="dataset.download" in replaced and config.dataset.download)
+
+
+def _given_before(folder: Path) -> list[str]:
+    path = folder / "overrides.yaml"
+    # Of a key that was typed twice the last value held.
+    typed = read_overrides(path) if os.path.lexists(path) else []
+    return list({one.split("=", 1)[0]: one for one in typed}.values())

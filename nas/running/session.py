@@ -1,0 +1,376 @@
+"""What `nas.search` and `nas.evaluate` have in common: opening, closing and summing up a run folder."""
+
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from nas.data.sources import domain_of
+from nas.engine.machine import processes
+from nas.engine.machine.drift import DriftCheck
+from nas.engine.machine.peers import EndAtOnce, several, strategy_of
+from nas.engine.machine.stopping import sigterm_as_interrupt
+from nas.engine.provenance import device_name, git_commit, versions
+from nas.engine.run_folder import RunFolder, split_hash
+from nas.engine.tasks import Classification, Language
+from nas.engine.trainer import Stopped, build_trainer
+from nas.errors import require
+from nas.files import WriteFailed, write_failure, write_text
+from nas.reading.plain import is_time, read_key
+from nas.running import printed
+from nas.running.config import ConfigError, RunFailed, instantiate, plain
+from nas.running.locks import FolderLock, take
+from nas.running.log_files import guard_log_files
+from nas.running.resuming import resumed
+from nas.running.saved import read_config
+from nas.running.trust import without_trust
+
+SCHEMA = 1
+
+
+class Session:
+    """One run: its configuration, its folder, and the summary that is written however it ends.
+
+    Attributes:
+        config: the configuration in force; that of the folder if the run is resumed.
+        folder: the run folder.
+        resuming: whether an earlier run is continued.
+        earlier: the summary that a resumed run had.
+        summary: what `summary.json` will hold; the command adds to it.
+        leads: whether this process is the one of several that writes and speaks.
+    """
+
+    def __init__(self, config: DictConfig, path: Path):
+        _refuse_multirun(config)
+        self.leads = processes.leads()
+        self.folder = RunFolder(path)
+        self.resuming = config.resume is not None
+        self.summary: dict[str, Any] = {}
+        self.earlier: dict[str, Any] = {}
+        self._before = 0.0
+        self._lock: FolderLock | None = None
+        if self.leads:
+            guard_log_files()
+        if self.resuming:
+            require(
+                HydraConfig.get().mode != RunMode.MULTIRUN,
+                f"resume={config.resume}: a multirun cannot resume; continue its jobs one at a time",
+            )
+            require(
+                path == Path(str(config.resume)).expanduser().absolute(),
+                f"hydra.run.dir={path}: a resumed run stays in its folder {config.resume}",
+            )
+            config = resumed(config, path, HydraConfig.get().overrides.task)
+            self._take_folder(f"resume={config.resume}")
+            old = self.folder.read_json("summary.json")
+            self._before = float(
+                read_key(old, "seconds", is_time, "a number of seconds", str(path / "summary.json"), 0.0)
+            )
+            self.earlier = old
+        else:
+            self._refuse_used()
+            for key in ("resume_schedule", "restarts"):
+                require(not config.get(key), f"{key}={config.get(key)}: only of a resumed run, with resume=")
+        seed = config.seed
+        require(
+            isinstance(seed, int) and 0 <= seed < 2**32,
+            f"seed={seed}: must be a whole number from 0 to {2**32 - 1}",
+        )
+        self.config = config
+        self._start = time.monotonic()
+        self._versions, self._commit = versions(), git_commit()
+
+    def _refuse_used(self) -> None:
+        path = self.folder.path
+        require(
+            not self.leads or not self.folder.holds_a_run(),
+            f"hydra.run.dir={path}: it holds a run already; continue it with resume={path}, or choose "
+            "another",
+        )
+
+    def claim(self) -> None:
+        """Takes the folder of a new run, before the first file is written into it.
+
+        Raises:
+            ConfigError: another run has taken the folder in the meantime.
+        """
+        self._take_folder(f"hydra.run.dir={self.folder.path}")
+        self._refuse_used()
+
+    def _take_folder(self, what: str) -> None:
+        """From here on no other run is at work in the folder, and what a dead one left in it is removed."""
+        if self.leads and self._lock is None:
+            self._lock = take(self.folder.path, what)
+
+    def open(self, split: Mapping | None, files: Mapping[str, str] | None = None) -> None:
+        """Writes what is needed to repeat the run, once everything that can be refused has been built.
+
+        Args:
+            split: which data are used, where there are data.
+            files: name -> text of what else has to be there before the run can be resumed.
+
+        Raises:
+            ConfigError: another run has taken the folder in the meantime.
+        """
+        if not self.leads:
+            return
+        config = self.config.copy()
+        config.resume = None
+        with open_dict(config):
+            # A word for this command line; a folder vouches for nothing.
+            config.pop("trust", None)
+        if self.resuming:
+            self._keep_summary()
+        else:
+            self.claim()
+            overrides = OmegaConf.to_yaml(OmegaConf.create(without_trust(HydraConfig.get().overrides.task)))
+            write_text(self.folder / "overrides.yaml", overrides)
+            if split is not None:
+                self.folder.write_json("split.json", split)
+        for name, text in (files or {}).items():
+            # An earlier version may have died between config.yaml and these.
+            if not self.resuming or not (self.folder / name).exists():
+                write_text(self.folder / name, text)
+        # Last, because its presence says that the folder can be resumed.
+        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+
+    def _keep_summary(self) -> None:
+        """Keeps the summary of a run that goes on to another number of epochs, under the number it has."""
+        file = self.folder / "config.yaml"
+        before = read_config(file, f"resume={self.folder.path}: config.yaml").trainer.max_epochs
+        done = self.earlier.get("epochs")
+        if before == self.config.trainer.max_epochs or type(done) is not int:
+            return
+        kept = f"summary.{done}.json"
+        if not (self.folder / kept).exists():
+            self.folder.write_json(kept, self.earlier)
+
+    def check_split(self, found: str) -> None:
+        """Refuses to continue a run on other images than those it was started on.
+
+        Raises:
+            ConfigError: the folder's `split.json` names another hash than `found`.
+        """
+        stored = split_hash(self.folder, found)
+        require(
+            stored == found,
+            f"{self.folder / 'split.json'}: the run was started on another split of the data "
+            f"(hash {stored[:12]}) than its config.yaml gives now ({found[:12]}); was it edited, or did the "
+            "images change?",
+        )
+
+    def run(self, body: Callable[[], None]) -> None:
+        """Runs the body and writes the summary, whatever happens.
+
+        Raises:
+            RunFailed: the body broke down, or something could not be written; the traceback is in
+                `error.txt`.
+            KeyboardInterrupt: the run was stopped; it can be resumed.
+        """
+        try:
+            with sigterm_as_interrupt():
+                self.write("running")
+                body()
+            if self.leads:
+                # What an earlier, failed start left behind is no longer true.
+                (self.folder / "error.txt").unlink(missing_ok=True)
+            self.write("finished")
+        except (KeyboardInterrupt, Stopped) as error:
+            unwritten = self._sum_up("stopped")
+            if unwritten is not None:
+                raise RunFailed(f"stopped; {unwritten}\n{self._kept()}") from unwritten
+            continued = f"continue with: {self.again()}" if self._resumes else "start it anew"
+            print(f"stopped; {continued}", flush=True)
+            raise KeyboardInterrupt from error
+        except Exception as error:
+            unwritten = write_failure(error)
+            if isinstance(error, ConfigError) and unwritten is None:
+                self._failed(str(error))
+                raise
+            told = str(error if unwritten is None else unwritten) or type(error).__name__
+            not_told = self._failed(f"{type(error).__name__}: {error}" if unwritten is None else told)
+            where = f"The traceback is in {self.folder / 'error.txt'}; "
+            if not self.leads or unwritten is not None:
+                where = ""
+            elif not_told is not None:
+                where = f"{not_told}; "
+            raise RunFailed(f"{told}\n{where}{self._kept()}") from error
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    def lost(self, message: str) -> str:
+        """Sums up a run whose processes have not all lasted, just before this one is ended too.
+
+        Returns:
+            What the user is to read.
+        """
+        self._failed(f"PeerLost: {message}")
+        return f"{message}; {self._kept()}"
+
+    def _failed(self, message: str) -> WriteFailed | None:
+        self.summary["error"] = message
+        return self._sum_up("failed", traceback.format_exc() if sys.exc_info()[0] else f"{message}\n")
+
+    def _sum_up(self, status: str, told: str | None = None) -> WriteFailed | None:
+        """Writes how the run ended, as far as that can be written; returns what could not."""
+        try:
+            self.write(status)
+            if told is not None and self.leads:
+                write_text(self.folder / "error.txt", told)
+        except WriteFailed as error:
+            return error
+        return None
+
+    def progress(self, numbers: Mapping[str, Any]) -> None:
+        """Sums up a run that goes on, so that a killed one has told how far it came."""
+        self.summary |= numbers
+        self.write("running")
+
+    def nothing_left(self, epochs_done: int) -> bool:
+        """Whether the run that is to be resumed has reached its end; says so."""
+        done = self.earlier.get("status") == "finished" and epochs_done >= self.config.trainer.max_epochs
+        if done:
+            print(f"{self.folder.path} is finished already ({epochs_done} epochs); nothing is left to do")
+        return done
+
+    def again(self) -> str:
+        """The command that continues this run."""
+        return printed.again(self.config, self.folder.path)
+
+    @property
+    def _resumes(self) -> bool:
+        """Whether runs of this command can be continued."""
+        return self.config.command in ("search", "evaluate")
+
+    def _kept(self) -> str:
+        return self.folder.kept(self.again() if self._resumes else None)
+
+    def write(self, status: str) -> None:
+        """Writes `summary.json` as things stand."""
+        if not self.leads:
+            return
+        if self._lock is not None:
+            self._lock.check()
+        config = self.config
+        head = {
+            "schema": SCHEMA,
+            "command": config.command,
+            "status": status,
+            "space": config.space.name,
+            "method": config.method.name if "method" in config else None,
+            "dataset": config.dataset.name,
+            "recipe": config.recipe.name,
+            "hardware": config.hardware.name,
+            "seed": config.seed,
+            "seconds": round(self._before + time.monotonic() - self._start, 3),
+            "device": device_name(config.hardware.accelerator),
+            "versions": self._versions,
+            "git_commit": self._commit,
+        }
+        if config.get("restarts"):
+            head["restarts"] = plain(config.restarts)
+        self.folder.write_json("summary.json", head | self.summary)
+
+
+def _refuse_multirun(config: DictConfig) -> None:
+    require(
+        HydraConfig.get().mode != RunMode.MULTIRUN or not several(plain(config.hardware)),
+        f"hardware={config.hardware.name}: a multirun cannot start several processes a job "
+        f"(hardware.devices={config.hardware.devices}, num_nodes={config.hardware.num_nodes}), since each "
+        f"would re-run the sweep; {processes.WAY_OUT}",
+    )
+
+
+def check_domain(space: Any, source: Any) -> None:
+    """Raises `ConfigError` where a space of images meets a text, or the other way round."""
+    found = domain_of(source)
+    images, texts = "digits, cifar10, cifar100, imagenet16_120, imagenet", "wikitext_mini, wikitext2, ptb"
+    require(
+        space.domain == found,
+        f"space={space.name}: its networks read {space.domain}, but dataset={source.name} holds {found}; "
+        f"choose dataset={texts if space.domain == 'text' else images}",
+    )
+
+
+def check_recipe(config: DictConfig, source: Any) -> None:
+    """Raises `ConfigError` where a recipe for images is to train on text, or the other way round."""
+    domain, written = domain_of(source), "text" if "bptt" in config.recipe else "images"
+    require(
+        domain == written,
+        f"recipe={config.recipe.name}: written for {written}, but dataset={source.name} holds {domain}",
+    )
+
+
+def task_of(source: Any, space: Any, recipe: DictConfig | None = None, weights: Any = None) -> Any:
+    """What is learnt: classes of images or the next word, as a recipe or (a search) the space has it.
+
+    `weights` are those of the classes, a tensor [K] or None.
+    """
+    if domain_of(source) == "text":
+        return Language(space.ar, space.tar) if recipe is None else Language(recipe.ar, recipe.tar)
+    smoothing = 0.0 if recipe is None else recipe.label_smoothing
+    return Classification(smoothing, weights, source.num_classes)
+
+
+def data_arguments(config: DictConfig, source: Any) -> dict[str, Any]:
+    """Arguments that searches and evaluations give their data alike."""
+    if domain_of(source) == "text":
+        return {
+            "source": source,
+            "batch_size": config.dataset.batch_size,
+            "valid_batch_size": config.dataset.valid_batch_size,
+            "test_batch_size": config.dataset.test_batch_size,
+            "bptt": plain(config.dataset.bptt),
+            "seed": config.seed,
+            "overfit": config.overfit,
+        }
+    return {
+        "source": source,
+        "batch_size": config.dataset.batch_size,
+        "seed": config.seed,
+        "augment": plain(config.dataset.augment),
+        "cutout": config.dataset.cutout,
+        "num_workers": config.dataset.num_workers,
+        "channels_last": config.hardware.channels_last,
+        "overfit": config.overfit,
+        "resident": config.hardware.get("resident", False),
+    }
+
+
+def trainer_of(
+    config: DictConfig,
+    folder: RunFolder,
+    clock: Any,
+    recorder: Any,
+    clip: float | None = None,
+    max_epochs: int | None = None,
+) -> Any:
+    """Lightning's Trainer as configured, without a logger yet; up to `max_epochs` if that comes first."""
+    search = config.command == "search"
+    strategy = strategy_of(plain(config.hardware), config.processes.timeout, search)
+    checks = [DriftCheck(config.processes.drift_check_every)] if search else []
+    options = plain(config.trainer)
+    if "bptt" in config.dataset:
+        # Pieces of text are drawn anew each epoch, and so is their number.
+        options["reload_dataloaders_every_n_epochs"] = 1
+    if max_epochs is not None:
+        options["max_epochs"] = max_epochs
+    profiler = config.trainer.profiler
+    options["profiler"] = instantiate(profiler) if isinstance(profiler, DictConfig) else profiler
+    return build_trainer(
+        plain(config.hardware) | {"strategy": strategy},
+        options,
+        plain(config.checkpoint),
+        folder.checkpoints,
+        config.seed,
+        clock,
+        [recorder, EndAtOnce(), *checks],
+        clip,
+    )

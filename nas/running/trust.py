@@ -1,0 +1,300 @@
+"""What a run folder may name: `_target_` of a saved configuration is built only if its key's list has it.
+
+A run folder may come from a stranger, and whatever stands at `_target_` is imported and called. So each key
+that may hold one has a closed list (`nas.running.targets`); for everything else the caller's own word on
+this command line is needed: `trust=<module>`, a typed `_target_`, or a typed `--config-dir` or
+`hydra.searchpath` whose files name it.
+Nothing that the folder names is imported here, and nothing of the folder is resolved.
+"""
+
+import importlib.resources
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from nas.errors import require
+from nas.running.targets import ROLES
+
+# Words of Hydra's that may say how a node is built; others that begin and end with an underscore are refused.
+BUILDING = ("_target_", "_partial_", "_convert_", "_recursive_")
+# Names of arguments below `trainer` that say where something is written, or whom to talk to.
+PLACES = re.compile(
+    r"(^|_)(dir|dirs|dirpath|directory|path|paths|file|filename|files|folder|root|host|hostname|port|url|uri|"
+    r"address|addr|endpoint|server|socket)$"
+)
+# Keys that import something without a `_target_`.
+OTHER_WORDS = ("trust", "bench.reference_target")
+COMMAND_LINE = "command-line"
+SEARCH_PATH = "hydra.searchpath in command-line"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """What the caller vouches for on this command line.
+
+    Attributes:
+        modules: of `trust=`; each covers what lies below it.
+        names: every `_target_` that was typed, or that a YAML file in a typed folder of configurations holds.
+    """
+
+    modules: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
+
+    def vouches(self, target: str) -> bool:
+        """Whether a `_target_` needs no list."""
+        return target in self.names or any(
+            target == module or target.startswith(f"{module}.") for module in self.modules
+        )
+
+
+def caller(config: DictConfig) -> Caller:
+    """What this command line vouches for.
+
+    Args:
+        config: as composed, whose `trust` is a module, a list of them, or null.
+
+    Raises:
+        ConfigError: `trust` is something else.
+    """
+    names: set[str] = set()
+    typed = list(HydraConfig.get().overrides.task)
+    for override in OverridesParser.create().parse_overrides(typed):
+        value = override.value()
+        if override.key_or_group.endswith("._target_"):
+            value = {"_target_": value}
+        names |= set(_targets(value))
+    return Caller(modules(config.get("trust")), frozenset(names | names_in_folders()))
+
+
+def modules(trust: Any) -> tuple[str, ...]:
+    """`trust=` as a tuple of module names.
+
+    Raises:
+        ConfigError: it is no dotted name, and no list of such.
+    """
+    given = [] if trust is None else list(trust) if isinstance(trust, list | ListConfig) else [trust]
+    for name in given:
+        require(
+            isinstance(name, str) and re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name) is not None,
+            f"trust={name}: must be the name of a module, such as trust=mypackage, or a list of them",
+        )
+    return tuple(given)
+
+
+def names_in_folders() -> set[str]:
+    """Every `_target_` in the typed folders of configurations: `--config-dir`, `hydra.searchpath`."""
+    return {
+        name
+        for source in HydraConfig.get().runtime.config_sources
+        if source.provider in (COMMAND_LINE, SEARCH_PATH)
+        for name in _named_in(source.schema, source.path)
+    }
+
+
+def _named_in(schema: str, path: str) -> Iterator[str]:
+    """Every `_target_` in the YAML files of a folder, without composing any of them."""
+    if schema == "pkg":
+        package, *below = path.split("/")
+        root = importlib.resources.files(package).joinpath(*below)
+    else:
+        root = Path(path).expanduser()
+    for file in _yaml_files(root):
+        yield from _targets_of(file.read_text(encoding="utf-8"))
+
+
+def _targets_of(text: str) -> Iterator[str]:
+    """Every `_target_` of a YAML text, of which nothing is built; none of a text that is no YAML."""
+    import yaml
+
+    try:
+        waiting = [node for node in yaml.compose_all(text, yaml.SafeLoader) if node is not None]
+    except yaml.YAMLError:
+        return
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == "_target_" and isinstance(value, yaml.ScalarNode):
+                    yield value.value
+                waiting.append(value)
+
+
+def _yaml_files(folder: Any) -> Iterator[Any]:
+    if not folder.is_dir():
+        return
+    for entry in sorted(folder.iterdir(), key=lambda one: one.name):
+        if entry.is_dir():
+            yield from _yaml_files(entry)
+        elif entry.is_file() and entry.name.endswith((".yaml", ".yml")):
+            yield entry
+
+
+def _targets(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("_target_"), str):
+            yield value["_target_"]
+        for inner in value.values():
+            yield from _targets(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _targets(inner)
+
+
+def check_saved(
+    saved: Any, config: DictConfig, folder: Path, where: str, replaced: Sequence[str] = ()
+) -> None:
+    """Refuses a saved configuration that would build, write or reach what the caller has not named.
+
+    Args:
+        saved: as read from the folder, nothing of it resolved; whole, or the parts that are used.
+        config: this command's own.
+        folder: the run folder, the one place that it may name.
+        where: what the caller typed, such as `resume=<folder>`.
+        replaced: keys whose values the caller's take the place of, whole.
+
+    Raises:
+        ConfigError: a `_target_` that is not on its key's list, an interpolation, a place outside of the
+            folder, or a table that is unpickled.
+    """
+    word = caller(config)
+    for key, value, node in _leaves(OmegaConf.to_container(saved, resolve=False)):
+        path = ".".join(str(part) for part in key)
+        about = f"{where}: {path}={_short(value)} in its config.yaml"
+        if any(path == typed or path.startswith(f"{typed}.") for typed in replaced):
+            continue
+        if key[-1] == "_target_":
+            _check_target(key[:-1], value, word, about)
+            continue
+        require(
+            not (isinstance(value, str) and "${" in value),
+            f"{about} is an interpolation; a run writes plain values",
+        )
+        if re.fullmatch(r"_\w+_", str(key[-1])) and key[-1] not in BUILDING:
+            require(
+                isinstance(node.get("_target_"), str) and word.vouches(node["_target_"]),
+                f"{about}: a folder's node is built from {', '.join(BUILDING)} and named arguments alone",
+            )
+        if key[0] == "trainer":
+            _check_place(key, value, node, folder, about)
+    table = saved.get("tabular")
+    unpickled = isinstance(table, dict | DictConfig) and table.get("name") not in (None, "none", "csv")
+    require(
+        not unpickled or "tabular.file" in replaced or word.vouches("nats_bench"),
+        f"{where}: the files of tabular.name={_short(table.get('name') if unpickled else '')} in its "
+        "config.yaml are unpickled, which may run code; name them yourself, tabular.file=<folder>, or say "
+        "trust=nats_bench",
+    )
+
+
+def fetch_nothing(saved: DictConfig, but: bool = False) -> None:
+    """Images are looked for where the run had them; nothing is fetched to a place that a folder names.
+
+    Args:
+        saved: has a `dataset`; its `download` keys change.
+        but: whether the caller has asked for it.
+    """
+    for key in ("dataset.download", "dataset.source.download"):
+        if OmegaConf.select(saved, key) is not None:
+            OmegaConf.update(saved, key, but)
+
+
+def _leaves(tree: Any) -> Iterator[tuple[tuple, Any, Any]]:
+    """(key, value, mapping that holds it) of all but mappings and lists, and of each word of Hydra's."""
+    waiting: list[tuple[tuple, Any, Any]] = [((), tree, None)]
+    while waiting:
+        key, value, node = waiting.pop()
+        word = bool(key) and re.fullmatch(r"_\w+_", str(key[-1])) is not None
+        if word or not isinstance(value, dict | list):
+            yield key, value, node
+        if isinstance(value, dict):
+            waiting += [((*key, name), inner, value) for name, inner in value.items()]
+        elif isinstance(value, list):
+            waiting += [((*key, index), inner, node) for index, inner in enumerate(value)]
+
+
+def _role(key: Sequence) -> str:
+    return ".".join("*" if isinstance(part, int) else str(part) for part in key)
+
+
+def _check_target(key: Sequence, target: Any, word: Caller, about: str) -> None:
+    require(
+        isinstance(target, str) and re.fullmatch(r"[A-Za-z_][\w.]*", target) is not None,
+        f"{about}: must be the dotted name of a class",
+    )
+    known = ROLES.get(_role(key), ())
+    usual = "it is none of those that this key may name" if known else "this key names no class"
+    require(
+        target in known or word.vouches(target),
+        f"{about} was not built: {usual}, so it could be anybody's code. If you know it and want it to run, "
+        f"say trust={target.partition('.')[0]}",
+    )
+
+
+def _check_place(key: Sequence, value: Any, node: Any, folder: Path, about: str) -> None:
+    """Below `trainer` strings are words, and what names a place names one in the run folder."""
+    name = next((part for part in reversed(key) if isinstance(part, str)), "")
+    if value is None or isinstance(value, bool | dict | list):
+        return
+    mend = f"type it yourself, or {'.'.join(str(part) for part in key[:2])}=null"
+    if not PLACES.search(name):
+        text = value if isinstance(value, str) else ""
+        plain = re.fullmatch(r"[\w.,:*= -]{0,200}", text) is not None and ".." not in text
+        require(plain, f"{about}: must be a plain word; {mend}")
+    elif name.endswith("name"):
+        beside = isinstance(value, str) and re.fullmatch(r"[\w-]+", value) and node.get("dirpath") is not None
+        require(bool(beside), f"{about}: must be a plain name beside a dirpath in the run folder; {mend}")
+    else:
+        require(
+            isinstance(value, str) and os.path.isabs(value) and _within(folder, value),
+            f"{about} lies outside of the run folder; {mend}",
+        )
+
+
+def _within(folder: Path, value: str) -> bool:
+    home, place = os.path.realpath(folder), os.path.realpath(value)
+    return place == home or place.startswith(home + os.sep)
+
+
+def _short(value: Any) -> str:
+    text = "".join(letter if letter.isprintable() else "?" for letter in str(value))
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def unlisted(config: Any, word: Caller) -> list[str]:
+    """The modules that a folder with this configuration would need `trust=` for, beside the caller's word."""
+    found = [
+        value
+        for key, value, _ in _leaves(OmegaConf.to_container(config, resolve=False))
+        if key[-1] == "_target_" and isinstance(value, str) and value not in ROLES.get(_role(key[:-1]), ())
+    ]
+    return sorted({value.rpartition(".")[0] or value for value in found if not word.vouches(value)})
+
+
+def without_trust(overrides: Iterable[str]) -> list[str]:
+    """Overrides as a folder keeps them: `trust` is a word for one command and is never written down."""
+    return [one for one in overrides if one.lstrip("+~").split("=", 1)[0] != "trust"]
+
+
+def naming_code(overrides: Iterable[str]) -> str | None:
+    """The first of a folder's overrides that would have code imported if it were pasted; None if none would.
+
+    What this command line vouches for itself, as a multirun that sums itself up does, is no stranger's.
+    """
+    word = caller(OmegaConf.create({})) if HydraConfig.initialized() else Caller()
+    for text in overrides:
+        key = text.lstrip("+~").split("=", 1)[0]
+        named = set(re.findall(r"_target_[\"']?\s*[:=]\s*[\"']?([^,}\"'\s]*)", text))
+        listed = ROLES.get(key.removesuffix("._target_"), ())
+        of_hydra = re.match(r"-|hydra[./]", key) is not None
+        if of_hydra or key in OTHER_WORDS or not all(one in listed or word.vouches(one) for one in named):
+            return text
+    return None

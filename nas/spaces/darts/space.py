@@ -1,0 +1,257 @@
+"""The DARTS space and its sub-spaces S1-S4, which are the same class over other lists of candidates."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from nas.errors import ConfigError, require
+from nas.genotype import Cell, Edge, Genotype, check_operations
+from nas.spaces.darts.network import DartsNetwork
+from nas.spaces.darts.pieces import DartsPieces
+from nas.spaces.darts.supernet import DartsSupernet, reduction_positions
+from nas.spaces.operations import operation, operation_builders
+from nas.spaces.space import ZERO, EdgeGroup, Guard, check_partial
+from nas.spaces.stems import check_image_size
+from nas.spaces.supernet.costs import CandidateCosts, Place
+
+INPUTS = 2
+
+
+class DartsSpace:
+    """Cells of two inputs and a few nodes, every node fed by all earlier ones.
+
+    Args:
+        name: the space's name in run folders (`darts`, `s1`, ...); genotypes carry the family name `darts`.
+        operations: candidate operations: one list for all edges, or per group (`normal`, `reduce`) one list,
+            or per group one list an edge.
+        num_nodes: intermediate nodes of a cell.
+        num_cells: cells of the supernet.
+        init_channels: C of the supernet's first cells.
+        stem_multiplier: stem channels / C.
+        stem: `cifar` or `imagenet`.
+        edges_per_node: in-edges that derivation keeps a node.
+        partial: K; 1/K of the channels go through the candidates, the others past them.
+
+    Raises:
+        ConfigError: a size is not positive, or the lists of operations do not fit the edges.
+    """
+
+    family = "darts"
+    domain = "images"
+    recipe_sizes = ("num_cells", "init_channels", "stem")
+    recipe_options = ()
+
+    def __init__(
+        self,
+        name: str,
+        operations: Sequence[str] | Mapping[str, Sequence],
+        num_nodes: int = 4,
+        num_cells: int = 8,
+        init_channels: int = 16,
+        stem_multiplier: int = 3,
+        stem: str = "cifar",
+        edges_per_node: int = 2,
+        partial: int = 1,
+    ):
+        for key, value in {
+            "num_nodes": num_nodes,
+            "num_cells": num_cells,
+            "init_channels": init_channels,
+            "stem_multiplier": stem_multiplier,
+            "edges_per_node": edges_per_node,
+            "partial": partial,
+        }.items():
+            require(
+                isinstance(value, int) and value >= 1,
+                f"space.{key}={value}: must be a whole number of at least 1",
+            )
+        require(num_cells >= 3, f"space.num_cells={num_cells}: two reductions need at least 3 cells")
+        require(
+            init_channels % 2 == 0, f"space.init_channels={init_channels}: must be even, reductions halve it"
+        )
+        require(
+            edges_per_node <= INPUTS,
+            f"space.edges_per_node={edges_per_node}: the first node has only {INPUTS} inputs",
+        )
+        check_partial(partial, init_channels)
+        self.name = name
+        self.partial = partial
+        self.num_cells = num_cells
+        self.init_channels = init_channels
+        self.stem_multiplier = stem_multiplier
+        self.stem = stem
+        self.edges_per_node = edges_per_node
+        edges = tuple(
+            (source, target) for target in range(INPUTS, INPUTS + num_nodes) for source in range(target)
+        )
+        # Derivation takes this many edges a node, so as many must be left.
+        guards = tuple(
+            Guard(tuple(row for row, edge in enumerate(edges) if edge[1] == target), edges_per_node)
+            for target in range(INPUTS, INPUTS + num_nodes)
+        )
+        self.groups: dict[str, EdgeGroup] = {
+            group: EdgeGroup(edges, _lists(operations, group, len(edges)), guards)
+            for group in ("normal", "reduce")
+        }
+        known = operation_builders()
+        for group in self.groups.values():
+            for names in group.operations:
+                unknown = sorted(set(names) - set(known))
+                require(
+                    not unknown, f"space.operations: unknown operations {unknown}; known are {sorted(known)}"
+                )
+                require(set(names) != {ZERO}, f"space.operations: an edge has only {ZERO!r} to choose from")
+
+    def supernet(
+        self,
+        image_shape: Sequence[int],
+        num_classes: int,
+        partial: int | None = None,
+        kept: Mapping[str, Tensor] | None = None,
+    ) -> DartsSupernet:
+        """The supernet for images (C, H, W); see `Space.supernet`.
+
+        Raises:
+            ConfigError: the images are too small for the reductions, or K does not divide the channels.
+        """
+        partial = self.partial if partial is None else partial
+        check_partial(partial, self.init_channels)
+        check_image_size(image_shape, self.stem, len(reduction_positions(self.num_cells)))
+        return DartsSupernet(
+            self.groups,
+            image_shape,
+            num_classes,
+            self.num_cells,
+            self.init_channels,
+            self.stem_multiplier,
+            self.stem,
+            partial,
+            kept,
+        )
+
+    def clean(self, alive: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Drops `none`, which has no effect; every node is an output, so all else has one."""
+        effective = {
+            name: torch.tensor([[operation != ZERO for operation in names] for names in group.operations])
+            for name, group in self.groups.items()
+        }
+        return {name: alive_EO & effective[name].to(alive_EO.device) for name, alive_EO in alive.items()}
+
+    def costs(self, image_shape: Sequence[int]) -> dict[str, CandidateCosts]:
+        """What candidates cost in the supernet; see `Space.costs`."""
+        found = {}
+        positions = reduction_positions(self.num_cells)
+        for name, group in self.groups.items():
+            cells = [
+                (sum(position < index for position in positions))
+                for index in range(self.num_cells)
+                if (index in positions) == (name == "reduce")
+            ]
+
+            def places(
+                source: int, cells: Sequence[int] = cells, reduce: bool = name == "reduce"
+            ) -> list[Place]:
+                halves = 2 if reduce and source < INPUTS else 1
+                shift = 8 if self.stem == "imagenet" else 1
+                found = []
+                for level in cells:
+                    after = level + reduce
+                    channels = self.init_channels * 2**after // self.partial
+                    before = shift * 2 ** (after if halves == 1 else level)
+                    size = (image_shape[1] // before, image_shape[2] // before)
+                    found.append(Place(channels, size, halves))
+                return found
+
+            found[name] = CandidateCosts(group, places, lambda n, c, s: operation(n, c, s, affine=False))
+        return found
+
+    def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:
+        """Keeps, for every node, its strongest in-edges by their best operation other than `none` (section
+        2.4).
+
+        Ties keep the lower index, as the authors' sort does.
+        """
+        cells = {}
+        for name, group in self.groups.items():
+            best = [
+                max(
+                    ((value, -column) for column, value in enumerate(row) if operations[column] != ZERO),
+                )
+                for row, operations in zip(strengths[name].detach().tolist(), group.operations, strict=True)
+            ]
+            nodes = []
+            for target in sorted({target for _, target in group.edges}):
+                rows = [row for row, edge in enumerate(group.edges) if edge[1] == target]
+                rows.sort(key=lambda row: -best[row][0])
+                nodes.append(
+                    tuple(
+                        Edge(group.edges[row][0], group.operations[row][-best[row][1]])
+                        for row in rows[: self.edges_per_node]
+                    )
+                )
+            cells[name] = Cell(tuple(nodes), tuple(range(INPUTS, INPUTS + len(nodes))), INPUTS)
+        return Genotype(self.family, tuple(cells.items()))
+
+    def network(
+        self,
+        genotype: Genotype,
+        image_shape: Sequence[int],
+        num_classes: int,
+        num_cells: int = 20,
+        init_channels: int = 36,
+        stem: str = "cifar",
+        auxiliary: bool = False,
+    ) -> DartsNetwork:
+        """The evaluation network.
+
+        Raises:
+            ConfigError: the genotype is of another space or holds unknown operations, or a size does not fit.
+        """
+        if genotype.space != self.family or "normal" not in genotype or "reduce" not in genotype:
+            raise ConfigError(f"genotype: it belongs to space {genotype.space!r}, not {self.family!r}")
+        check_operations(genotype, operation_builders())
+        for group in ("normal", "reduce"):
+            require(genotype[group].inputs == INPUTS, f"genotype: cell {group} must have {INPUTS} inputs")
+        require(num_cells >= 3, f"recipe.num_cells={num_cells}: two reductions need at least 3 cells")
+        require(
+            init_channels >= 2 and init_channels % 2 == 0,
+            f"recipe.init_channels={init_channels}: must be even and at least 2",
+        )
+        return DartsNetwork(
+            genotype,
+            image_shape,
+            num_classes,
+            num_cells,
+            init_channels,
+            self.stem_multiplier,
+            stem,
+            auxiliary,
+        )
+
+    def pieces(
+        self,
+        image_shape: Sequence[int],
+        num_classes: int,
+        num_cells: int = 20,
+        init_channels: int = 36,
+        stem: str = "cifar",
+    ) -> DartsPieces:
+        """What evaluation networks of these sizes are made of; see `Space.pieces`."""
+        sizes = (num_cells, init_channels, self.stem_multiplier, stem)
+        return DartsPieces(self.groups, self.edges_per_node, image_shape, num_classes, *sizes)
+
+
+def _lists(
+    operations: Sequence[str] | Mapping[str, Sequence], group: str, num_edges: int
+) -> tuple[tuple[str, ...], ...]:
+    if isinstance(operations, Mapping):
+        require(group in operations, f"space.operations: no list for group {group!r}")
+        operations = operations[group]
+    require(
+        not isinstance(operations, str) and len(operations) > 0,
+        f"space.operations: {operations!r} is not a list of names",
+    )
+    if all(isinstance(name, str) for name in operations):
+        return tuple(tuple(operations) for _ in range(num_edges))
+    return tuple(tuple(names) for names in operations)

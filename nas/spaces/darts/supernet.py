@@ -1,0 +1,196 @@
+"""The supernet of the DARTS space: cells whose nodes fan out over every candidate operation."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas.spaces.native.separable import DenseGradient
+from nas.spaces.operations import FactorizedReduce, relu_conv_bn
+from nas.spaces.space import EdgeGroup, check_op_weights, kept_operations
+from nas.spaces.stems import build_stem
+from nas.spaces.supernet.candidates import candidate
+from nas.spaces.supernet.fan_out import Execution, FanOut, Sums
+from nas.spaces.supernet.partial import join, part
+from nas.spaces.supernet.scales import ScalePlan
+
+
+def reduction_positions(num_cells: int) -> tuple[int, ...]:
+    """Indices of the reduction cells: a third and two thirds down the network."""
+    return tuple(sorted({num_cells // 3, 2 * num_cells // 3}))
+
+
+class SearchCell(nn.Module):
+    """A cell of the supernet: preprocessing, then nodes in order, each fanning out to the later ones.
+
+    Args:
+        group: its edges and candidates, one edge from every earlier node to every later one.
+        operations: for each edge those of its candidates that the cell holds.
+        c_prev_prev: channels of the cell before the last one.
+        c_prev: channels of the last cell.
+        channels: C of every node.
+        reduction: whether the edges from the two inputs halve the resolution.
+        reduction_prev: whether the last cell did.
+        partial: K; the first C/K channels of a source go through the candidates, the others past them (2x2
+            max pooling where an edge halves the resolution), and the node shuffles both (DrNAS, section 3.3).
+        execution: how to compute.
+    """
+
+    def __init__(
+        self,
+        group: EdgeGroup,
+        operations: Sequence[Sequence[str]],
+        c_prev_prev: int,
+        c_prev: int,
+        channels: int,
+        reduction: bool,
+        reduction_prev: bool,
+        partial: int,
+        execution: Execution,
+    ):
+        super().__init__()
+        self.execution = execution
+        self.partial = partial
+        self.mixed_channels = channels // partial
+        self.reduction = reduction
+        self.num_nodes = max(target for _, target in group.edges) - 1
+        self.preprocess0 = (
+            FactorizedReduce(c_prev_prev, channels, affine=False)
+            if reduction_prev
+            else relu_conv_bn(c_prev_prev, channels, 1, 1, affine=False)
+        )
+        self.preprocess1 = relu_conv_bn(c_prev, channels, 1, 1, affine=False)
+        fan_outs = {}
+        for source in sorted({edge[0] for edge in group.edges}):
+            rows = [row for row, edge in enumerate(group.edges) if edge[0] == source]
+            fan_outs[str(source)] = FanOut(
+                self.mixed_channels,
+                stride=self._stride(source),
+                targets=[group.edges[row][1] - 2 for row in rows],
+                operations=[operations[row] for row in rows],
+                execution=execution,
+                build=candidate,
+            )
+        self.fan_out = nn.ModuleDict(fan_outs)
+
+    def _stride(self, source: int) -> int:
+        return 2 if self.reduction and source < 2 else 1
+
+    def forward(self, s0_BCHW: Tensor, s1_BCHW: Tensor, scales: Mapping[int, Mapping[str, Tensor]]) -> Tensor:
+        """Two cell inputs -> the concatenated nodes [B, nodes*C, H', W']."""
+        states = [self.preprocess0(s0_BCHW), self.preprocess1(s1_BCHW)]
+        sums: Sums = [None] * self.num_nodes
+        # What has gone past the candidates so far: every node takes it from all nodes before it.
+        past_BCHW: Tensor | None = None
+        for source in range(self.num_nodes + 2):
+            if source >= 2:
+                mixed_BCHW = sums[source - 2]
+                if mixed_BCHW is None:
+                    mixed_BCHW = self._nothing(states[0])
+                if self.partial > 1:
+                    mixed_BCHW = join(mixed_BCHW, past_BCHW, self.partial)
+                states.append(DenseGradient.apply(mixed_BCHW) if self.execution.native else mixed_BCHW)
+            if str(source) in self.fan_out:
+                x_BCHW = states[source]
+                if self.partial > 1:
+                    x_BCHW, beside_BCHW = part(x_BCHW, self.mixed_channels)
+                    if self._stride(source) == 2:
+                        beside_BCHW = F.max_pool2d(beside_BCHW, 2, 2, ceil_mode=True)
+                    past_BCHW = beside_BCHW if past_BCHW is None else past_BCHW + beside_BCHW
+                self.fan_out[str(source)](x_BCHW, scales.get(source, {}), sums)
+        return torch.cat(states[2:], dim=1)
+
+    def _nothing(self, like_BCHW: Tensor) -> Tensor:
+        """The state of a node whose edges hold nothing but `none`."""
+        batch, _, height, width = like_BCHW.shape
+        stride = 2 if self.reduction else 1
+        shape = (batch, self.mixed_channels, -(-height // stride), -(-width // stride))
+        return like_BCHW.new_zeros(shape)
+
+
+class DartsSupernet(nn.Module):
+    """The over-parameterised network of the DARTS space (Liu et al. 2019, section 3.1).
+
+    Owns no architecture parameter: `forward` applies the op weights it is given.
+
+    Args:
+        groups: edge groups `normal` and `reduce`.
+        image_shape: (C, H, W) of an image.
+        num_classes: outputs of the classifier.
+        num_cells: cells, two of them reductions.
+        init_channels: C of the first cells; doubles at each reduction.
+        stem_multiplier: stem channels / C.
+        stem: `cifar` or `imagenet`.
+        partial: K of the partial channels, 1 for all.
+        kept: {group: [E, O], true where the network holds a candidate}; None for all of them.
+    """
+
+    def __init__(
+        self,
+        groups: Mapping[str, EdgeGroup],
+        image_shape: Sequence[int],
+        num_classes: int,
+        num_cells: int,
+        init_channels: int,
+        stem_multiplier: int,
+        stem: str,
+        partial: int = 1,
+        kept: Mapping[str, Tensor] | None = None,
+    ):
+        super().__init__()
+        self.groups = dict(groups)
+        self.partial = partial
+        held = {name: kept_operations(group, (kept or {}).get(name)) for name, group in groups.items()}
+        self.execution = Execution()
+        self.stem = build_stem(stem, image_shape[0], init_channels, stem_multiplier)
+        self.cells = nn.ModuleList()
+        self.kinds: list[str] = []
+        c_prev_prev, c_prev = self.stem.channels
+        channels, reduction_prev = init_channels, self.stem.reduced
+        for index in range(num_cells):
+            reduction = index in reduction_positions(num_cells)
+            if reduction:
+                channels *= 2
+            kind = "reduce" if reduction else "normal"
+            cell = SearchCell(
+                self.groups[kind],
+                held[kind],
+                c_prev_prev,
+                c_prev,
+                channels,
+                reduction,
+                reduction_prev,
+                partial,
+                self.execution,
+            )
+            self.cells.append(cell)
+            self.kinds.append(kind)
+            reduction_prev = reduction
+            c_prev_prev, c_prev = c_prev, cell.num_nodes * channels
+        self.classifier = nn.Linear(c_prev, num_classes)
+        self._plans = {kind: self._plan(kind) for kind in sorted(set(self.kinds))}
+
+    def _plan(self, kind: str) -> ScalePlan:
+        cell = self.cells[self.kinds.index(kind)]
+        return ScalePlan(
+            self.groups[kind], {int(source): fan_out.holders for source, fan_out in cell.fan_out.items()}
+        )
+
+    @contextmanager
+    def twice_differentiable(self) -> Iterator[None]:
+        """Inside the block every operator has second derivatives, at whatever cost in speed."""
+        with self.execution.twice_differentiable():
+            yield
+
+    def forward(self, x_BCHW: Tensor, op_weights: Mapping[str, Tensor]) -> Tensor:
+        """Images [B, C, H, W] and op weights {group: [E, O]} -> logits [B, classes]."""
+        check_op_weights(self.groups, op_weights)
+        scales = {kind: plan(op_weights[kind]) for kind, plan in self._plans.items()}
+        if self.execution.native is not None:
+            x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
+        s0_BCHW, s1_BCHW = self.stem(x_BCHW)
+        for kind, cell in zip(self.kinds, self.cells, strict=True):
+            s0_BCHW, s1_BCHW = s1_BCHW, cell(s0_BCHW, s1_BCHW, scales[kind])
+        return self.classifier(s1_BCHW.mean(dim=(2, 3)))

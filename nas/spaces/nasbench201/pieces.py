@@ -1,0 +1,108 @@
+"""Networks of NAS-Bench-201 cut into pieces; see `nas.spaces.pieces`."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nas.genotype import Genotype
+from nas.spaces.nasbench201.network import STAGES, ResidualBlock, cell_operation
+from nas.spaces.norm import batch_norm
+from nas.spaces.pieces import ZEROS, Classifier, Piece, add, build_joint
+from nas.spaces.space import ZERO
+from nas.spaces.stems import check_image_size
+
+
+class Head(nn.Module):
+    """BN, ReLU, global average, linear layer."""
+
+    def __init__(self, channels: int, num_classes: int):
+        super().__init__()
+        self.norm = batch_norm(channels, affine=True)
+        self.classifier = Classifier(channels, num_classes)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """[B, C, H, W] -> logits [B, classes]."""
+        return self.classifier(torch.relu(self.norm(x_BCHW)))
+
+
+class NasBench201Pieces:
+    """See `Pieces`.
+
+    Args:
+        operations: candidates of every edge, for `all`.
+        image_shape: (C, H, W) of an image.
+        num_classes: outputs of the classifier.
+        cells_per_stage: N.
+        init_channels: C of the first stage.
+
+    Raises:
+        ConfigError: the images are too small for two halvings.
+    """
+
+    def __init__(
+        self,
+        operations: Iterable[str],
+        image_shape: Sequence[int],
+        num_classes: int,
+        cells_per_stage: int,
+        init_channels: int,
+    ):
+        check_image_size(image_shape, "cifar", STAGES - 1)
+        self.operations = tuple(operations)
+        self.cells_per_stage = cells_per_stage
+        self.places = [
+            (init_channels * 2**stage, (image_shape[1] // 2**stage, image_shape[2] // 2**stage))
+            for stage in range(STAGES)
+        ]
+        self.fixed = [Piece("stem", *image_shape, outputs=init_channels)]
+        for channels, size in self.places[:-1]:
+            self.fixed.append(Piece("residual", channels, *size, stride=2, outputs=2 * channels))
+        channels, size = self.places[-1]
+        self.fixed.append(Piece("head", channels, *size, outputs=num_classes))
+
+    def of(self, genotype: Genotype) -> Counter[Piece]:
+        """The pieces of a genotype's network, with how often each comes."""
+        found = Counter(self.fixed)
+        for channels, size in self.places:
+            for edges in genotype["cell"].nodes:
+                names = [edge.operation for edge in edges if edge.operation != ZERO]
+                for name in names:
+                    found[Piece(name, channels, *size)] += self.cells_per_stage
+                if len(names) > 1:
+                    found[add(channels, size)] += (len(names) - 1) * self.cells_per_stage
+                if not names:
+                    found[Piece(ZEROS, channels, *size)] += self.cells_per_stage
+        return found
+
+    def all(self) -> list[Piece]:
+        """Every piece that some network of the space can hold."""
+        found = dict.fromkeys(self.fixed)
+        names = [name for name in self.operations if name != ZERO]
+        for channels, size in self.places:
+            found |= dict.fromkeys(Piece(name, channels, *size) for name in names)
+            found[add(channels, size)] = None
+            if ZERO in self.operations:
+                found[Piece(ZEROS, channels, *size)] = None
+        return list(found)
+
+    def build(self, piece: Piece) -> nn.Module:
+        """A piece as evaluation networks hold it.
+
+        Raises:
+            ConfigError: there is no operation of that name.
+        """
+        joint = build_joint(piece)
+        if joint is not None:
+            return joint
+        if piece.name == "stem":
+            return nn.Sequential(
+                nn.Conv2d(piece.channels, piece.outputs, 3, padding=1, bias=False),
+                batch_norm(piece.outputs, affine=True),
+            )
+        if piece.name == "residual":
+            return ResidualBlock(piece.channels, piece.outputs)
+        if piece.name == "head":
+            return Head(piece.channels, piece.outputs)
+        return cell_operation(piece.name, piece.channels)

@@ -1,0 +1,211 @@
+"""The space of NAS-Bench-201 (Dong and Yang 2020): a cell of 4 nodes, 6 edges, 5 operations."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from nas.errors import ConfigError, require
+from nas.genotype import Cell, Edge, Genotype, check_operations
+from nas.spaces.nasbench201.network import STAGES, NasBench201Network, cell_operation
+from nas.spaces.nasbench201.pieces import NasBench201Pieces
+from nas.spaces.nasbench201.supernet import CELL, NasBench201Supernet
+from nas.spaces.space import ZERO, EdgeGroup, Guard, check_partial
+from nas.spaces.supernet.costs import CandidateCosts, Place
+
+# In the order of alpha's columns in the authors' code.
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+# In the order of alpha's rows: node 1 from 0; node 2 from 0, 1; node 3 from 0, 1, 2.
+EDGES = tuple((source, target) for target in range(1, 4) for source in range(target))
+
+
+class NasBench201Space:
+    """A complete directed graph on 4 nodes, the same cell in every place of a fixed macro network.
+
+    Args:
+        name: the space's name in run folders; genotypes carry the family name `nasbench201`.
+        operations: candidate operations of every edge, some or all of the benchmark's five.
+        cells_per_stage: N, cells of each of the three stages, of the supernet and, unless a recipe says
+            otherwise, of the evaluation network.
+        init_channels: C of the first stage, likewise.
+        partial: K; 1/K of the supernet's channels go through the candidates, the others past them.
+        num_cells: 3N, cells in all, as other spaces count them; in place of `cells_per_stage` unless None.
+
+    Attributes:
+        recipe_sizes: the keys of a recipe that size this space's evaluation network.
+
+    Raises:
+        ConfigError: a size is not positive, or the operations are not the benchmark's.
+    """
+
+    family = "nasbench201"
+    domain = "images"
+    recipe_sizes = ("cells_per_stage", "init_channels")
+    recipe_options = ()
+
+    def __init__(
+        self,
+        name: str,
+        operations: Sequence[str] = OPERATIONS,
+        cells_per_stage: int = 5,
+        init_channels: int = 16,
+        partial: int = 1,
+        num_cells: int | None = None,
+    ):
+        if num_cells is not None:
+            require(
+                isinstance(num_cells, int) and num_cells >= STAGES and num_cells % STAGES == 0,
+                f"space.num_cells={num_cells}: must be a multiple of 3, the stages (or null, and "
+                "space.cells_per_stage counts)",
+            )
+            cells_per_stage = num_cells // STAGES
+        _check_sizes("space", cells_per_stage=cells_per_stage, init_channels=init_channels, partial=partial)
+        check_partial(partial, init_channels)
+        require(
+            not isinstance(operations, str) and len(operations) > 0,
+            f"space.operations: {operations!r} is not a list of names",
+        )
+        unknown = sorted(set(map(str, operations)) - set(OPERATIONS))
+        require(
+            not unknown, f"space.operations: unknown operations {unknown}; known are {', '.join(OPERATIONS)}"
+        )
+        self.name = name
+        self.cells_per_stage = cells_per_stage
+        self.init_channels = init_channels
+        self.partial = partial
+        # Every node keeps an input, or the network would end there.
+        guards = tuple(
+            Guard(tuple(row for row, edge in enumerate(EDGES) if edge[1] == node)) for node in range(1, 4)
+        )
+        self.groups: dict[str, EdgeGroup] = {
+            CELL: EdgeGroup(EDGES, (tuple(operations),) * len(EDGES), guards)
+        }
+
+    def supernet(
+        self,
+        image_shape: Sequence[int],
+        num_classes: int,
+        partial: int | None = None,
+        kept: Mapping[str, Tensor] | None = None,
+    ) -> NasBench201Supernet:
+        """The supernet for images (C, H, W); see `Space.supernet`.
+
+        Raises:
+            ConfigError: the images are too small for two halvings, or K does not divide the channels.
+        """
+        partial = self.partial if partial is None else partial
+        check_partial(partial, self.init_channels)
+        return NasBench201Supernet(
+            self.groups,
+            image_shape,
+            num_classes,
+            self.cells_per_stage,
+            self.init_channels,
+            partial,
+            kept,
+        )
+
+    def clean(self, alive: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Drops `none`, which has no effect, and edges from or to nodes without a path through the cell."""
+        alive_EO = alive[CELL].clone()
+        for row, names in enumerate(self.groups[CELL].operations):
+            for column, name in enumerate(names):
+                if name == ZERO:
+                    alive_EO[row, column] = False
+        reached, needed = {0}, {3}
+        for row, (source, target) in enumerate(EDGES):
+            if source in reached and bool(alive_EO[row].any()):
+                reached.add(target)
+        for row, (source, target) in reversed(list(enumerate(EDGES))):
+            if target in needed and bool(alive_EO[row].any()):
+                needed.add(source)
+        for row, (source, target) in enumerate(EDGES):
+            if source not in reached or target not in needed:
+                alive_EO[row] = False
+        return {CELL: alive_EO}
+
+    def costs(self, image_shape: Sequence[int]) -> dict[str, CandidateCosts]:
+        """What candidates cost in the supernet; see `Space.costs`."""
+        places = [
+            Place(
+                self.init_channels * 2**stage // self.partial,
+                (image_shape[1] // 2**stage, image_shape[2] // 2**stage),
+            )
+            for stage in range(STAGES)
+            for _ in range(self.cells_per_stage)
+        ]
+
+        def build(name: str, channels: int, stride: int) -> nn.Module:
+            return cell_operation(name, channels)
+
+        return {CELL: CandidateCosts(self.groups[CELL], lambda source: places, build)}
+
+    def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:
+        """Takes the strongest operation of every edge, `none` among them; ties go to the lower index."""
+        group = self.groups[CELL]
+        rows = strengths[CELL].detach().tolist()
+        chosen = {
+            edge: names[max(range(len(row)), key=lambda column, row=row: (row[column], -column))]
+            for edge, names, row in zip(group.edges, group.operations, rows, strict=True)
+        }
+        nodes = tuple(
+            tuple(Edge(source, chosen[source, target]) for source in range(target)) for target in range(1, 4)
+        )
+        return Genotype(self.family, ((CELL, Cell(nodes, (len(nodes),), inputs=1)),))
+
+    def network(
+        self,
+        genotype: Genotype,
+        image_shape: Sequence[int],
+        num_classes: int,
+        cells_per_stage: int | None = None,
+        init_channels: int | None = None,
+        auxiliary: bool = False,
+    ) -> nn.Module:
+        """The evaluation network; sizes that are None are the space's own.
+
+        Raises:
+            ConfigError: the genotype is of another space, a size does not fit, or an auxiliary head is asked
+                for, which the benchmark's networks do not have.
+        """
+        if genotype.space != self.family or CELL not in genotype:
+            raise ConfigError(f"genotype: it belongs to space {genotype.space!r}, not {self.family!r}")
+        check_operations(genotype, OPERATIONS)
+        cell = genotype[CELL]
+        found = tuple((edge.source, target) for target, edge in cell.edges)
+        require(
+            cell.inputs == 1 and found == EDGES and cell.output == (3,),
+            "genotype: an architecture of NAS-Bench-201 has nodes 1 to 3, each fed once by every earlier one",
+        )
+        require(
+            not auxiliary,
+            "recipe.auxiliary_weight: networks of the space nasbench201 have no auxiliary head; choose "
+            "recipe=nasbench201, or set recipe.auxiliary_weight=0",
+        )
+        cells_per_stage = self.cells_per_stage if cells_per_stage is None else cells_per_stage
+        init_channels = self.init_channels if init_channels is None else init_channels
+        _check_sizes("recipe", cells_per_stage=cells_per_stage, init_channels=init_channels)
+        return NasBench201Network(genotype, image_shape, num_classes, cells_per_stage, init_channels)
+
+    def pieces(
+        self,
+        image_shape: Sequence[int],
+        num_classes: int,
+        cells_per_stage: int | None = None,
+        init_channels: int | None = None,
+    ) -> NasBench201Pieces:
+        """What evaluation networks of these sizes are made of; see `Space.pieces`."""
+        return NasBench201Pieces(
+            self.groups[CELL].operations[0],
+            image_shape,
+            num_classes,
+            self.cells_per_stage if cells_per_stage is None else cells_per_stage,
+            self.init_channels if init_channels is None else init_channels,
+        )
+
+
+def _check_sizes(where: str, **sizes: int) -> None:
+    for key, value in sizes.items():
+        require(
+            isinstance(value, int) and value >= 1,
+            f"{where}.{key}={value}: must be a whole number of at least 1",
+        )

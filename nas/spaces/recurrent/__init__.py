@@ -1,0 +1,5 @@
+"""Recurrent cells for language models."""
+
+from nas.spaces.recurrent.space import RecurrentSpace
+
+__all__ = ["RecurrentSpace"]

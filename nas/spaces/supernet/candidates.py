@@ -1,0 +1,218 @@
+"""The candidate operations of the DARTS space, each over the m edges of a source that hold it.
+
+Shapes: B batch, C channels, H W space, m edges.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas.errors import ConfigError
+from nas.spaces.native.separable import SeparableSpec, SeparableSum
+from nas.spaces.space import SKIP, ZERO
+from nas.spaces.supernet.fan_out import Candidate, Draw, Growth, Shared, Sums, Term, add, add_wide
+from nas.spaces.supernet.stacked import StackedConv, StackedNorm
+from nas.spaces.supernet.wide import WideSeparable, WideSpec
+
+
+class SeparableCandidate(Candidate):
+    """ReLU, depthwise, pointwise, BN; twice for `sep_conv`, once with dilation 2 for `dil_conv`."""
+
+    def __init__(self, m: int, channels: int, kernel: int, stride: int, dilation: int, repeats: int):
+        super().__init__()
+        self.stride = stride
+        self.dilation = dilation
+        self.depthwise = nn.ModuleList(
+            StackedConv(m, channels, channels, kernel, channels) for _ in range(repeats)
+        )
+        self.pointwise = nn.ModuleList(StackedConv(m, channels, channels) for _ in range(repeats))
+        self.norm = nn.ModuleList(StackedNorm(m, channels) for _ in range(repeats))
+
+    def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
+        """Adds the scaled result of every edge: by the compiled kernel, in wide operators, or one by one."""
+        execution = shared.execution
+        native = execution.native
+        if native is not None and self.training and native.supports(shared.x_BCHW, self.depthwise[0].kernel):
+            self._forward_native(native, shared.x_BCHW, scales_M, sums, targets)
+        elif execution.wide and execution.recompute and self.training:
+            add_wide(sums, targets, self._forward_recomputed(shared, scales_M))
+        elif execution.wide:
+            add_wide(sums, targets, self._forward_wide(shared, scales_M))
+        else:
+            self._forward_narrow(shared, scales_M, sums, targets)
+
+    def growth(self, draw: Draw) -> Growth:
+        """A pointwise convolution reads copies of a feature by copies of that feature's column.
+
+        So the new outputs of a depthwise convolution and the new inputs of the pointwise one behind it are
+        one draw; a pointwise convolution's new outputs and their batch norm are another.
+        """
+        for step in range(len(self.norm)):
+            features, outputs = draw(1), draw(1)
+            yield f"depthwise.{step}.weight", (features, None, None, None)
+            yield f"pointwise.{step}.weight", (outputs, features, None, None)
+            yield f"norm.{step}.running_mean", (outputs,)
+            yield f"norm.{step}.running_var", (outputs,)
+
+    def _forward_narrow(self, shared, scales_M, sums, targets):
+        depthwise = [conv.weight.unbind(0) for conv in self.depthwise]
+        pointwise = [conv.weight.unbind(0) for conv in self.pointwise]
+        scales = scales_M.unbind()
+        last = len(self.norm) - 1
+        for i, target in enumerate(targets):
+            h_BCHW = shared.relu
+            for step, norm in enumerate(self.norm):
+                stride = self.stride if step == 0 else 1
+                h_BCHW = self.depthwise[step](h_BCHW, depthwise[step][i], stride, self.dilation)
+                h_BCHW = self.pointwise[step](h_BCHW, pointwise[step][i])
+                # BN keeps its input, not its result, so the ReLU may overwrite that.
+                h_BCHW = norm(h_BCHW, i, scales[i]) if step == last else F.relu_(norm(h_BCHW, i))
+            add(sums, target, h_BCHW)
+
+    def _forward_wide(self, shared, scales_M):
+        h_BCHW = shared.repeated(len(scales_M))
+        last = len(self.norm) - 1
+        for step, norm in enumerate(self.norm):
+            stride = self.stride if step == 0 else 1
+            h_BCHW = self.depthwise[step].wide(h_BCHW, stride, self.dilation)
+            h_BCHW = self.pointwise[step].wide(h_BCHW)
+            h_BCHW = norm.wide(h_BCHW, scales_M) if step == last else F.relu_(norm.wide(h_BCHW))
+        return h_BCHW
+
+    def _forward_recomputed(self, shared, scales_M):
+        spec = WideSpec(self.stride, self.dilation, self.depthwise[0].kernel, len(self.norm))
+        running = [(norm.running_mean.flatten(), norm.running_var.flatten()) for norm in self.norm]
+        return WideSeparable.apply(
+            spec,
+            running,
+            shared.repeated(len(scales_M)).detach(),
+            shared.relu,
+            self.norm[-1].repeated(scales_M),
+            *(conv.weight.flatten(0, 1) for conv in self.depthwise),
+            *(conv.weight.flatten(0, 1) for conv in self.pointwise),
+        )
+
+    def _forward_native(self, native, x_BCHW, scales_M, sums, targets):
+        kernel = self.depthwise[0].kernel
+        spec = SeparableSpec(native, kernel, self.stride, self.dilation, len(self.norm))
+        running = [(norm.running_mean, norm.running_var) for norm in self.norm]
+        results = SeparableSum.apply(
+            spec,
+            running,
+            x_BCHW,
+            scales_M,
+            *(conv.weight for conv in self.depthwise),
+            *(conv.weight for conv in self.pointwise),
+            *(sums[target] for target in targets),
+        )
+        for target, total in zip(targets, results, strict=True):
+            sums[target] = total
+
+
+class PoolCandidate(Term):
+    """3x3 pooling and BN, the same for all edges of the source: computed once."""
+
+    def __init__(self, channels: int, kind: str, stride: int):
+        super().__init__()
+        self.kind = kind
+        self.stride = stride
+        self.norm = StackedNorm(1, channels)
+
+    def result(self, shared: Shared) -> Tensor:
+        """Pooled, not yet normalised, [B, C, H', W']."""
+        if self.kind == "max":
+            return F.max_pool2d(shared.x_BCHW, 3, self.stride, 1)
+        return F.avg_pool2d(shared.x_BCHW, 3, self.stride, 1, count_include_pad=False)
+
+    def growth(self, draw: Draw) -> Growth:
+        """The statistics of new channels are those of old ones."""
+        channels = draw(1)
+        yield "norm.running_mean", (channels,)
+        yield "norm.running_var", (channels,)
+
+
+class IdentityCandidate(Term):
+    """`skip_connect` at stride 1."""
+
+    def result(self, shared: Shared) -> Tensor:
+        """The source itself."""
+        return shared.x_BCHW
+
+
+class ReduceCandidate(Candidate):
+    """`skip_connect` at stride 2: a factorised reduction an edge."""
+
+    def __init__(self, m: int, channels: int):
+        super().__init__()
+        self.conv_1 = StackedConv(m, channels, channels // 2)
+        self.conv_2 = StackedConv(m, channels, channels // 2)
+        self.norm = StackedNorm(m, channels)
+
+    def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
+        """Adds the scaled reduction of every edge."""
+        even_BCHW = shared.relu[:, :, ::2, ::2]
+        odd_BCHW = shared.relu[:, :, 1::2, 1::2]
+        if shared.execution.wide:
+            add_wide(sums, targets, self._forward_wide(even_BCHW, odd_BCHW, scales_M))
+            return
+        weights = zip(self.conv_1.weight.unbind(0), self.conv_2.weight.unbind(0), strict=True)
+        for i, ((weight_1, weight_2), scale) in enumerate(zip(weights, scales_M.unbind(), strict=True)):
+            h_BCHW = torch.cat([self.conv_1(even_BCHW, weight_1), self.conv_2(odd_BCHW, weight_2)], dim=1)
+            add(sums, targets[i], self.norm(h_BCHW, i, scale))
+
+    def growth(self, draw: Draw) -> Growth:
+        """Each half of the outputs grows by itself; batch norm follows both."""
+        outputs = draw(2)
+        first, second = outputs.chunk(2, dim=1)
+        yield "conv_1.weight", (first, draw(1), None, None)
+        yield "conv_2.weight", (second - second[:, :1], draw(1), None, None)
+        yield "norm.running_mean", (outputs,)
+        yield "norm.running_var", (outputs,)
+
+    def _forward_wide(self, even_BCHW: Tensor, odd_BCHW: Tensor, scales_M: Tensor) -> Tensor:
+        # One source for all edges: a dense convolution C -> m*C/2, no repetition.
+        halves = [
+            F.conv2d(x_BCHW, conv.weight.flatten(0, 1)).unflatten(1, (len(scales_M), -1))
+            for x_BCHW, conv in ((even_BCHW, self.conv_1), (odd_BCHW, self.conv_2))
+        ]
+        return self.norm.wide(torch.cat(halves, dim=2).flatten(1, 2), scales_M)
+
+
+class NoiseCandidate(Candidate):
+    """Fresh N(0, 1) noise on every edge (space S4)."""
+
+    def __init__(self, stride: int):
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
+        """Adds scaled noise of the strided shape."""
+        like_BCHW = shared.x_BCHW[:, :, :: self.stride, :: self.stride]
+        for scale, target in zip(scales_M.unbind(), targets, strict=True):
+            total, noise_BCHW = sums[target], torch.randn_like(like_BCHW) * scale.to(like_BCHW.dtype)
+            sums[target] = noise_BCHW if total is None else total + noise_BCHW
+
+
+def candidate(name: str, m: int, channels: int, stride: int) -> nn.Module:
+    """Builds the stacked form of operation `name` for m edges.
+
+    Raises:
+        ConfigError: there is no such candidate operation.
+    """
+    builders = {
+        "noise": lambda: NoiseCandidate(stride),
+        SKIP: lambda: IdentityCandidate() if stride == 1 else ReduceCandidate(m, channels),
+        "max_pool_3x3": lambda: PoolCandidate(channels, "max", stride),
+        "avg_pool_3x3": lambda: PoolCandidate(channels, "avg", stride),
+        "sep_conv_3x3": lambda: SeparableCandidate(m, channels, 3, stride, 1, 2),
+        "sep_conv_5x5": lambda: SeparableCandidate(m, channels, 5, stride, 1, 2),
+        "sep_conv_7x7": lambda: SeparableCandidate(m, channels, 7, stride, 1, 2),
+        "dil_conv_3x3": lambda: SeparableCandidate(m, channels, 3, stride, 2, 1),
+        "dil_conv_5x5": lambda: SeparableCandidate(m, channels, 5, stride, 2, 1),
+    }
+    if name not in builders:
+        known = ", ".join(sorted([ZERO, *builders]))
+        raise ConfigError(f"space.operations: unknown candidate operation {name!r}; known are {known}")
+    return builders[name]()

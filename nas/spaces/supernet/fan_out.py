@@ -1,0 +1,244 @@
+"""Many candidates as one: the fan-out of a node.
+
+All edges that leave one node at one stride are a `FanOut`. What they share is computed once: the ReLU in
+front of every convolution, both poolings with their affine-free BN, the identity. The `none` operation is
+never computed. Parameters of the same candidate over the m edges that hold it are stacked, `[m, ...]`, in one
+tensor.
+
+The weighted sum keeps no term that it need not: an op weight times an affine-free BN is a BN whose scale is
+that op weight, so neither the product nor BN's own result is kept for the backward pass.
+
+Shapes: B batch, C channels, H W space, M edges of a fan-out, m those of them that hold a candidate, P
+candidates without parameters of their own.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas.spaces.native.library import Library
+from nas.spaces.native.terms import TermsSum
+from nas.spaces.space import ZERO
+from nas.spaces.supernet.stacked import StackedNorm
+
+Sums = list[Tensor | None]
+Growth = Iterator[tuple[str, tuple[Tensor | None, ...]]]
+Draw = Callable[[int], Tensor]
+
+
+@dataclass
+class Execution:
+    """How a network computes, the same mathematics every way; one object for all its parts.
+
+    Supernets know all three options, evaluation networks `native` alone.
+
+    Attributes:
+        native: the compiled kernels for separable convolutions and weighted sums in training mode; None for
+            torch's operators, which alone can be differentiated twice.
+        wide: a candidate's m edges side by side in one operator: fewer launches, for a GPU.
+        recompute: with `wide`, keeps only what batch norm read for the backward pass and computes the rest
+            again; not differentiable twice.
+    """
+
+    native: Library | None = None
+    wide: bool = False
+    recompute: bool = False
+
+    @contextmanager
+    def twice_differentiable(self) -> Iterator[None]:
+        """Inside the block every operator has second derivatives, at whatever cost in speed."""
+        native, recompute = self.native, self.recompute
+        self.native, self.recompute = None, False
+        try:
+            yield
+        finally:
+            self.native, self.recompute = native, recompute
+
+
+class Shared:
+    """What the candidates of one source have in common in one forward pass, computed on first use."""
+
+    def __init__(self, x_BCHW: Tensor, execution: Execution):
+        self.x_BCHW = x_BCHW
+        self.execution = execution
+        self._relu: Tensor | None = None
+        self._repeated: dict[int, Tensor] = {}
+
+    @property
+    def relu(self) -> Tensor:
+        """ReLU of the source, [B, C, H, W]."""
+        if self._relu is None:
+            self._relu = F.relu(self.x_BCHW)
+        return self._relu
+
+    def repeated(self, m: int) -> Tensor:
+        """ReLU of the source, m times side by side, [B, m*C, H, W]."""
+        if m not in self._repeated:
+            self._repeated[m] = self.relu.repeat(1, m, 1, 1)
+        return self._repeated[m]
+
+
+class Candidate(nn.Module, ABC):
+    """A candidate operation over the m edges that hold it."""
+
+    def growth(self, draw: Draw) -> Growth:
+        """How its tensors follow from those of the same candidate over fewer channels; see `growth.py`.
+
+        Yields the name of a tensor [m, ...] and, for each of its dimensions after the first, `draw(n)` (a map
+        [m, C] of new channels to the old ones, in n equal parts) or None for a dimension that stays.
+        """
+        return iter(())
+
+    @abstractmethod
+    def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
+        """Adds `scales_M[i] * operation_i(x)` to `sums[targets[i]]`."""
+
+
+class Term(Candidate):
+    """A candidate without parameters of its own: one result for all edges of a source.
+
+    Attributes:
+        norm: the batch norm that follows; None if there is none.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.norm: StackedNorm | None = None
+
+    @abstractmethod
+    def result(self, shared: Shared) -> Tensor:
+        """The operation on the source, before its batch norm, [B, C, H', W']."""
+
+    def normalised(self, shared: Shared) -> Tensor:
+        """The operation on the source, after its batch norm, [B, C, H', W']."""
+        h_BCHW = self.result(shared)
+        return h_BCHW if self.norm is None else self.norm(h_BCHW, 0)
+
+    def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
+        """Adds the one result to every target, times its scale."""
+        h_BCHW = self.normalised(shared)
+        for scale, target in zip(scales_M.unbind(), targets, strict=True):
+            scale = scale.to(h_BCHW.dtype)
+            total = sums[target]
+            sums[target] = h_BCHW * scale if total is None else total.addcmul_(h_BCHW, scale)
+
+
+def add(sums: Sums, target: int, term_BCHW: Tensor) -> None:
+    """Adds to a sum, in place: whoever made it has not kept it for its backward pass."""
+    total = sums[target]
+    sums[target] = term_BCHW if total is None else total.add_(term_BCHW)
+
+
+def add_wide(sums: Sums, targets: Sequence[int], terms_BCHW: Tensor) -> None:
+    """Adds [B, m*C, H, W] to m sums. Not in place: autograd forbids it on views that are cut together."""
+    for target, term_BCHW in zip(targets, terms_BCHW.chunk(len(targets), dim=1), strict=True):
+        total = sums[target]
+        sums[target] = term_BCHW if total is None else total + term_BCHW
+
+
+class FanOut(nn.Module):
+    """All edges that leave one node at one stride.
+
+    Args:
+        channels: C of the source and of the targets.
+        stride: 1 or 2.
+        targets: for each of the M edges the position of its target's sum.
+        operations: for each of the M edges its candidates.
+        execution: how to compute; shared with the rest of the supernet.
+        build: (name, m, channels, stride) -> the stacked form of a candidate.
+
+    Attributes:
+        holders: for each candidate the positions of the edges that hold it; `none` is not among them.
+        terms: the candidates that have no parameters of their own.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        stride: int,
+        targets: Sequence[int],
+        operations: Sequence[Sequence[str]],
+        execution: Execution,
+        build: Callable[[str, int, int, int], nn.Module],
+    ):
+        super().__init__()
+        self.channels = channels
+        self.execution = execution
+        holders: dict[str, list[int]] = {}
+        for edge, names in enumerate(operations):
+            for name in names:
+                holders.setdefault(name, []).append(edge)
+        holders.pop(ZERO, None)
+        self.all_targets = tuple(targets)
+        self.targets = {name: tuple(targets[edge] for edge in edges) for name, edges in holders.items()}
+        self.holders = {name: tuple(edges) for name, edges in holders.items()}
+        self.candidates = nn.ModuleDict(
+            {name: build(name, len(edges), channels, stride) for name, edges in holders.items()}
+        )
+        self.terms = [name for name, module in self.candidates.items() if isinstance(module, Term)]
+        rows = [row for name in self.terms for row in self.holders[name]]
+        columns = [column for column, name in enumerate(self.terms) for _ in self.holders[name]]
+        self.register_buffer("places", torch.tensor([rows, columns], dtype=torch.long), persistent=False)
+
+    def forward(self, x_BCHW: Tensor, scales: dict[str, Tensor], sums: Sums) -> None:
+        """Adds every edge's weighted candidates to the sum of its target node.
+
+        Args:
+            x_BCHW: state of the source node.
+            scales: for each candidate the op weights [m] of the edges that hold it.
+            sums: the running sums of the target nodes; None where nothing has been added yet.
+        """
+        shared = Shared(x_BCHW, self.execution)
+        native = self.execution.native
+        compiled = native is not None and self.training and native.supports(x_BCHW)
+        together = (compiled or self.execution.wide) and bool(self.terms)
+        if together and compiled:
+            self._add_terms_native(native, shared, scales, sums)
+        elif together:
+            self._add_terms(shared, scales, sums)
+        for name, module in self.candidates.items():
+            if not (together and name in self.terms):
+                module(shared, scales[name], sums, self.targets[name])
+
+    def _add_terms(self, shared: Shared, scales: dict[str, Tensor], sums: Sums) -> None:
+        """Candidates without parameters as one matrix product: scales [M, P] times results [P, B*C*H*W]."""
+        results = [self.candidates[name].normalised(shared) for name in self.terms]
+        first = results[0]
+        # In the order of memory, so that neither the stack nor the product moves channels.
+        nhwc = first.is_contiguous(memory_format=torch.channels_last)
+        stacked = torch.stack([r.permute(0, 2, 3, 1) if nhwc else r for r in results])
+        mixed = self._matrix(scales).to(first.dtype) @ stacked.flatten(1)
+        for target, total in zip(self.all_targets, mixed.view(-1, *stacked.shape[1:]).unbind(), strict=True):
+            total = total.permute(0, 3, 1, 2) if nhwc else total
+            sums[target] = total if sums[target] is None else sums[target] + total
+
+    def _add_terms_native(
+        self, native: Library, shared: Shared, scales: dict[str, Tensor], sums: Sums
+    ) -> None:
+        """Candidates without parameters in one pass of the compiled kernel, which also normalises them."""
+        modules = [self.candidates[name] for name in self.terms]
+        norms = [module.norm for module in modules]
+        running = [None if norm is None else (norm.running_mean, norm.running_var) for norm in norms]
+        results = TermsSum.apply(
+            native,
+            running,
+            self._matrix(scales),
+            *(module.result(shared) for module in modules),
+            *(sums[target] for target in self.all_targets),
+        )
+        for target, total in zip(self.all_targets, results, strict=True):
+            sums[target] = total
+
+    def _matrix(self, scales: dict[str, Tensor]) -> Tensor:
+        """The scales of the candidates without parameters, [M, P]; zero where an edge does not hold one."""
+        edges = len(self.all_targets)
+        columns = [scales[name] for name in self.terms]
+        if all(len(column) == edges for column in columns):
+            return torch.stack(columns, dim=1)
+        empty = columns[0].new_zeros(edges, len(columns))
+        return empty.index_put(tuple(self.places), torch.cat(columns))

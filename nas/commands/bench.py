@@ -27,7 +27,6 @@ from nas.measure.bench_data import measure_data, read_images
 from nas.measure.bench_loop import Loops, measure_loop
 from nas.measure.bench_report import head, print_tables, relate
 from nas.measure.bench_text import (
-    KINDS,
     LiteralWithMasks,
     check_text,
     literal_network,
@@ -35,10 +34,10 @@ from nas.measure.bench_text import (
     text_supernet_cost,
 )
 from nas.measure.bench_variants import about_counts, about_share, about_stage, share_out, stage_supernet
+from nas.measure.operation_times import time_operations
 from nas.measure.original_steps import LITERAL_RNN, REFERENCES, SIZES, OriginalSteps
 from nas.measure.steps import EvaluationSteps, SearchSteps, apply_hardware, draw_alive, numerics
 from nas.methods.method import layout_of
-from nas.methods.sparse import SparseMethod
 from nas.running.config import instantiate, plain, typed_keys
 from nas.running.session import Session, check_domain, task_of
 
@@ -82,8 +81,6 @@ class Bench:
         self.inputs = inputs_of(self.source)
         self.weights = stand_in_weights(plain(config.dataset).get("class_weights"), self.source)
         self.task = task_of(self.source, self.space, weights=self.weights)
-        kinds = KINDS if self.text else (SearchSteps, OriginalSteps, EvaluationSteps)
-        self.search_steps, self.original_steps, self.evaluation_steps = kinds
         self.hardware = plain(config.hardware)
         self.where = numerics(self.hardware)
         self.race = Race(self.where.device, config.bench.warmup)
@@ -175,9 +172,8 @@ class Bench:
         groups = self.space.groups
         shapes = {name: group.shape for name, group in groups.items()}
         method = instantiate(self.config.method, shapes=shapes, layout=layout_of(groups))
-        if isinstance(method, SparseMethod):
-            guards = {name: group.guards for name, group in groups.items()}
-            method.attach(self.space.costs(self.inputs[0]), guards)
+        guards = {name: group.guards for name, group in groups.items()}
+        method.attach(lambda: self.space.costs(self.inputs[0]), guards)
         return method
 
     def _batches(self, where: Any) -> tuple:
@@ -202,7 +198,8 @@ class Bench:
         else:
             supernet = stage_supernet(self.space, method, self.inputs, stage)
         network, where = apply_hardware(supernet, hardware), numerics(hardware)
-        return self.search_steps(network, method, *self._batches(where), where, self.task)
+        time_operations(method, self.config.dataset.batch_size, where.device.type)
+        return SearchSteps(network, method, *self._batches(where), where, self.task)
 
     def _enter_search(self) -> None:
         steps = self._steps(self.hardware)
@@ -228,7 +225,7 @@ class Bench:
     def _draw_alive(self, share: float) -> dict:
         """A random share of the connections, cleaned; the same for the same seed."""
         require(
-            isinstance(self._method(), SparseMethod),
+            self._method().drops_candidates,
             f"bench.alive={list(self.config.bench.alive)}: method={self.config.method.name} drops no "
             "connections one by one; choose method=dsonas, or bench.alive=[]",
         )
@@ -285,7 +282,7 @@ class Bench:
         network = network.to(where.device, where.dtype, memory_format=where.layout())
         alpha = settings.reference_alpha_gradients
         own = (network, self._method(), *self._batches(where))
-        steps = self.original_steps(*own, where, self.task, alpha_gradients=alpha)
+        steps = OriginalSteps(*own, where, self.task, alpha_gradients=alpha)
         peaks = self._enter(steps, "reference_")
         reference = steps.counts()
         gpu = self._steps(self._gpu_profile()).counts()
@@ -319,7 +316,7 @@ class Bench:
             network = literal_network(self._reference_class(LITERAL_RNN), genotype, network)
         elif not self.text:
             network.set_drop_path(settings.evaluation_drop_path)
-        return self.evaluation_steps(
+        return EvaluationSteps(
             apply_hardware(network, hardware),
             instantiate(recipe.optimizer),
             task_of(self.source, self.space, recipe, self.weights),

@@ -19,18 +19,18 @@ from nas.engine.learning import StartValues, check_epochs, check_steps, steps_of
 from nas.engine.loggers import build_logger, close_logger
 from nas.engine.machine import hardware
 from nas.engine.machine.execution import apply_execution
-from nas.engine.machine.peers import together
+from nas.engine.machine.peers import several, together
 from nas.engine.part_lists import keep_lists
 from nas.engine.pictures import draw_search
 from nas.engine.progress import Clock, wants_bar
 from nas.engine.recording import SearchRecorder
-from nas.engine.refusals import check_compile, check_precision, check_sparse
+from nas.engine.refusals import check_compile, check_precision
 from nas.engine.restarts import restarts_of, with_restarts
 from nas.engine.rows import count_skips, weight_rows
 from nas.engine.run_folder import Table
 from nas.engine.seeding import seed_run
 from nas.engine.shortened import shorten_search
-from nas.engine.stages import Stages, legs_of
+from nas.engine.stages import Stages, attach, legs_of
 from nas.engine.text_data import TextSearchData
 from nas.errors import ConfigError
 from nas.files import write_text
@@ -38,11 +38,10 @@ from nas.measure import operation_times
 from nas.measure.memory_fit import check_search
 from nas.measure.plan import print_plan
 from nas.methods.method import layout_of
-from nas.methods.sparse import SparseMethod
 from nas.running.config import instantiate, plain, quoted, typed_keys
 from nas.running.printed import command_for
 from nas.running.remains import remains
-from nas.running.session import Session, check_domain, data_arguments, task_of, trainer_of
+from nas.running.session import Session, check_domain, data_arguments, note_other_numbers, task_of, trainer_of
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +81,8 @@ def run(config: DictConfig, path: Path) -> None:
         if session.leads:
             print_plan(plain(config), space, method, source, path)
         return
-    if isinstance(method, SparseMethod) and not method.trains:
-        method.keep_guarded({name: group.guards for name, group in space.groups.items()})
+    if not method.trains:
+        method.spare({name: group.guards for name, group in space.groups.items()})
     # Prices the present genotype: a recipe that fits no network is found now, not after the search.
     with torch.random.fork_rng(devices=[]):
         cost_of(config, space, space.derive(method.scores()))
@@ -96,12 +95,8 @@ def run(config: DictConfig, path: Path) -> None:
         return
     check_precision(config.hardware.precision)
     check_compile(config)
-    if isinstance(method, SparseMethod):
-        check_sparse(config, method)
-    if space.domain == "text" and config.method.name in ("darts1", "darts2", "drnas"):
-        log.warning(
-            "method=%s has the numbers of images; method=%s_rnn has those of texts", *[method.name] * 2
-        )
+    method.check_settings(several(config.hardware), config.analysis.implicit.every)
+    note_other_numbers(config, space)
     data = _data(config, source, method)
     split = data.split
     session.check_split(split.hash)
@@ -109,7 +104,7 @@ def run(config: DictConfig, path: Path) -> None:
     check_steps(plain(config), method, steps_of(plain(config), space, method, source, data))
     stages = Stages(
         space,
-        method,
+        attach(method, space, inputs_of(source)),
         inputs_of(source),
         config.seed,
         lambda network: apply_execution(network, config.hardware),
@@ -120,7 +115,7 @@ def run(config: DictConfig, path: Path) -> None:
     if space.domain == "images":
         check_search(plain(config), space, method, source, data.resident_images())
     times = None
-    if isinstance(method, SparseMethod) and method.sparsity.adaptive == "latency":
+    if method.wants_times:
         times = operation_times.load_or_measure(
             folder / operation_times.FILE,
             method.costs,
@@ -158,7 +153,7 @@ def run(config: DictConfig, path: Path) -> None:
         tabular=tabular,
         samples=samples,
         seed=config.seed,
-        sparse=isinstance(method, SparseMethod),
+        sparse=method.drops_candidates,
         earlier=session.earlier,
         metric=stages.task.metric,
     )

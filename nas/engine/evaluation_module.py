@@ -91,17 +91,12 @@ class EvaluationModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch, the auxiliary head's share included."""
-        images_BCHW, labels_B = batch
-        logits_BK, auxiliary_BK = self.network(images_BCHW)
-        loss = self.task.loss(logits_BK, labels_B)
-        total = loss
-        if auxiliary_BK is not None:
-            total = loss + self.auxiliary_weight * self.task.loss(auxiliary_BK, labels_B)
+        result = self.task.train(self.network, batch, self.auxiliary_weight)
+        total, loss = result.objective, result.loss.detach()
         self.guard.watch("training", total, self.current_epoch, self.global_step)
-        score = self.task.score(logits_BK.detach(), labels_B)
-        self._record("train_loss", loss.detach(), batch)
-        self._record(f"train_{self.task.metric}", score, batch)
-        bar = {"loss": loss.detach(), "acc": score, "lr": self.optimizers().param_groups[0]["lr"]}
+        self._record("train_loss", loss, batch)
+        self._record(f"train_{self.task.metric}", result.score, batch)
+        bar = {"loss": loss, "acc": result.score, "lr": self.optimizers().param_groups[0]["lr"]}
         self.log_dict(bar, prog_bar=True, logger=False, on_step=True, on_epoch=False)
         return total
 

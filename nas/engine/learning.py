@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from nas.errors import require
 from nas.measure.workload import TextWork, image_steps, processes_of
 from nas.methods.method import Method
-from nas.methods.sparse import SparseMethod
 
 log = logging.getLogger(__name__)
 LEARNT, UNCHANGED, DRAWN = "learnt", "unchanged", "drawn, not learnt"
@@ -147,8 +146,7 @@ class StartValues:
         for group in groups:
             mask_EO = kept[group].cpu()
             same_mask = torch.equal(mask_EO, self.kept[group].cpu())
-            # Stages drop candidates learnt or not; a sparse method drops only what has come to 0.
-            compared_EO = torch.ones_like(mask_EO) if isinstance(method, SparseMethod) else mask_EO
+            compared_EO = method.compared(mask_EO)
             same_alpha = torch.equal(ended[group][compared_EO], self.alpha[group][compared_EO])
             if same_alpha or (same_mask and torch.equal(strengths[group], self.strengths[group])):
                 found.append(group)

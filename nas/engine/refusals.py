@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from nas.engine.machine.peers import several
 from nas.errors import require
 
 
@@ -37,23 +36,4 @@ def check_precision(precision: str) -> None:
         str(precision) in known,
         f"hardware.precision={precision}: a search runs in {', '.join(known)}; float16 scales the loss, "
         "which the gradients of alpha, the finite difference and the clipping of weights do not survive",
-    )
-
-
-def check_sparse(config: Any, method) -> None:
-    """Refuses what a sparse search cannot do.
-
-    Raises:
-        ConfigError: times would differ from process to process, or second order is asked of it.
-    """
-    measured = method.sparsity.adaptive == "latency" and config.method.get("latency_table") is None
-    require(
-        not (measured and several(config.hardware)),
-        "method.adaptive=latency: each process would measure other times; use hardware.devices=1, "
-        "method.latency_table, or flops",
-    )
-    every = config.analysis.implicit.every
-    require(
-        not every,
-        f"analysis.implicit.every={every}: compares terms of second order, and method={method.name} has none",
     )

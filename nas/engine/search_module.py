@@ -1,24 +1,47 @@
 """A search as a LightningModule: alternate steps of architecture and weights, by hand."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from nas.data.text_pieces import Piece, SearchPiece
-from nas.engine.averaging import scaled
 from nas.engine.balanced import balanced_accuracy
 from nas.engine.divergence import FiniteGuard
-from nas.engine.seeding import lent
-from nas.engine.tasks import Language, Result, Task, TextBatch
-from nas.methods.functional import frozen
+from nas.engine.step import Frame, Step
+from nas.engine.tasks import Result, Task, TextBatch
 from nas.methods.method import Method
 from nas.methods.updates import Bilevel
 
 log = logging.getLogger(__name__)
+
+
+class _Lightning(Frame):
+    """Lightning's part in a step: precision, several processes, and the count of steps."""
+
+    def __init__(self, module: "SearchModule"):
+        self.module = module
+
+    def backward(self, objective: Tensor) -> None:
+        self.module.manual_backward(objective)
+
+    def clip(self, optimizer: torch.optim.Optimizer, norm: float | None, value: float | None) -> None:
+        for kind, limit in (("norm", norm), ("value", value)):
+            if limit is not None:
+                self.module.clip_gradients(optimizer, gradient_clip_val=limit, gradient_clip_algorithm=kind)
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        plain = self.module.optimizers(use_pl_optimizer=False)
+        counted = self.module.optimizers()
+        next(one for one, raw in zip(counted, plain, strict=True) if raw is optimizer).step()
+
+    def average(self) -> Callable[[Sequence[Tensor]], None] | None:
+        return self.module.average if self.module.trainer.world_size > 1 else None
+
+    def watch(self, name: str, loss: Tensor) -> None:
+        self.module.watch(name, loss)
 
 
 class SearchModule(pl.LightningModule):
@@ -34,8 +57,7 @@ class SearchModule(pl.LightningModule):
     Attributes:
         goes_back: whether a broken epoch is undone by the module itself.
         iteration: search steps so far. Lightning's `global_step` counts both optimisers.
-        shared: where op weights are drawn from if all processes are to have the same draw; None for torch's
-            global generator, which each process has of its own.
+        search_step: what is done in a step.
     """
 
     goes_back = False
@@ -48,36 +70,26 @@ class SearchModule(pl.LightningModule):
         self.task = task
         self.guard = FiniteGuard()
         self.balanced = balanced_accuracy(task)
-        self.weights: list[Tensor] = list(supernet.parameters())
+        self.search_step = Step(supernet, method, task, _Lightning(self))
+        self.weights: list[Tensor] = self.search_step.weights
         # A plain number: a tensor would make every step wait for a GPU.
         self.iteration = 0
-        self.shared: torch.Generator | None = None
         self.recent_batches: list[tuple[Any, Any]] = []
         self.keep_batches = 0
 
     def configure_optimizers(self) -> tuple[list, list]:
         """The weight optimiser with its schedule, and the architecture optimiser."""
-        weight = self.method.weight_optimizer(self.weights)
-        return [weight, self.method.architecture_optimizer(self.method.alphas())], [
-            self.method.weight_scheduler(weight)
-        ]
+        optimizers = self.search_step.build_optimizers()
+        return optimizers, [self.method.weight_scheduler(optimizers[0])]
 
     def loss(self, batch: Any, op_weights: dict[str, Tensor] | None = None) -> Tensor:
         """Loss of a batch at the current weights and alpha, with a fresh draw of op weights or given ones."""
-        # Autocast keeps half-precision copies of weights, which an unrolled step changes between its passes.
-        torch.clear_autocast_cache()
-        op_weights = self.op_weights() if op_weights is None else op_weights
-        return self.task.run(self.supernet, batch, op_weights).loss
-
-    def op_weights(self) -> dict[str, Tensor]:
-        """The method's op weights, drawn anew where they are drawn."""
-        with lent(self.shared):
-            return self.method.op_weights()
+        return self.search_step.loss(batch, op_weights)
 
     def seed_shared(self, seed: int) -> None:
         """Seeds the generator that several processes share, if the method wants one."""
         if self.method.draws_alike:
-            self.shared = torch.Generator(self.device).manual_seed(seed)
+            self.search_step.shared = torch.Generator(self.device).manual_seed(seed)
 
     def parts(self, batch: Any) -> tuple[Any, Any]:
         """The two batches of a step, of the weight and of the architecture split."""
@@ -85,21 +97,10 @@ class SearchModule(pl.LightningModule):
 
     def bilevel(self) -> Bilevel:
         """The problem as the method's update sees it."""
-        weight_optimizer, _ = self.optimizers(use_pl_optimizer=False)
-        average = self._average if self.trainer.world_size > 1 else None
-        generators = () if self.shared is None else (self.shared,)
-        return Bilevel(
-            self.loss,
-            self.supernet,
-            self.weights,
-            self.method.alphas(),
-            weight_optimizer,
-            average,
-            generators,
-        )
+        return self.search_step.bilevel()
 
     @torch.no_grad()
-    def _average(self, tensors: Sequence[Tensor]) -> None:
+    def average(self, tensors: Sequence[Tensor]) -> None:
         """Averages over processes, in place, what is of one type in one operation."""
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
             alike = [tensor for tensor in tensors if tensor.dtype == dtype]
@@ -116,7 +117,7 @@ class SearchModule(pl.LightningModule):
         """
         if self.trainer.world_size > 1:
             buffers = [buffer for buffer in self.supernet.buffers() if buffer.is_floating_point()]
-            self._average(buffers)
+            self.average(buffers)
 
     def on_validation_start(self) -> None:
         """Validates one network, whatever the number of processes."""
@@ -142,52 +143,25 @@ class SearchModule(pl.LightningModule):
         self.iteration += 1
 
     def _architecture_step(self, weight_batch: Any, architecture_batch: Any) -> None:
-        found = self.method.gradient(self.bilevel(), weight_batch, architecture_batch)
-        self._watch("architecture", found.loss)
-        for alpha_EO, gradient_EO in zip(self.method.alphas(), found.gradients, strict=True):
-            alpha_EO.grad = gradient_EO.to(alpha_EO.dtype)
-        self._step_architecture()
+        found = self.search_step.architecture(weight_batch, architecture_batch)
         self._record("architecture_step_loss", found.loss, _size(architecture_batch))
-
-    def _step_architecture(self) -> None:
-        weight_optimizer, optimizer = self.optimizers()
-        if self.method.tied_rate:
-            for group in optimizer.param_groups:
-                group["lr"] = weight_optimizer.param_groups[0]["lr"]
-        _, plain = self.optimizers(use_pl_optimizer=False)
-        with self.method.stepping(plain):
-            optimizer.step()
-        optimizer.zero_grad()
 
     def _weight_step(self, batch: Any, joint: bool = False) -> None:
         """One step of the weights; with `joint` of alpha too, by the same backward pass."""
-        optimizer, _ = self.optimizers()
-        alphas = self.method.alphas()
-        with frozen([] if joint else alphas):
-            result = self.task.run(self.supernet, batch, self.op_weights())
-            self._watch("weight", result.loss)
-            optimizer.zero_grad()
-            self.manual_backward(result.objective)
-        if self.method.clip is not None:
-            self.clip_gradients(optimizer, gradient_clip_val=self.method.clip, gradient_clip_algorithm="norm")
-        if self.method.clip_value is not None:
-            value = self.method.clip_value
-            self.clip_gradients(optimizer, gradient_clip_val=value, gradient_clip_algorithm="value")
-        optimizer.step()
+        result = self.search_step.joint(batch) if joint else self.search_step.weight(batch)
         if joint:
-            for alpha_EO, anchor_EO in zip(alphas, self.method.anchor_gradients(), strict=True):
-                alpha_EO.grad = anchor_EO if alpha_EO.grad is None else alpha_EO.grad + anchor_EO
-            self._step_architecture()
             self._record("architecture_step_loss", result.loss.detach(), result.size)
         self._record_result("weight", result)
-        bar = {"loss": result.loss.detach(), "lr": optimizer.param_groups[0]["lr"]}
+        rate = self.search_step.weight_optimizer.param_groups[0]["lr"]
+        bar = {"loss": result.loss.detach(), "lr": rate}
         if result.score is not None:
             bar["acc"] = result.score
         else:
             bar["ppl"] = result.loss.detach().exp()
         self.log_dict(bar, prog_bar=True, logger=False, on_step=True, on_epoch=False)
 
-    def _watch(self, name: str, loss: Tensor) -> None:
+    def watch(self, name: str, loss: Tensor) -> None:
+        """Notes a loss that is not finite, by which a diverged epoch is known."""
         self.guard.watch(name, loss, self.current_epoch, self.iteration)
 
     def _record(self, name: str, value: Tensor, size: int) -> None:
@@ -202,7 +176,7 @@ class SearchModule(pl.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Loss and score on the architecture split, with BN's running statistics."""
-        result = self.task.run(self.supernet, batch, self.op_weights(), train=False)
+        result = self.search_step.run(batch, train=False)
         self.guard.watch("architecture validation", result.loss, self.current_epoch, batch_idx)
         self._record_result("architecture", result)
         if self.balanced is not None:
@@ -223,45 +197,6 @@ class SearchModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Goes on counting."""
         self.iteration = checkpoint["iteration"]
-
-
-class LanguageSearch(SearchModule):
-    """A search on text: the state of either stream passes from one piece to the next, without a gradient.
-
-    The stream of the weights and that of the architecture are read side by side, each with a state of its
-    own, and both start anew with the epoch (the authors' code for language models).
-    """
-
-    def __init__(self, supernet: nn.Module, method: Method, task: Language):
-        super().__init__(supernet, method, task)
-        self._hidden: dict[str, Tensor | None] = {}
-
-    def parts(self, batch: SearchPiece) -> tuple[TextBatch, TextBatch]:
-        """The two pieces of a step, with their states."""
-        return self._batch("weight", batch.weight), self._batch("architecture", batch.architecture)
-
-    def _batch(self, stream: str, piece: Piece) -> TextBatch:
-        hidden_1BH = None if piece.first else self._hidden.get(stream)
-        return TextBatch(piece.tokens_LB, piece.targets_LB, hidden_1BH, piece.rate)
-
-    def _step(self, weight_batch: TextBatch, architecture_batch: TextBatch) -> None:
-        # The virtual step of second order takes this step's rate too.
-        with scaled(self.optimizers()[0], weight_batch.rate):
-            super()._step(weight_batch, architecture_batch)
-        self._hidden["weight"] = weight_batch.next_1BH
-        # None where the architecture rests: its stream has not been read.
-        self._hidden["architecture"] = architecture_batch.next_1BH
-
-    def validation_step(self, batch: Piece, batch_idx: int) -> None:
-        """Loss on a piece of the validation stream, from the state that the one before left."""
-        piece = self._batch("validation", batch)
-        super().validation_step(piece, batch_idx)
-        self._hidden["validation"] = piece.next_1BH
-
-
-def search_module(supernet: nn.Module, method: Method, task: Task) -> SearchModule:
-    """The search of a task."""
-    return (LanguageSearch if isinstance(task, Language) else SearchModule)(supernet, method, task)
 
 
 def _size(batch: Any) -> int:

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from nas.methods.sparse import SparseMethod
+from nas.methods.method import Method
 from nas.spaces.space import Space
 
 ALIVE = ("alive", "macs_alive")
 SPARSITY = ("epoch", "group", "alive", "of", "macs", "macs_of", "seconds")
 
 
-def sparsity_rows(space: Space, method: SparseMethod, epoch: int) -> list[dict[str, Any]]:
+def sparsity_rows(space: Space, method: Method, epoch: int) -> list[dict[str, Any]]:
     """What is alive in each group after the cleaning passes, as rows of `sparsity.csv` without `seconds`.
 
     `alive` of `of` candidates count; `macs` are the multiply-adds of all blocks or cells that share the

@@ -16,16 +16,24 @@ import torch
 from torch import Tensor, nn
 
 from nas.engine import checkpoints
-from nas.engine.search_module import SearchModule, search_module
+from nas.engine.language_search import search_module
+from nas.engine.search_module import SearchModule
 from nas.engine.tasks import Classification, Task
 from nas.errors import ConfigError, require
 from nas.methods.method import Method
-from nas.methods.sparse import SparseMethod
 from nas.spaces.space import Space
 from nas.spaces.supernet.growth import TensorMap, growth_maps, inherit
 
 # A stride between the seeds of stages, far above the number of seeds that anyone tries.
 STAGE_SEEDS = 1_000_003
+
+
+def attach(method: Method, space: Space, inputs: tuple) -> Method:
+    """Tells a method what it goes by in a space, before anything is built with it; returns it."""
+    guards = {name: group.guards for name, group in space.groups.items()}
+    method.attach(lambda: space.costs(inputs[0]), guards)
+    method.begin(lambda masks: space.clean(masks))
+    return method
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class Stages:
 
     Args:
         space: builds supernets.
-        method: owns alpha, the masks and the list of stages.
+        method: owns alpha, the masks and the list of stages; `attach` has told it of the space.
         inputs: what the space's networks are sized by, see `nas.data.sources.inputs_of`.
         seed: of the channels that are copied.
         execution: applies the hardware's options to a network.
@@ -80,11 +88,6 @@ class Stages:
         self.task = Classification() if task is None else task
         self.seed = seed
         self.execution = execution
-        if isinstance(method, SparseMethod):
-            guards = {name: group.guards for name, group in space.groups.items()}
-            method.attach(space.costs(inputs[0]), guards)
-            # What never has an effect, such as `none`, need not wait for its zero.
-            method.drop(space.clean(method.alive()))
 
     def supernet(self, index: int) -> nn.Module:
         """The network of a stage, holding the candidates that the method's masks keep now.
@@ -149,8 +152,8 @@ class Stages:
 
     def start(self, leg: Leg) -> SearchModule:
         """The search of the first stage, whose start may be pruned as well."""
-        if leg.index == 0 and self.method.stages is not None and self.method.stages[0].keep is not None:
-            self.method.prune(self.method.stages[0].keep)
+        if leg.index == 0 and self.method.stages is not None:
+            self.method.leave(0, self.space.clean)
         return self.module(leg.index)
 
     def resume(self, leg: Leg, checkpoint: Path, epochs_done: int) -> tuple[SearchModule, Path]:
@@ -201,7 +204,7 @@ class Stages:
             optimizer.load_state_dict(state)
         schedule.load_state_dict(checkpoint["lr_schedulers"][0])
         weight_optimizer, architecture_optimizer = optimizers
-        self._drop(index, architecture_optimizer)
+        self.method.leave(index, self.space.clean, architecture_optimizer)
         after = self.module(index)
         generator = torch.Generator().manual_seed(self.seed + STAGE_SEEDS * index)
         maps = growth_maps(before.supernet, after.supernet, generator, self.method.widen)
@@ -214,13 +217,6 @@ class Stages:
             "optimizer_states": [optimizer.state_dict(), architecture_optimizer.state_dict()],
             "lr_schedulers": [scheduler.state_dict()],
         }
-
-    def _drop(self, index: int, optimizer: torch.optim.Optimizer) -> None:
-        """Drops what the stage drops: all but its strongest candidates, or what is exactly zero."""
-        if self.method.stages is None:
-            self.method.drop(self.space.clean(self.method.alive()), optimizer)
-        elif self.method.stages[index].keep is not None:
-            self.method.prune(self.method.stages[index].keep, optimizer)
 
 
 def _carry(

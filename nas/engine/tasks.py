@@ -43,7 +43,10 @@ class Task(Protocol):
     metric: str
 
     def run(self, network: nn.Module, batch, *op_weights, train: bool = True) -> Result:
-        """A forward pass; `op_weights` are a supernet's, and nothing for an evaluation network."""
+        """A forward pass of a supernet, whose `op_weights` are given, or of a language model."""
+
+    def train(self, network: nn.Module, batch, auxiliary_weight: float = 0.0) -> Result:
+        """The training pass of an evaluation network; an auxiliary head's weighted loss is a penalty."""
 
 
 class Classification:
@@ -85,6 +88,15 @@ class Classification:
         answers_B = logits_BK.detach().argmax(dim=1)
         score = (answers_B == batch[1]).float().mean()
         return Result(self.loss(logits_BK, batch[1], train), None, score, len(batch[1]), answers_B)
+
+    def train(self, network: nn.Module, batch: Images, auxiliary_weight: float = 0.0) -> Result:
+        """Images and labels through an evaluation network: logits, and auxiliary logits or None."""
+        logits_BK, auxiliary_BK = network(batch[0])
+        loss = self.loss(logits_BK, batch[1])
+        penalty = None if auxiliary_BK is None else auxiliary_weight * self.loss(auxiliary_BK, batch[1])
+        answers_B = logits_BK.detach().argmax(dim=1)
+        score = (answers_B == batch[1]).float().mean()
+        return Result(loss, penalty, score, len(batch[1]), answers_B)
 
     def loss(self, logits_BK: Tensor, labels_B: Tensor, train: bool = True) -> Tensor:
         """Mean cross-entropy in nats; in training smoothed and weighted."""
@@ -153,6 +165,10 @@ class Language:
         loss = F.cross_entropy(logits_LBV.flatten(0, 1), batch.targets_LB.flatten())
         penalty = self._penalty(extras) if train else None
         return Result(loss, penalty, None, batch.tokens_LB.numel())
+
+    def train(self, network: nn.Module, batch: TextBatch, auxiliary_weight: float = 0.0) -> Result:
+        """Reads a piece; language models have no auxiliary head."""
+        return self.run(network, batch)
 
     def _penalty(self, extras) -> Tensor | None:
         found = None

@@ -1,4 +1,4 @@
-"""The steps of `nas.bench` on text: ours, and those of the literal recurrent networks of the tests.
+"""What `nas.bench` measures on text: a made-up batch, and the literal recurrent networks of the tests.
 
 A batch is made up: as many time steps as a usual piece has (`dataset.bptt.steps`), columns side by side,
 every word equally frequent, read from the start of a text.
@@ -7,21 +7,17 @@ Shapes: L time steps, B columns, V words, H hidden units.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nas.analysis.cost.complexity import Cost, count_cost, one_word
-from nas.engine.tasks import Result, TextBatch
+from nas.engine.tasks import TextBatch
 from nas.errors import require
 from nas.genotype import Genotype
-from nas.measure.original_steps import OriginalSteps
-from nas.measure.steps import EvaluationSteps, Numerics, SearchSteps
-from nas.methods.functional import frozen
-from nas.methods.updates import VirtualStep
+from nas.measure.steps import Numerics
 from nas.spaces.recurrent.language_model import Dropouts, Extras, keep_mask
 from nas.spaces.recurrent.network import RecurrentNetwork
 from nas.spaces.recurrent.space import RecurrentSpace
@@ -92,46 +88,6 @@ def check_text(settings: Mapping, space: RecurrentSpace) -> None:
     )
 
 
-class _OnText:
-    """What search steps do otherwise on text: batches are `TextBatch`, the task is `Language`.
-
-    Comes before `SearchSteps` among the bases.
-    """
-
-    def loss(self, batch: TextBatch, network: nn.Module | None = None) -> Tensor:
-        """Cross-entropy of a piece at the current weights and alpha, in nats a word."""
-        return self._run(batch, network).loss
-
-    def forward_weight(self) -> Tensor:
-        """The forward pass of a weight step, regularisers included."""
-        with nullcontext() if getattr(self, "alpha_gradients", False) else frozen(self.alphas):
-            return self._run(self.weight_batch).objective
-
-    def _run(self, batch: TextBatch, network: nn.Module | None = None) -> Result:
-        with self.where.cast():
-            return self.task.run(network or self.supernet, batch, self.method.op_weights())
-
-
-class TextSteps(_OnText, SearchSteps):
-    """Our steps of a search on text."""
-
-
-class OriginalTextSteps(_OnText, OriginalSteps):
-    """The steps as the authors' released code takes them.
-
-    The virtual step's gradient is clipped as our second order has it. v is not, which is a factor of the
-    implicit term and no work that could be measured.
-    """
-
-    def _virtual(self, step: VirtualStep, gradients: Sequence[Tensor]) -> nn.Module:
-        if self.unrolled.clip is not None:
-            norm = nn.utils.get_total_norm(gradients)
-            share = (self.unrolled.clip / (norm + 1e-6)).clamp(max=1.0)
-            torch._foreach_mul_(list(gradients), share)
-            step.gain *= float(share)
-        return super()._virtual(step, gradients)
-
-
 class LiteralWithMasks(nn.Module):
     """A literal network of the tests with masks drawn as ours draws them, and our forward's signature.
 
@@ -182,19 +138,3 @@ def literal_network(literal: Callable, genotype: Genotype, network: nn.Module) -
     )
     found = literal(genotype, network.vocabulary, network.hidden_size)
     return LiteralWithMasks(found, network.dropouts)
-
-
-class TextEvaluationSteps(EvaluationSteps):
-    """The training step of an evaluation network on text, plain descent.
-
-    The network is `forward(tokens, hidden) -> (logits, hidden, extras)`, the batch a `TextBatch`.
-    """
-
-    def loss(self) -> Tensor:
-        """Cross-entropy and regularisers."""
-        with self.where.cast():
-            return self.task.run(self.network, self.batch).objective
-
-
-# In the order in which `nas.bench` names those of images.
-KINDS = (TextSteps, OriginalTextSteps, TextEvaluationSteps)

@@ -20,13 +20,12 @@ from torch import Tensor, nn
 from nas.data.cached import CachedImages
 from nas.data.sources import ImageSource, domain_of
 from nas.engine.machine.hardware import GPU, count_devices
-from nas.engine.stages import Stages
+from nas.engine.stages import Stages, attach
 from nas.engine.tasks import Task
 from nas.errors import ConfigError
 from nas.measure.footprint import Footprint, measure_footprint
 from nas.measure.steps import PRECISIONS, EvaluationSteps, Numerics, SearchSteps, apply_hardware, numerics
 from nas.methods.method import Method
-from nas.methods.sparse import SparseMethod
 from nas.spaces.space import EdgeGroup, Space
 
 log = logging.getLogger(__name__)
@@ -253,9 +252,7 @@ def _search_demands(
     method = copy.deepcopy(method)
     if method.stages is not None:
         _prefer_convolutions(method, space.groups)
-    # Latencies change which candidates die and not what a step needs.
-    if isinstance(method, SparseMethod) and method.sparsity.adaptive == "latency":
-        method.sparsity.adaptive = "none"
+    method.needs_no_times()
     for index, stage in enumerate(stages):
         if stage is not None and stage.keep is not None:
             method.prune(stage.keep)
@@ -265,6 +262,7 @@ def _search_demands(
         def measured(partial: int | None, stage: int = index, method: Method = method) -> Footprint:
             def prepare(size: int) -> tuple[Iterable[Tensor], Callable[[], None]]:
                 own = copy.deepcopy(method)
+                attach(own, space, inputs)
                 built = Stages(space, own, inputs, 0, lambda network: apply_hardware(network, options), task)
                 if partial is None:
                     supernet = built.supernet(stage)
@@ -275,7 +273,7 @@ def _search_demands(
                 batches = [where.batch(size, *inputs, seed) for seed in (1, 2)]
                 steps = SearchSteps(supernet, own, *batches, where, task)
                 known = [*_primed(supernet, steps.optimizer, several), *steps.alphas]
-                return [*known, *(tensor for batch in batches for tensor in batch)], lambda: _step(steps)
+                return [*known, *(tensor for batch in batches for tensor in batch)], steps.search
 
             return _measured(prepare)
 
@@ -290,18 +288,6 @@ def _search_demands(
             larger,
             measured,
         )
-
-
-def _step(steps: SearchSteps) -> None:
-    """A step of the search, as `SearchModule` takes it."""
-    if not steps.method.joint:
-        steps.architecture()
-        steps.weight()
-        return
-    steps.optimizer.zero_grad()
-    steps.loss(steps.weight_batch).backward()
-    steps.optimizer.step()
-    steps.step_alpha()
 
 
 def _prefer_convolutions(method: Method, groups: Mapping[str, EdgeGroup]) -> None:

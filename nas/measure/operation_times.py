@@ -11,6 +11,7 @@ from nas.analysis.cost.latency import measure_latency
 from nas.analysis.cost.latency_table import read_table
 from nas.errors import require
 from nas.files import write_text
+from nas.methods.method import Method
 from nas.methods.sparsity import GroupCosts
 from nas.printable import shown
 from nas.reading.json_text import read_object
@@ -35,6 +36,12 @@ def measure_operations(costs: Mapping[str, GroupCosts], batch_size: int, device:
                 )
                 found[piece.key] = measure_latency(module, images_BCHW, 2, REPEATS).median
     return found
+
+
+def time_operations(method: Method, batch_size: int, device: str) -> None:
+    """Tells a method the times of its candidates, measured here and now, if it goes by them."""
+    if method.wants_times:
+        method.seconds = operation_seconds(method.costs, measure_operations(method.costs, batch_size, device))
 
 
 def look_up_operations(costs: Mapping[str, GroupCosts], table: str, command: str) -> dict[str, float]:

@@ -41,20 +41,29 @@ class OriginalSteps(SearchSteps):
         super().__init__(*args)
         self.alpha_gradients = alpha_gradients
 
+    def loss(self, batch: Any, network: nn.Module | None = None) -> Tensor:
+        """Loss of a batch at the current alpha, of the supernet or of a copy."""
+        with self.where.cast():
+            return self.task.run(network or self.supernet, batch, self.method.op_weights()).loss
+
     def forward_weight(self) -> Tensor:
         """The forward pass of a weight step."""
-        return self.loss(self.weight_batch) if self.alpha_gradients else super().forward_weight()
+        if not self.alpha_gradients:
+            return super().forward_weight()
+        with self.where.cast():
+            return self.taken.run(self.weight_batch).objective
 
     def weight(self) -> None:
         """One weight step."""
-        super().weight()
+        with self.where.cast():
+            self.taken.weight(self.weight_batch, rests=not self.alpha_gradients)
         self.architecture_optimizer.zero_grad()
 
     def first_order(self) -> None:
         """One architecture step with gradients of everything."""
         self.architecture_optimizer.zero_grad()
         self.loss(self.architecture_batch).backward()
-        self.step_alpha()
+        self.taken.step_alpha()
 
     # The release knows the finite difference only.
     second_order_exact = None
@@ -74,11 +83,17 @@ class OriginalSteps(SearchSteps):
         self._shift(vector, radius)
         implicit = [(p - m) / (2 * radius) for p, m in zip(plus, minus, strict=True)]
         gradients = [d - step.gain * i for d, i in zip(direct, implicit, strict=True)]
-        self.move_alpha(ArchitectureGradient(torch.zeros(()), gradients))
+        self.taken.move_alpha(ArchitectureGradient(torch.zeros(()), gradients))
 
     @torch.no_grad()
     def _virtual(self, step: VirtualStep, gradients: Sequence[Tensor]) -> nn.Module:
         start = [weight.clone() for weight in self.weights]
+        if self.unrolled.clip is not None:
+            # As our second order has it. v is not clipped, which is a factor and no work to be measured.
+            norm = nn.utils.get_total_norm(gradients)
+            share = (self.unrolled.clip / (norm + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_(list(gradients), share)
+            step.gain *= float(share)
         step.apply(gradients)
         virtual = copy.deepcopy(self.supernet)
         virtual.zero_grad()

@@ -16,9 +16,10 @@ from nas.data.text import TextSource
 from nas.engine.learning import check_steps
 from nas.engine.machine.hardware import lack
 from nas.engine.progress import duration
-from nas.engine.stages import Leg, Stages, legs_of
+from nas.engine.stages import Leg, Stages, attach, legs_of
 from nas.errors import require
 from nas.measure.memory_fit import fit_rows
+from nas.measure.operation_times import time_operations
 from nas.measure.steps import Numerics, SearchSteps, apply_hardware, numerics
 from nas.measure.workload import ImageWork, TextWork, workload_of
 from nas.methods.method import Method
@@ -104,6 +105,7 @@ def _search_rows(
     if method.stages is None:
         # What a sparse method will drop is not known: the time of the whole network is an upper bound.
         legs = [Leg(0, 0, number)]
+    attach(method, space, work.inputs)
     Stages(space, method, work.inputs, 0, lambda network: network, work.task).check()
     rows: list[tuple[str, str]] = []
     total = 0.0
@@ -116,7 +118,9 @@ def _search_rows(
             stages = Stages(
                 space, method, work.inputs, 0, lambda network: apply_hardware(network, options), work.task
             )
-            return work.steps(stages.supernet(index), method, weight, architecture, where, work.task, valid)
+            time_operations(method, len(weight[0]), where.device.type)
+            supernet = stages.supernet(index)
+            return SearchSteps(supernet, method, weight, architecture, where, work.task, valid)
 
         found, seconds = _measure(build, hardware, where)
         epochs = range(leg.first, leg.end)
@@ -132,7 +136,8 @@ def _search_rows(
         if method.joint:
             moving = 0  # alpha steps by the weights' own pass
         validations = len(epochs) // trainer["check_val_every_n_epoch"]
-        total += sum(steps[epoch] for epoch in epochs) * seconds["weight"] + moving * seconds["architecture"]
+        total += sum(steps[epoch] for epoch in epochs) * seconds["weight"]
+        total += moving * seconds.get("architecture", 0.0)
         total += validations * validation * seconds["validation"]
     if unknown:
         return [*rows, ("epochs", f"{number:,}")]
@@ -168,7 +173,8 @@ def _measure(
     steps = build(hardware)
     race = Race(where.device, warmup=1)
     race.enter("weight", steps.weight)
-    race.enter("architecture", steps.architecture)
+    if not steps.method.joint:
+        race.enter("architecture", steps.architecture)
     race.enter("validation", steps.validation)
     times = {
         name: spread(found) for name, found in race.seconds(dict.fromkeys(race.variants, ROUNDS)).items()

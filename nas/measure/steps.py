@@ -1,13 +1,9 @@
-"""The steps that `nas.bench` times and `plan=true` prices: on a synthetic batch, without Lightning or data.
-
-A weight step is forward, loss, backward for the weights with alpha frozen, clipping, and the optimiser. An
-architecture step is an architecture gradient (first order: of alpha alone, weights frozen; second order:
-`Unrolled`) and alpha's optimiser.
-"""
+"""The steps that `nas.bench` times and `plan=true` prices: on made-up batches, without Lightning or data."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +11,12 @@ from torch import Tensor, nn
 from nas.analysis.cost.counting import Operators, count_operators, count_saved_bytes
 from nas.engine.decay import optimizer_of
 from nas.engine.machine.execution import apply_execution
+from nas.engine.step import Step
 from nas.engine.tasks import Classification, Task
 from nas.errors import require
-from nas.measure.operation_times import measure_operations, operation_seconds
-from nas.methods.functional import frozen
 from nas.methods.method import Method
-from nas.methods.sparse import SparseMethod
 from nas.methods.sparsity import guard
-from nas.methods.updates import ArchitectureGradient, Bilevel, FirstOrder, Unrolled, Update
+from nas.methods.updates import FirstOrder, Unrolled, Update
 from nas.spaces.space import Space
 
 Batch = tuple[Tensor, Tensor]
@@ -107,11 +101,11 @@ class Counts:
 
 
 class SearchSteps:
-    """The steps of a search on a supernet.
+    """The steps of a search, on batches that stay the same: `nas.engine.step.Step` is what they run.
 
     Args:
-        supernet: `forward(images, op_weights)`, with the options of `hardware` applied.
-        method: owns alpha; moved to the device here. A sparse one has been told the costs of the space.
+        supernet: `forward(inputs, op_weights)`, with the options of `hardware` applied.
+        method: owns alpha; moved to the device here. It has been told what it asks of the space.
         weight_batch: batch of the weight split.
         architecture_batch: batch of the architecture split.
         where: device and numbers.
@@ -126,11 +120,11 @@ class SearchSteps:
         self,
         supernet: nn.Module,
         method: Method,
-        weight_batch: Batch,
-        architecture_batch: Batch,
+        weight_batch: Any,
+        architecture_batch: Any,
         where: Numerics,
         task: Task | None = None,
-        validation_batch: Batch | None = None,
+        validation_batch: Any = None,
     ):
         require(method.trains, f"method={method.name}: it trains nothing, so it has no steps to measure")
         self.supernet = supernet.train()
@@ -140,45 +134,46 @@ class SearchSteps:
         self.validation_batch = architecture_batch if validation_batch is None else validation_batch
         self.where = where
         self.task = Classification() if task is None else task
-        self.weights = list(supernet.parameters())
-        self.alphas = method.alphas()
-        self.optimizer = method.weight_optimizer(self.weights)
-        self.architecture_optimizer = method.architecture_optimizer(self.alphas)
+        self.taken = Step(supernet, method, self.task)
+        self.taken.build_optimizers()
         self.unrolled = method.update if isinstance(method.update, Unrolled) else Unrolled()
-        if isinstance(method, SparseMethod) and method.sparsity.adaptive == "latency":
-            times = measure_operations(method.costs, len(weight_batch[0]), where.device.type)
-            method.seconds = operation_seconds(method.costs, times)
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The supernet's parameters."""
+        return self.taken.weights
+
+    @property
+    def alphas(self) -> list[Tensor]:
+        """The method's parameters."""
+        return self.taken.alphas
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """That of the weights."""
+        return self.taken.weight_optimizer
+
+    @property
+    def architecture_optimizer(self) -> torch.optim.Optimizer:
+        """That of alpha."""
+        return self.taken.architecture_optimizer
 
     def step(self, name: str) -> Callable[[], None] | None:
-        """The step of a name (`weight`, `first_order`, ...); None for one that this search does not have.
-
-        Scaling factors are pushed to zero by a proximal step on a first-order gradient, and DSO-NAS knows no
-        other: a second-order step of theirs would measure what nobody runs.
-        """
-        if isinstance(self.method, SparseMethod) and name.startswith("second_order"):
-            return None
-        return getattr(self, name)
-
-    def loss(self, batch: Batch, network: nn.Module | None = None) -> Tensor:
-        """Loss of a batch at the current weights and alpha."""
-        with self.where.cast():
-            logits_BK = (network or self.supernet)(batch[0], self.method.op_weights())
-            return self.task.loss(logits_BK, batch[1])
+        """The step of a name (`weight`, `first_order`, ...); None for one that this search does not have."""
+        return getattr(self, name) if self.method.has_step(name) else None
 
     def forward_weight(self) -> Tensor:
         """The forward pass of a weight step."""
-        with frozen(self.alphas):
-            return self.loss(self.weight_batch)
+        with self.where.cast():
+            return self.taken.forward(self.weight_batch)
 
     def weight(self) -> None:
-        """One weight step."""
-        self.optimizer.zero_grad()
-        self.forward_weight().backward()
-        if self.method.clip is not None:
-            nn.utils.clip_grad_norm_(self.weights, self.method.clip)
-        if self.method.clip_value is not None:
-            nn.utils.clip_grad_value_(self.weights, self.method.clip_value)
-        self.optimizer.step()
+        """One weight step; of a joint method one step of weights and alpha."""
+        with self.where.cast():
+            if self.method.joint:
+                self.taken.joint(self.weight_batch)
+            else:
+                self.taken.weight(self.weight_batch)
 
     def first_order(self) -> None:
         """One architecture step with the weights taken for converged."""
@@ -194,34 +189,26 @@ class SearchSteps:
         self._architecture(Unrolled(of.xi, "exact", momentum=of.momentum, clip=of.clip))
 
     def architecture(self) -> None:
-        """One architecture step as the method is configured."""
-        self._architecture(self.method.update)
+        """One architecture step as the method is configured; a joint method has none of its own."""
+        if not self.method.joint:
+            self._architecture(self.method.update)
+
+    def search(self) -> None:
+        """All that a batch of the search costs where alpha moves."""
+        self.architecture()
+        self.weight()
 
     @torch.no_grad()
     def validation(self) -> None:
         """The forward pass of a batch of validation."""
         self.supernet.eval()
-        self.loss(self.validation_batch)
+        with self.where.cast():
+            self.taken.run(self.validation_batch, train=False)
         self.supernet.train()
 
     def _architecture(self, update: Update) -> None:
-        problem = Bilevel(self.loss, self.supernet, self.weights, self.alphas, self.optimizer)
-        self.move_alpha(self.method.gradient(problem, self.weight_batch, self.architecture_batch, update))
-
-    def move_alpha(self, found: ArchitectureGradient) -> None:
-        """Steps alpha's optimiser with a gradient."""
-        for alpha_EO, gradient_EO in zip(self.alphas, found.gradients, strict=True):
-            alpha_EO.grad = gradient_EO.to(alpha_EO.dtype)
-        self.step_alpha()
-
-    def step_alpha(self) -> None:
-        """Steps alpha's optimiser with the gradients that are there, as the method wraps it."""
-        if self.method.tied_rate:
-            for group in self.architecture_optimizer.param_groups:
-                group["lr"] = self.optimizer.param_groups[0]["lr"]
-        with self.method.stepping(self.architecture_optimizer):
-            self.architecture_optimizer.step()
-        self.architecture_optimizer.zero_grad()
+        with self.where.cast():
+            self.taken.architecture(self.weight_batch, self.architecture_batch, update)
 
     def counts(self) -> Counts:
         """Counts one weight step. Compiled code hides its operators: count before compiling."""
@@ -257,14 +244,14 @@ def draw_alive(space: Space, share: float, seed: int) -> dict[str, Tensor]:
 
 
 class EvaluationSteps:
-    """The training step of an evaluation network, the auxiliary head's loss included.
+    """The training step of an evaluation network.
 
     Args:
-        network: `forward(images) -> (logits, auxiliary logits or None)`, drop-path set.
+        network: as its task runs it, drop-path set.
         optimizer: parameters -> optimiser.
         task: loss.
         clip: global gradient norm, None for none.
-        batch: images and labels.
+        batch: as the task reads it.
         where: device and numbers.
         auxiliary_weight: weight of the auxiliary head's loss.
     """
@@ -275,7 +262,7 @@ class EvaluationSteps:
         optimizer: Callable,
         task: Task,
         clip: float | None,
-        batch: Batch,
+        batch: Any,
         where: Numerics,
         auxiliary_weight: float = 0.0,
     ):
@@ -297,10 +284,5 @@ class EvaluationSteps:
 
     def loss(self) -> Tensor:
         """What is trained for, at the current weights."""
-        images_BCHW, labels_B = self.batch
         with self.where.cast():
-            logits_BK, auxiliary_BK = self.network(images_BCHW)
-            loss = self.task.loss(logits_BK, labels_B)
-            if auxiliary_BK is not None:
-                loss = loss + self.auxiliary_weight * self.task.loss(auxiliary_BK, labels_B)
-        return loss
+            return self.task.train(self.network, self.batch, self.auxiliary_weight).objective

@@ -24,8 +24,8 @@ from nas.data.text_pieces import InOrder, PieceLengths, PieceSampler, columns
 from nas.data.text_split import text_split
 from nas.engine.tasks import Classification, Language, Task
 from nas.engine.text_data import WEIGHT
-from nas.measure.bench_text import TextSteps, text_batch, text_supernet_cost
-from nas.measure.steps import Numerics, SearchSteps
+from nas.measure.bench_text import text_batch, text_supernet_cost
+from nas.measure.steps import Numerics
 from nas.methods.method import Method
 from nas.spaces.space import Space, network_sizes, recipe_fits
 
@@ -40,7 +40,6 @@ class Workload(Protocol):
         size: how many there are to train on and where that number comes from, or that nobody knows, in words.
         inputs: what the space's networks are sized by.
         task: what is learnt.
-        steps: the class of the search's steps.
     """
 
     unit: str
@@ -49,7 +48,6 @@ class Workload(Protocol):
     size: str
     inputs: tuple
     task: Task
-    steps: type[SearchSteps]
 
     def epochs(self, number: int) -> list[int] | None:
         """Steps of every epoch, on every process; None where nobody knows how much data there is."""
@@ -100,7 +98,6 @@ class ImageWork:
 
     unit = "an image"
     items = "images"
-    steps = SearchSteps
 
     def __init__(self, config: Mapping, space: Space, method: Method, source: ImageSource):
         self.config = config
@@ -184,7 +181,6 @@ class TextWork:
 
     unit = "a word"
     items = "words"
-    steps = TextSteps
 
     def __init__(self, config: Mapping, space: Space, method: Method, source: TextSource):
         self.config = config

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
 from nas.methods.anchor import Anchor
+from nas.methods.hooks import Hooks
 from nas.methods.masks import Alive, Kept
 from nas.methods.relaxations import build_relaxation
 from nas.methods.schedules import Stages, stage_scheduler
@@ -23,7 +24,7 @@ from nas.methods.updates import ArchitectureGradient, Bilevel, Joint, Update, bu
 DROPPED = -1.0
 
 
-class Method(nn.Module):
+class Method(Hooks, nn.Module):
     """Owns the architecture parameters and says how they become op weights and how they move.
 
     Candidates can be dropped (`prune`): their parameters rest at 0, their op weights are exactly 0, and the
@@ -181,6 +182,16 @@ class Method(nn.Module):
         """Whether alpha moves in this epoch: not in a warm-up, and not in the frozen start of a stage."""
         rests = epoch < self.warmup_epochs or (self.stages is not None and self.stages.frozen(epoch))
         return self.trains and not rests
+
+    def leave(
+        self,
+        index: int,
+        clean: Callable[[dict[str, Tensor]], dict[str, Tensor]],
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> None:
+        """Drops what the `index`-th leg of the search begins without."""
+        if self.stages is not None and self.stages[index].keep is not None:
+            self.prune(self.stages[index].keep, optimizer)
 
     def moves(self, epoch: int, iteration: int) -> bool:
         """Whether alpha moves in this step, the `iteration`-th of the search from 0."""

@@ -52,6 +52,8 @@ class SparseMethod(Method):
         ConfigError: a value is unknown or out of range.
     """
 
+    drops_candidates = True
+
     def __init__(
         self,
         name: str,
@@ -121,27 +123,71 @@ class SparseMethod(Method):
         self.weight_steps = weight_steps
         self.tied_rate = tied_rate
         self.clip_value = clip_value
-        self.costs: Mapping[str, GroupCosts] | None = None
-        self.seconds: Mapping[str, Tensor] | None = None
         self._guards: Mapping[str, Sequence[Guarded]] = {}
 
     def _candidates(self) -> Alive:
         return Alive({group: tuple(alpha_EO.shape) for group, alpha_EO in self.alpha.items()})
 
-    def attach(self, costs: Mapping[str, GroupCosts], guards: Mapping[str, Sequence[Guarded]]) -> None:
+    @property
+    def wants_times(self) -> bool:
+        """Whether gamma follows the time of each candidate."""
+        return self.sparsity.adaptive == "latency"
+
+    def attach(
+        self, costs: Callable[[], Mapping[str, GroupCosts]], guards: Mapping[str, Sequence[Guarded]]
+    ) -> None:
         """Tells the method what candidates cost, and which of a group's rows may not all die.
 
         Raises:
             ConfigError: the costs of this space do not say what `adaptive` needs.
         """
-        self.costs = costs
+        self.costs = costs()
         self._guards = guards
-        if self.sparsity.adaptive != "latency":
+        if not self.wants_times:
             # Once for nothing: what gamma cannot follow in this space is found now.
-            self.sparsity.scales(dict(self.alpha), costs)
+            self.sparsity.scales(dict(self.alpha), self.costs)
+
+    def needs_no_times(self) -> None:
+        """Times change which candidates die and not what a step needs."""
+        if self.wants_times:
+            self.sparsity.adaptive = "none"
+
+    def check_settings(self, several: bool, implicit_every: int) -> None:
+        """Refuses times that differ from process to process, and second order, which there is none of."""
+        require(
+            not (self.wants_times and self.latency_table is None and several),
+            "method.adaptive=latency: each process would measure other times; use hardware.devices=1, "
+            "method.latency_table, or flops",
+        )
+        require(
+            not implicit_every,
+            f"analysis.implicit.every={implicit_every}: compares terms of second order, and "
+            f"method={self.name} has none",
+        )
+
+    def has_step(self, name: str) -> bool:
+        """Scaling factors step with a proximal step on a first-order gradient, and DSO-NAS knows no other."""
+        return not name.startswith("second_order")
+
+    def begin(self, clean: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
+        """What never has an effect, such as `none`, need not wait for its zero."""
+        self.drop(clean(self.alive()))
+
+    def leave(
+        self,
+        index: int,
+        clean: Callable[[dict[str, Tensor]], dict[str, Tensor]],
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> None:
+        """Drops what is exactly zero, and what the space cleans away with it."""
+        self.drop(clean(self.alive()), optimizer)
+
+    def compared(self, mask_EO: Tensor) -> Tensor:
+        """All of them: only what has come to 0 is dropped, and that is something learnt."""
+        return torch.ones_like(mask_EO)
 
     @torch.no_grad()
-    def keep_guarded(self, guards: Mapping[str, Sequence[Guarded]]) -> None:
+    def spare(self, guards: Mapping[str, Sequence[Guarded]]) -> None:
         """Makes a draw spare what it is not about: guarded connections that are an edge's one candidate.
 
         In DSO-NAS these are the two branches of a reduction block, which belong to the network and not to the

@@ -8,13 +8,11 @@ from nas.errors import ConfigError
 from nas.genotype import load
 from nas.measure.bench_text import (
     LiteralWithMasks,
-    OriginalTextSteps,
-    TextEvaluationSteps,
-    TextSteps,
     literal_network,
     text_batch,
 )
-from nas.measure.steps import numerics
+from nas.measure.original_steps import OriginalSteps
+from nas.measure.steps import EvaluationSteps, SearchSteps, numerics
 from nas.methods.method import Method
 from nas.spaces.recurrent.language_model import Dropouts
 from nas.spaces.recurrent.space import OPERATIONS, RecurrentSpace
@@ -49,8 +47,8 @@ def pair():
 
     literal = LiteralWithMasks(literal, space.dropouts)
     return (
-        TextSteps(supernet, method(), *batches, WHERE, TASK),
-        OriginalTextSteps(literal, method(), *batches, WHERE, TASK, alpha_gradients=True),
+        SearchSteps(supernet, method(), *batches, WHERE, TASK),
+        OriginalSteps(literal, method(), *batches, WHERE, TASK, alpha_gradients=True),
     )
 
 
@@ -77,7 +75,7 @@ def test_an_evaluation_step_is_that_of_the_literal_network():
     load_literal(network, literal.literal)
     batch = text_batch(WHERE, STEPS, COLUMNS, WORDS, 1)
     for one in (network, literal):
-        TextEvaluationSteps(one, lambda p: torch.optim.SGD(p, 2.0), TASK, 0.25, batch, WHERE).train()
+        EvaluationSteps(one, lambda p: torch.optim.SGD(p, 2.0), TASK, 0.25, batch, WHERE).train()
     torch.testing.assert_close(network.embedding, literal.literal.embedding, rtol=1e-9, atol=1e-10)
 
 

@@ -7,6 +7,7 @@ from torch import nn
 from nas.analysis.cost.timing import Race, spread
 from nas.errors import ConfigError
 from nas.measure.bench_report import relate
+from nas.measure.operation_times import time_operations
 from nas.measure.original_steps import OriginalSteps
 from nas.measure.steps import SearchSteps, apply_hardware, draw_alive, numerics
 from nas.methods.method import Method
@@ -56,7 +57,7 @@ def sparse_method_of(space, gamma=1e-3, adaptive="flops", clip_value=2.0):
         weight_optimizer=lambda p: torch.optim.SGD(p, 0.025, momentum=0.9, weight_decay=1e-4),
         architecture_optimizer=lambda p: AcceleratedProximalGradient(p, lr=0.1, momentum=0.9),
     )
-    method.attach(space.costs(SHAPE), {name: group.guards for name, group in groups.items()})
+    method.attach(lambda: space.costs(SHAPE), {name: group.guards for name, group in groups.items()})
     return method
 
 
@@ -156,6 +157,7 @@ def test_a_sparse_search_has_no_second_order_step():
 
 def test_measured_times_of_operations_are_there_where_they_price_the_factors():
     ours, _ = dso_pair(adaptive="latency")
+    time_operations(ours.method, 4, "cpu")
     assert {name: tuple(times.shape) for name, times in ours.method.seconds.items()} == {
         name: group.shape for name, group in dso_space().groups.items()
     }

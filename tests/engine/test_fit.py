@@ -117,7 +117,7 @@ def test_the_peak_is_that_of_a_real_step_of_that_batch():
         )
         known = [*fit._primed(steps.supernet, steps.optimizer), *steps.alphas]
         with LiveBytes([*known, *steps.weight_batch, *steps.architecture_batch]) as live:
-            fit._step(steps)
+            steps.search()
         assert found.peak(batch) == max(live.moments)
 
 

@@ -1,0 +1,149 @@
+"""One step of a search without Lightning: the very object that is trained, timed, planned and weighed.
+
+An architecture step moves alpha with the gradient that the method's update defines. A weight step is a
+forward pass, a backward pass with alpha frozen, clipping, and the optimiser. A joint step moves both by one
+backward pass (DSO-NAS without a split).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nas.engine.seeding import lent
+from nas.engine.tasks import Result, Task
+from nas.methods.functional import frozen
+from nas.methods.method import Method
+from nas.methods.updates import ArchitectureGradient, Bilevel, Update
+
+
+class Frame:
+    """What a step leaves to whatever runs it; this one is a single process that computes plainly."""
+
+    def backward(self, objective: Tensor) -> None:
+        """Adds the gradients of what the weights are trained for."""
+        objective.backward()
+
+    def clip(self, optimizer: torch.optim.Optimizer, norm: float | None, value: float | None) -> None:
+        """Clips an optimiser's gradients by their global norm, then one by one; None for neither."""
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        if norm is not None:
+            nn.utils.clip_grad_norm_(weights, norm)
+        if value is not None:
+            nn.utils.clip_grad_value_(weights, value)
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Steps an optimiser."""
+        optimizer.step()
+
+    def average(self) -> Callable[[Sequence[Tensor]], None] | None:
+        """What averages tensors over processes in place; None where there is one."""
+        return None
+
+    def watch(self, name: str, loss: Tensor) -> None:
+        """Sees the loss of a step before anything moves."""
+
+
+class Step:
+    """The steps of a search.
+
+    Args:
+        supernet: `forward(inputs, op_weights)`.
+        method: owns alpha, and says how alpha moves.
+        task: runs the supernet on a batch.
+        frame: runs the steps; None for a plain one.
+
+    Attributes:
+        weight_optimizer, architecture_optimizer: of the method; there once `build_optimizers` was called.
+        shared: where op weights are drawn from if all processes are to have the same draw; None for torch's
+            global generator.
+    """
+
+    def __init__(self, supernet: nn.Module, method: Method, task: Task, frame: Frame | None = None):
+        self.supernet = supernet
+        self.method = method
+        self.task = task
+        self.frame = frame or Frame()
+        self.weights: list[Tensor] = list(supernet.parameters())
+        self.alphas = method.alphas()
+        self.weight_optimizer: torch.optim.Optimizer
+        self.architecture_optimizer: torch.optim.Optimizer
+        self.shared: torch.Generator | None = None
+
+    def build_optimizers(self) -> list[torch.optim.Optimizer]:
+        """That of the weights and that of alpha, both new."""
+        self.weight_optimizer = self.method.weight_optimizer(self.weights)
+        self.architecture_optimizer = self.method.architecture_optimizer(self.alphas)
+        return [self.weight_optimizer, self.architecture_optimizer]
+
+    def op_weights(self) -> dict[str, Tensor]:
+        """The method's op weights, drawn anew where they are drawn."""
+        with lent(self.shared):
+            return self.method.op_weights()
+
+    def run(self, batch: Any, op_weights: dict[str, Tensor] | None = None, train: bool = True) -> Result:
+        """A pass at the current weights and alpha, with a fresh draw of op weights or given ones."""
+        op_weights = self.op_weights() if op_weights is None else op_weights
+        return self.task.run(self.supernet, batch, op_weights, train=train)
+
+    def loss(self, batch: Any, op_weights: dict[str, Tensor] | None = None) -> Tensor:
+        """Loss of such a pass."""
+        # Autocast keeps half-precision copies of weights, which an unrolled step changes between its passes.
+        torch.clear_autocast_cache()
+        return self.run(batch, op_weights).loss
+
+    def bilevel(self) -> Bilevel:
+        """The problem as the method's update sees it."""
+        generators = () if self.shared is None else (self.shared,)
+        optimizer = self.weight_optimizer
+        average = self.frame.average()
+        return Bilevel(self.loss, self.supernet, self.weights, self.alphas, optimizer, average, generators)
+
+    def architecture(
+        self, weight_batch: Any, architecture_batch: Any, update: Update | None = None
+    ) -> ArchitectureGradient:
+        """Moves alpha by the gradient of the method's update, or of another one; weights stay."""
+        found = self.method.gradient(self.bilevel(), weight_batch, architecture_batch, update)
+        self.frame.watch("architecture", found.loss)
+        self.move_alpha(found)
+        return found
+
+    def weight(self, batch: Any, rests: bool = True) -> Result:
+        """Moves the weights; alpha stays. If it does not rest it has its gradient from the same pass."""
+        with frozen(self.alphas if rests else []):
+            result = self.run(batch)
+            self.frame.watch("weight", result.loss)
+            self.weight_optimizer.zero_grad()
+            self.frame.backward(result.objective)
+        self.frame.clip(self.weight_optimizer, self.method.clip, self.method.clip_value)
+        self.frame.step(self.weight_optimizer)
+        return result
+
+    def joint(self, batch: Any) -> Result:
+        """Moves weights and alpha by one backward pass."""
+        result = self.weight(batch, rests=False)
+        for alpha_EO, anchor_EO in zip(self.alphas, self.method.anchor_gradients(), strict=True):
+            alpha_EO.grad = anchor_EO if alpha_EO.grad is None else alpha_EO.grad + anchor_EO
+        self.step_alpha()
+        return result
+
+    def forward(self, batch: Any) -> Tensor:
+        """The forward pass of a weight step: what the weights are trained for."""
+        with frozen(self.alphas):
+            return self.run(batch).objective
+
+    def move_alpha(self, found: ArchitectureGradient) -> None:
+        """Steps alpha's optimiser with a gradient."""
+        for alpha_EO, gradient_EO in zip(self.alphas, found.gradients, strict=True):
+            alpha_EO.grad = gradient_EO.to(alpha_EO.dtype)
+        self.step_alpha()
+
+    def step_alpha(self) -> None:
+        """Steps alpha's optimiser with the gradients that are there, as the method wraps it."""
+        if self.method.tied_rate:
+            for group in self.architecture_optimizer.param_groups:
+                group["lr"] = self.weight_optimizer.param_groups[0]["lr"]
+        with self.method.stepping(self.architecture_optimizer):
+            self.frame.step(self.architecture_optimizer)
+        self.architecture_optimizer.zero_grad()

@@ -17,8 +17,10 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from nas.analysis.exploration import check_exploration
-from nas.commands import evaluate, search
+from nas.commands import evaluate
 from nas.data.sources import inputs_of
+from nas.domains import images, text
+from nas.domains.choose import choose
 from nas.domains.networks import network_of
 from nas.engine import trainer
 from nas.engine.learning import check_epochs
@@ -31,7 +33,7 @@ from nas.errors import ConfigError
 from nas.measure import memory_fit as fit
 from nas.methods.method import layout_of
 from nas.running.config import CONF, instantiate, plain, register_resolvers
-from nas.running.session import data_arguments, task_of, trainer_of
+from nas.running.session import trainer_of
 from tests.fingerprint import fingerprint
 
 CELLS = ("space=nasbench201", "space.cells_per_stage=1", "space.init_channels=4")
@@ -234,7 +236,7 @@ def built_space(config, space, source):
         }
         genotype = space.derive(ranked)
         network = network_of(config, space, genotype, source)
-    return space.groups, supernet, genotype, network, task_of(source, space)
+    return space.groups, supernet, genotype, network, choose(space, source).task(space, None, None, source)
 
 
 def built_method(config, space, source):
@@ -260,10 +262,11 @@ def built_method(config, space, source):
 
 
 def built_data(command, config, space, source):
+    domain = choose(space, source)
     if command == "search":
-        data, division = search._data(config, source, method_of(config, space)), None
+        data, division = domain.search_data(config, source, method_of(config, space)), None
     else:
-        data, division = (evaluate._text if space.domain == "text" else evaluate._images)(config, source)
+        data, division = domain.evaluation_data(config, source)
     data.prepare()
     weights = data.class_weights(plain(config.dataset).get("class_weights"))
     return data, division, weights
@@ -273,12 +276,17 @@ def built_training(config, space, source, folder):
     zeros = {name: torch.zeros(group.shape) for name, group in space.groups.items()}
     with torch.device("meta"):
         network = network_of(config, space, space.derive(zeros), source)
-    build = evaluate._language if space.domain == "text" else evaluate._classifier
-    module = build(config, network, task_of(source, space, config.recipe), folder)
-    arguments = data_arguments(config, source)
+    domain = choose(space, source)
+    task = domain.task(space, config.recipe, None, source)
+    module = domain.evaluation(config, network, task, evaluate._scheduler(config), folder.checkpoints)
+    arguments = arguments_of(config, space, source)
     if space.domain == "text":
         arguments["bptt"] |= plain(config.recipe.bptt)
     return module, arguments, built_trainer(config, folder, config.recipe.clip)
+
+
+def arguments_of(config, space, source):
+    return (text if space.domain == "text" else images).data_arguments(config, source)
 
 
 def built_trainer(config, folder, clip=None):
@@ -292,7 +300,7 @@ def built_hardware(config, space, source, folder, calls):
     with torch.device("meta"):
         supernet = apply_execution(space.supernet(*inputs_of(source)), config.hardware)
     room = fit._room(plain(config), source, None)
-    return list(calls), supernet, data_arguments(config, source), room, built_trainer(config, folder)
+    return list(calls), supernet, arguments_of(config, space, source), room, built_trainer(config, folder)
 
 
 def built_analysis(config, space, folder):

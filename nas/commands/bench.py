@@ -12,10 +12,9 @@ from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from nas import genotype as genotypes
-from nas.analysis.cost.counting import supernet_cost
 from nas.analysis.cost.timing import MatrixProduct, Race, spread
 from nas.data.class_weights import stand_in_weights
-from nas.data.sources import domain_of, inputs_of
+from nas.domains.choose import choose
 from nas.domains.networks import check_sizes, network_of, source_of
 from nas.engine import trainer
 from nas.engine.data_module import SearchData, search_split
@@ -26,20 +25,13 @@ from nas.errors import ConfigError, require
 from nas.measure.bench_data import measure_data, read_images
 from nas.measure.bench_loop import Loops, measure_loop
 from nas.measure.bench_report import head, print_tables, relate
-from nas.measure.bench_text import (
-    LiteralWithMasks,
-    check_text,
-    literal_network,
-    text_batch,
-    text_supernet_cost,
-)
 from nas.measure.bench_variants import about_counts, about_share, about_stage, share_out, stage_supernet
 from nas.measure.operation_times import time_operations
 from nas.measure.original_steps import LITERAL_RNN, REFERENCES, SIZES, OriginalSteps
 from nas.measure.steps import EvaluationSteps, SearchSteps, apply_hardware, draw_alive, numerics
 from nas.methods.method import layout_of
 from nas.running.config import instantiate, plain, typed_keys
-from nas.running.session import Session, check_domain, task_of
+from nas.running.session import Session
 
 STEPS = ("weight", "first_order", "second_order", "second_order_exact")
 
@@ -76,11 +68,10 @@ class Bench:
         if config.bench.evaluation:
             check_sizes(config, self.space)
         self.source = source_of(config)
-        check_domain(self.space, self.source)
-        self.text = domain_of(self.source) == "text"
-        self.inputs = inputs_of(self.source)
+        self.domain = choose(self.space, self.source)
+        self.inputs = self.domain.inputs(self.source)
         self.weights = stand_in_weights(plain(config.dataset).get("class_weights"), self.source)
-        self.task = task_of(self.source, self.space, weights=self.weights)
+        self.task = self.domain.task(self.space, None, self.weights, self.source)
         self.hardware = plain(config.hardware)
         self.where = numerics(self.hardware)
         self.race = Race(self.where.device, config.bench.warmup)
@@ -88,13 +79,12 @@ class Bench:
         self.alive: list[dict[str, Any]] = []
         self.stages: list[dict[str, Any]] = []  # all of them; the first is what is measured besides
         self.names: list[str] = []  # of the steps that this search has
-        if self.text:
-            check_text(config.bench, self.space)
+        self.domain.check_bench(config.bench, self.space)
         for share in config.bench.alive:
             self._draw_alive(share)
         # What cannot be had is found missing here, before minutes have been spent on measuring.
         self.reference = self._reference_class() if config.bench.reference else None
-        data, at_hand = config.bench.data, config.dataset.root is None and not self.text
+        data, at_hand = config.bench.data, config.dataset.root is None and self.domain.words(config) is None
         self.images = read_images(self.source) if (at_hand if data is None else data) else None
         self.loops = self._build_loops(path) if config.bench.loop else None
 
@@ -132,7 +122,7 @@ class Bench:
         if self.loops is not None:
             print("measuring loader, loop and record", flush=True)
             loop = measure_loop(self.loops, settings.loop_rounds, self.config.trainer.max_epochs)
-        words = self.config.dataset.bptt.steps if self.text else None
+        words = self.domain.words(self.config)
         return result | relate(result, self.config.dataset.batch_size, words) | data | loop
 
     def _build_loops(self, path: Path) -> Any:
@@ -180,9 +170,7 @@ class Bench:
         return tuple(self._batch(where, self.config.dataset.batch_size, seed) for seed in (1, 2))
 
     def _batch(self, where: Any, size: int, seed: int) -> Any:
-        if self.text:
-            return text_batch(where, self.config.dataset.bptt.steps, size, *self.inputs, seed)
-        return where.batch(size, *self.inputs, seed)
+        return self.domain.batch(self.config, self.source, where, size, seed)
 
     def _steps(self, hardware: dict, alive: dict | None = None, stage: int = 0) -> Any:
         """Our steps with the options of a hardware profile, on what is `alive` ({group: bool [E, O]}).
@@ -246,7 +234,7 @@ class Bench:
     def _cost(self, method: Any, alive: dict | None = None, stage: int = 0) -> Any:
         partial = None if method.stages is None else method.stages[stage].partial
         kept = alive if method.stages is None else method.kept()
-        return (text_supernet_cost if self.text else supernet_cost)(self.space, *self.inputs, partial, kept)
+        return self.domain.supernet_cost(self.space, self.source, partial, kept)
 
     def _reference_class(self, target: str | None = None) -> Callable:
         target = target or self.config.bench.reference_target or REFERENCES.get(self.space.family)
@@ -272,13 +260,11 @@ class Bench:
         known["operations"] = next(iter(groups.values())).operations[0]
         stages = self._method().stages
         known |= {} if stages is None else {"partial": stages[0].partial}
-        inputs = ("vocabulary",) if self.text else ("image_shape", "num_classes")
-        known |= zip(inputs, self.inputs, strict=True)
+        known |= zip(self.domain.reference_inputs, self.inputs, strict=True)
         named = inspect.signature(self.reference).parameters
         network = self.reference(**{name: value for name, value in known.items() if name in named})
         where = replace(self.where, channels_last=settings.reference_channels_last)
-        if self.text:
-            network = LiteralWithMasks(network, self.space.dropouts)
+        network = self.domain.reference(network, self.space)
         network = network.to(where.device, where.dtype, memory_format=where.layout())
         alpha = settings.reference_alpha_gradients
         own = (network, self._method(), *self._batches(where))
@@ -304,22 +290,22 @@ class Bench:
     def _enter_evaluation(self) -> None:
         slow = self.hardware | {"channels_last": False, "native": False}
         self.race.enter("evaluation", self._evaluation_steps(self.hardware).train)
-        self.race.enter("reference_evaluation", self._evaluation_steps(slow, literal=self.text).train)
+        self.race.enter("reference_evaluation", self._evaluation_steps(slow, reference=True).train)
 
-    def _evaluation_steps(self, hardware: dict, literal: bool = False) -> Any:
-        """The step of the evaluation network, or of the `literal` one of the tests."""
+    def _evaluation_steps(self, hardware: dict, reference: bool = False) -> Any:
+        """The step of the evaluation network, or of what it is measured against."""
         recipe, settings, where = self.config.recipe, self.config.bench, numerics(hardware)
         torch.manual_seed(self.config.seed)
         genotype = genotypes.load(self.config.genotype, self.space.family)
         network = network_of(self.config, self.space, genotype, self.source)
-        if literal:
-            network = literal_network(self._reference_class(LITERAL_RNN), genotype, network)
-        elif not self.text:
+        if reference:
+            network = self.domain.reference_network(self._reference_class(LITERAL_RNN), genotype, network)
+        if hasattr(network, "set_drop_path"):
             network.set_drop_path(settings.evaluation_drop_path)
         return EvaluationSteps(
             apply_hardware(network, hardware),
             instantiate(recipe.optimizer),
-            task_of(self.source, self.space, recipe, self.weights),
+            self.domain.task(self.space, recipe, self.weights, self.source),
             recipe.clip,
             self._batch(where, settings.evaluation_batch_size, 1),
             where,

@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from nas import genotype as genotypes
+from nas.domains.choose import of_space
 from nas.domains.networks import check_sizes, cost_of, size_overrides
 from nas.errors import require
 from nas.running.config import instantiate
@@ -36,8 +37,7 @@ def run(config: DictConfig, path: Path) -> None:
     table = Table(title=title, show_footer=True)
     table.add_column("part", footer="total without auxiliary head")
     table.add_column("parameters", justify="right", footer=f"{cost.params:,}")
-    one = "a word" if space.domain == "text" else "an image"
-    table.add_column(f"multiply-adds {one}", justify="right", footer=f"{cost.macs:,}")
+    table.add_column(f"multiply-adds {of_space(space).one}", justify="right", footer=f"{cost.macs:,}")
     for name, params, macs in cost.parts:
         note = " (training only)" if name == "auxiliary" else ""
         table.add_row(name + note, f"{params:,}", f"{macs:,}")

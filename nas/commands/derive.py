@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from nas.analysis.cost.complexity import count_cost, one_word
+from nas.analysis.cost.complexity import count_cost
 from nas.analysis.cost.latency import check_repeats
 from nas.analysis.cost.latency_table import Predictor
 from nas.analysis.cost.pricing import EdgePrices, WholePrices
@@ -20,6 +20,7 @@ from nas.analysis.sampling import (
     pareto_front,
 )
 from nas.commands.latency import check_pieces, pieces_of
+from nas.domains.choose import of_space
 from nas.domains.networks import fits, network_of, size_overrides, source_of
 from nas.engine import checkpoints, data_module, trainer
 from nas.engine.machine import hardware
@@ -53,8 +54,6 @@ AXES = {
     "macs": "multiply-adds {one} (M)",
     "latency": "latency of a batch (ms)",
 }
-# What multiply-adds are counted for, by the domain of the space.
-ONE = {"images": "an image", "text": "a word"}
 
 
 def run(config: DictConfig, path: Path) -> None:
@@ -157,9 +156,9 @@ class Derivation:
             self.method.trains,
             f"run={config.run}: method {self.method.name} learns no distribution to draw from",
         )
-        self.text = self.space.domain == "text"
+        self.domain = of_space(self.space)
         require(
-            config.rank != "supernet" or not self.text,
+            config.rank != "supernet" or self.domain.metric == "accuracy",
             f"rank=supernet: it ranks by accuracy on images, and space {self.space.name} is for text; set "
             "rank=probability",
         )
@@ -176,7 +175,7 @@ class Derivation:
         self.latencies = self._latencies() if times else None
 
     def _price(self, genotype: Any) -> tuple[int, int]:
-        example = one_word if self.text else self.source.image_shape
+        example = self.domain.example(self.source)
         cost = count_cost(lambda: network_of(self.config, self.space, genotype, self.source), example)
         return cost.params, cost.macs
 
@@ -197,11 +196,9 @@ class Derivation:
             predict = Predictor(table, pieces, again, settings["fitted"], where)
         return Latencies(
             lambda genotype: network_of(config, self.space, genotype, self.source),
-            self.source,
+            lambda where, size: self.domain.noise(config, self.source, where, size, config.seed),
             settings,
             hardware,
-            config.seed,
-            config.dataset.bptt.steps if self.text else None,
             clock,
             predict,
         )
@@ -269,7 +266,7 @@ class Derivation:
         }
         write_table(self.folder, ranked, found, budget, session.summary["draws"])
         if scored:
-            axes = {name: text.format(one=ONE[self.space.domain]) for name, text in AXES.items()}
+            axes = {name: text.format(one=self.domain.one) for name, text in AXES.items()}
             if self.predicts:
                 axes["latency"] = f"predicted {axes['latency']}"
             scores = (self._score, axes, SCORES[config.rank])
@@ -319,7 +316,7 @@ class Derivation:
         if len(found) > 1 and len({(one.params, one.macs) for one in found}) == 1:
             print(
                 f"all cost the same, {found[0].params:,} parameters and {found[0].macs:,} multiply-adds "
-                f"{ONE[self.space.domain]}: neither tells them apart",
+                f"{self.domain.one}: neither tells them apart",
                 flush=True,
             )
 

@@ -7,14 +7,10 @@ from omegaconf import DictConfig
 
 from nas import genotype as genotypes
 from nas.analysis.random_cells import conditions_of, read_random_cells
-from nas.data.sources import domain_of
-from nas.data.text_split import text_subset
+from nas.domains.choose import check_recipe, choose
 from nas.domains.networks import check_sizes, cost_of, network_of, size_overrides, sized, source_of
 from nas.engine import checkpoints, trainer
-from nas.engine.data_module import EvaluationData, evaluation_indices
 from nas.engine.divergence import refuse_numbers
-from nas.engine.evaluation_module import EvaluationModule
-from nas.engine.language_evaluation import LanguageEvaluation
 from nas.engine.loggers import build_logger, close_logger
 from nas.engine.machine import hardware
 from nas.engine.machine.execution import apply_execution
@@ -24,13 +20,11 @@ from nas.engine.progress import Clock, wants_bar
 from nas.engine.recording import EpochRecorder, perplexities
 from nas.engine.restarts import restarts_of, with_restarts
 from nas.engine.seeding import seed_run
-from nas.engine.text_data import TextEvaluationData
 from nas.engine.trainer import fit, test
 from nas.errors import require
-from nas.measure.memory_fit import check_evaluation
 from nas.running.config import instantiate, plain, typed_keys
 from nas.running.remains import remains
-from nas.running.session import Session, check_domain, check_recipe, data_arguments, task_of, trainer_of
+from nas.running.session import Session, trainer_of
 
 
 def run(config: DictConfig, path: Path) -> float | None:
@@ -52,8 +46,8 @@ def run(config: DictConfig, path: Path) -> float | None:
     space = instantiate(config.space)
     genotype = genotypes.load(_genotype(session), space.family)
     source = source_of(config)
-    check_domain(space, source)
-    check_recipe(config, source)
+    domain = choose(space, source)
+    check_recipe(domain, config.recipe, source)
     check_sizes(config, space)
     _check_lengths(config)
     named = config.get("random_cells")  # not in older run folders
@@ -63,19 +57,16 @@ def run(config: DictConfig, path: Path) -> float | None:
     session.config = config
     cost = cost_of(config, space, genotype, auxiliary=config.recipe.get("auxiliary_weight", 0) > 0)
     network = network_of(config, space, genotype, source)
-    text = domain_of(source) == "text"
-    data, split = (_text if text else _images)(config, source)
+    data, split = domain.evaluation_data(config, source)
     data.prepare()
-    build = _language if text else _classifier
     weights = data.class_weights(plain(config.dataset).get("class_weights"))
-    task = task_of(source, space, config.recipe, weights)
-    if not text:
-        optimizer = instantiate(config.recipe.optimizer)
-        check_evaluation(plain(config), network, source, data.resident_images(), task, optimizer)
+    task = domain.task(space, config.recipe, weights, source)
+    domain.check_evaluation(config, network, source, data, task)
     if random_cells is not None:
         conditions = conditions_of(plain(config), size_overrides(config, space), split["hash"])
         random_cells = partial(random_cells.compared, conditions)
-    module = build(config, apply_execution(network, config.hardware), task, folder)
+    network = apply_execution(network, config.hardware)
+    module = domain.evaluation(config, network, task, _scheduler(config), folder.checkpoints)
     trainer.check_optimizers(module, "recipe")
     clip = config.recipe.clip
     require(clip is None or clip > 0, f"recipe.clip={clip}: must be null or positive")
@@ -88,7 +79,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     lines = not (config.trainer.enable_progress_bar and wants_bar())
     metric = module.task.metric
     recorder = EpochRecorder(folder, clock, epochs_done, lines, session.progress, metric)
-    if not text and len(data.valid_indices) == 0:
+    if not domain.validates(data):
         config.trainer.limit_val_batches = 0
     lightning = trainer_of(config, folder, clock, recorder, clip)
     session.check_split(split["hash"])
@@ -131,62 +122,9 @@ def _genotype(session) -> object:
     return session.earlier.get("genotype") or named
 
 
-def _images(config: DictConfig, source) -> tuple:
-    """The images of an evaluation, and which they are."""
-    given = config.dataset
-    indices, found = evaluation_indices(source, given.split, given.fraction, config.split_seed, given.valid)
-    train, valid = (part.tolist() for part in indices)
-    data = EvaluationData(**data_arguments(config, source), indices=indices, tests=config.test)
-    return data, {"train": train, "valid": valid, "hash": found}
-
-
-def _text(config: DictConfig, source) -> tuple:
-    """The streams of an evaluation, and which they are."""
-    for key in ("valid", "cutout"):
-        value = config.dataset.get(key, 0)
-        require(
-            not value,
-            f"dataset.{key}={value}: only for images; a text has a validation part and nothing to cut out",
-        )
-    (train, valid), found = text_subset(source, config.dataset.fraction)
-    arguments = data_arguments(config, source)
-    # Searches read pieces of equal length, evaluations vary them more (Liu et al. 2019, authors' code).
-    arguments["bptt"] |= plain(config.recipe.bptt)
-    data = TextEvaluationData(**arguments, parts=(train, valid), tests=config.test)
-    return data, {"train": train.to_dict(), "valid": valid.to_dict(), "hash": found}
-
-
 def _scheduler(config: DictConfig):
     """Optimiser -> schedule, with what a resumed run made of it."""
     return with_restarts(instantiate(config.recipe.scheduler), restarts_of(plain(config.restarts)))
-
-
-def _classifier(config: DictConfig, network, task, folder):
-    """The training of a network of images."""
-    return EvaluationModule(
-        network,
-        task,
-        instantiate(config.recipe.optimizer),
-        _scheduler(config),
-        config.recipe.drop_path,
-        config.recipe.auxiliary_weight,
-        # Whatever became of the run's length, the rise keeps to the one that it was started with.
-        config.restarts[0].before if config.restarts else config.trainer.max_epochs,
-        config.recipe.get("drop_path_ramp", "epoch"),
-    )
-
-
-def _language(config: DictConfig, network, task, folder):
-    """The training of a language model."""
-    return LanguageEvaluation(
-        network,
-        task,
-        instantiate(config.recipe.optimizer),
-        _scheduler(config),
-        config.recipe.nonmono,
-        config.recipe.max_rollbacks,
-        folder.checkpoints / "best.pt",
-    )
 
 
 def _best(module) -> dict:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from nas import genotype as genotypes
 from nas.analysis.cost.latency import check_repeats
 from nas.analysis.cost.latency_table import LatencyTable, Predictor, fit_line
+from nas.domains.choose import choose
 from nas.domains.networks import check_sizes, sizes_of, source_of
 from nas.engine import trainer
 from nas.engine.machine import hardware
@@ -19,7 +20,7 @@ from nas.measure.latencies import BUSY, conditions_here, measure, random_archite
 from nas.measure.latency_report import Checked, draw, print_line, print_network, write_tables
 from nas.running.config import instantiate, plain, quoted
 from nas.running.printed import command_for
-from nas.running.session import Session, check_domain
+from nas.running.session import Session
 
 
 def run(config: DictConfig, path: Path) -> None:
@@ -60,7 +61,7 @@ class Measurement:
         self.space = instantiate(config.space)
         self.source = source_of(config)
         check_pieces(self.space)
-        check_domain(self.space, self.source)
+        choose(self.space, self.source)
         check_sizes(config, self.space)
         self.hardware = plain(config.hardware)
         self.layout = pieces_of(config, self.space, self.source)

@@ -1,7 +1,6 @@
 """`python -m nas.search`: searches an architecture and writes a run folder."""
 
 import logging
-import os
 from pathlib import Path
 
 import torch
@@ -10,12 +9,10 @@ from omegaconf import DictConfig
 from nas.analysis.exploration import check_exploration
 from nas.analysis.tabular import open_tabular
 from nas.commands.latency import command_for_supernet
-from nas.data.sources import domain_of, inputs_of
-from nas.data.text_split import text_split
+from nas.domains.choose import choose, of_space
 from nas.domains.networks import check_budget, check_sizes, cost_of, fitted, size_overrides, source_of
 from nas.engine import checkpoints, learning, trainer
-from nas.engine.data_module import SearchData, search_split
-from nas.engine.learning import StartValues, check_epochs, check_steps, steps_of
+from nas.engine.learning import StartValues, check_epochs, check_steps
 from nas.engine.loggers import build_logger, close_logger
 from nas.engine.machine import hardware
 from nas.engine.machine.execution import apply_execution
@@ -31,17 +28,15 @@ from nas.engine.run_folder import Table
 from nas.engine.seeding import seed_run
 from nas.engine.shortened import shorten_search
 from nas.engine.stages import Stages, attach, legs_of
-from nas.engine.text_data import TextSearchData
 from nas.errors import ConfigError
 from nas.files import write_text
 from nas.measure import operation_times
-from nas.measure.memory_fit import check_search
 from nas.measure.plan import print_plan
 from nas.methods.method import layout_of
 from nas.running.config import instantiate, plain, quoted, typed_keys
 from nas.running.printed import command_for
 from nas.running.remains import remains
-from nas.running.session import Session, check_domain, data_arguments, note_other_numbers, task_of, trainer_of
+from nas.running.session import Session, note_other_numbers, trainer_of
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +60,7 @@ def run(config: DictConfig, path: Path) -> None:
     seed_run(config.seed)
     space = instantiate(config.space)
     source = source_of(config)
-    check_domain(space, source)
+    domain = choose(space, source)
     tabular = open_tabular(plain(config.tabular), space.family, config.dataset.name)
     method = instantiate(
         config.method,
@@ -79,7 +74,8 @@ def run(config: DictConfig, path: Path) -> None:
     check_sizes(config, space)
     if config.get("plan"):
         if session.leads:
-            print_plan(plain(config), space, method, source, path)
+            work = domain.workload(plain(config), space, method, source)
+            print_plan(plain(config), space, method, work, source.name, path)
         return
     if not method.trains:
         method.spare({name: group.guards for name, group in space.groups.items()})
@@ -97,23 +93,24 @@ def run(config: DictConfig, path: Path) -> None:
     check_compile(config)
     method.check_settings(several(config.hardware), config.analysis.implicit.every)
     note_other_numbers(config, space)
-    data = _data(config, source, method)
+    data = domain.search_data(config, source, method)
     split = data.split
     session.check_split(split.hash)
     data.prepare()
-    check_steps(plain(config), method, steps_of(plain(config), space, method, source, data))
+    check_steps(plain(config), method, domain.steps(plain(config), space, method, source, data))
+    inputs = domain.inputs(source)
+    weights = data.class_weights(plain(config.dataset).get("class_weights"))
     stages = Stages(
         space,
-        attach(method, space, inputs_of(source)),
-        inputs_of(source),
+        attach(method, space, inputs),
+        inputs,
         config.seed,
         lambda network: apply_execution(network, config.hardware),
-        task_of(source, space, weights=data.class_weights(plain(config.dataset).get("class_weights"))),
+        domain.task(space, None, weights, source),
     )
     stages.check()
     start = StartValues(method)
-    if space.domain == "images":
-        check_search(plain(config), space, method, source, data.resident_images())
+    domain.check_search(plain(config), space, method, source, data)
     times = None
     if method.wants_times:
         times = operation_times.load_or_measure(
@@ -174,22 +171,6 @@ def run(config: DictConfig, path: Path) -> None:
     session.summary |= {"split_hash": split.hash} | files
     search = Search(session, space, stages, legs, data, clock, recorder, start)
     session.run(lambda: search.run(module, lightning, checkpoint))
-
-
-def _data(config: DictConfig, source, method):
-    """Both parts of the training set, images or text."""
-    given = config.dataset
-    arguments = data_arguments(config, source)
-    if domain_of(source) == "text":
-        split = text_split(source, given.split, given.split_ratio, given.fraction)
-        return TextSearchData(**arguments, split=split.joined() if method.joint else split)
-    drawn = (given.split, given.split_ratio, given.fraction, config.split_seed)
-    if given.get("lists"):
-        # A resumed run may be started from another folder.
-        for name, file in given.lists.items():
-            given.lists[name] = None if file is None else os.path.abspath(os.path.expanduser(str(file)))
-    parts = search_split(source, *drawn, given.get("lists"), joint=method.joint)
-    return SearchData(**arguments, split=parts, weight_steps=method.weight_steps)
 
 
 class Search:
@@ -326,7 +307,7 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
     sizes = [one for one in size_overrides(config, space) if not one.startswith("recipe.stem=")]
     print(f"\n{genotype}")
     print(
-        f"{cost.params / 1e6:.3f} M parameters, {cost.macs / 1e6:.2f} M multiply-adds {_each(space)} "
+        f"{cost.params / 1e6:.3f} M parameters, {cost.macs / 1e6:.2f} M multiply-adds {of_space(space).one} "
         f"({', '.join([f'recipe {config.recipe.name}', *sizes])})"
     )
     learning.tell(session.summary["architecture"])
@@ -336,10 +317,6 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
     print(f"pictures:   {folder.figures}")
     words = [f"genotype={quoted(folder.path)}"]
     print(f"evaluate:   {command_for('evaluate', config, words)}", flush=True)
-
-
-def _each(space) -> str:
-    return "a word" if space.domain == "text" else "an image"
 
 
 def _within(config, space, genotype, budget):

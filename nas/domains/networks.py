@@ -6,10 +6,10 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from nas.analysis.cost.complexity import count_cost, one_word
+from nas.analysis.cost.complexity import count_cost
 from nas.analysis.cost.width import fitting_width
 from nas.data.declared import check_source
-from nas.data.sources import domain_of, inputs_of
+from nas.domains.choose import choose
 from nas.errors import require
 from nas.running.config import instantiate, typed_keys
 from nas.spaces.darts.space import DartsSpace
@@ -109,11 +109,10 @@ def cost_of(config: DictConfig, space: Any, genotype: Any, auxiliary: bool | Non
             another says nothing of these networks.
     """
     source = source_of(config)
-    if domain_of(source) == "text":
-        return count_cost(lambda: _network(config, space, genotype, source, False), one_word)
     if auxiliary is None:
         auxiliary = config.recipe.get("auxiliary_weight", 0) > 0 and fits(config, space)
-    return count_cost(lambda: _network(config, space, genotype, source, auxiliary), source.image_shape)
+    example = choose(space, source).example(source)
+    return count_cost(lambda: _network(config, space, genotype, source, auxiliary), example)
 
 
 def check_budget(config: DictConfig, space: Any, budget: Any, key: str = "method.budget") -> None:
@@ -178,7 +177,4 @@ def sized(
 
 
 def _network(config: DictConfig, space: Any, genotype: Any, source: Any, auxiliary: bool) -> Any:
-    sizes = sizes_of(config, space)
-    if domain_of(source) == "text":
-        return space.network(genotype, *inputs_of(source), **sizes)
-    return space.network(genotype, source.image_shape, source.num_classes, auxiliary=auxiliary, **sizes)
+    return choose(space, source).network(space, genotype, source, auxiliary, sizes_of(config, space))

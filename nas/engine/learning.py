@@ -1,38 +1,16 @@
 """Whether a search learns an architecture: refused before it starts if it cannot, said when it has not."""
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nas.errors import require
-from nas.measure.workload import TextWork, image_steps, processes_of
 from nas.methods.method import Method
 
 log = logging.getLogger(__name__)
 LEARNT, UNCHANGED, DRAWN = "learnt", "unchanged", "drawn, not learnt"
-
-
-def steps_of(config: Mapping, space: Any, method: Method, source: Any, data: Any) -> list[int] | None:
-    """Steps of every epoch of a search, on each process; None where nobody knows.
-
-    Args:
-        config: the whole configuration of `nas.search` as plain containers.
-        space: the search space.
-        method: the search method.
-        source: the data set.
-        data: both parts of the training set; images are counted there.
-    """
-    number = config["trainer"]["max_epochs"]
-    if space.domain == "text":
-        return TextWork(config, space, method, source).epochs(number)
-    images = math.ceil(len(data.split.weight) / processes_of(config))
-    if config["overfit"]:
-        images = min(images, config["dataset"]["batch_size"])
-    return [image_steps(config, images)] * number
 
 
 def check_epochs(config: Mapping, method: Method) -> None:

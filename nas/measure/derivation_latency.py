@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +9,10 @@ from torch import Tensor, nn
 from nas.analysis.cost.latency import clock_of, measure_latency
 from nas.analysis.cost.latency_table import LatencyTable, check_conditions, read_table
 from nas.analysis.sampling import Architecture, Budget
-from nas.data.sources import domain_of
 from nas.engine.progress import watch
 from nas.genotype import Genotype
 from nas.measure.latencies import conditions_here
-from nas.measure.steps import apply_hardware, numerics
+from nas.measure.steps import Numerics, apply_hardware, numerics
 
 
 def table_here(settings: Mapping, hardware: Mapping) -> tuple[LatencyTable, bool]:
@@ -34,11 +32,9 @@ class Latencies:
 
     Args:
         build: genotype -> evaluation network.
-        source: whose images or words the batch is like.
+        noise: numbers, size -> a batch to read, images or words.
         settings: the `latency` group of `nas.derive`.
         hardware: the profile.
-        seed: of the batch.
-        words: words of a column, of a text.
         clock: one of `nas.analysis.cost.latency.CLOCKS`.
         predict: genotype -> milliseconds; None without a table.
     """
@@ -46,26 +42,16 @@ class Latencies:
     def __init__(
         self,
         build: Callable[[Genotype], nn.Module],
-        source: Any,
+        noise: Callable[[Numerics, int], Tensor],
         settings: Mapping,
         hardware: Mapping,
-        seed: int,
-        words: int | None = None,
         clock: str = "wall",
         predict: Callable[[Genotype], float] | None = None,
     ):
         self.build, self.settings, self.hardware, self.predict = build, settings, hardware, predict
         self.where = numerics(hardware)
         self.clock = clock_of(clock, self.where.device.type, torch.get_num_threads())
-        self.batch = self._noise(source, seed, words)
-
-    def _noise(self, source: Any, seed: int, words: int | None) -> Tensor:
-        """Noise images [B, C, H, W], or words [T, B]."""
-        size = self.settings["batch_size"]
-        if domain_of(source) == "images":
-            return self.where.batch(size, source.image_shape, source.num_classes, seed)[0]
-        generator = torch.Generator().manual_seed(seed)
-        return torch.randint(source.vocabulary_size, (words, size), generator=generator).to(self.where.device)
+        self.batch = noise(self.where, settings["batch_size"])
 
     def predict_all(self, found: Sequence[Architecture]) -> None:
         """Looks up what every architecture takes.

@@ -5,7 +5,7 @@
 The peak comes from `nas.measure.footprint`: the very steps of this run, second order and auxiliary head
 included, with the profile's options and precision. `taken` is what is there before a step: images that rest
 on the device and what the libraries keep for themselves. The last, and SLACK, are assumptions: no GPU was at
-hand to measure them on. Texts are not estimated: their networks are small beside any GPU's memory.
+hand to measure them on. Of searches and evaluations on images.
 """
 
 import copy
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.data.cached import CachedImages
-from nas.data.sources import ImageSource, domain_of
+from nas.data.sources import ImageSource
 from nas.engine.machine.hardware import GPU, count_devices
 from nas.engine.stages import Stages, attach
 from nas.engine.tasks import Task
@@ -230,7 +230,7 @@ def _room(config: Mapping, source: ImageSource, images: int | None) -> Room:
         found = torch.cuda.get_device_properties(0).total_memory
         limit = found if limit is None else min(limit, found)
     known = HALF.get(str(hardware["precision"]), str(hardware["precision"])) in PRECISIONS
-    if not hardware.get("check_memory", True) or domain_of(source) == "text" or not known:
+    if not hardware.get("check_memory", True) or not known:
         limit = None
     if limit is None:
         return Room(None, 0.0)

@@ -11,17 +11,14 @@ from rich.table import Table
 
 from nas.analysis.cost.complexity import Cost
 from nas.analysis.cost.timing import Race, spread
-from nas.data.sources import ImageSource
-from nas.data.text import TextSource
 from nas.engine.learning import check_steps
 from nas.engine.machine.hardware import lack
 from nas.engine.progress import duration
 from nas.engine.stages import Leg, Stages, attach, legs_of
 from nas.errors import require
-from nas.measure.memory_fit import fit_rows
 from nas.measure.operation_times import time_operations
 from nas.measure.steps import Numerics, SearchSteps, apply_hardware, numerics
-from nas.measure.workload import ImageWork, TextWork, workload_of
+from nas.measure.workload import Workload
 from nas.methods.method import Method
 from nas.spaces.space import Space
 
@@ -29,7 +26,7 @@ ROUNDS = 3
 
 
 def print_plan(
-    config: Mapping, space: Space, method: Method, source: ImageSource | TextSource, folder: Path
+    config: Mapping, space: Space, method: Method, work: Workload, dataset: str, folder: Path
 ) -> None:
     """Prints sizes, memory and hours of the search that `config` describes; nothing is written.
 
@@ -37,17 +34,17 @@ def print_plan(
         config: the whole configuration of `nas.search` as plain containers.
         space: the search space.
         method: the search method; its alpha is moved by the measured steps.
-        source: the data set; only read if it does not say how large it is.
+        work: what the search reads.
+        dataset: name of the data set.
         folder: the run folder that Hydra made; removed if it is empty.
 
     Raises:
         ConfigError: a setting cannot be used.
     """
     _remove_empty(folder)
-    work = workload_of(config, space, method, source)
     if method.trains:
         check_steps(config, method, work.epochs(config["trainer"]["max_epochs"]))
-    table = Table(title=f"plan: {space.name}, {method.name}, {source.name}, {config['hardware']['name']}")
+    table = Table(title=f"plan: {space.name}, {method.name}, {dataset}, {config['hardware']['name']}")
     table.add_column("quantity")
     table.add_column("value", justify="right")
     if method.stages is None:
@@ -61,7 +58,7 @@ def print_plan(
     if method.trains:
         missing = lack(config["hardware"])
         rows = [(f"{work.items} to train on", work.size)]
-        rows += fit_rows(config, space, method, source, work.resident_images())
+        rows += work.memory_rows(space, method)
         if missing is None:
             rows += _search_rows(config, space, method, work)
         else:
@@ -87,9 +84,7 @@ def _cost_rows(name: str, cost: Cost, unit: str) -> list[tuple[str, str]]:
     ]
 
 
-def _search_rows(
-    config: Mapping, space: Space, method: Method, work: ImageWork | TextWork
-) -> list[tuple[str, str]]:
+def _search_rows(config: Mapping, space: Space, method: Method, work: Workload) -> list[tuple[str, str]]:
     """Rows for every network that the search runs on, and for the whole of it."""
     hardware, trainer = config["hardware"], config["trainer"]
     where = numerics(hardware)
@@ -153,7 +148,7 @@ def _search_rows(
 
 
 def _thousand_rows(
-    stage: str, method: Method, work: ImageWork | TextWork, seconds: Mapping[str, float]
+    stage: str, method: Method, work: Workload, seconds: Mapping[str, float]
 ) -> list[tuple[str, str]]:
     """What a thousand images or words of the weight part cost, where nobody knows how many there are."""
     share = 1000 / work.step_items

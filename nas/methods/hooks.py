@@ -1,4 +1,4 @@
-"""What a method has to say to what is built around it. Most methods have nothing to say, which is the default."""
+"""What a method has to say to what is built around it; most methods have nothing to say."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

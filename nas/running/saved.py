@@ -8,8 +8,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas.errors import ConfigError, require
 from nas.printable import shown
+from nas.reading.json_text import read_object
 from nas.reading.yaml_text import read_mapping, read_yaml
 
+# Of `summary.json`: grows when what a run folder holds changes in a way that earlier versions cannot read.
+SCHEMA = 1
 # Of the overrides of one run.
 MANY, LONG = 1000, 10_000
 
@@ -24,13 +27,29 @@ def read_config(path: Path, where: str) -> DictConfig:
     Raises:
         ConfigError: there is no such file, or it is no plain YAML with keys. Also where it has an
             interpolation: they are resolved when a run writes it, and one can read this user's environment.
+            Also where a later version of this project wrote the folder.
     """
+    _refuse_newer(path.parent / "summary.json", where)
     found = read_mapping(path, where)
     _refuse_interpolations(found, where)
     try:
         return OmegaConf.create(found)
     except (OmegaConfBaseException, ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: damaged ({shown(' '.join(str(error).split()), 160)})") from error
+
+
+def _refuse_newer(summary: Path, where: str) -> None:
+    if not summary.exists():
+        return
+    try:
+        found = read_object(summary).get("schema", SCHEMA)
+    except ConfigError:
+        return  # whoever needs the summary says what is wrong with it
+    require(
+        not isinstance(found, int) or found <= SCHEMA,
+        f"{where}: written by a later version (schema {shown(found)}; this one reads up to {SCHEMA}); update "
+        "nas-framework",
+    )
 
 
 def _refuse_interpolations(data: Any, where: str) -> None:

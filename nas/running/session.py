@@ -12,14 +12,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from nas.data.sources import domain_of
 from nas.engine.machine import processes
 from nas.engine.machine.drift import DriftCheck
 from nas.engine.machine.peers import EndAtOnce, several, strategy_of
 from nas.engine.machine.stopping import sigterm_as_interrupt
 from nas.engine.provenance import device_name, git_commit, versions
 from nas.engine.run_folder import RunFolder, split_hash
-from nas.engine.tasks import Classification, Language
 from nas.engine.trainer import Stopped, build_trainer
 from nas.errors import require
 from nas.files import WriteFailed, write_failure, write_text
@@ -29,10 +27,8 @@ from nas.running.config import CONF, ConfigError, RunFailed, instantiate, plain
 from nas.running.locks import FolderLock, take
 from nas.running.log_files import guard_log_files
 from nas.running.resuming import resumed
-from nas.running.saved import read_config
+from nas.running.saved import SCHEMA, read_config
 from nas.running.trust import without_trust
-
-SCHEMA = 1
 
 log = logging.getLogger(__name__)
 
@@ -289,62 +285,6 @@ def _refuse_multirun(config: DictConfig) -> None:
         f"(hardware.devices={config.hardware.devices}, num_nodes={config.hardware.num_nodes}), since each "
         f"would re-run the sweep; {processes.WAY_OUT}",
     )
-
-
-def check_domain(space: Any, source: Any) -> None:
-    """Raises `ConfigError` where a space of images meets a text, or the other way round."""
-    found = domain_of(source)
-    images, texts = "digits, cifar10, cifar100, imagenet16_120, imagenet", "wikitext_mini, wikitext2, ptb"
-    require(
-        space.domain == found,
-        f"space={space.name}: its networks read {space.domain}, but dataset={source.name} holds {found}; "
-        f"choose dataset={texts if space.domain == 'text' else images}",
-    )
-
-
-def check_recipe(config: DictConfig, source: Any) -> None:
-    """Raises `ConfigError` where a recipe for images is to train on text, or the other way round."""
-    domain, written = domain_of(source), "text" if "bptt" in config.recipe else "images"
-    require(
-        domain == written,
-        f"recipe={config.recipe.name}: written for {written}, but dataset={source.name} holds {domain}",
-    )
-
-
-def task_of(source: Any, space: Any, recipe: DictConfig | None = None, weights: Any = None) -> Any:
-    """What is learnt: classes of images or the next word, as a recipe or (a search) the space has it.
-
-    `weights` are those of the classes, a tensor [K] or None.
-    """
-    if domain_of(source) == "text":
-        return Language(space.ar, space.tar) if recipe is None else Language(recipe.ar, recipe.tar)
-    smoothing = 0.0 if recipe is None else recipe.label_smoothing
-    return Classification(smoothing, weights, source.num_classes)
-
-
-def data_arguments(config: DictConfig, source: Any) -> dict[str, Any]:
-    """Arguments that searches and evaluations give their data alike."""
-    if domain_of(source) == "text":
-        return {
-            "source": source,
-            "batch_size": config.dataset.batch_size,
-            "valid_batch_size": config.dataset.valid_batch_size,
-            "test_batch_size": config.dataset.test_batch_size,
-            "bptt": plain(config.dataset.bptt),
-            "seed": config.seed,
-            "overfit": config.overfit,
-        }
-    return {
-        "source": source,
-        "batch_size": config.dataset.batch_size,
-        "seed": config.seed,
-        "augment": plain(config.dataset.augment),
-        "cutout": config.dataset.cutout,
-        "num_workers": config.dataset.num_workers,
-        "channels_last": config.hardware.channels_last,
-        "overfit": config.overfit,
-        "resident": config.hardware.get("resident", False),
-    }
 
 
 def trainer_of(

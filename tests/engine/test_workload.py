@@ -12,12 +12,13 @@ from nas.data.embedded import WikiTextMini
 from nas.data.folder import ImageFolder
 from nas.data.imagenet16 import ImageNet16
 from nas.data.ptb import PennTreebank
+from nas.data.sources import domain_of
 from nas.data.text_split import text_split
 from nas.data.wikitext2 import WikiText2
+from nas.domains.choose import DOMAINS
 from nas.engine.data_module import SearchData, search_split
 from nas.engine.text_data import TextSearchData
 from nas.errors import ConfigError
-from nas.measure.workload import workload_of
 from nas.spaces.recurrent.space import RecurrentSpace
 
 TEXT = {
@@ -49,7 +50,7 @@ def method(joint=False):
 
 
 def work(given, source, joint=False):
-    return workload_of(given, SPACE, method(joint), source)
+    return DOMAINS[domain_of(source)].workload(given, SPACE, method(joint), source)
 
 
 @pytest.mark.parametrize("overfit", [False, True])

@@ -1,0 +1,124 @@
+"""A domain: images or text, and everything that follows from it, so that nobody else has to ask.
+
+One object a domain. `nas.domains.choose` says which, from a space and a source, and refuses a mismatch.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from nas.analysis.cost.complexity import Cost
+from nas.engine.tasks import Task
+from nas.measure.steps import Numerics
+from nas.measure.workload import Workload
+from nas.methods.method import Method
+from nas.spaces.space import Space
+
+
+class Domain(Protocol):
+    """What is searched on.
+
+    Attributes:
+        name: `images` or `text`, as spaces and sources have it.
+        one: what multiply-adds are counted of, with its article.
+        sets: data sets that come with the project, in words.
+        metric: of its task; `<part>_<metric>` in tables and summaries.
+        reference_inputs: names of what the literal networks of the tests are sized by.
+    """
+
+    name: str
+    one: str
+    sets: str
+    metric: str
+    reference_inputs: tuple[str, ...]
+
+    def written_for(self, recipe: Mapping) -> bool:
+        """Whether a recipe trains networks of this domain."""
+        ...
+
+    def inputs(self, source: Any) -> tuple:
+        """What the networks of a space are sized by, in the order in which they take it."""
+        ...
+
+    def task(self, space: Space, recipe: Mapping | None, weights: Tensor | None, source: Any) -> Task:
+        """What is learnt, as a recipe or (a search: None) the space has it; weights are those of classes."""
+        ...
+
+    def network(self, space: Space, genotype: Any, source: Any, auxiliary: bool, sizes: Mapping) -> nn.Module:
+        """The evaluation network of a genotype."""
+        ...
+
+    def example(self, source: Any) -> Any:
+        """What an evaluation network's cost is counted on."""
+        ...
+
+    def supernet_cost(
+        self, space: Space, source: Any, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
+    ) -> Cost:
+        """The cost of a supernet; `partial` and `kept` are as in `Space.supernet`."""
+        ...
+
+    def search_data(self, config: DictConfig, source: Any, method: Method) -> Any:
+        """Both parts of the training set, as Lightning reads them."""
+        ...
+
+    def steps(
+        self, config: Mapping, space: Space, method: Method, source: Any, data: Any
+    ) -> list[int] | None:
+        """Steps of every epoch of a search, on each process; None where nobody knows."""
+        ...
+
+    def check_search(self, config: Mapping, space: Space, method: Method, source: Any, data: Any) -> None:
+        """Refuses a search that does not fit the memory of its device."""
+        ...
+
+    def evaluation_data(self, config: DictConfig, source: Any) -> tuple[Any, dict[str, Any]]:
+        """The data of an evaluation, and which they are, with their `hash`."""
+        ...
+
+    def check_evaluation(
+        self, config: DictConfig, network: nn.Module, source: Any, data: Any, task: Task
+    ) -> None:
+        """Refuses an evaluation that does not fit the memory of its device."""
+        ...
+
+    def validates(self, data: Any) -> bool:
+        """Whether an evaluation's data hold a validation part."""
+        ...
+
+    def evaluation(
+        self, config: DictConfig, network: nn.Module, task: Task, scheduler: Callable, checkpoints: Path
+    ) -> Any:
+        """The training of an evaluation network, as a LightningModule."""
+        ...
+
+    def workload(self, config: Mapping, space: Space, method: Method, source: Any) -> Workload:
+        """What a search of this configuration reads."""
+        ...
+
+    def batch(self, config: DictConfig, source: Any, where: Numerics, size: int, seed: int) -> Any:
+        """A made-up batch, as the task reads it."""
+        ...
+
+    def noise(self, config: DictConfig, source: Any, where: Numerics, size: int, seed: int) -> Tensor:
+        """What a network reads of such a batch."""
+        ...
+
+    def words(self, config: DictConfig) -> int | None:
+        """Time steps of a piece; None where there are none."""
+        ...
+
+    def check_bench(self, settings: Mapping, space: Space) -> None:
+        """Refuses what has no meaning here, or cannot be measured."""
+        ...
+
+    def reference(self, literal: nn.Module, space: Space) -> nn.Module:
+        """A literal supernet of the tests with our forward's signature."""
+        ...
+
+    def reference_network(self, literal: Callable, genotype: Any, network: nn.Module) -> nn.Module:
+        """The literal evaluation network that an evaluation network of ours is measured against."""
+        ...

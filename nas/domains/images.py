@@ -1,0 +1,268 @@
+"""Images, of which a network says the class.
+
+Shapes: N images, C channels, H rows, W columns.
+"""
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from nas.analysis.cost.complexity import Cost, count_cost
+from nas.analysis.cost.counting import supernet_cost
+from nas.data.class_weights import stand_in_weights
+from nas.data.draw_split import split
+from nas.data.lists import given_lists, list_lengths
+from nas.data.sizes import training_size
+from nas.data.sources import ImageSource
+from nas.engine.data_module import EvaluationData, SearchData, evaluation_indices, search_split
+from nas.engine.evaluation_module import EvaluationModule
+from nas.engine.tasks import Classification
+from nas.measure.memory_fit import check_evaluation, check_search, fit_rows
+from nas.measure.steps import Numerics
+from nas.measure.workload import image_steps, limited, processes_of
+from nas.methods.method import Method
+from nas.running.config import instantiate, plain
+from nas.spaces.space import Space, network_sizes, recipe_fits
+
+
+class Images:
+    """See `nas.domains.domain.Domain`."""
+
+    name = "images"
+    one = "an image"
+    sets = "digits, cifar10, cifar100, imagenet16_120, imagenet"
+    metric = Classification.metric
+    reference_inputs = ("image_shape", "num_classes")
+
+    def written_for(self, recipe: Mapping) -> bool:
+        """Recipes of texts say how long pieces are."""
+        return "bptt" not in recipe
+
+    def inputs(self, source: ImageSource) -> tuple:
+        """(C, H, W) of an image, and the number of classes."""
+        return source.image_shape, source.num_classes
+
+    def task(
+        self, space: Space, recipe: Mapping | None, weights: Tensor | None, source: ImageSource
+    ) -> Classification:
+        """Cross-entropy of the classes; smoothed as the recipe has it."""
+        smoothing = 0.0 if recipe is None else recipe["label_smoothing"]
+        return Classification(smoothing, weights, source.num_classes)
+
+    def network(
+        self, space: Space, genotype: Any, source: ImageSource, auxiliary: bool, sizes: Mapping
+    ) -> nn.Module:
+        """The evaluation network of a genotype."""
+        return space.network(genotype, *self.inputs(source), auxiliary=auxiliary, **sizes)
+
+    def example(self, source: ImageSource) -> Any:
+        """The shape of an image."""
+        return source.image_shape
+
+    def supernet_cost(
+        self, space: Space, source: Any, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
+    ) -> Cost:
+        """Parameters, and multiply-adds an image."""
+        return supernet_cost(space, *self.inputs(source), partial, kept)
+
+    def search_data(self, config: DictConfig, source: ImageSource, method: Method) -> SearchData:
+        """Both parts of the training set."""
+        given = config.dataset
+        drawn = (given.split, given.split_ratio, given.fraction, config.split_seed)
+        if given.get("lists"):
+            # A resumed run may be started from another folder.
+            for name, file in given.lists.items():
+                given.lists[name] = None if file is None else os.path.abspath(os.path.expanduser(str(file)))
+        parts = search_split(source, *drawn, given.get("lists"), joint=method.joint)
+        return SearchData(**data_arguments(config, source), split=parts, weight_steps=method.weight_steps)
+
+    def steps(
+        self, config: Mapping, space: Space, method: Method, source: ImageSource, data: SearchData
+    ) -> list[int]:
+        """Of the images that there are."""
+        images = math.ceil(len(data.split.weight) / processes_of(config))
+        if config["overfit"]:
+            images = min(images, config["dataset"]["batch_size"])
+        return [image_steps(config, images)] * config["trainer"]["max_epochs"]
+
+    def check_search(
+        self, config: Mapping, space: Space, method: Method, source: ImageSource, data: SearchData
+    ) -> None:
+        """Estimates the memory of every stage's steps."""
+        check_search(config, space, method, source, data.resident_images())
+
+    def evaluation_data(self, config: DictConfig, source: ImageSource) -> tuple[EvaluationData, dict]:
+        """The images of an evaluation, and which they are."""
+        given = config.dataset
+        drawn = (given.split, given.fraction, config.split_seed, given.valid)
+        indices, found = evaluation_indices(source, *drawn)
+        train, valid = (part.tolist() for part in indices)
+        data = EvaluationData(**data_arguments(config, source), indices=indices, tests=config.test)
+        return data, {"train": train, "valid": valid, "hash": found}
+
+    def check_evaluation(
+        self, config: DictConfig, network: nn.Module, source: ImageSource, data: EvaluationData, task: Any
+    ) -> None:
+        """Estimates the memory of a training step."""
+        optimizer = instantiate(config.recipe.optimizer)
+        check_evaluation(plain(config), network, source, data.resident_images(), task, optimizer)
+
+    def validates(self, data: EvaluationData) -> bool:
+        """Whether images are held out."""
+        return len(data.valid_indices) > 0
+
+    def evaluation(
+        self,
+        config: DictConfig,
+        network: nn.Module,
+        task: Classification,
+        scheduler: Callable,
+        checkpoints: Path,
+    ) -> EvaluationModule:
+        """The training of a classifier."""
+        recipe = config.recipe
+        return EvaluationModule(
+            network,
+            task,
+            instantiate(recipe.optimizer),
+            scheduler,
+            recipe.drop_path,
+            recipe.auxiliary_weight,
+            # Whatever became of the run's length, the rise keeps to the one that it was started with.
+            config.restarts[0].before if config.restarts else config.trainer.max_epochs,
+            recipe.get("drop_path_ramp", "epoch"),
+        )
+
+    def workload(self, config: Mapping, space: Space, method: Method, source: ImageSource) -> "ImageWork":
+        """What a search of this configuration reads."""
+        return ImageWork(config, space, method, source)
+
+    def batch(self, config: DictConfig, source: ImageSource, where: Numerics, size: int, seed: int) -> Any:
+        """Noise and labels."""
+        return where.batch(size, *self.inputs(source), seed)
+
+    def noise(self, config: DictConfig, source: ImageSource, where: Numerics, size: int, seed: int) -> Tensor:
+        """Noise [B, C, H, W]."""
+        return self.batch(config, source, where, size, seed)[0]
+
+    def words(self, config: DictConfig) -> None:
+        """Images have no time steps."""
+
+    def check_bench(self, settings: Mapping, space: Space) -> None:
+        """Everything can be measured."""
+
+    def reference(self, literal: nn.Module, space: Space) -> nn.Module:
+        """The literal supernet as it is."""
+        return literal
+
+    def reference_network(self, literal: Callable, genotype: Any, network: nn.Module) -> nn.Module:
+        """Our network: with the kernels and the layout of the original it is the original."""
+        return network
+
+
+def data_arguments(config: DictConfig, source: ImageSource) -> dict[str, Any]:
+    """Arguments that searches and evaluations give their data alike."""
+    return {
+        "source": source,
+        "batch_size": config.dataset.batch_size,
+        "seed": config.seed,
+        "augment": plain(config.dataset.augment),
+        "cutout": config.dataset.cutout,
+        "num_workers": config.dataset.num_workers,
+        "channels_last": config.hardware.channels_last,
+        "overfit": config.overfit,
+        "resident": config.hardware.get("resident", False),
+    }
+
+
+class ImageWork:
+    """A search on images: see `Workload`."""
+
+    unit = "an image"
+    items = "images"
+
+    def __init__(self, config: Mapping, space: Space, method: Method, source: ImageSource):
+        self.config = config
+        self.source = source
+        self.joint = method.joint
+        self.inputs = (source.image_shape, source.num_classes)
+        given = config["dataset"]
+        weights = stand_in_weights(given.get("class_weights"), source)
+        self.task = Classification(class_weights=weights, num_classes=source.num_classes)
+        self.step_items = given["batch_size"] * processes_of(config)
+        self.known = training_size(source)
+        self.size = (
+            f"unknown ({self.known.origin})"
+            if self.known.count is None
+            else f"{self.known.count:,} ({self.known.origin})"
+        )
+
+    def resident_images(self) -> int:
+        """How many images rest on the device in a run."""
+        resting = self.config["hardware"].get("resident") and self.known.in_memory
+        return self.known.count if resting else 0
+
+    def memory_rows(self, space: Space, method: Method) -> list[tuple[str, str]]:
+        """What a plan says of the memory of a step."""
+        return fit_rows(self.config, space, method, self.source, self.resident_images())
+
+    def epochs(self, number: int) -> list[int] | None:
+        """Steps of every epoch, on every process: the loader drops a last training batch of one image."""
+        both = self._images()
+        return None if both is None else [image_steps(self.config, both[0])] * number
+
+    def validation(self) -> int | None:
+        """Batches of a validation, on every process."""
+        both = self._images()
+        if both is None:
+            return None
+        batches = math.ceil(both[1] / self.config["dataset"]["batch_size"])
+        return limited(batches, self.config["trainer"]["limit_val_batches"])
+
+    def _images(self) -> tuple[int, int] | None:
+        """Images of both parts that a process reads; None where nobody knows how many there are."""
+        given, processes = self.config["dataset"], processes_of(self.config)
+        files = given_lists(given.get("lists"))
+        if files:
+            sizes = list(list_lengths(files).values())
+        elif self.known.count is None:
+            return None
+        else:
+            # How many images a part has does not depend on which labels they bear.
+            labels_N = torch.arange(self.known.count) % self.source.num_classes
+            chosen = (given["split"], given["split_ratio"], given["fraction"], self.config["split_seed"])
+            parts = split(labels_N, *chosen)
+            sizes = [len(parts.weight), len(parts.architecture)]
+        # Disjoint parts, so that joined ones are as long as both together.
+        sizes = [sum(sizes)] * 2 if self.joint else sizes
+        weight, architecture = (math.ceil(size / processes) for size in sizes)
+        if self.config["overfit"]:
+            return min(given["batch_size"], weight), min(given["batch_size"], architecture)
+        return weight, architecture
+
+    def batches(self, where: Numerics) -> tuple[Any, Any, Any]:
+        """Made-up batches for the weights, the architecture and the validation."""
+        size = self.config["dataset"]["batch_size"]
+        weight, architecture = (where.batch(size, *self.inputs, seed) for seed in (1, 2))
+        return weight, architecture, architecture
+
+    def supernet_cost(
+        self, space: Space, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
+    ) -> Cost:
+        """The cost of a supernet; `partial` and `kept` are as in `Space.supernet`."""
+        return supernet_cost(space, *self.inputs, partial, kept)
+
+    def network_cost(self, space: Space, genotype: Any, recipe: Mapping) -> Cost:
+        """The cost of an evaluation network."""
+        sizes = network_sizes(space, recipe)
+        auxiliary = recipe_fits(space, recipe) and recipe["auxiliary_weight"] > 0
+        return count_cost(
+            lambda: space.network(genotype, *self.inputs, auxiliary=auxiliary, **sizes),
+            self.source.image_shape,
+        )

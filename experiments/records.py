@@ -1,18 +1,96 @@
-"""What the records of experiments have in common: tables, differences of means, where numbers are from."""
+"""What the records of experiments have in common: runs read back, tables, differences, provenance."""
 
 import csv
 import io
+import json
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from nas.engine.run_folder import read_table
 from nas.files import write_text
 
+Rows = Sequence[Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as far as it has come.
+
+    Attributes:
+        summary: its `summary.json`; empty if there is none yet.
+        epochs: rows of its `metrics.csv` as numbers, without their blanks.
+    """
+
+    summary: Mapping
+    epochs: Rows
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has come to its end."""
+        return self.summary.get("status") == "finished"
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is a search that learns; a draw is none."""
+        return any("weight_loss" in row for row in self.epochs)
+
+    def get(self, key: str) -> object:
+        """What its summary says under a key; None if it does not."""
+        return self.summary.get(key)
+
+    def accuracy(self, part: str = "test") -> float | None:
+        """An accuracy of its summary in per cent; None where there is none."""
+        share = self.summary.get(f"{part}_accuracy")
+        return None if share is None else 100 * share
+
+
+Kind = TypeVar("Kind", bound=Run)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search or a draw found, or a published network, and its evaluation, as far as they have come.
+
+    Attributes:
+        place: which one, as its chain.
+        seed: of both runs.
+        search: the search or the draw.
+        evaluation: that of what it found.
+    """
+
+    place: tuple[str, ...]
+    seed: int
+    search: Run
+    evaluation: Run
+
+    @property
+    def accuracy(self) -> float | None:
+        """Test accuracy in per cent; None before the evaluation's end."""
+        return self.evaluation.accuracy() if self.evaluation.finished else None
+
+
+def read_summary(folder: Path) -> dict:
+    """The summary of a run folder; empty if there is none."""
+    path = folder / "summary.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def numbers(path: Path) -> list[dict[str, float]]:
+    """The rows of a run's table as numbers, without their blanks; none if there is no table."""
+    return [{name: float(text) for name, text in row.items() if text != ""} for row in read_table(path)]
+
+
+def read_run(folder: Path, kind: type[Kind] = Run) -> Kind:
+    """The run of a folder, which need not be there."""
+    return kind(read_summary(folder), numbers(folder / "metrics.csv"))
+
 
 def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows as CSV, one a line, with the columns of all of them; what a row lacks is blank."""
+    """Rows as CSV, one a line, with the columns of all of them; what a row lacks is blank, and None too."""
     buffer = io.StringIO()
     columns = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
@@ -32,23 +110,53 @@ def keep_record(folder: Path, name: str, table: str, report: str, draw: Callable
         print(path)
 
 
-def blank(value: object) -> object:
-    """The value; nothing for None."""
-    return "" if value is None else value
+def markdown(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows of equal keys as a Markdown table; floats with two digits, None blank."""
+    lines = [
+        list(rows[0]),
+        ["---"] * len(rows[0]),
+        *([_cell(value) for value in row.values()] for row in rows),
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def numbers(path: Path) -> list[dict[str, float]]:
-    """The rows of a run's table as numbers, without their blanks; none if there is no table."""
-    return [{name: float(text) for name, text in row.items() if text != ""} for row in read_table(path)]
+def _cell(value: object) -> str:
+    """The text of a cell, with no bar that would end it."""
+    if value is None:
+        return ""
+    text = f"{value:.2f}" if isinstance(value, float) else str(value)
+    return "`" + text.replace("|", "\\|") + "`" if "|" in text else text
 
 
-def difference(these: Sequence[float], those: Sequence[float]) -> str:
-    """Mean of these less that of those; with its standard error, from the spread of both, if each has two."""
+def scaled(value: float | None, factor: float, digits: int = 2) -> str | None:
+    """A value in another unit as text; None for None."""
+    return None if value is None else f"{value * factor:.{digits}f}"
+
+
+def sections(*parts: str) -> str:
+    """The parts of a Markdown report that are not empty, a blank line between them."""
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def titled(title: str, rows: Sequence[Mapping[str, object]], about: str = "") -> list[str]:
+    """A table with a title and words about it as parts of a report; nothing without rows."""
+    return [title, about, markdown(rows)] if rows else []
+
+
+def spread(values: Iterable[float | None]) -> str:
+    """Mean and standard deviation of at least two values, as text; None is left out."""
+    values = [value for value in values if value is not None]
+    if len(values) < 2:
+        return f"{values[0]:.2f} (n = 1)" if values else "none"
+    return f"{statistics.mean(values):.2f} +- {statistics.stdev(values):.2f} (n = {len(values)})"
+
+
+def difference(these: Sequence[float], those: Sequence[float], words: str = "{} (s.e. {:.2f})") -> str:
+    """Mean of these less that of those in words; with the standard error of both spreads if each has two."""
     text = f"{statistics.mean(these) - statistics.mean(those):+.2f}"
     if min(len(these), len(those)) < 2:
-        return text
-    error = math.sqrt(sum(statistics.variance(values) / len(values) for values in (these, those)))
-    return f"{text} (s.e. {error:.2f})"
+        return words.partition(" (")[0].format(text)
+    return words.format(text, math.sqrt(sum(statistics.variance(own) / len(own) for own in (these, those))))
 
 
 def several(values: Iterable[object]) -> str:
@@ -56,21 +164,20 @@ def several(values: Iterable[object]) -> str:
     return ", ".join(sorted({str(value) for value in values if value is not None})) or "not recorded"
 
 
-def told(summaries: Iterable[Mapping], key: str) -> str:
-    """What summaries say under a key, each value once."""
-    return several(one.get(key) for one in summaries)
+def told(runs: Iterable[Run], key: str) -> str:
+    """What the summaries of runs say under a key, each value once."""
+    return several(run.get(key) for run in runs)
 
 
-def origin(summaries: Sequence[Mapping]) -> list[str]:
+def origin(runs: Sequence[Run]) -> list[str]:
     """Which code computed the runs, and on what."""
-    versions = several((one.get("versions") or {}).get("torch") for one in summaries)
-    return [
-        f"- commit: {told(summaries, 'git_commit')}",
-        f"- device: {told(summaries, 'device')}; torch {versions}",
-    ]
+    versions = several((run.get("versions") or {}).get("torch") for run in runs)
+    return [f"- commit: {told(runs, 'git_commit')}", f"- device: {told(runs, 'device')}; torch {versions}"]
 
 
-def effort(summaries: Sequence[Mapping], seeds: Iterable[int]) -> str:
-    """How long all runs took together, and their seeds."""
-    hours = sum(one.get("seconds") or 0 for one in summaries) / 3600
-    return f"- {hours:.1f} hours of one thread in all; seeds {', '.join(map(str, sorted(set(seeds))))}"
+def provenance(runs: Sequence[Run], seeds: Iterable[int], *lines: str) -> str:
+    """Where numbers are from: the code, the device, what else is said, how long all runs took, the seeds."""
+    runs = [run for run in runs if run.summary]
+    hours = sum(run.get("seconds") or 0 for run in runs) / 3600
+    took = f"- {hours:.1f} hours of one thread in all; seeds {', '.join(map(str, sorted(set(seeds))))}"
+    return "\n".join([*origin(runs), *lines, took])

@@ -10,10 +10,11 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
+from experiments import pipeline
 from experiments.dsonas import reduced
 from experiments.dsonas.figures import draw_all
 from experiments.dsonas.record import RANDOM, alive_share, collect, report
-from experiments.pipeline import read_summary
+from experiments.records import read_summary
 from nas.engine.sparsity import SPARSITY
 from nas.running.config import CONF, register_resolvers
 from nas.spaces.dso.space import DsoSpace
@@ -196,7 +197,7 @@ def test_the_pictures_of_searches_blocks_and_evaluations(tmp_path):
 def test_the_plan_keeps_what_a_setting_is_about():
     words = ["--seeds", "3", "4", "--", "trainer.max_epochs=5", "method.warmup_epochs=2", "space.share=true"]
     chains = reduced.plan(reduced.parse(words))
-    assert [(c.seed, c.mode, c.setting) for c in chains[:4]] == [
+    assert [(c.seed, *c.place) for c in chains[:4]] == [
         (3, "share", "base"), (3, "share", "no_pretrain"), (3, "share", "joint"), (3, "full", "base"),
     ]  # fmt: skip
     last = dict(word.split("=", 1) for word in chains[1].search)
@@ -222,7 +223,7 @@ def test_the_pipeline_draws_as_densely_as_it_found_and_runs_nothing_twice(tmp_pa
             write_evaluation(folder, 0.5)
         return read_summary(folder)
 
-    monkeypatch.setattr(reduced, "run_step", step)
+    monkeypatch.setattr(pipeline, "run_step", step)
     words = ["--folder", str(tmp_path), "--modes", "share", "--settings", "base", "--seeds", "0", "1"]
     reduced.main([*words, "--", "method.gamma=0.5", "method.budget.params=9e4"])
     assert "4 of 4 networks found or drawn" in capsys.readouterr().out
@@ -239,7 +240,7 @@ def test_the_pipeline_draws_as_densely_as_it_found_and_runs_nothing_twice(tmp_pa
     assert len(started) == before
     # A search that cannot begin costs no other; without all of them there is no density to draw with.
     other = ["--folder", str(tmp_path / "other"), *words[2:], "--", "nonsense"]
-    with pytest.raises(SystemExit, match="no search has finished"):
+    with pytest.raises(SystemExit, match="no run has finished"):
         reduced.main(other)
 
 
@@ -251,17 +252,17 @@ def test_a_search_of_the_reduced_protocol_and_its_evaluation(tmp_path, run, monk
         assert (done.status, done.err) == (0, "")
         return read_summary(folder)
 
-    monkeypatch.setattr(reduced, "run_step", step)
+    monkeypatch.setattr(pipeline, "run_step", step)
     tiny = ["dataset=digits", "dataset.batch_size=8", "trainer.limit_train_batches=1"]
     words = ["--folder", str(tmp_path), "--seeds", "0", "--modes", "full", "--settings", "no_pretrain"]
     words += ["--no-random", "--evaluation", *tiny, "trainer.limit_test_batches=1", "recipe.epochs=1"]
     search = [*tiny, "space.levels=2", "space.init_channels=2", "trainer.limit_val_batches=1"]
     search += ["trainer.max_epochs=2", "method.warmup_epochs=1", "method.budget.params=2e4"]
     (one,) = reduced.plan(reduced.parse([*words, "--", *search]))
-    reduced.run_chain(one)
+    one.run()
     found = collect("full", "no_pretrain", 0, one.folder)
-    assert found.finished and found.accuracy is not None
-    assert found.search["epochs"] == 1 and found.search["params"] <= 2e4
+    assert found.search.finished and found.accuracy is not None
+    assert found.search.get("epochs") == 1 and found.search.get("params") <= 2e4
     # The evaluated network is the one that the search priced.
-    assert found.evaluation["params"] == found.search["params"]
-    assert found.alive == pytest.approx(found.epochs[-1]["alive"])
+    assert found.evaluation.get("params") == found.search.get("params")
+    assert found.alive == pytest.approx(found.search.epochs[-1]["alive"])

@@ -183,20 +183,20 @@ def test_one_seed_has_no_spread(tmp_path):
     runs = [collect(kind, 0, tmp_path / kind / "seed0") for kind in ("found", "random")]
     assert "-10.00 points; n = 1 and 1" in report(runs, 2)
     assert collect("found", 1, tmp_path / "found" / "seed1") is None
-    assert [row["search_seconds"] for row in rows_of(runs)] == [600, ""]
+    assert [row["search_seconds"] for row in rows_of(runs)] == [600, None]
 
 
 def test_the_chains_are_those_of_the_command_line(tmp_path):
     words = ["--seeds", "3", "4", "--kinds", "found", "random", "enlarged", "--folder", str(tmp_path)]
     words += ["--evaluation", "trainer.max_epochs=1", "--", "method.lam=0", "trainer.max_epochs=2"]
     chains = reduced.plan(reduced.parse(words))
-    places = [(chain.kind, chain.seed) for chain in chains]
+    places = [(*chain.place, chain.seed) for chain in chains]
     assert places == [("found", 3), ("random", 3), ("found", 4), ("random", 4), ("enlarged", 3)]
     found, random, enlarged = chains[0], chains[1], chains[-1]
-    assert found.evaluation[-1] == f"genotype={tmp_path}/found/seed3/search"
+    assert found.evaluations["evaluation"][-1] == f"genotype={tmp_path}/found/seed3/search"
     assert "method.lam=0" in found.search and "method.lam=0" not in random.search
-    assert not enlarged.search and enlarged.evaluation[-1] == "genotype=DrNAS_imagenet"
-    assert "dataset.source.image_size=224" in enlarged.evaluation
+    assert not enlarged.search and enlarged.evaluations["evaluation"][-1] == "genotype=DrNAS_imagenet"
+    assert "dataset.source.image_size=224" in enlarged.evaluations["evaluation"]
 
 
 def test_chains_compose(composed, tmp_path):
@@ -204,5 +204,5 @@ def test_chains_compose(composed, tmp_path):
     for chain in reduced.plan(reduced.parse(words)):
         if chain.search:
             composed("search", *chain.search)
-        config = composed("evaluate", *chain.evaluation)
-        assert config.trainer.max_epochs == (12 if chain.kind == "enlarged" else 50)
+        config = composed("evaluate", *chain.evaluations["evaluation"])
+        assert config.trainer.max_epochs == (12 if chain.place == ("enlarged",) else 50)

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from experiments import pipeline
 from experiments.darts_rnn import recurrent
 from experiments.darts_rnn.figures import draw_all
 from experiments.darts_rnn.record import (
@@ -23,9 +24,9 @@ from experiments.darts_rnn.record import (
     WARMUP,
     collect,
     report,
-    runs_csv,
+    rows_of,
 )
-from experiments.pipeline import read_summary
+from experiments.records import as_csv, read_summary
 from nas.domains.networks import cost_of
 from nas.genotype import load
 from nas.running.config import CONF, instantiate, register_resolvers
@@ -142,7 +143,7 @@ def test_what_was_searched_small_is_evaluated_small(composed):
 def test_the_arms_differ_in_one_thing(arm, method, warmup_epochs, epochs, tmp_path, composed):
     words = ["--folder", str(tmp_path), "--seeds", "3", "--arms", arm, arm]
     chain, drawn = recurrent.plan(recurrent.parse(words))
-    assert (chain.network, drawn.network) == (arm, RANDOM)
+    assert (chain.place, drawn.place) == ((arm,), (RANDOM,))
     assert chain.folder == tmp_path / arm / "seed3"
     config = composed("search", *chain.search)
     assert (config.method.name, config.method.warmup_epochs) == (method, warmup_epochs)
@@ -183,7 +184,7 @@ def test_the_record_compares_found_with_random_and_lstm(tmp_path):
     assert "| cell found | random cell | -20.00 (s.e. 12.91) | 3 and 3 | 340.00 | 330.00 |" in text
     assert "| cell found | LSTM | +10.00 | 3 and 1 | 340.00 | 310.00 |" in text
     assert "- commit: abc" in text and "0.5 hours" in text
-    rows = list(csv.DictReader(io.StringIO(runs_csv(runs))))
+    rows = list(csv.DictReader(io.StringIO(as_csv(rows_of(runs)))))
     assert len(rows) == 2 * len(runs)
     last = {(row["network"], row["seed"], row["text"]): row for row in rows}[LSTM, "1", SEARCHED]
     # Its best epoch is the second.
@@ -225,7 +226,7 @@ def test_the_pipeline_runs_nothing_twice_and_lstms_last(tmp_path, monkeypatch, c
             write_evaluation(folder, 300.0)
         return read_summary(folder)
 
-    monkeypatch.setattr(recurrent, "run_step", step)
+    monkeypatch.setattr(pipeline, "run_step", step)
     monkeypatch.setattr(recurrent, "lstm_size", lambda folder: 9 if folder.name == SEARCHED else 5)
     words = ["--folder", str(tmp_path), "--seeds", "0", "1", "--data", "texts"]
     words += ["--evaluation", "recipe.epochs=7", "--transfer", "recipe.epochs=8"]
@@ -271,7 +272,7 @@ def test_searches_draws_and_evaluations_of_the_reduced_protocol(tmp_path, run, m
         assert (done.status, done.err) == (0, "")
         return read_summary(folder)
 
-    monkeypatch.setattr(recurrent, "run_step", step)
+    monkeypatch.setattr(pipeline, "run_step", step)
     # Longer pieces of so few columns diverge at the rate of 20.
     tiny = ["dataset.fraction=0.05", "trainer.limit_train_batches=2", "dataset.bptt.steps=10"]
     tiny += ["trainer.limit_val_batches=1", "dataset.batch_size=4", "dataset=wikitext_mini"]
@@ -280,19 +281,19 @@ def test_searches_draws_and_evaluations_of_the_reduced_protocol(tmp_path, run, m
     words += ["--", *tiny, "trainer.max_epochs=2", "space.hidden_size=4", "space.num_nodes=2"]
     words[:0] = ["--arms", FOUND, DRNAS]
     for chain in recurrent.plan(recurrent.parse(words)):
-        recurrent.run_chain(chain)
+        chain.run()
     (last,) = recurrent.plan_lstm(recurrent.parse(words))
-    recurrent.run_chain(last)
+    last.run()
     runs = {name: collect(name, 0, tmp_path / name / "seed0") for name in (FOUND, RANDOM, LSTM)}
     other = collect(DRNAS, 0, tmp_path / DRNAS / "seed0")
-    assert other.search["method"] == "drnas_rnn" and other.evaluations[SEARCHED].finished
+    assert other.search.get("method") == "drnas_rnn" and other.evaluations[SEARCHED].finished
     assert (
-        len(runs[FOUND].epochs) == len(other.epochs) == 2
-        and not runs[RANDOM].epochs
+        len(runs[FOUND].search.epochs) == len(other.search.epochs) == 2
+        and not runs[RANDOM].search.trained
         and runs[LSTM].genotype is None
     )
     cell, drawn, lstm = (run.evaluations[SEARCHED] for run in runs.values())
-    assert all(one.finished and one.test > 1 and one.summary["steps"] == 4 for one in (cell, drawn, lstm))
-    assert lstm.summary["params"] <= cell.summary["params"] == drawn.summary["params"]
+    assert all(one.finished and one.test > 1 and one.get("steps") == 4 for one in (cell, drawn, lstm))
+    assert lstm.get("params") <= cell.get("params") == drawn.get("params")
     # The size that the search priced is that of its own recipe.
-    assert runs[FOUND].search["params"] == cell.summary["params"]
+    assert runs[FOUND].search.get("params") == cell.get("params")

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from experiments.pipeline import Chain
 from experiments.start import digits
 from nas.analysis.random_cells import conditions_of, read_random_cells
 from nas.domains.networks import size_overrides
@@ -65,7 +66,7 @@ def test_the_record_and_the_table_of_all_runs_agree():
     ]
 
 
-def write_cell(cell: digits.Cell, accuracy: float, config) -> None:
+def write_cell(cell: Chain, accuracy: float, config) -> None:
     """What a search and an evaluation of it leave."""
     for name in ("search", "evaluate"):
         (cell.folder / name).mkdir(parents=True)

@@ -2,22 +2,23 @@
 
 import itertools
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from experiments.pipeline import markdown, read_summary
-from experiments.records import as_csv, effort, numbers, origin, told
+from experiments.drawing import Curve, curve
+from experiments.records import Rows, Run, markdown, numbers, provenance, read_run, sections, titled, told
 from nas.analysis.benchmark_table import BenchmarkTable
 from nas.engine.pictures import weight_history
 from nas.engine.rows import count_skips
-from nas.engine.run_folder import RunFolder, read_table
+from nas.engine.run_folder import RunFolder
 from nas.spaces.nasbench201.space import EDGES, OPERATIONS, NasBench201Space
 
 METRIC = "cifar10_test"
+EIGENVALUE = "hessian_eigenvalue"
 TESTS = ("cifar10_test", "cifar100_test", "in16_test")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 NAMES = {"darts1": "DARTS 1st order", "darts2": "DARTS 2nd order", "drnas_nb201": "DrNAS", "random": "random"}
@@ -29,7 +30,7 @@ class Found:
 
     Attributes:
         method, seed: which one.
-        summary: its `summary.json`.
+        run: its run.
         figures: the record's figures of the present architecture, in percent.
         accuracies: judging accuracy of each epoch's architecture, in percent; NaN where the table has none.
         skips: skip connections of each epoch's architecture.
@@ -39,22 +40,17 @@ class Found:
 
     method: str
     seed: int
-    summary: Mapping
+    run: Run
     figures: Mapping[str, float | int | str | None]
     accuracies: Sequence[float]
     skips: Sequence[int]
-    eigenvalues: Mapping[str, tuple[list[int], list[float]]]
-    exploration: Sequence[Mapping[str, float]] = field(default_factory=tuple)
+    eigenvalues: Mapping[str, Curve]
+    exploration: Rows
 
     @property
     def name(self) -> str:
         """The method in words."""
         return NAMES.get(self.method, self.method)
-
-    @property
-    def finished(self) -> bool:
-        """Whether all of its epochs are done."""
-        return self.summary.get("status") == "finished"
 
 
 def collect(
@@ -77,8 +73,7 @@ def collect(
     if history is None:
         return None
     epochs = [space.derive({"cell": torch.tensor(weights_EO)}) for weights_EO in history["cell"]]
-    present = str(epochs[-1])
-    rows, summary = read_table(folder / "metrics.csv"), read_summary(path)
+    present, run = str(epochs[-1]), read_run(path)
     known = _lookup(table, present)
     figures = {"architecture": present, **{name: known.get(name) for name in TESTS}}
     figures |= {"rank": None, "gap": None}
@@ -90,11 +85,11 @@ def collect(
     return Found(
         method,
         seed,
-        summary,
+        run,
         figures | {"num_skip": count_skips(epochs[-1])},
         [_lookup(table, str(genotype)).get(METRIC, float("nan")) for genotype in epochs],
         [count_skips(genotype) for genotype in epochs],
-        _eigenvalues(rows, summary),
+        _eigenvalues(run),
         numbers(folder / "exploration.csv"),
     )
 
@@ -103,35 +98,22 @@ def _lookup(table: BenchmarkTable, arch: str) -> dict[str, float]:
     return table.lookup(arch) if arch in table else {}
 
 
-def _eigenvalues(rows: Sequence[Mapping], summary: Mapping) -> dict[str, tuple[list[int], list[float]]]:
+def _eigenvalues(run: Run) -> dict[str, Curve]:
     """The first column has no label; the summary of a run that ended says which basis it is."""
-    found: dict[str, tuple[list[int], list[float]]] = {}
     # Methods with a basis eta have mu before it; the others have alpha alone.
-    first = "mu" if any("hessian_eigenvalue_eta" in row for row in rows) else "alpha"
-    for row in rows:
-        for column, text in row.items():
-            if column.startswith("hessian_eigenvalue") and text:
-                label = column.removeprefix("hessian_eigenvalue").lstrip("_")
-                label = label or summary.get("hessian_basis", first)
-                epochs, values = found.setdefault(label, ([], []))
-                epochs.append(int(row["epoch"]) + 1)
-                values.append(float(text))
-    return found
+    columns = list(dict.fromkeys(name for row in run.epochs for name in row if name.startswith(EIGENVALUE)))
+    first = run.get("hessian_basis") or ("mu" if f"{EIGENVALUE}_eta" in columns else "alpha")
+    return {name.removeprefix(EIGENVALUE).lstrip("_") or first: curve(run.epochs, name) for name in columns}
 
 
 def rows_of(runs: Sequence[Found]) -> list[dict[str, object]]:
     """One flat row a run: what was found, where it stands, what it took."""
     rows = []
-    for run in runs:
-        ends = {f"eigenvalue_{basis}": values[-1] for basis, (_, values) in run.eigenvalues.items()}
-        of_summary = {key: run.summary.get(key) for key in ("status", "epochs", "steps", "seconds")}
-        rows.append({"method": run.method, "seed": run.seed, **run.figures, **of_summary, **ends})
+    for one in runs:
+        ends = {f"eigenvalue_{basis}": values[-1] for basis, (_, values) in one.eigenvalues.items()}
+        of_summary = {key: one.run.get(key) for key in ("status", "epochs", "steps", "seconds")}
+        rows.append({"method": one.method, "seed": one.seed, **one.figures, **of_summary, **ends})
     return rows
-
-
-def runs_csv(runs: Sequence[Found]) -> str:
-    """All runs as CSV, one a line."""
-    return as_csv(rows_of(runs))
 
 
 def accuracies_of(table: BenchmarkTable, metric: str) -> np.ndarray:
@@ -142,72 +124,62 @@ def accuracies_of(table: BenchmarkTable, metric: str) -> np.ndarray:
     return np.array([value for value in found if value is not None])
 
 
-def report(runs: Sequence[Found], table: BenchmarkTable, planned: int) -> str:
+def report(
+    runs: Sequence[Found], planned: int, table: BenchmarkTable, second: BenchmarkTable | None = None
+) -> str:
     """The record as Markdown: methods, every run, the random baseline, and how it was made.
 
     Args:
         runs: what there is; methods are averaged over the finished ones alone.
-        table: gives the random baseline exactly, as the mean over all of its architectures.
         planned: how many searches there are to be.
+        table: gives the random baseline exactly, as the mean over all of its architectures.
+        second: not shown.
     """
-    finished = [run for run in runs if run.finished]
-    parts = [f"{len(finished)} of {planned} searches finished."]
-    if finished:
-        parts += ["Mean ± sample standard deviation over seeds.", markdown(_summaries(finished))]
-    parts += ["## Each search", markdown([_cells(row) for row in _short(runs)])]
-    parts += ["## A random architecture", _baseline(table), "## How", _provenance(runs)]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    finished = [one for one in runs if one.run.finished]
+    return sections(
+        f"{len(finished)} of {planned} searches finished.",
+        *titled("Mean ± sample standard deviation over seeds.", _summaries(finished)),
+        *titled("## Each search", _each(runs)),
+        *("## A random architecture", _baseline(table)),
+        *("## How", _provenance(runs)),
+    )
 
 
 def _summaries(runs: Sequence[Found]) -> list[dict[str, str]]:
     rows = []
-    for method in dict.fromkeys(run.method for run in runs):
-        group = [run for run in runs if run.method == method]
-
-        def mean(key: str, digits: int = 2, group: Sequence[Found] = tuple(group)) -> str:
-            return _mean([run.figures[key] for run in group if run.figures[key] is not None], digits)
-
+    for method in dict.fromkeys(one.method for one in runs):
+        group = [one for one in runs if one.method == method]
         row = {"method": group[0].name, "n": str(len(group))}
-        row |= {f"{name} (%)": mean(name) for name in TESTS}
-        row |= {"rank": mean("rank", 0), "gap": mean("gap"), "skip connections": mean("num_skip", 1)}
+        columns = {f"{name} (%)": (name, 2) for name in TESTS}
+        columns |= {"rank": ("rank", 0), "gap": ("gap", 2), "skip connections": ("num_skip", 1)}
+        row |= {title: _mean((one.figures[key] for one in group), n) for title, (key, n) in columns.items()}
         ends = {
-            basis: [run.eigenvalues[basis][1][-1] for run in group if basis in run.eigenvalues]
+            basis: [one.eigenvalues[basis][1][-1] for one in group if basis in one.eigenvalues]
             for basis in group[0].eigenvalues
         }
         words = [f"{basis} {_mean(values, 3)}" for basis, values in ends.items()]
         row |= {"eigenvalue at the end": ", ".join(words) or "not computed"}
-        hours = [run.summary["seconds"] / 3600 for run in group if run.summary.get("seconds")]
-        rows.append(row | {"hours a search": _mean(hours, 2)})
+        rows.append(row | {"hours a search": _mean((_hours(one) or None for one in group), 2)})
     return rows
 
 
-def _mean(values: Sequence[float], digits: int) -> str:
-    if not values:
-        return ""
-    text = f"{statistics.mean(values):.{digits}f}"
+def _hours(one: Found) -> float:
+    return (one.run.get("seconds") or 0) / 3600
+
+
+def _mean(values: Iterable[float | None], digits: int) -> str:
+    values = [value for value in values if value is not None]
+    text = f"{statistics.mean(values):.{digits}f}" if values else ""
     return f"{text} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else text
 
 
-def _short(runs: Sequence[Found]) -> list[dict[str, object]]:
+def _each(runs: Sequence[Found]) -> list[dict[str, object]]:
     columns = ("architecture", *TESTS, "rank", "num_skip")
     return [
-        {"method": run.name, "seed": run.seed, **{name: run.figures[name] for name in columns}}
-        | {"epochs": run.summary.get("epochs"), "hours": (run.summary.get("seconds") or 0) / 3600}
-        for run in runs
+        {"method": one.name, "seed": one.seed, **{name: one.figures[name] for name in columns}}
+        | {"epochs": one.run.get("epochs"), "hours": _hours(one)}
+        for one in runs
     ]
-
-
-def _cells(row: Mapping[str, object]) -> dict[str, str]:
-    """Numbers with two digits, gaps blank, and no bar that would end a cell of the table."""
-    return {
-        name: "" if value is None else f"{value:.2f}" if isinstance(value, float) else _escaped(value)
-        for name, value in row.items()
-    }
-
-
-def _escaped(value: object) -> str:
-    text = str(value)
-    return "`" + text.replace("|", "\\|") + "`" if "|" in text else text
 
 
 def _baseline(table: BenchmarkTable) -> str:
@@ -229,13 +201,11 @@ def _baseline(table: BenchmarkTable) -> str:
     )
 
 
-def _provenance(runs: Sequence[Found]) -> str:
-    summaries = [run.summary for run in runs]
-    return "\n".join(
-        [
-            *origin(summaries),
-            f"- data: {told(summaries, 'dataset')}, split {told(summaries, 'split_hash')}",
-            f"- epochs: {told(summaries, 'epochs')}; steps: {told(summaries, 'steps')}",
-            effort(summaries, (run.seed for run in runs)),
-        ]
+def _provenance(found: Sequence[Found]) -> str:
+    runs = [one.run for one in found]
+    return provenance(
+        runs,
+        (one.seed for one in found),
+        f"- data: {told(runs, 'dataset')}, split {told(runs, 'split_hash')}",
+        f"- epochs: {told(runs, 'epochs')}; steps: {told(runs, 'steps')}",
     )

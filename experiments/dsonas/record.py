@@ -1,4 +1,4 @@
-"""What the runs of `experiments.dsonas.reduced` found: one `Found` a search or draw, as CSV and Markdown."""
+"""What the runs of `experiments.dsonas.reduced` found: one `Network` a search or draw."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,17 @@ from pathlib import Path
 
 import yaml
 
-from experiments.pipeline import markdown, read_summary, spread
-from experiments.records import as_csv, blank, difference, effort, numbers, origin, told
+from experiments.records import (
+    Found,
+    difference,
+    provenance,
+    read_run,
+    scaled,
+    sections,
+    spread,
+    titled,
+    told,
+)
 from nas.engine.run_folder import RunFolder, read_table
 from nas.genotype import Genotype, load
 from nas.spaces.dso.space import DsoSpace
@@ -33,57 +42,43 @@ PAPER = {
 
 
 @dataclass(frozen=True)
-class Found:
+class Network(Found):
     """A search or a draw as far as it has come, and the evaluation of what it found.
 
     Attributes:
-        mode, setting, seed: which one.
-        search: its `summary.json`.
-        evaluation: that of its evaluation; empty if there is none yet.
-        epochs: rows of its `metrics.csv` as numbers; without losses for a draw.
         sparsity: rows of its `sparsity.csv`; empty for a draw.
         alive: share of connections of the network found.
         reductions: how many of its reduction blocks have the 3x3 branch.
     """
 
-    mode: str
-    setting: str
-    seed: int
-    search: Mapping
-    evaluation: Mapping
-    epochs: Sequence[Mapping[str, float]]
     sparsity: Sequence[Mapping[str, str]]
     alive: float
     reductions: int
 
     @property
-    def finished(self) -> bool:
-        """Whether the search has ended."""
-        return self.search.get("status") == "finished"
+    def mode(self) -> str:
+        """One of `MODES`."""
+        return self.place[0]
 
     @property
-    def accuracy(self) -> float | None:
-        """Test accuracy of the evaluated network in per cent; None before its end."""
-        done = self.evaluation.get("status") == "finished"
-        return 100 * self.evaluation["test_accuracy"] if done else None
+    def setting(self) -> str:
+        """One of `SETTINGS`."""
+        return self.place[1]
 
 
-def collect(mode: str, setting: str, seed: int, path: Path) -> Found | None:
+def collect(mode: str, setting: str, seed: int, path: Path) -> Network | None:
     """Reads the run folders `search` and `evaluation` below `path`; None if nothing has been found yet."""
-    folder = RunFolder(path / "search")
-    rows = numbers(folder / "metrics.csv")
-    if not rows or not (folder / "genotype.json").exists():
+    folder, search = RunFolder(path / "search"), read_run(path / "search")
+    if not search.epochs or not (folder / "genotype.json").exists():
         return None
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["space"]
     space = DsoSpace(**{key: value for key, value in config.items() if key != "_target_"})
     genotype = load(folder / "genotype.json", space.family)
-    return Found(
-        mode,
-        setting,
+    return Network(
+        (mode, setting),
         seed,
-        read_summary(folder.path),
-        read_summary(path / "evaluation"),
-        rows,
+        search,
+        read_run(path / "evaluation"),
         read_table(folder / "sparsity.csv"),
         alive_share(space, genotype),
         sum("conv_3x3" in cell.operations for _, cell in genotype.cells),
@@ -102,42 +97,30 @@ def alive_share(space: DsoSpace, genotype: Genotype) -> float:
     return alive / total
 
 
-def rows_of(runs: Sequence[Found]) -> list[dict[str, object]]:
+def rows_of(runs: Sequence[Network]) -> list[dict[str, object]]:
     """One flat row a run: what was found, how well it does, what it took."""
     rows = []
     for run in runs:
-        last = run.epochs[-1]
+        last = run.search.epochs[-1]
         rows.append(
-            {
-                "mode": run.mode,
-                "setting": run.setting,
-                "seed": run.seed,
-                "search": run.search.get("status"),
-                "evaluation": run.evaluation.get("status", ""),
-                "test_accuracy": blank(run.accuracy),
-                "params": run.search.get("params"),
-                "macs": run.search.get("macs"),
-                "init_channels": run.search.get("init_channels"),
-                "alive": round(run.alive, 6),
-                "reductions_3x3": run.reductions,
-                "search_macs": blank(last.get("macs_alive")),
-                "architecture_accuracy": blank(last.get("architecture_accuracy")),
-                "epochs": run.search.get("epochs"),
-                "steps": run.search.get("steps"),
+            {"mode": run.mode, "setting": run.setting, "seed": run.seed}
+            | {"search": run.search.get("status"), "evaluation": run.evaluation.get("status")}
+            | {"test_accuracy": run.accuracy}
+            | {name: run.search.get(name) for name in ("params", "macs", "init_channels")}
+            | {"alive": round(run.alive, 6), "reductions_3x3": run.reductions}
+            | {"search_macs": last.get("macs_alive")}
+            | {"architecture_accuracy": last.get("architecture_accuracy")}
+            | {name: run.search.get(name) for name in ("epochs", "steps")}
+            | {
                 "search_seconds": run.search.get("seconds"),
-                "evaluation_seconds": blank(run.evaluation.get("seconds")),
-                "genotype": run.search.get("genotype"),
+                "evaluation_seconds": run.evaluation.get("seconds"),
             }
+            | {"genotype": run.search.get("genotype")}
         )
     return rows
 
 
-def runs_csv(runs: Sequence[Found]) -> str:
-    """All runs as CSV, one a line."""
-    return as_csv(rows_of(runs))
-
-
-def report(runs: Sequence[Found], planned: int) -> str:
+def report(runs: Sequence[Network], planned: int) -> str:
     """The record as Markdown: settings, found against random, table 3's question, every run, and how.
 
     Args:
@@ -145,18 +128,18 @@ def report(runs: Sequence[Found], planned: int) -> str:
         planned: how many there are to be.
     """
     done = [run for run in runs if run.accuracy is not None]
-    parts = [f"{len(done)} of {planned} networks found or drawn, and evaluated."]
-    finished = [run for run in runs if run.finished]
-    if finished:
-        parts += ["Mean +- sample standard deviation over seeds.", markdown(_summaries(finished))]
-    against = _against_random(done)
-    if against:
-        parts += ["## Found against random", _AGAINST, markdown(against)]
-    ablation = _ablation(done)
-    if ablation:
-        parts += ["## Do the split and the pretraining help?", _ABLATION, markdown(ablation)]
-    parts += ["## Each run", markdown(_each(runs)), "## How", _provenance(runs)]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return sections(
+        f"{len(done)} of {planned} networks found or drawn, and evaluated.",
+        *titled(
+            "Mean +- sample standard deviation over seeds.",
+            _summaries([run for run in runs if run.search.finished]),
+        ),
+        *titled("## Found against random", _against_random(done), _AGAINST),
+        *titled("## Do the split and the pretraining help?", _ablation(done), _ABLATION),
+        *titled("## Each run", _each(runs)),
+        "## How",
+        _provenance(runs),
+    )
 
 
 _AGAINST = (
@@ -169,51 +152,51 @@ _ABLATION = (
 )
 
 
-def _of(runs: Sequence[Found], mode: str, setting: str) -> list[Found]:
-    return [run for run in runs if (run.mode, run.setting) == (mode, setting)]
+def _of(runs: Sequence[Network], mode: str, setting: str) -> list[Network]:
+    return [run for run in runs if run.place == (mode, setting)]
 
 
-def _groups(runs: Sequence[Found]) -> list[list[Found]]:
-    found = [_of(runs, mode, setting) for mode in MODES for setting in SETTINGS]
-    return [group for group in found if group]
+def _accuracies(runs: Sequence[Network], mode: str, setting: str) -> list[float]:
+    return [run.accuracy for run in _of(runs, mode, setting) if run.accuracy is not None]
 
 
-def _summaries(runs: Sequence[Found]) -> list[dict[str, str]]:
-    rows = []
-    for group in _groups(runs):
-        minutes = [run.search["seconds"] / 60 for run in group if run.setting != RANDOM]
-        rows.append(
-            {
-                "factors": group[0].mode,
-                "setting": SETTINGS[group[0].setting],
-                "test accuracy (%)": spread([run.accuracy for run in group if run.accuracy is not None]),
-                "parameters (k)": spread([run.search["params"] / 1e3 for run in group]),
-                "multiply-adds (M)": spread([run.search["macs"] / 1e6 for run in group]),
-                "connections alive (%)": spread([100 * run.alive for run in group]),
-                "reductions with 3x3": spread([run.reductions for run in group]),
-                "search (minutes)": spread(minutes),
-            }
-        )
-    return rows
+def _summaries(runs: Sequence[Network]) -> list[dict[str, str]]:
+    groups = [_of(runs, mode, setting) for mode in MODES for setting in SETTINGS]
+    return [
+        {
+            "factors": group[0].mode,
+            "setting": SETTINGS[group[0].setting],
+            "test accuracy (%)": spread(run.accuracy for run in group),
+            "parameters (k)": spread(run.search.get("params") / 1e3 for run in group),
+            "multiply-adds (M)": spread(run.search.get("macs") / 1e6 for run in group),
+            "connections alive (%)": spread(100 * run.alive for run in group),
+            "reductions with 3x3": spread(run.reductions for run in group),
+            "search (minutes)": spread(
+                run.search.get("seconds") / 60 for run in group if run.setting != RANDOM
+            ),
+        }
+        for group in groups
+        if group
+    ]
 
 
-def _against_random(runs: Sequence[Found]) -> list[dict[str, str]]:
+def _against_random(runs: Sequence[Network]) -> list[dict[str, str]]:
     rows = []
     for mode in MODES:
-        found, drawn = (_accuracies(_of(runs, mode, setting)) for setting in (BASE, RANDOM))
+        found, drawn = (_accuracies(runs, mode, setting) for setting in (BASE, RANDOM))
         if found and drawn:
             row = {"factors": mode, "found (%)": spread(found), "random (%)": spread(drawn)}
-            rows.append(row | {"difference": difference(found, drawn), "worst found": f"{min(found):.2f}"})
-            rows[-1]["best random"] = f"{max(drawn):.2f}"
+            row |= {"difference": difference(found, drawn)}
+            rows.append(row | {"worst found": f"{min(found):.2f}", "best random": f"{max(drawn):.2f}"})
     return rows
 
 
-def _ablation(runs: Sequence[Found]) -> list[dict[str, str]]:
+def _ablation(runs: Sequence[Network]) -> list[dict[str, str]]:
     rows = []
     for mode in MODES:
-        base = _accuracies(_of(runs, mode, BASE))
+        base = _accuracies(runs, mode, BASE)
         for setting in SETTINGS:
-            found = _accuracies(_of(runs, mode, setting))
+            found = _accuracies(runs, mode, setting)
             if setting in (BASE, RANDOM) or not base or not found:
                 continue
             row = {"factors": mode, "setting": SETTINGS[setting], "difference": difference(found, base)}
@@ -223,42 +206,32 @@ def _ablation(runs: Sequence[Found]) -> list[dict[str, str]]:
     return rows
 
 
-def _accuracies(runs: Sequence[Found]) -> list[float]:
-    return [run.accuracy for run in runs if run.accuracy is not None]
+def _each(runs: Sequence[Network]) -> list[dict[str, object]]:
+    return [
+        {
+            "factors": run.mode,
+            "setting": SETTINGS[run.setting],
+            "seed": run.seed,
+            "test accuracy (%)": run.accuracy,
+            "parameters (k)": scaled(run.search.get("params"), 1e-3, 1),
+            "multiply-adds (M)": scaled(run.search.get("macs"), 1e-6),
+            "width": run.search.get("init_channels"),
+            "alive (%)": scaled(run.alive, 100, 1),
+            "epochs": run.search.get("epochs"),
+            "search (minutes)": scaled(run.search.get("seconds") or 0, 1 / 60, 1),
+        }
+        for run in runs
+    ]
 
 
-def _each(runs: Sequence[Found]) -> list[dict[str, object]]:
-    rows = []
-    for run in runs:
-        params, macs = run.search.get("params"), run.search.get("macs")
-        accuracy, seconds = run.accuracy, run.search.get("seconds") or 0
-        rows.append(
-            {
-                "factors": run.mode,
-                "setting": SETTINGS[run.setting],
-                "seed": run.seed,
-                "test accuracy (%)": "" if accuracy is None else f"{accuracy:.2f}",
-                "parameters (k)": "" if params is None else f"{params / 1e3:.1f}",
-                "multiply-adds (M)": "" if macs is None else f"{macs / 1e6:.2f}",
-                "width": run.search.get("init_channels", ""),
-                "alive (%)": f"{100 * run.alive:.1f}",
-                "epochs": run.search.get("epochs", ""),
-                "search (minutes)": f"{seconds / 60:.1f}",
-            }
-        )
-    return rows
-
-
-def _provenance(runs: Sequence[Found]) -> str:
-    summaries = [summary for run in runs for summary in (run.search, run.evaluation) if summary]
+def _provenance(runs: Sequence[Network]) -> str:
+    everything = [one for run in runs for one in (run.search, run.evaluation)]
     trained = [run.search for run in runs if run.setting != RANDOM]
-    return "\n".join(
-        [
-            *origin(summaries),
-            f"- data: {told(summaries, 'dataset')}; epochs of searches {told(trained, 'epochs')}, of "
-            f"evaluations {told([run.evaluation for run in runs], 'epochs')}",
-            f"- budget: parameters {told(trained, 'budget_params')}, "
-            f"multiply-adds {told(trained, 'budget_macs')}",
-            effort(summaries, (run.seed for run in runs)),
-        ]
+    return provenance(
+        everything,
+        (run.seed for run in runs),
+        f"- data: {told(everything, 'dataset')}; epochs of searches {told(trained, 'epochs')}, of "
+        f"evaluations {told([run.evaluation for run in runs], 'epochs')}",
+        f"- budget: parameters {told(trained, 'budget_params')}, "
+        f"multiply-adds {told(trained, 'budget_macs')}",
     )

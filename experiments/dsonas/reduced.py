@@ -11,19 +11,18 @@ then the others begin. Writes `reduced.csv`, `reduced.md` and figures into `--re
 `--record-only` at any time.
 """
 
-import argparse
 import statistics
+from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from experiments import pipeline
 from experiments.dsonas.figures import draw_all
-from experiments.dsonas.record import BASE, MODES, RANDOM, SETTINGS, collect, report, runs_csv
-from experiments.pipeline import finish, read_summary, run_all, run_step
-from experiments.records import keep_record
-from nas.engine.run_folder import read_table
+from experiments.dsonas.record import BASE, MODES, RANDOM, SETTINGS, collect, report, rows_of
+from experiments.pipeline import Chain, Experiment
+from experiments.records import read_run
 from nas.running.config import CONF, quoted
 
 PROTOCOL = "dsonas/cifar10_reduced"
@@ -31,82 +30,48 @@ EVALUATION = "dsonas/evaluate_reduced"
 DEFAULT_SETTINGS = (BASE, "no_pretrain", "joint")
 
 
-@dataclass(frozen=True)
-class Chain:
-    """A search, or a draw, and the evaluation of what it found.
-
-    Attributes:
-        mode: `share` or `full`.
-        setting: a key of `record.SETTINGS`.
-        seed: of both runs.
-        folder: holds `search` and `evaluation`.
-        search: overrides of the search.
-        evaluation: overrides of the evaluation, without what the search decides.
-    """
-
-    mode: str
-    setting: str
-    seed: int
-    folder: Path
-    search: tuple[str, ...]
-    evaluation: tuple[str, ...]
-
-
-def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+def parse(words: Sequence[str] | None = None) -> Namespace:
     """The command line; `words` in place of the process's own."""
     searched = [setting for setting in SETTINGS if setting != RANDOM]
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="folder of the images (dataset.root)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = pipeline.options(__doc__, "dsonas_reduced", seeds=(0, 1, 2))
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--settings", nargs="+", choices=searched, default=list(DEFAULT_SETTINGS))
     parser.add_argument("--no-random", action="store_true", help="no random networks")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
-    parser.add_argument("--folder", type=Path, default=Path("outputs/experiments/dsonas_reduced"))
-    parser.add_argument("--results", type=Path, help="where the record goes (default: FOLDER/results)")
-    parser.add_argument("--record-only", action="store_true", help="sums up what there is, runs nothing")
-    parser.add_argument(
-        "--evaluation", nargs="+", default=[], metavar="KEY=VALUE", help="more overrides of every evaluation"
-    )
-    parser.add_argument("overrides", nargs="*", help="more overrides of every search: space.levels=2")
-    arguments = parser.parse_args(words)
-    if arguments.jobs < 1:
-        parser.error(f"--jobs {arguments.jobs}: must be at least 1")
+    pipeline.evaluation_option(parser)
+    arguments = pipeline.parsed(parser, words, "every search: space.levels=2")
     if BASE not in arguments.settings and not arguments.no_random:
         parser.error(f"--settings: random networks are as dense as those of {BASE}; add it, or --no-random")
     return arguments
 
 
-def plan(arguments: argparse.Namespace) -> list[Chain]:
+def places(arguments: Namespace) -> list[tuple[tuple[str, str], int]]:
+    """What is searched and drawn, mode by mode and setting by setting."""
+    settings = [*arguments.settings, *([] if arguments.no_random else [RANDOM])]
+    return [((m, s), seed) for m in arguments.modes for s in settings for seed in arguments.seeds]
+
+
+def plan(arguments: Namespace) -> list[Chain]:
     """The searches, a seed of all settings before the next seed, so that an early stop leaves whole seeds."""
-    return [
-        _chain(arguments, mode, setting, seed, _special(setting, arguments.overrides))
-        for seed in arguments.seeds
-        for mode in arguments.modes
-        for setting in arguments.settings
-    ]
+    searched = [(place, seed) for place, seed in places(arguments) if place[1] != RANDOM]
+    searched.sort(key=lambda one: arguments.seeds.index(one[1]))
+    special = {setting: _special(setting, arguments.overrides) for setting in arguments.settings}
+    return [_chain(arguments, place, seed, special[place[1]]) for place, seed in searched]
 
 
-def plan_random(arguments: argparse.Namespace) -> list[Chain]:
+def plan_random(arguments: Namespace) -> list[Chain]:
     """The draws of the modes of which all searches have finished, with the mean density of what those found.
 
     A draw that has been made keeps the density that it was made with.
     """
     chains = []
-    for mode in arguments.modes:
-        found = [density(_folder(arguments, mode, BASE, seed) / "search") for seed in arguments.seeds]
-        if None in found:
-            continue
-        special = ("method=dsonas_random", f"method.density={statistics.mean(found):.4f}")
-        chains += [_chain(arguments, mode, RANDOM, seed, special) for seed in arguments.seeds]
+    for mode in () if arguments.no_random else arguments.modes:
+        folders = [pipeline.folder_of(arguments, (mode, BASE), seed) for seed in arguments.seeds]
+        searches = [read_run(folder / "search") for folder in folders]
+        if all(search.finished for search in searches):
+            density = statistics.mean(search.epochs[-1]["alive"] for search in searches)
+            special = ("method=dsonas_random", f"method.density={density:.4f}")
+            chains += [_chain(arguments, (mode, RANDOM), seed, special) for seed in arguments.seeds]
     return chains
-
-
-def density(folder: Path) -> float | None:
-    """The share of connections that a finished search left alive; None if it has not finished."""
-    if read_summary(folder).get("status") != "finished":
-        return None
-    return float(read_table(folder / "metrics.csv")[-1]["alive"])
 
 
 def _special(setting: str, overrides: Sequence[str]) -> tuple[str, ...]:
@@ -125,80 +90,35 @@ def _number(key: str, overrides: Sequence[str]) -> int:
     return int(given[-1] if given else protocol[group][name])
 
 
-def _folder(arguments: argparse.Namespace, mode: str, setting: str, seed: int) -> Path:
-    return arguments.folder.resolve() / mode / setting / f"seed{seed}"
-
-
-def _chain(
-    arguments: argparse.Namespace, mode: str, setting: str, seed: int, special: Sequence[str]
-) -> Chain:
-    common = [f"seed={seed}", "hardware.threads=1", "trainer.enable_progress_bar=false"]
-    if arguments.data is not None:
-        common.append(f"dataset.root={quoted(arguments.data.resolve())}")
-    given = arguments.overrides
+def _chain(arguments: Namespace, place: tuple[str, str], seed: int, special: Sequence[str]) -> Chain:
+    mode, setting = place
+    common, given = pipeline.every_run(arguments, seed), arguments.overrides
     if setting == RANDOM:
-        # How a search learns means nothing to a draw, whose configuration lacks most of it.
-        # The budget is what both have in common.
-        given = [word for word in given if word.startswith("method.budget.") or word[:7] != "method."]
-    share = f"space.share={str(mode == 'share').lower()}"
-    return Chain(
-        mode,
-        setting,
-        seed,
-        _folder(arguments, mode, setting, seed),
-        # The setting last: it is what the comparison is about, whatever is overridden.
-        (f"experiment={PROTOCOL}", *common, *given, share, *special),
-        (f"experiment={EVALUATION}", *common, *arguments.evaluation),
+        # The budget is what draws have in common with searches.
+        given = pipeline.for_draw(given, kept=("method.budget.",))
+    # The setting last: it is what the comparison is about, whatever is overridden.
+    search = (
+        f"experiment={PROTOCOL}",
+        *common,
+        *given,
+        f"space.share={str(mode == 'share').lower()}",
+        *special,
     )
+    evaluation = (f"experiment={EVALUATION}", *common, *arguments.evaluation)
+    folder = pipeline.folder_of(arguments, place, seed)
+    return Chain(place, seed, folder, search, {"evaluation": evaluation}, decided=found_network)
 
 
-def run_chain(chain: Chain) -> None:
-    """Searches and evaluates, each unless it has finished, at the width and with the blocks of the search.
-
-    Raises:
-        SystemExit: a step failed.
-    """
-    folder = chain.folder / "search"
-    summary = run_step("search", folder, chain.search)
+def found_network(folder: Path) -> tuple[str, ...]:
+    """Overrides of an evaluation: the width and the blocks that a search chose, and what it found."""
     recipe = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["recipe"]
     blocks = ",".join(map(str, recipe["blocks_per_stage"]))
-    width = summary.get("init_channels", recipe["init_channels"])
+    width = read_run(folder).summary.get("init_channels", recipe["init_channels"])
     sizes = (f"recipe.blocks_per_stage=[{blocks}]", f"recipe.init_channels={width}")
-    found = f"genotype={quoted(folder)}"
-    run_step("evaluate", chain.folder / "evaluation", (*chain.evaluation, *sizes, found))
+    return (*sizes, f"genotype={quoted(folder)}")
 
 
-def _begun(chain: Chain) -> bool:
-    return bool(read_summary(chain.folder / "search"))
-
-
-def record(arguments: argparse.Namespace) -> None:
-    """Sums up what there is."""
-    settings = [*arguments.settings, *([] if arguments.no_random else [RANDOM])]
-    places = [(m, s, seed) for m in arguments.modes for s in settings for seed in arguments.seeds]
-    runs = [collect(*place, _folder(arguments, *place)) for place in places]
-    runs = [run for run in runs if run is not None]
-    if not runs:
-        raise SystemExit(f"{arguments.folder}: no search has finished an epoch yet")
-    results = arguments.results or arguments.folder / "results"
-    text = report(runs, len(places))
-    keep_record(results, "reduced", runs_csv(runs), text, lambda: draw_all(runs, results))
-
-
-def main(words: Sequence[str] | None = None) -> None:
-    """Searches, draws, evaluates, then sums up; status 1 if a run failed, 130 after Ctrl-C."""
-    arguments = parse(words)
-
-    def run() -> list[str]:
-        if arguments.record_only:
-            return []
-        failed = run_all(plan(arguments), run_chain, _begun, arguments.jobs)
-        if not arguments.no_random:
-            failed += run_all(plan_random(arguments), run_chain, _begun, arguments.jobs)
-        return failed
-
-    finish(arguments.folder, run, lambda: record(arguments))
-
+main = Experiment(parse, (plan, plan_random), places, collect, rows_of, report, draw_all).main
 
 if __name__ == "__main__":
     main()

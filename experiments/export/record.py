@@ -8,8 +8,6 @@ test images of `nas.data.folder`. `timm` prepares pictures by `resolve_model_dat
 """
 
 import copy
-import csv
-import io
 import runpy
 import sys
 import tempfile
@@ -24,6 +22,7 @@ from timm.data import create_transform, resolve_model_data_config
 from torch import Tensor
 
 import nas.formats.timm_models  # noqa: F401 (registers the models)
+from experiments.records import as_csv
 from nas.data.augment import BatchAugment
 from nas.data.folder import ImageFolder
 from nas.files import write_text
@@ -135,12 +134,8 @@ def summed_up(rows: list[dict]) -> list[dict]:
 
 def write(path: Path, rows: list[dict]) -> None:
     """Rows as CSV, floats to three digits."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: f"{v:.2e}" if isinstance(v, float) else v for k, v in row.items()})
-    write_text(path, buffer.getvalue(), parents=True)
+    rounded = [{k: f"{v:.2e}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    write_text(path, as_csv(rounded), parents=True)
 
 
 @torch.no_grad()

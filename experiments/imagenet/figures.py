@@ -3,117 +3,78 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from matplotlib.axes import Axes
-
-from experiments.imagenet.record import ENLARGED, FOUND, KINDS, Found, Rows
-from nas.analysis import plots
+from experiments.drawing import curve, draw_mean, drawn, picture
+from experiments.imagenet.record import ENLARGED, FOUND, KINDS, Cell
+from nas.analysis.plots import draw_genotype
 from nas.analysis.plots.names import FAINT, LINE_COLOURS
-from nas.analysis.plots.style import markers, new_figure, save, styled, whole_numbers
 
 COLOURS = dict(zip(KINDS, (LINE_COLOURS[0], FAINT, *LINE_COLOURS[1:]), strict=False))
 
 
-def draw_all(runs: Sequence[Found], folder: Path) -> list[Path]:
+def draw_all(runs: Sequence[Cell], folder: Path) -> list[Path]:
     """Draws what the runs have: the searches, the evaluations, the accuracies, and the cells found.
 
     Returns:
         The pictures that were drawn.
     """
-    found = []
-    searches = [run for run in runs if run.search_epochs]
-    if searches:
-        found.append(_draw_searches(searches, folder / "search.png"))
-    evaluations = [run for run in runs if run.epochs]
-    if evaluations:
-        found.append(_draw_evaluations(evaluations, folder / "evaluation.png"))
     # Images of another size in a narrower network belong beside nothing.
-    tested = [run for run in runs if run.finished and run.kind != ENLARGED]
-    if tested:
-        found.append(_draw_tested(tested, folder / "tested.png"))
+    tested = [run for run in runs if run.evaluation.finished and run.kind != ENLARGED]
+    paths = drawn(
+        folder,
+        ("search", _draw_searches, [run for run in runs if run.search.trained]),
+        ("evaluation", _draw_evaluations, [run for run in runs if run.evaluation.epochs]),
+        ("tested", _draw_tested, tested),
+    )
     for run in runs:
         if run.kind == FOUND:
-            path = folder / f"cell_seed{run.seed}.png"
-            plots.draw_genotype(run.genotype, path)
-            found.append(path)
-    return found
+            paths.append(folder / f"cell_seed{run.seed}.png")
+            draw_genotype(run.genotype, paths[-1])
+    return paths
 
 
-def _draw_searches(runs: Sequence[Found], path: Path) -> Path:
+def _draw_searches(runs: Sequence[Cell], path: Path) -> None:
     """Accuracy on both parts, and how far the op weights have come from alike."""
-    with styled():
-        figure = new_figure(1000, 420)
-        left, right = figure.subplots(1, 2)
-        for place, (column, words) in enumerate(
-            (("weight_accuracy", "weight part"), ("architecture_accuracy", "architecture part"))
-        ):
-            curves = [_curve(run.search_epochs, column, 100) for run in runs]
-            _draw_group(left, curves, LINE_COLOURS[place], words)
-        left.set(xlabel="epoch", ylabel="accuracy of the supernet (%)")
-        for place, group in enumerate(("normal", "reduce")):
-            curves = [_curve(run.search_epochs, f"{group}_entropy", 1) for run in runs]
-            _draw_group(right, curves, LINE_COLOURS[place], f"{group} cell")
-        right.set(xlabel="epoch", ylabel="mean entropy of an edge's op weights (nats)")
-        for ax in (left, right):
+    panels = (
+        ("accuracy of the supernet (%)", 100, "{}_accuracy", "{} part", ("weight", "architecture")),
+        ("mean entropy of an edge's op weights (nats)", 1, "{}_entropy", "{} cell", ("normal", "reduce")),
+    )
+    with picture(path, 1000, 420) as figure:
+        for ax, (label, factor, column, words, names) in zip(figure.subplots(1, 2), panels, strict=True):
+            for name, colour in zip(names, LINE_COLOURS, strict=False):
+                curves = [curve(run.search.epochs, column.format(name), factor) for run in runs]
+                draw_mean(ax, curves, colour, words.format(name))
+            ax.set(xlabel="epoch", ylabel=label)
             ax.legend()
-            whole_numbers(ax)
-        return save(figure, path)
 
 
-def _draw_evaluations(runs: Sequence[Found], path: Path) -> Path:
-    with styled():
-        figure = new_figure(1000, 460)
+def _draw_evaluations(runs: Sequence[Cell], path: Path) -> None:
+    parts = {"train": "training images, augmented", "valid": "images held out"}
+    with picture(path, 1000, 460) as figure:
         panels = figure.subplots(1, 2, sharey=True)
-        for ax, column, words in (
-            (panels[0], "train_accuracy", "training images, augmented"),
-            (panels[1], "valid_accuracy", "images held out"),
-        ):
-            for kind in KINDS:
-                curves = [_curve(run.epochs, column, 100) for run in runs if run.kind == kind]
-                curves = [curve for curve in curves if curve[0]]
-                if curves:
-                    _draw_group(ax, curves, COLOURS[kind], f"{KINDS[kind]} (n = {len(curves)})")
-            ax.set_title(words, loc="left")
+        for ax, (part, title) in zip(panels, parts.items(), strict=True):
+            for kind, words in KINDS.items():
+                curves = [
+                    curve(run.evaluation.epochs, f"{part}_accuracy", 100) for run in runs if run.kind == kind
+                ]
+                curves = [one for one in curves if one[0]]
+                draw_mean(ax, curves, COLOURS[kind], f"{words} (n = {len(curves)})")
+            ax.set_title(title, loc="left")
             ax.set(xlabel="epoch")
-            whole_numbers(ax)
         panels[0].set(ylabel="accuracy (%)")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-        return save(figure, path)
 
 
-def _draw_tested(runs: Sequence[Found], path: Path) -> Path:
+def _draw_tested(runs: Sequence[Cell], path: Path) -> None:
     """Accuracy against multiply-adds: the cells are not of one size."""
-    with styled():
-        figure = new_figure(720, 460)
+    with picture(path, 720, 460) as figure:
         ax = figure.subplots()
         for kind, words in KINDS.items():
             group = [run for run in runs if run.kind == kind]
             if group:
-                x = [run.evaluation["macs"] / 1e6 for run in group]
-                ax.plot(
-                    x,
-                    [run.accuracy for run in group],
-                    "o",
-                    color=COLOURS[kind],
-                    label=f"{words} (n = {len(group)})",
+                macs, label = (
+                    [run.evaluation.get("macs") / 1e6 for run in group],
+                    f"{words} (n = {len(group)})",
                 )
+                ax.plot(macs, [run.accuracy for run in group], "o", color=COLOURS[kind], label=label)
         ax.set(xlabel="multiply-adds (M)", ylabel="test accuracy (%)")
         figure.legend(loc="outside lower center", ncols=2)
-        return save(figure, path)
-
-
-def _curve(rows: Rows, column: str, scale: float) -> tuple[list[float], list[float]]:
-    having = [row for row in rows if column in row]
-    return [row["epoch"] + 1 for row in having], [scale * row[column] for row in having]
-
-
-def _draw_group(ax: Axes, curves: Sequence[tuple[list[float], list[float]]], colour: str, label: str) -> None:
-    """Each run faint; their mean over those that have come that far strong."""
-    by_epoch: dict[float, list[float]] = {}
-    for x, y in curves:
-        ax.plot(x, y, color=colour, alpha=0.28, lw=1.0)
-        for epoch, value in zip(x, y, strict=True):
-            by_epoch.setdefault(epoch, []).append(value)
-    epochs = sorted(by_epoch)
-    means = [float(np.mean(by_epoch[epoch])) for epoch in epochs]
-    ax.plot(epochs, means, color=colour, lw=2.4, label=label, **markers(len(epochs)))

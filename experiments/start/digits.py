@@ -9,19 +9,20 @@ With `--keep` they go beside this file, and the random cells into the record tha
 with (`random_cells=start_digits`).
 """
 
-import argparse
 import json
 import statistics
 import textwrap
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from scipy.stats import mannwhitneyu
 
-from experiments.pipeline import finish, markdown, read_summary, run_all, run_step, spread
-from experiments.records import as_csv, difference, origin, several, told
+from experiments import pipeline
+from experiments.pipeline import Chain, Experiment
+from experiments.records import Found, difference, markdown, origin, read_run, several, spread, told
 from nas.analysis import plots
 from nas.analysis.random_cells import SCHEMA, SHIPPED, Standing, conditions_of
 from nas.domains.networks import size_overrides
@@ -34,168 +35,159 @@ HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One cell: how it comes about, and where.
+class Cell(Found):
+    """A cell that has been evaluated.
 
     Attributes:
-        kind: `random` or `searched`.
-        seed: of its search (or draw) and of its evaluation.
-        folder: holds the run folders `search` and `evaluate`.
-        overrides: of both steps.
+        config: of its evaluation.
     """
 
-    kind: str
-    seed: int
-    folder: Path
-    overrides: tuple[str, ...]
+    config: DictConfig
 
     @property
-    def summaries(self) -> tuple[dict, dict]:
-        """Those of search and evaluation; empty where there is none."""
-        return read_summary(self.folder / "search"), read_summary(self.folder / "evaluate")
+    def kind(self) -> str:
+        """`random` or `searched`."""
+        return self.place[0]
 
 
-def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+def parse(words: Sequence[str] | None = None) -> Namespace:
     """The command line; `words` in place of the process's own."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = pipeline.options(__doc__, "start_digits", seeds=None)
     parser.add_argument("--seeds", type=int, default=10, help="searches; at least 2")
     parser.add_argument("--first", type=int, default=10, help="the first of their seeds")
     parser.add_argument("--random", type=int, default=30, help="random cells; at least 2")
     parser.add_argument("--first-random", type=int, default=30, help="the first of their seeds")
-    parser.add_argument("--folder", type=Path, default=Path("outputs/experiments/start_digits"))
-    parser.add_argument("--results", type=Path, help="where the record goes (default: FOLDER/results)")
     parser.add_argument("--keep", action="store_true", help="the record goes into the repository")
-    parser.add_argument("--jobs", type=int, default=1, help="cells at a time, one thread each")
-    parser.add_argument("--record-only", action="store_true", help="sums up what there is, runs nothing")
-    parser.add_argument("overrides", nargs="*", help="more overrides of every step")
-    arguments = parser.parse_args(words)
-    for name, least in (("seeds", 2), ("random", 2), ("jobs", 1)):
-        if getattr(arguments, name) < least:
-            parser.error(f"--{name} {getattr(arguments, name)}: must be at least {least}")
+    arguments = pipeline.parsed(parser, words, "every step", seeds=2, random=2)
+    if arguments.keep:
+        arguments.results = HERE / "results"
     return arguments
 
 
-def plan(arguments: argparse.Namespace) -> list[Cell]:
+def places(arguments: Namespace) -> list[tuple[tuple[str], int]]:
     """The cells, searched ones first."""
-    folder = arguments.folder.resolve()
-    return [
-        Cell(kind, seed, folder / kind / f"seed{seed}", tuple(arguments.overrides))
-        for kind, first, number in (
-            (SEARCHED, arguments.first, arguments.seeds),
-            (RANDOM, arguments.first_random, arguments.random),
-        )
-        for seed in range(first, first + number)
-    ]
+    groups = {
+        SEARCHED: range(arguments.first, arguments.first + arguments.seeds),
+        RANDOM: range(arguments.first_random, arguments.first_random + arguments.random),
+    }
+    return [((kind,), seed) for kind, seeds in groups.items() for seed in seeds]
 
 
-def run(cell: Cell) -> None:
-    """Searches and evaluates, unless it has been done."""
-    common = [f"seed={cell.seed}", "trainer.enable_progress_bar=false", *cell.overrides]
-    method = ["method=random"] if cell.kind == RANDOM else []
-    run_step("search", cell.folder / "search", [f"experiment={EXPERIMENT}", *method, *common])
-    # Compared when all of them are there: the record that is made here cannot be asked yet.
-    found = [f"genotype={quoted(cell.folder / 'search')}", "random_cells=null"]
-    run_step("evaluate", cell.folder / "evaluate", [f"experiment={EVALUATION}", *found, *common])
+def plan(arguments: Namespace) -> list[Chain]:
+    """A search or a draw, and an evaluation, of every cell."""
+    chains = []
+    for (kind,), seed in places(arguments):
+        folder = pipeline.folder_of(arguments, (kind,), seed)
+        common = [f"seed={seed}", "trainer.enable_progress_bar=false", *arguments.overrides]
+        method = ["method=random"] if kind == RANDOM else []
+        # Compared when all of them are there: the record that is made here cannot be asked yet.
+        found = [f"genotype={quoted(folder / 'search')}", "random_cells=null"]
+        search = (f"experiment={EXPERIMENT}", *method, *common)
+        evaluation = (f"experiment={EVALUATION}", *found, *common)
+        chains.append(Chain((kind,), seed, folder, search, {"evaluate": evaluation}))
+    return chains
+
+
+def collect(kind: str, seed: int, path: Path) -> Cell | None:
+    """Reads the run folders `search` and `evaluate` below `path`; None if the cell is not evaluated yet."""
+    search, evaluation = read_run(path / "search"), read_run(path / "evaluate")
+    if not evaluation.finished:
+        return None
+    register_resolvers()
+    return Cell((kind,), seed, search, evaluation, OmegaConf.load(path / "evaluate" / "config.yaml"))
+
+
+def _of(cells: Sequence[Cell], kind: str) -> list[Cell]:
+    return [cell for cell in cells if cell.kind == kind]
+
+
+def _percentile(cell: Cell, cells: Sequence[Cell]) -> float:
+    """Where a cell lies among the random ones."""
+    random = [one.accuracy for one in _of(cells, RANDOM)]
+    worse = sum(accuracy < cell.accuracy for accuracy in random)
+    return round(Standing(worse, random.count(cell.accuracy), len(random)).percentile, 2)
 
 
 def rows_of(cells: Sequence[Cell]) -> list[dict[str, object]]:
     """One flat row an evaluated cell, with where it lies among the random ones."""
-    done = [cell for cell in cells if cell.summaries[1].get("status") == "finished"]
-    random = [cell.summaries[1]["test_accuracy"] for cell in done if cell.kind == RANDOM]
-    rows = []
-    for cell in done:
-        search, evaluate = cell.summaries
-        accuracy = evaluate["test_accuracy"]
-        standing = Standing(sum(one < accuracy for one in random), random.count(accuracy), len(random))
-        rows.append(
-            {
-                "cells": cell.kind,
-                "seed": cell.seed,
-                "test_accuracy": accuracy,
-                "percentile": round(standing.percentile, 2) if cell.kind == SEARCHED else "",
-                "params": evaluate["params"],
-                "num_skip": search["num_skip"],
-                "search_seconds": round(search["seconds"]),
-                "evaluate_seconds": round(evaluate["seconds"]),
-                "commit": str(evaluate["git_commit"])[:12],
-                "genotype": evaluate["genotype"],
-            }
-        )
-    return rows
+    return [
+        {
+            "cells": cell.kind,
+            "seed": cell.seed,
+            "test_accuracy": cell.evaluation.get("test_accuracy"),
+            "percentile": _percentile(cell, cells) if cell.kind == SEARCHED else "",
+            "params": cell.evaluation.get("params"),
+            "num_skip": cell.search.get("num_skip"),
+            "search_seconds": round(cell.search.get("seconds")),
+            "evaluate_seconds": round(cell.evaluation.get("seconds")),
+            "commit": str(cell.evaluation.get("git_commit"))[:12],
+            "genotype": cell.evaluation.get("genotype"),
+        }
+        for cell in cells
+    ]
 
 
-def report(cells: Sequence[Cell], rows: Sequence[dict]) -> str:
+def report(cells: Sequence[Cell], planned: int) -> str:
     """The record as Markdown; the README's table."""
     kinds = {
         RANDOM: f"random (`experiment={EXPERIMENT} method=random`)",
         SEARCHED: f"searched (`experiment={EXPERIMENT}`)",
     }
-    of = {kind: [row for row in rows if row["cells"] == kind] for kind in kinds}
-    percent = {kind: [100 * row["test_accuracy"] for row in of[kind]] for kind in kinds}
+    percent = {kind: [cell.accuracy for cell in _of(cells, kind)] for kind in kinds}
+    params = {
+        kind: spread(cell.evaluation.get("params") / 1e3 for cell in _of(cells, kind)) for kind in kinds
+    }
     table = [
         {
             "cells": words,
             "test accuracy": spread(percent[kind]).replace(" (", " % ("),
             "median": f"{statistics.median(percent[kind]):.2f} %",
             "lowest to highest": f"{min(percent[kind]):.2f} to {max(percent[kind]):.2f} %",
-            "parameters": spread([row["params"] / 1e3 for row in of[kind]]).split(" (")[0] + " k",
+            "parameters": params[kind].split(" (")[0] + " k",
         }
         for kind, words in kinds.items()
     ]
-    found = sorted(of[SEARCHED], key=lambda row: row["seed"])
-    each = ", ".join(f"{100 * row['test_accuracy']:.2f}" for row in found)
-    better = ", ".join(f"{row['percentile']:.0f}" for row in found)
-    evaluations = [cell.summaries[1] for cell in cells if cell.summaries[1]]
-    configs = [_config(cell) for cell in cells if cell.summaries[1]]
-    threads = several(config.hardware.threads for config in configs)
-    torch = origin(evaluations)[-1].split("; ")[-1]
-    means = difference(percent[SEARCHED], percent[RANDOM])
+    each = ", ".join(f"{accuracy:.2f}" for accuracy in percent[SEARCHED])
+    better = [_percentile(cell, cells) for cell in _of(cells, SEARCHED)]
     rank = mannwhitneyu(percent[SEARCHED], percent[RANDOM]).pvalue
-    average = statistics.mean(row["percentile"] for row in found)
     among = (
-        f"Difference of the means: {means} points. The searched cells, seed by seed: {each} %; percentiles "
-        f"among the {len(of[RANDOM])} random cells: {better}; on average {average:.0f}, where 50 would be no "
-        f"better than random (Mann-Whitney test: p = {rank:.2g})."
+        f"Difference of the means: {difference(percent[SEARCHED], percent[RANDOM])} points. The searched "
+        f"cells, seed by seed: {each} %; percentiles among the {len(percent[RANDOM])} random cells: "
+        f"{', '.join(f'{one:.0f}' for one in better)}; on average {statistics.mean(better):.0f}, where 50 "
+        f"would be no better than random (Mann-Whitney test: p = {rank:.2g})."
     )
-    device = told(evaluations, "device")
-    made = f"Device: {device}; threads: {threads}; {torch}; test images: {_test(configs[0])}."
+    evaluations = [cell.evaluation for cell in cells]
+    torch = origin(evaluations)[-1].split("; ")[-1]
+    threads, tested = several(cell.config.hardware.threads for cell in cells), _test(cells[0].config)
+    made = f"Device: {told(evaluations, 'device')}; threads: {threads}; {torch}; test images: {tested}."
     return "\n".join([markdown(table), *(textwrap.fill(text, 118) + "\n" for text in (among, made))])
 
 
-def _config(cell: Cell):
-    register_resolvers()
-    return OmegaConf.load(cell.folder / "evaluate" / "config.yaml")
-
-
-def _test(config) -> str:
+def _test(config: DictConfig) -> str:
     number = len(instantiate(config.dataset.source).test().labels)
     return f"{number} of {config.dataset.name}, of which one is {100 / number:.2f} %"
 
 
-def random_cells(cells: Sequence[Cell]) -> str:
+def random_cells(drawn: Sequence[Cell]) -> str:
     """The random cells as the record that evaluations are compared with (JSON).
 
     Raises:
         SystemExit: they were not all evaluated alike.
     """
-    drawn = [cell for cell in cells if cell.kind == RANDOM]
-    summaries = [cell.summaries[1] for cell in drawn]
     found = []
-    for cell, summary in zip(drawn, summaries, strict=True):
-        config = _config(cell)
-        sizes = size_overrides(config, instantiate(config.space))
-        found.append(conditions_of(plain(config), sizes, summary["split_hash"]))
+    for cell in drawn:
+        sizes = size_overrides(cell.config, instantiate(cell.config.space))
+        found.append(conditions_of(plain(cell.config), sizes, cell.evaluation.get("split_hash")))
     if any(one != found[0] for one in found):
         raise SystemExit("the random cells were not all evaluated by one recipe on the same images")
-    names = {"device": "device", "commit": "git_commit"}
-    origins = {name: told(summaries, key) for name, key in names.items()}
-    origins["torch"] = several(one["versions"]["torch"] for one in summaries)
-    origins["threads"] = several(_config(cell).hardware.threads for cell in drawn)
-    rows = [
-        {"seed": cell.seed}
-        | {key: summary[key] for key in ("test_accuracy", "test_loss", "params", "macs", "genotype")}
-        for cell, summary in zip(drawn, summaries, strict=True)
-    ]
+    evaluations = [cell.evaluation for cell in drawn]
+    origins = {
+        name: told(evaluations, key) for name, key in {"device": "device", "commit": "git_commit"}.items()
+    }
+    origins["torch"] = several(one.get("versions")["torch"] for one in evaluations)
+    origins["threads"] = several(cell.config.hardware.threads for cell in drawn)
+    keys = ("test_accuracy", "test_loss", "params", "macs", "genotype")
+    rows = [{"seed": cell.seed} | {key: cell.evaluation.get(key) for key in keys} for cell in drawn]
     head = {"schema": SCHEMA, "what": f"{len(rows)} random cells of experiment={EVALUATION}"}
     # JSON of one cell a line.
     lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
@@ -203,44 +195,31 @@ def random_cells(cells: Sequence[Cell]) -> str:
     return f'{body[:-2]},\n "cells": [\n{lines}\n ]\n}}\n'
 
 
-def record(arguments: argparse.Namespace, cells: Sequence[Cell]) -> None:
-    """Sums up what there is."""
-    rows = rows_of(cells)
-    counts = [sum(row["cells"] == kind for row in rows) for kind in (SEARCHED, RANDOM)]
+def check(arguments: Namespace, cells: Sequence[Cell]) -> None:
+    """Refuses a record with gaps; with `--keep` the random cells become a record of their own.
+
+    Raises:
+        SystemExit: it is refused.
+    """
+    counts = [len(_of(cells, kind)) for kind in (SEARCHED, RANDOM)]
     if min(counts) < 2:
         raise SystemExit(f"{arguments.folder}: fewer than two searched or two random cells are evaluated")
-    if arguments.keep and counts != [arguments.seeds, arguments.random]:
-        raise SystemExit(f"{arguments.folder}: --keep takes whole records; {sum(counts)} cells are evaluated")
-    results = HERE / "results" if arguments.keep else arguments.results or arguments.folder / "results"
-    text = report(cells, rows)
     if arguments.keep:
-        write_text(SHIPPED / f"{RECORD}.json", random_cells(cells), parents=True)
-    write_text(results / "digits.csv", as_csv(rows), parents=True)
-    write_text(results / "digits.md", text, parents=True)
-    groups = {
-        kind: [100 * row["test_accuracy"] for row in rows if row["cells"] == kind]
-        for kind in (RANDOM, SEARCHED)
-    }
-    plots.draw_comparison(
-        groups, results / "digits.png", "test accuracy (%)", "Digits, one evaluation a cell"
-    )
-    print(text)
-    for name in ("digits.csv", "digits.md", "digits.png"):
-        print(results / name)
+        if counts != [arguments.seeds, arguments.random]:
+            raise SystemExit(
+                f"{arguments.folder}: --keep takes whole records; {sum(counts)} cells are evaluated"
+            )
+        write_text(SHIPPED / f"{RECORD}.json", random_cells(_of(cells, RANDOM)), parents=True)
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Searches and evaluates, then sums up; status 1 if a step failed, 130 after Ctrl-C."""
-    arguments = parse(words)
-    cells = plan(arguments)
-    finish(
-        arguments.folder,
-        lambda: (
-            [] if arguments.record_only else run_all(cells, run, lambda c: c.folder.exists(), arguments.jobs)
-        ),
-        lambda: record(arguments, cells),
-    )
+def draw_all(cells: Sequence[Cell], folder: Path) -> list[Path]:
+    """Draws the accuracies of both kinds."""
+    groups = {kind: [cell.accuracy for cell in _of(cells, kind)] for kind in (RANDOM, SEARCHED)}
+    title = "Digits, one evaluation a cell"
+    return [plots.draw_comparison(groups, folder / "digits.png", "test accuracy (%)", title)]
 
+
+main = Experiment(parse, (plan,), places, collect, rows_of, report, draw_all, name="digits", check=check).main
 
 if __name__ == "__main__":
     main()

@@ -24,6 +24,19 @@ def picture(path: Path, width: float, height: float) -> Iterator[Figure]:
         save(figure, path)
 
 
+@contextmanager
+def panels(
+    path: Path, titles: Sequence[str], width: float, height: float, label: str = "", sharey: bool = True
+) -> Iterator[tuple[Figure, Sequence[Axes]]]:
+    """A picture of panels side by side, each with its title; the label is that of their common y axis."""
+    with picture(path, width, height) as figure:
+        found = figure.subplots(1, len(titles), squeeze=False, sharey=sharey)[0]
+        found[0].set_ylabel(label)
+        for ax, title in zip(found, titles, strict=True):
+            ax.set_title(title, loc="left", fontsize=11)
+        yield figure, found
+
+
 def drawn(folder: Path, *pictures: tuple[str, Callable, Sequence]) -> list[Path]:
     """Draws the pictures that have anything to show.
 

@@ -4,11 +4,12 @@ import csv
 import io
 import json
 import math
+import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from nas.engine.run_folder import read_table
 from nas.files import write_text
@@ -22,11 +23,11 @@ class Run:
 
     Attributes:
         summary: its `summary.json`; empty if there is none yet.
-        epochs: rows of its `metrics.csv` as numbers, without their blanks.
+        rows: of its `metrics.csv` as numbers, without their blanks.
     """
 
     summary: Mapping
-    epochs: Rows
+    rows: Rows
 
     @property
     def finished(self) -> bool:
@@ -36,16 +37,16 @@ class Run:
     @property
     def trained(self) -> bool:
         """Whether it is a search that learns; a draw is none."""
-        return any("weight_loss" in row for row in self.epochs)
+        return any("weight_loss" in row for row in self.rows)
 
-    def get(self, key: str) -> object:
+    @property
+    def last(self) -> Mapping[str, float]:
+        """The last of its rows; empty if there is none."""
+        return self.rows[-1] if self.rows else {}
+
+    def get(self, key: str) -> Any:
         """What its summary says under a key; None if it does not."""
         return self.summary.get(key)
-
-    def accuracy(self, part: str = "test") -> float | None:
-        """An accuracy of its summary in per cent; None where there is none."""
-        share = self.summary.get(f"{part}_accuracy")
-        return None if share is None else 100 * share
 
 
 Kind = TypeVar("Kind", bound=Run)
@@ -70,7 +71,12 @@ class Found:
     @property
     def accuracy(self) -> float | None:
         """Test accuracy in per cent; None before the evaluation's end."""
-        return self.evaluation.accuracy() if self.evaluation.finished else None
+        return 100 * self.evaluation.get("test_accuracy") if self.evaluation.finished else None
+
+    @property
+    def minutes(self) -> float | None:
+        """How long the search took; None for a draw."""
+        return self.search.get("seconds") / 60 if self.search.trained else None
 
 
 def read_summary(folder: Path) -> dict:
@@ -128,9 +134,38 @@ def _cell(value: object) -> str:
     return "`" + text.replace("|", "\\|") + "`" if "|" in text else text
 
 
-def scaled(value: float | None, factor: float, digits: int = 2) -> str | None:
-    """A value in another unit as text; None for None."""
-    return None if value is None else f"{value * factor:.{digits}f}"
+def value_of(one: object, path: str) -> Any:
+    """A value of a run or of what was found.
+
+    Args:
+        one: where it is looked up.
+        path: `name[.name]...`, then `*factor` or `/divisor`, then `:format`, if any: `search.params/1e3:.1f`.
+            A name is an attribute, or else what a summary or a row says; None where that says nothing.
+    """
+    path, _, form = path.partition(":")
+    names, operator, number = re.fullmatch(r"([\w.]+)([*/]?)(.*)", path).groups()
+    for name in names.split("."):
+        one = getattr(one, name) if hasattr(one, name) else one.get(name)
+    if one is None:
+        return None
+    value = {"": lambda: one, "*": lambda: one * float(number), "/": lambda: one / float(number)}[operator]()
+    return format(value, form) if form else value
+
+
+def columns(words: str) -> dict[str, str]:
+    """Columns from words `title=path`, or a path alone, whose last name is the title."""
+    pairs = [word.rpartition("=") for word in words.split()]
+    return {title or path.split(".")[-1]: path for title, _, path in pairs}
+
+
+def table(found: Iterable[object], titles: Mapping[str, str]) -> list[dict[str, object]]:
+    """A row for each of what was found, with the columns title -> path (see `value_of`)."""
+    return [{title: value_of(one, path) for title, path in titles.items()} for one in found]
+
+
+def means(group: Sequence[object], titles: Mapping[str, str]) -> dict[str, str]:
+    """Mean and spread of a group for each of the columns title -> path."""
+    return {title: spread(value_of(one, path) for one in group) for title, path in titles.items()}
 
 
 def sections(*parts: str) -> str:

@@ -69,7 +69,13 @@ def write_search(folder: Path, share: bool, density: float, seed: int = 0, drawn
         write_csv(folder / "metrics.csv", [{"epoch": 0, "num_skip": 0}])
         return
     epochs = [
-        {"epoch": e, "architecture_accuracy": 0.3 + e / 10, "alive": a, "macs_alive": int(1e6 * a)}
+        {
+            "epoch": e,
+            "weight_loss": 2.0,
+            "architecture_accuracy": 0.3 + e / 10,
+            "alive": a,
+            "macs_alive": int(1e6 * a),
+        }
         for e, a in enumerate((1.0, left))
     ]
     write_csv(folder / "metrics.csv", epochs)
@@ -265,4 +271,4 @@ def test_a_search_of_the_reduced_protocol_and_its_evaluation(tmp_path, run, monk
     assert found.search.get("epochs") == 1 and found.search.get("params") <= 2e4
     # The evaluated network is the one that the search priced.
     assert found.evaluation.get("params") == found.search.get("params")
-    assert found.alive == pytest.approx(found.search.epochs[-1]["alive"])
+    assert found.alive == pytest.approx(found.search.last["alive"])

@@ -288,7 +288,7 @@ def test_searches_draws_and_evaluations_of_the_reduced_protocol(tmp_path, run, m
     other = collect(DRNAS, 0, tmp_path / DRNAS / "seed0")
     assert other.search.get("method") == "drnas_rnn" and other.evaluations[SEARCHED].finished
     assert (
-        len(runs[FOUND].search.epochs) == len(other.search.epochs) == 2
+        len(runs[FOUND].search.rows) == len(other.search.rows) == 2
         and not runs[RANDOM].search.trained
         and runs[LSTM].genotype is None
     )

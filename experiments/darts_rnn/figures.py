@@ -6,25 +6,15 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from experiments.darts_rnn.record import (
-    DRNAS,
-    FOUND,
-    LONG,
-    LSTM,
-    NETWORKS,
-    RANDOM,
-    SEARCHES,
-    TEXTS,
-    WARMUP,
-    Network,
-    tests,
-)
-from experiments.drawing import curve, draw_dots, draw_mean, drawn, legend_of, picture
+from experiments.darts_rnn import record
+from experiments.darts_rnn.record import FOUND, NETWORKS, SEARCHES, TEXTS, Network, tests
+from experiments.drawing import curve, draw_dots, draw_mean, drawn, legend_of, panels, picture
 from experiments.records import Run
 from nas.analysis.plots import draw_genotype
 from nas.analysis.plots.names import FAINT, LINE_COLOURS
 
-COLOURS = dict(zip((FOUND, LSTM, WARMUP, DRNAS, LONG), LINE_COLOURS, strict=False)) | {RANDOM: FAINT}
+NAMES = (FOUND, record.LSTM, record.WARMUP, record.DRNAS, record.LONG)
+COLOURS = dict(zip(NAMES, LINE_COLOURS, strict=False)) | {record.RANDOM: FAINT}
 
 
 def draw_all(runs: Sequence[Network], folder: Path) -> list[Path]:
@@ -37,7 +27,7 @@ def draw_all(runs: Sequence[Network], folder: Path) -> list[Path]:
     paths = drawn(
         folder,
         ("search", _draw_searches, [run for run in runs if run.search.trained]),
-        ("valid", _draw_evaluations, runs if any(one.epochs for one in evaluations) else ()),
+        ("valid", _draw_evaluations, runs if any(one.rows for one in evaluations) else ()),
         ("test", _draw_tests, runs if any(one.finished for one in evaluations) else ()),
     )
     for run in runs:
@@ -55,35 +45,34 @@ def _draw_searches(runs: Sequence[Network], path: Path) -> None:
     columns = min(len(names), 2)
     rows = -(-len(names) // columns)
     with picture(path, max(620, 480 * columns), 440 if rows == 1 else 340 * rows) as figure:
-        panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-        for ax in panels.flat[len(names) :]:
+        axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
+        for ax in axes.flat[len(names) :]:
             ax.set_axis_off()
-        for ax, name in zip(panels.flat, names, strict=False):
+        for ax, name in zip(axes.flat, names, strict=False):
             searches = [run.search for run in runs if run.network == name]
             for (column, label), colour in zip(streams.items(), LINE_COLOURS, strict=False):
                 _draw_curves(ax, searches, column, colour, label)
-            _finish(ax, "perplexity of the supernet" if ax in panels[:, 0] else "")
+            _finish(ax, "perplexity of the supernet" if ax in axes[:, 0] else "")
             if len(names) > 1:
                 ax.set_title(SEARCHES[name], loc="left", fontsize=11)
-        legend_of(figure, panels.flat, columns=2)
+        legend_of(figure, axes.flat, columns=2)
 
 
 def _draw_evaluations(runs: Sequence[Network], path: Path) -> None:
     """Validation perplexity of every network, a panel a text."""
-    texts = [text for text in TEXTS if any(run.evaluations[text].epochs for run in runs)]
-    with picture(path, 520 * len(texts), 440) as figure:
-        panels = figure.subplots(1, len(texts), squeeze=False)[0]
-        for ax, text in zip(panels, texts, strict=True):
+    texts = [text for text in TEXTS if any(run.evaluations[text].rows for run in runs)]
+    titles = [TEXTS[text] for text in texts]
+    with panels(path, titles, 520 * len(texts), 440, sharey=False) as (figure, axes):
+        for ax, text in zip(axes, texts, strict=True):
             for network, name in NETWORKS.items():
                 own = [run.evaluations[text] for run in runs if run.network == network]
                 _draw_curves(ax, own, "valid_perplexity", COLOURS[network], name)
-            ax.set_title(TEXTS[text], loc="left", fontsize=11)
             _finish(ax, "validation perplexity")
-        legend_of(figure, panels, columns=3)
+        legend_of(figure, axes, columns=3)
 
 
 def _draw_curves(ax: Axes, runs: Iterable[Run], column: str, colour: str, label: str) -> None:
-    draw_mean(ax, [curve(run.epochs, column) for run in runs], colour, label, alpha=0.35)
+    draw_mean(ax, [curve(run.rows, column) for run in runs], colour, label, alpha=0.35)
 
 
 def _finish(ax: Axes, label: str) -> None:
@@ -97,11 +86,9 @@ def _draw_tests(runs: Sequence[Network], path: Path) -> None:
     """Every tested network a dot, the mean of a kind a line."""
     networks = [name for name in NETWORKS if any(tests(runs, name, text) for text in TEXTS)]
     texts = [text for text in TEXTS if any(tests(runs, network, text) for network in networks)]
-    with picture(path, max(420, max(380, 110 * len(networks)) * len(texts)), 440) as figure:
-        panels = figure.subplots(1, len(texts), squeeze=False)[0]
-        panels[0].set_ylabel("test perplexity")
-        for ax, text in zip(panels, texts, strict=True):
+    width, titles = max(380, 110 * len(networks)) * len(texts), [TEXTS[text] for text in texts]
+    with panels(path, titles, max(420, width), 440, "test perplexity", sharey=False) as (_, axes):
+        for ax, text in zip(axes, texts, strict=True):
             own = [tests(runs, network, text) for network in networks]
             draw_dots(ax, own, [COLOURS[network] for network in networks])
             ax.set_xticks(range(len(networks)), [NETWORKS[name].replace(" ", "\n") for name in networks])
-            ax.set_title(TEXTS[text], loc="left", fontsize=11)

@@ -5,17 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.records import (
-    Run,
-    difference,
-    provenance,
-    read_run,
-    sections,
-    several,
-    spread,
-    titled,
-    told,
-)
+from experiments.records import Run, difference, means, provenance, read_run, sections, spread, titled, told
 from nas.genotype import Genotype, load
 
 FOUND, RANDOM, LSTM = "found", "random", "lstm"
@@ -29,6 +19,7 @@ SEARCHES = {
 NETWORKS = SEARCHES | {RANDOM: "random cell", LSTM: "LSTM"}
 SEARCHED, TRANSFER = "wikitext_mini", "wikitext2"
 TEXTS = {SEARCHED: "wikitext_mini", TRANSFER: "WikiText-2, a part"}
+MEANS = {"valid perplexity": "valid", "test perplexity": "test", "parameters (k)": "params/1e3"}
 OPERATIONS = ("tanh", "relu", "sigmoid", "identity")
 
 
@@ -38,7 +29,7 @@ class Evaluation(Run):
     @property
     def valid(self) -> float | None:
         """Validation perplexity of the best epoch, whose weights are tested; None before the first."""
-        found = [row["valid_perplexity"] for row in self.epochs if "valid_perplexity" in row]
+        found = [row["valid_perplexity"] for row in self.rows if "valid_perplexity" in row]
         return min(found, default=None)
 
     @property
@@ -70,8 +61,8 @@ def collect(network: str, seed: int, path: Path) -> Network | None:
     evaluations = {text: read_run(path / text, Evaluation) for text in TEXTS}
     file = path / "search" / "genotype.json"
     genotype = load(file, "darts_rnn") if file.exists() else None
-    evaluations = {text: one if one.epochs else Evaluation({}, ()) for text, one in evaluations.items()}
-    if genotype is None and not any(one.epochs for one in evaluations.values()):
+    evaluations = {text: one if one.rows else Evaluation({}, ()) for text, one in evaluations.items()}
+    if genotype is None and not any(one.rows for one in evaluations.values()):
         return None
     return Network(network, seed, read_run(path / "search"), genotype, evaluations)
 
@@ -91,12 +82,7 @@ def rows_of(runs: Sequence[Network]) -> list[dict[str, object]]:
 
 
 def report(runs: Sequence[Network], planned: int) -> str:
-    """The record as Markdown: both texts, what was found against the others, every run, and how.
-
-    Args:
-        runs: what there is; only finished evaluations are averaged over.
-        planned: how many evaluations there are to be.
-    """
+    """The record as Markdown: both texts, what was found against the others, every run, and how."""
     done = sum(one.finished for run in runs for one in run.evaluations.values())
     parts = [f"{done} of {planned} evaluations finished. Perplexity: lower is better."]
     for text, title in TEXTS.items():
@@ -130,18 +116,12 @@ def _summaries(runs: Sequence[Network], text: str) -> list[dict[str, str]]:
         done = [one for one in _of(runs, network, text) if one.finished]
         if not done:
             continue
-        row = {
-            "network": name,
-            "valid perplexity": spread(one.valid for one in done),
-            "test perplexity": spread(one.test for one in done),
-            "parameters (k)": spread(one.get("params") / 1e3 for one in done),
-            "steps": several(one.get("steps") for one in done),
-            "training (minutes)": spread(one.get("seconds") / 60 for one in done),
-        }
+        row = {"network": name, **means(done, MEANS), "steps": told(done, "steps")}
+        row |= means(done, {"training (minutes)": "seconds/60"})
         if text == SEARCHED:
             searched = [run.search for run in runs if run.network == network and run.search.trained]
             row["search (minutes)"] = spread(one.get("seconds") / 60 for one in searched if one.finished)
-            row["search (steps)"] = several(one.get("steps") for one in searched) if searched else "none"
+            row["search (steps)"] = told(searched, "steps") if searched else "none"
         rows.append(row)
     return rows
 
@@ -174,7 +154,7 @@ def _provenance(runs: Sequence[Network]) -> str:
     of_texts = "; ".join(
         f"{text} {told(found, 'epochs')}"
         for text, found in evaluations.items()
-        if any(one.epochs for one in found)
+        if any(one.rows for one in found)
     )
     return provenance(
         [*(run.search for run in runs), *itertools.chain(*evaluations.values())],

@@ -101,9 +101,9 @@ def _lookup(table: BenchmarkTable, arch: str) -> dict[str, float]:
 def _eigenvalues(run: Run) -> dict[str, Curve]:
     """The first column has no label; the summary of a run that ended says which basis it is."""
     # Methods with a basis eta have mu before it; the others have alpha alone.
-    columns = list(dict.fromkeys(name for row in run.epochs for name in row if name.startswith(EIGENVALUE)))
+    columns = list(dict.fromkeys(name for row in run.rows for name in row if name.startswith(EIGENVALUE)))
     first = run.get("hessian_basis") or ("mu" if f"{EIGENVALUE}_eta" in columns else "alpha")
-    return {name.removeprefix(EIGENVALUE).lstrip("_") or first: curve(run.epochs, name) for name in columns}
+    return {name.removeprefix(EIGENVALUE).lstrip("_") or first: curve(run.rows, name) for name in columns}
 
 
 def rows_of(runs: Sequence[Found]) -> list[dict[str, object]]:

@@ -1,16 +1,13 @@
 """Pictures of `experiments.dsonas.reduced`: every search faint, the mean of a setting strong."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from experiments.drawing import Curve, curve, draw_dots, draw_mean, drawn, legend_of, picture
-from experiments.dsonas.record import BASE, MODES, RANDOM, SETTINGS, Network
+from experiments.drawing import Curve, curve, draw_dots, draw_mean, drawn, legend_of, panels, picture
+from experiments.dsonas.record import BASE, RANDOM, SETTINGS, Network
 from nas.analysis.plots.names import FAINT, INK, LINE_COLOURS
 
 COLOURS = dict(zip(SETTINGS, LINE_COLOURS, strict=False)) | {RANDOM: FAINT}
@@ -43,7 +40,7 @@ def draw_all(runs: Sequence[Network], folder: Path) -> list[Path]:
 
 
 def _searches(label: str, column: str, factor: float) -> Callable:
-    return partial(_draw_searches, lambda run: curve(run.search.epochs, column, factor), label)
+    return partial(_draw_searches, lambda run: curve(run.search.rows, column, factor), label)
 
 
 def _seconds(run: Network) -> Curve:
@@ -56,31 +53,22 @@ def _settings(runs: Sequence[Network]) -> list[str]:
     return [setting for setting in SETTINGS if any(run.setting == setting for run in runs)]
 
 
-@contextmanager
-def _modes(
-    runs: Sequence[Network], path: Path, width: float, height: float, label: str
-) -> Iterator[tuple[Figure, dict[str, Axes]]]:
-    """A picture with a panel for every mode of the runs, of so many pixels each."""
-    modes = [mode for mode in MODES if any(run.mode == mode for run in runs)]
-    with picture(path, max(520, width * len(modes)), height) as figure:
-        panels = figure.subplots(1, len(modes), squeeze=False, sharey=True)[0]
-        panels[0].set_ylabel(label)
-        for ax, mode in zip(panels, modes, strict=True):
-            ax.set_title(TITLES[mode], loc="left", fontsize=11)
-        yield figure, dict(zip(modes, panels, strict=True))
+def _modes(runs: Sequence[Network]) -> dict[str, str]:
+    return {mode: title for mode, title in TITLES.items() if any(run.mode == mode for run in runs)}
 
 
 def _draw_searches(
     points: Callable[[Network], Curve], label: str, runs: Sequence[Network], path: Path
 ) -> None:
-    with _modes(runs, path, 520, 440, label) as (figure, panels):
-        for mode, ax in panels.items():
+    modes = _modes(runs)
+    with panels(path, [*modes.values()], 520 * len(modes), 440, label) as (figure, axes):
+        for mode, ax in zip(modes, axes, strict=True):
             for setting in SETTINGS:
                 own = [points(run) for run in runs if run.place == (mode, setting)]
                 draw_mean(ax, own, COLOURS[setting], SETTINGS[setting])
             ax.set(xlabel="epoch")
             ax.set_ylim(bottom=0)
-        legend_of(figure, panels.values(), columns=3)
+        legend_of(figure, axes, columns=3)
 
 
 def _draw_blocks(runs: Sequence[Network], path: Path) -> None:
@@ -113,10 +101,11 @@ def _draw_blocks(runs: Sequence[Network], path: Path) -> None:
 
 def _draw_evaluated(runs: Sequence[Network], path: Path) -> None:
     """Every evaluated network a dot, the mean of a setting a line."""
-    settings = _settings(runs)
+    settings, modes = _settings(runs), _modes(runs)
     words = [SETTINGS[setting].replace(", ", ",\n") for setting in settings]
-    with _modes(runs, path, 130 * len(settings), 460, "test accuracy (%)") as (_, panels):
-        for mode, ax in panels.items():
+    width = max(520, 130 * len(settings) * len(modes))
+    with panels(path, [*modes.values()], width, 460, "test accuracy (%)") as (_, axes):
+        for mode, ax in zip(modes, axes, strict=True):
             own = [[run.accuracy for run in runs if run.place == (mode, setting)] for setting in settings]
             draw_dots(ax, own, [COLOURS[setting] for setting in settings])
             ax.set_xticks(range(len(settings)), words, fontsize=9)

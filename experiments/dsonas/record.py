@@ -8,12 +8,14 @@ import yaml
 
 from experiments.records import (
     Found,
+    columns,
     difference,
+    means,
     provenance,
     read_run,
-    scaled,
     sections,
     spread,
+    table,
     titled,
     told,
 )
@@ -38,6 +40,31 @@ PAPER = {
     ("full", BASE): 3.02,
     ("full", "no_pretrain"): 3.26,
     ("full", "joint"): 3.20,
+}
+RECORD = columns("""
+    mode setting seed search=search.status evaluation=evaluation.status test_accuracy=accuracy
+    search.params search.macs search.init_channels alive=share reductions_3x3=reductions
+    search_macs=search.last.macs_alive search.last.architecture_accuracy search.epochs search.steps
+    search_seconds=search.seconds evaluation_seconds=evaluation.seconds search.genotype
+""")
+NAMES = {"factors": "mode", "setting": "name"}
+SHOWN = NAMES | {
+    "seed": "seed",
+    "test accuracy (%)": "accuracy",
+    "parameters (k)": "search.params/1e3:.1f",
+    "multiply-adds (M)": "search.macs/1e6",
+    "width": "search.init_channels",
+    "alive (%)": "alive*100:.1f",
+    "epochs": "search.epochs",
+    "search (minutes)": "search.seconds/60:.1f",
+}
+MEANS = {
+    "test accuracy (%)": "accuracy",
+    "parameters (k)": "search.params/1e3",
+    "multiply-adds (M)": "search.macs/1e6",
+    "connections alive (%)": "alive*100",
+    "reductions with 3x3": "reductions",
+    "search (minutes)": "minutes",
 }
 
 
@@ -65,11 +92,21 @@ class Network(Found):
         """One of `SETTINGS`."""
         return self.place[1]
 
+    @property
+    def share(self) -> float:
+        """The share of connections as the table gives it."""
+        return round(self.alive, 6)
+
+    @property
+    def name(self) -> str:
+        """The setting in words."""
+        return SETTINGS[self.setting]
+
 
 def collect(mode: str, setting: str, seed: int, path: Path) -> Network | None:
     """Reads the run folders `search` and `evaluation` below `path`; None if nothing has been found yet."""
     folder, search = RunFolder(path / "search"), read_run(path / "search")
-    if not search.epochs or not (folder / "genotype.json").exists():
+    if not search.rows or not (folder / "genotype.json").exists():
         return None
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["space"]
     space = DsoSpace(**{key: value for key, value in config.items() if key != "_target_"})
@@ -99,46 +136,22 @@ def alive_share(space: DsoSpace, genotype: Genotype) -> float:
 
 def rows_of(runs: Sequence[Network]) -> list[dict[str, object]]:
     """One flat row a run: what was found, how well it does, what it took."""
-    rows = []
-    for run in runs:
-        last = run.search.epochs[-1]
-        rows.append(
-            {"mode": run.mode, "setting": run.setting, "seed": run.seed}
-            | {"search": run.search.get("status"), "evaluation": run.evaluation.get("status")}
-            | {"test_accuracy": run.accuracy}
-            | {name: run.search.get(name) for name in ("params", "macs", "init_channels")}
-            | {"alive": round(run.alive, 6), "reductions_3x3": run.reductions}
-            | {"search_macs": last.get("macs_alive")}
-            | {"architecture_accuracy": last.get("architecture_accuracy")}
-            | {name: run.search.get(name) for name in ("epochs", "steps")}
-            | {
-                "search_seconds": run.search.get("seconds"),
-                "evaluation_seconds": run.evaluation.get("seconds"),
-            }
-            | {"genotype": run.search.get("genotype")}
-        )
-    return rows
+    return table(runs, RECORD)
 
 
 def report(runs: Sequence[Network], planned: int) -> str:
-    """The record as Markdown: settings, found against random, table 3's question, every run, and how.
-
-    Args:
-        runs: what there is; only finished searches and evaluations are averaged over.
-        planned: how many there are to be.
-    """
+    """The record as Markdown: settings, found against random, table 3's question, every run, and how."""
     done = [run for run in runs if run.accuracy is not None]
+    finished = [run for run in runs if run.search.finished]
+    groups = [_of(finished, mode, setting) for mode in MODES for setting in SETTINGS]
+    summaries = [table(group, NAMES)[0] | means(group, MEANS) for group in groups if group]
     return sections(
         f"{len(done)} of {planned} networks found or drawn, and evaluated.",
-        *titled(
-            "Mean +- sample standard deviation over seeds.",
-            _summaries([run for run in runs if run.search.finished]),
-        ),
+        *titled("Mean +- sample standard deviation over seeds.", summaries),
         *titled("## Found against random", _against_random(done), _AGAINST),
         *titled("## Do the split and the pretraining help?", _ablation(done), _ABLATION),
-        *titled("## Each run", _each(runs)),
-        "## How",
-        _provenance(runs),
+        *titled("## Each run", table(runs, SHOWN)),
+        *("## How", _provenance(runs)),
     )
 
 
@@ -158,26 +171,6 @@ def _of(runs: Sequence[Network], mode: str, setting: str) -> list[Network]:
 
 def _accuracies(runs: Sequence[Network], mode: str, setting: str) -> list[float]:
     return [run.accuracy for run in _of(runs, mode, setting) if run.accuracy is not None]
-
-
-def _summaries(runs: Sequence[Network]) -> list[dict[str, str]]:
-    groups = [_of(runs, mode, setting) for mode in MODES for setting in SETTINGS]
-    return [
-        {
-            "factors": group[0].mode,
-            "setting": SETTINGS[group[0].setting],
-            "test accuracy (%)": spread(run.accuracy for run in group),
-            "parameters (k)": spread(run.search.get("params") / 1e3 for run in group),
-            "multiply-adds (M)": spread(run.search.get("macs") / 1e6 for run in group),
-            "connections alive (%)": spread(100 * run.alive for run in group),
-            "reductions with 3x3": spread(run.reductions for run in group),
-            "search (minutes)": spread(
-                run.search.get("seconds") / 60 for run in group if run.setting != RANDOM
-            ),
-        }
-        for group in groups
-        if group
-    ]
 
 
 def _against_random(runs: Sequence[Network]) -> list[dict[str, str]]:
@@ -204,24 +197,6 @@ def _ablation(runs: Sequence[Network]) -> list[dict[str, str]]:
             paper = f"{PAPER[mode, BASE] - PAPER[mode, setting]:+.2f}" if known else "no row"
             rows.append(row | {"n": f"{len(found)} and {len(base)}", "paper": paper})
     return rows
-
-
-def _each(runs: Sequence[Network]) -> list[dict[str, object]]:
-    return [
-        {
-            "factors": run.mode,
-            "setting": SETTINGS[run.setting],
-            "seed": run.seed,
-            "test accuracy (%)": run.accuracy,
-            "parameters (k)": scaled(run.search.get("params"), 1e-3, 1),
-            "multiply-adds (M)": scaled(run.search.get("macs"), 1e-6),
-            "width": run.search.get("init_channels"),
-            "alive (%)": scaled(run.alive, 100, 1),
-            "epochs": run.search.get("epochs"),
-            "search (minutes)": scaled(run.search.get("seconds") or 0, 1 / 60, 1),
-        }
-        for run in runs
-    ]
 
 
 def _provenance(runs: Sequence[Network]) -> str:

@@ -68,7 +68,7 @@ def plan_random(arguments: Namespace) -> list[Chain]:
         folders = [pipeline.folder_of(arguments, (mode, BASE), seed) for seed in arguments.seeds]
         searches = [read_run(folder / "search") for folder in folders]
         if all(search.finished for search in searches):
-            density = statistics.mean(search.epochs[-1]["alive"] for search in searches)
+            density = statistics.mean(search.last["alive"] for search in searches)
             special = ("method=dsonas_random", f"method.density={density:.4f}")
             chains += [_chain(arguments, (mode, RANDOM), seed, special) for seed in arguments.seeds]
     return chains

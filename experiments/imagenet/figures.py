@@ -22,7 +22,7 @@ def draw_all(runs: Sequence[Cell], folder: Path) -> list[Path]:
     paths = drawn(
         folder,
         ("search", _draw_searches, [run for run in runs if run.search.trained]),
-        ("evaluation", _draw_evaluations, [run for run in runs if run.evaluation.epochs]),
+        ("evaluation", _draw_evaluations, [run for run in runs if run.evaluation.rows]),
         ("tested", _draw_tested, tested),
     )
     for run in runs:
@@ -41,7 +41,7 @@ def _draw_searches(runs: Sequence[Cell], path: Path) -> None:
     with picture(path, 1000, 420) as figure:
         for ax, (label, factor, column, words, names) in zip(figure.subplots(1, 2), panels, strict=True):
             for name, colour in zip(names, LINE_COLOURS, strict=False):
-                curves = [curve(run.search.epochs, column.format(name), factor) for run in runs]
+                curves = [curve(run.search.rows, column.format(name), factor) for run in runs]
                 draw_mean(ax, curves, colour, words.format(name))
             ax.set(xlabel="epoch", ylabel=label)
             ax.legend()
@@ -54,7 +54,7 @@ def _draw_evaluations(runs: Sequence[Cell], path: Path) -> None:
         for ax, (part, title) in zip(panels, parts.items(), strict=True):
             for kind, words in KINDS.items():
                 curves = [
-                    curve(run.evaluation.epochs, f"{part}_accuracy", 100) for run in runs if run.kind == kind
+                    curve(run.evaluation.rows, f"{part}_accuracy", 100) for run in runs if run.kind == kind
                 ]
                 curves = [one for one in curves if one[0]]
                 draw_mean(ax, curves, COLOURS[kind], f"{words} (n = {len(curves)})")

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from experiments.records import (
     Found,
+    columns,
     difference,
+    means,
     provenance,
     read_run,
-    scaled,
     sections,
-    spread,
+    table,
     titled,
     told,
 )
@@ -24,6 +25,29 @@ KINDS = {
     RANDOM: "random",
     PUBLISHED: "DrNAS's published cell",
     ENLARGED: "DrNAS's published cell, 224x224, auxiliary head",
+}
+RECORD = columns("""
+    kind seed search=search.status evaluation=evaluation.status test_accuracy=accuracy
+    valid_accuracy=evaluation.valid_accuracy*100 train_accuracy=evaluation.train_accuracy*100
+    evaluation.params evaluation.macs num_skip search_epochs=search.epochs
+    search_architecture_accuracy=search.last.architecture_accuracy*100 search_seconds=search.seconds
+    evaluation.epochs evaluation.seconds genotype
+""")
+SHOWN = {
+    "cell": "name",
+    "seed": "seed",
+    "evaluation": "evaluation.status",
+    "test accuracy (%)": "accuracy",
+    "validation (%)": "evaluation.valid_accuracy*100",
+    "training (%)": "evaluation.train_accuracy*100",
+    "parameters (k)": "evaluation.params/1e3",
+    "multiply-adds (M)": "evaluation.macs/1e6",
+    "skip connections": "num_skip",
+    "epochs": "evaluation.epochs",
+}
+MEANS = {title: SHOWN[title] for title in ("test accuracy (%)", "parameters (k)", "multiply-adds (M)")} | {
+    "search (minutes)": "minutes",
+    "evaluation (minutes)": "evaluation.seconds/60",
 }
 
 
@@ -42,6 +66,16 @@ class Cell(Found):
         """One of `KINDS`."""
         return self.place[0]
 
+    @property
+    def name(self) -> str:
+        """Its kind in words."""
+        return KINDS[self.kind]
+
+    @property
+    def num_skip(self) -> int:
+        """How many skip connections it has."""
+        return count_skips(self.genotype)
+
 
 def collect(kind: str, seed: int, path: Path) -> Cell | None:
     """Reads the run folders `search` and `evaluation` below `path`; None if there is no cell yet."""
@@ -54,59 +88,22 @@ def collect(kind: str, seed: int, path: Path) -> Cell | None:
 
 def rows_of(runs: Sequence[Cell]) -> list[dict[str, object]]:
     """One flat row a cell: how well its network does, what it costs, what the runs took."""
-    rows = []
-    for run in runs:
-        last = run.search.epochs[-1] if run.search.trained else {}
-        share = last.get("architecture_accuracy")
-        rows.append(
-            {"kind": run.kind, "seed": run.seed}
-            | {"search": run.search.get("status"), "evaluation": run.evaluation.get("status")}
-            | {"test_accuracy": run.accuracy}
-            | {f"{part}_accuracy": run.evaluation.accuracy(part) for part in ("valid", "train")}
-            | {name: run.evaluation.get(name) for name in ("params", "macs")}
-            | {"num_skip": count_skips(run.genotype), "search_epochs": run.search.get("epochs")}
-            | {"search_architecture_accuracy": None if share is None else 100 * share}
-            | {"search_seconds": run.search.get("seconds")}
-            | {name: run.evaluation.get(name) for name in ("epochs", "seconds")}
-            | {"genotype": str(run.genotype)}
-        )
-    return rows
+    return table(runs, RECORD)
 
 
 def report(runs: Sequence[Cell], planned: int) -> str:
-    """The record as Markdown: kinds, found against random, every cell, and how.
-
-    Args:
-        runs: what there is; only finished evaluations are averaged over.
-        planned: how many cells there are to be.
-    """
+    """The record as Markdown: kinds, found against random, every cell, and how."""
     done = [run for run in runs if run.evaluation.finished]
-    found, drawn = ([run.accuracy for run in done if run.kind == kind] for kind in (FOUND, RANDOM))
+    groups = {kind: [run for run in done if run.kind == kind] for kind in KINDS}
+    summaries = [{"cell": KINDS[kind], **means(group, MEANS)} for kind, group in groups.items() if group]
+    found, drawn = ([run.accuracy for run in groups[kind]] for kind in (FOUND, RANDOM))
     return sections(
         f"{len(done)} of {planned} cells evaluated.",
-        *titled("Mean +- sample standard deviation over seeds.", _summaries(done)),
+        *titled("Mean +- sample standard deviation over seeds.", summaries),
         *(("## Found against random", _against(found, drawn)) if found and drawn else ()),
-        *titled("## Each cell", _each(runs)),
-        "## How",
-        _provenance(runs),
+        *titled("## Each cell", table(runs, SHOWN)),
+        *("## How", _provenance(runs)),
     )
-
-
-def _summaries(runs: Sequence[Cell]) -> list[dict[str, str]]:
-    rows = []
-    for kind, words in KINDS.items():
-        group = [run for run in runs if run.kind == kind]
-        evaluated, searched = [run.evaluation for run in group], [run.search for run in group]
-        row = {
-            "cell": words,
-            "test accuracy (%)": spread(run.accuracy for run in group),
-            "parameters (k)": spread(one.get("params") / 1e3 for one in evaluated),
-            "multiply-adds (M)": spread(one.get("macs") / 1e6 for one in evaluated),
-            "search (minutes)": spread(one.get("seconds") / 60 for one in searched if one.trained),
-            "evaluation (minutes)": spread(one.get("seconds") / 60 for one in evaluated),
-        }
-        rows += [row] if group else []
-    return rows
 
 
 def _against(found: Sequence[float], drawn: Sequence[float]) -> str:
@@ -116,24 +113,6 @@ def _against(found: Sequence[float], drawn: Sequence[float]) -> str:
         f"{len(drawn)}. Worst found {min(found):.2f} %, best random {max(drawn):.2f} %. The cells differ in "
         "size, and a difference of this experiment says nothing about ImageNet."
     )
-
-
-def _each(runs: Sequence[Cell]) -> list[dict[str, object]]:
-    return [
-        {
-            "cell": KINDS[run.kind],
-            "seed": run.seed,
-            "evaluation": run.evaluation.get("status") or "not begun",
-            "test accuracy (%)": run.accuracy,
-            "validation (%)": run.evaluation.accuracy("valid"),
-            "training (%)": run.evaluation.accuracy("train"),
-            "parameters (k)": scaled(run.evaluation.get("params"), 1e-3),
-            "multiply-adds (M)": scaled(run.evaluation.get("macs"), 1e-6),
-            "skip connections": count_skips(run.genotype),
-            "epochs": run.evaluation.get("epochs"),
-        }
-        for run in runs
-    ]
 
 
 def _provenance(runs: Sequence[Cell]) -> str:

@@ -22,7 +22,18 @@ from scipy.stats import mannwhitneyu
 
 from experiments import pipeline
 from experiments.pipeline import Chain, Experiment
-from experiments.records import Found, difference, markdown, origin, read_run, several, spread, told
+from experiments.records import (
+    Found,
+    columns,
+    difference,
+    markdown,
+    origin,
+    read_run,
+    several,
+    spread,
+    table,
+    told,
+)
 from nas.analysis import plots
 from nas.analysis.random_cells import SCHEMA, SHIPPED, Standing, conditions_of
 from nas.domains.networks import size_overrides
@@ -31,6 +42,11 @@ from nas.running.config import instantiate, plain, quoted, register_resolvers
 
 EXPERIMENT, EVALUATION, RECORD = "start/digits", "start/evaluate_digits", "start_digits"
 RANDOM, SEARCHED = "random", "searched"
+COLUMNS = columns("""
+    cells=kind seed evaluation.test_accuracy percentile=seed evaluation.params search.num_skip
+    search_seconds=search.seconds:.0f evaluate_seconds=evaluation.seconds:.0f
+    commit=evaluation.git_commit:.12 evaluation.genotype
+""")
 HERE = Path(__file__).resolve().parent
 
 
@@ -110,21 +126,10 @@ def _percentile(cell: Cell, cells: Sequence[Cell]) -> float:
 
 def rows_of(cells: Sequence[Cell]) -> list[dict[str, object]]:
     """One flat row an evaluated cell, with where it lies among the random ones."""
-    return [
-        {
-            "cells": cell.kind,
-            "seed": cell.seed,
-            "test_accuracy": cell.evaluation.get("test_accuracy"),
-            "percentile": _percentile(cell, cells) if cell.kind == SEARCHED else "",
-            "params": cell.evaluation.get("params"),
-            "num_skip": cell.search.get("num_skip"),
-            "search_seconds": round(cell.search.get("seconds")),
-            "evaluate_seconds": round(cell.evaluation.get("seconds")),
-            "commit": str(cell.evaluation.get("git_commit"))[:12],
-            "genotype": cell.evaluation.get("genotype"),
-        }
-        for cell in cells
-    ]
+    rows = table(cells, COLUMNS)
+    for cell, row in zip(cells, rows, strict=True):
+        row["percentile"] = _percentile(cell, cells) if cell.kind == SEARCHED else ""
+    return rows
 
 
 def report(cells: Sequence[Cell], planned: int) -> str:

@@ -209,8 +209,8 @@ class Experiment:
         self.check(arguments, runs)
         results = arguments.results or arguments.folder / "results"
         text = self.report(runs, sum(self.planned(arguments, place) for place, _ in places), *given)
-        draw = lambda: self.draw(runs, results, *given)  # noqa: E731
-        keep_record(results, self.name, as_csv(self.rows(runs)), text, draw)
+        table = as_csv(self.rows(runs))
+        keep_record(results, self.name, table, text, lambda: self.draw(runs, results, *given))
 
 
 def run_all(chains: Sequence[Chain], jobs: int) -> list[str]:

@@ -69,6 +69,11 @@ class Found:
     evaluation: Run
 
     @property
+    def kind(self) -> str:
+        """What it is, where its place says nothing else."""
+        return self.place[0]
+
+    @property
     def accuracy(self) -> float | None:
         """Test accuracy in per cent; None before the evaluation's end."""
         return 100 * self.evaluation.get("test_accuracy") if self.evaluation.finished else None

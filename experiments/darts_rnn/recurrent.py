@@ -22,21 +22,9 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from experiments import pipeline
+from experiments.darts_rnn import record
 from experiments.darts_rnn.figures import draw_all
-from experiments.darts_rnn.record import (
-    DRNAS,
-    FOUND,
-    LONG,
-    LSTM,
-    NETWORKS,
-    RANDOM,
-    SEARCHED,
-    TRANSFER,
-    WARMUP,
-    collect,
-    report,
-    rows_of,
-)
+from experiments.darts_rnn.record import FOUND, LSTM, RANDOM, SEARCHED, TRANSFER
 from experiments.pipeline import Chain, Experiment
 from experiments.records import read_run
 from nas.analysis.cost.complexity import Cost
@@ -50,9 +38,9 @@ EVALUATIONS = {SEARCHED: "darts/evaluate_wikitext_reduced", TRANSFER: "darts/eva
 # Overrides by which the searches differ. A warm-up comes on top, so that the architecture learns as long.
 ARMS = {
     FOUND: (),
-    WARMUP: ("method.warmup_epochs=3", "trainer.max_epochs=9"),
-    DRNAS: ("method=drnas_rnn",),
-    LONG: ("trainer.max_epochs=18",),
+    record.WARMUP: ("method.warmup_epochs=3", "trainer.max_epochs=9"),
+    record.DRNAS: ("method=drnas_rnn",),
+    record.LONG: ("trainer.max_epochs=18",),
 }
 
 
@@ -73,7 +61,7 @@ def places(arguments: Namespace) -> list[tuple[tuple[str], int]]:
     named = {*arguments.arms, RANDOM, LSTM}
     return [
         ((name,), seed)
-        for name in NETWORKS
+        for name in record.NETWORKS
         for seed in arguments.seeds
         if name in named or pipeline.folder_of(arguments, (name,), seed).exists()
     ]
@@ -149,9 +137,9 @@ main = Experiment(
     parse,
     (plan, plan_lstm),
     places,
-    collect,
-    rows_of,
-    report,
+    record.collect,
+    record.rows_of,
+    record.report,
     draw_all,
     name="recurrent",
     planned=lambda arguments, place: len(_texts(arguments, *place)),

@@ -62,11 +62,6 @@ class Cell(Found):
     genotype: Genotype
 
     @property
-    def kind(self) -> str:
-        """One of `KINDS`."""
-        return self.place[0]
-
-    @property
     def name(self) -> str:
         """Its kind in words."""
         return KINDS[self.kind]

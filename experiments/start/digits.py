@@ -60,11 +60,6 @@ class Cell(Found):
 
     config: DictConfig
 
-    @property
-    def kind(self) -> str:
-        """`random` or `searched`."""
-        return self.place[0]
-
 
 def parse(words: Sequence[str] | None = None) -> Namespace:
     """The command line; `words` in place of the process's own."""

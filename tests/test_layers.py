@@ -1,6 +1,7 @@
 """Who may import whom, and a few habits, checked on the source without running it (docs/architecture.md)."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -311,3 +312,14 @@ def test_nobody_asks_which_method_it_is(path):
             if of.endswith(("method.name", "sparsity.adaptive")):
                 wrong.append((node.lineno, f"compares {of}"))
     assert here == "methods" or not wrong, wrong
+
+
+@each_source
+def test_nobody_asks_what_kind_of_data_it_is(path):
+    """What follows from images or text is said in `domains`; `data` knows what its own sources hold."""
+    wrong = [
+        node.lineno
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.Compare) and re.search(r"\.domain$|domain_of\(", ast.unparse(node.left))
+    ]
+    assert room(module_name(path)) in ("domains", "data") or not wrong or path.stem == "onnx_model", wrong

@@ -15,6 +15,7 @@ from nas import genotype as genotypes
 from nas.data.checks import check_images
 from nas.data.declared import check_source
 from nas.data.folder import ImageFolder
+from nas.domains.choose import of_space
 from nas.domains.networks import check_sizes, network_of, sizes_of
 from nas.engine import checkpoints
 from nas.engine.run_folder import RunFolder
@@ -56,7 +57,7 @@ def run(config: DictConfig, path: Path) -> None:
     space = instantiate(config.space)
     genotype = genotypes.load(config.genotype, space.family)
     require(
-        space.domain == "images",
+        of_space(space).exported,
         f"space={space.name}: networks of text are not exported; the checkpoints of its run folder hold the "
         "weights",
     )

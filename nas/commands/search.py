@@ -36,7 +36,7 @@ from nas.methods.method import layout_of
 from nas.running.config import instantiate, plain, quoted, typed_keys
 from nas.running.printed import command_for
 from nas.running.remains import remains
-from nas.running.session import Session, note_other_numbers, trainer_of
+from nas.running.session import Session, trainer_of
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def run(config: DictConfig, path: Path) -> None:
     check_precision(config.hardware.precision)
     check_compile(config)
     method.check_settings(several(config.hardware), config.analysis.implicit.every)
-    note_other_numbers(config, space)
+    domain.note_numbers(config.method.name)
     data = domain.search_data(config, source, method)
     split = data.split
     session.check_split(split.hash)

@@ -26,6 +26,7 @@ class Domain(Protocol):
         one: what multiply-adds are counted of, with its article.
         sets: data sets that come with the project, in words.
         metric: of its task; `<part>_<metric>` in tables and summaries.
+        exported: whether there are forms in which others read its networks.
         reference_inputs: names of what the literal networks of the tests are sized by.
     """
 
@@ -33,6 +34,7 @@ class Domain(Protocol):
     one: str
     sets: str
     metric: str
+    exported: bool
     reference_inputs: tuple[str, ...]
 
     def written_for(self, recipe: Mapping) -> bool:
@@ -63,6 +65,10 @@ class Domain(Protocol):
 
     def search_data(self, config: DictConfig, source: Any, method: Method) -> Any:
         """Both parts of the training set, as Lightning reads them."""
+        ...
+
+    def note_numbers(self, method: str) -> None:
+        """Says so where a method has the numbers of another domain, and a sister of it those of this."""
         ...
 
     def steps(

@@ -38,6 +38,7 @@ class Images:
     one = "an image"
     sets = "digits, cifar10, cifar100, imagenet16_120, imagenet"
     metric = Classification.metric
+    exported = True
     reference_inputs = ("image_shape", "num_classes")
 
     def written_for(self, recipe: Mapping) -> bool:
@@ -81,6 +82,9 @@ class Images:
                 given.lists[name] = None if file is None else os.path.abspath(os.path.expanduser(str(file)))
         parts = search_split(source, *drawn, given.get("lists"), joint=method.joint)
         return SearchData(**data_arguments(config, source), split=parts, weight_steps=method.weight_steps)
+
+    def note_numbers(self, method: str) -> None:
+        """Nothing: methods have the numbers of images."""
 
     def steps(
         self, config: Mapping, space: Space, method: Method, source: ImageSource, data: SearchData

@@ -3,6 +3,7 @@
 Shapes: N tokens, T rows of a text's columns, B columns.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,10 @@ from nas.measure.bench_text import (
 from nas.measure.steps import Numerics
 from nas.measure.workload import limited, processes_of
 from nas.methods.method import Method
-from nas.running.config import instantiate, plain
+from nas.running.config import CONF, instantiate, plain
 from nas.spaces.space import Space, network_sizes
+
+log = logging.getLogger(__name__)
 
 
 class Text:
@@ -42,6 +45,7 @@ class Text:
     one = "a word"
     sets = "wikitext_mini, wikitext2, ptb"
     metric = Language.metric
+    exported = False
     reference_inputs = ("vocabulary",)
 
     def written_for(self, recipe: Mapping) -> bool:
@@ -80,6 +84,14 @@ class Text:
         split = text_split(source, given.split, given.split_ratio, given.fraction)
         split = split.joined() if method.joint else split
         return TextSearchData(**data_arguments(config, source), split=split)
+
+    def note_numbers(self, method: str) -> None:
+        """`darts1_rnn` is the sister of `darts1`."""
+        sister = CONF / "method" / f"{method}_rnn.yaml"
+        if sister.is_file():
+            log.warning(
+                "method=%s has the numbers of images; method=%s has those of texts", method, sister.stem
+            )
 
     def steps(
         self, config: Mapping, space: Space, method: Method, source: TextSource, data: TextSearchData

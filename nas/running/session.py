@@ -1,6 +1,5 @@
 """What `nas.search` and `nas.evaluate` have in common: opening, closing and summing up a run folder."""
 
-import logging
 import sys
 import time
 import traceback
@@ -23,14 +22,12 @@ from nas.errors import require
 from nas.files import WriteFailed, write_failure, write_text
 from nas.reading.plain import is_time, read_key
 from nas.running import printed
-from nas.running.config import CONF, ConfigError, RunFailed, instantiate, plain
+from nas.running.config import ConfigError, RunFailed, instantiate, plain
 from nas.running.locks import FolderLock, take
 from nas.running.log_files import guard_log_files
 from nas.running.resuming import resumed
 from nas.running.saved import SCHEMA, read_config
 from nas.running.trust import without_trust
-
-log = logging.getLogger(__name__)
 
 
 class Session:
@@ -317,11 +314,3 @@ def trainer_of(
         [recorder, EndAtOnce(), *checks],
         clip,
     )
-
-
-def note_other_numbers(config: DictConfig, space: Any) -> None:
-    """Says so where a text is searched with the numbers of images, and a sister of the method has others."""
-    name = config.method.name
-    sister = CONF / "method" / f"{name}_rnn.yaml"
-    if space.domain == "text" and sister.is_file():
-        log.warning("method=%s has the numbers of images; method=%s has those of texts", name, sister.stem)

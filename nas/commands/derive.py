@@ -40,12 +40,13 @@ from nas.measure.derivation_report import (
 from nas.measure.inheritance import Inheritance, check_batches, load_part
 from nas.methods.method import layout_of
 from nas.running import trust
-from nas.running.config import instantiate, plain, quoted
+from nas.running.config import instantiate, plain
 from nas.running.config_checks import check_saved
 from nas.running.older import read_now
 from nas.running.printed import command_for
 from nas.running.saved import read_config
 from nas.running.session import Session
+from nas.running.words import quoted
 
 RANKS = ("probability", "supernet")
 SCORES = {"probability": "log-probability (nats)", "supernet": "accuracy with inherited weights (%)"}

@@ -33,6 +33,7 @@ from nas.running.config import instantiate
 from nas.running.config_checks import check_saved
 from nas.running.saved import read_config
 from nas.running.session import Session
+from nas.running.words import pasted, quoted
 
 # What an evaluation's run folder decides; where its images lie now is another matter.
 DECIDED = ("space", "dataset", "recipe")
@@ -125,8 +126,9 @@ def with_evaluation(config: DictConfig) -> tuple[DictConfig, Path | None, dict[s
     summary = RunFolder(folder).read_json("summary.json")
     require(
         summary.get("status") == "finished" or config.checkpoint is not None,
-        f"{where}: this evaluation is not finished (status {summary.get('status')}); continue it with python "
-        f"-m nas.evaluate resume={folder}, or name one of its checkpoints with checkpoint=",
+        f"{where}: this evaluation is not finished (status {summary.get('status')}); continue it with "
+        f"{pasted(['python', '-m', 'nas.evaluate', f'resume={quoted(folder)}'])}, or name one of its "
+        "checkpoints with checkpoint=",
     )
     for key in DECIDED:
         merged[key] = saved[key]

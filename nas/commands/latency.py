@@ -18,9 +18,10 @@ from nas.engine.provenance import versions
 from nas.errors import require
 from nas.measure.latencies import BUSY, conditions_here, measure, random_architectures
 from nas.measure.latency_report import Checked, draw, print_line, print_network, write_tables
-from nas.running.config import instantiate, plain, quoted
+from nas.running.config import instantiate, plain
 from nas.running.printed import command_for
 from nas.running.session import Session
+from nas.running.words import pasted, quoted
 
 
 def run(config: DictConfig, path: Path) -> None:
@@ -135,8 +136,8 @@ class Measurement:
                 flush=True,
             )
         print(f"run folder: {session.folder.path}")
-        table_word = quoted(session.folder.path)
-        print(f"derive:     python -m nas.derive run=<search> latency.table={table_word}", flush=True)
+        table_word = pasted([f"latency.table={quoted(session.folder.path)}"])
+        print(f"derive:     python -m nas.derive run=<search> {table_word}", flush=True)
 
     def _about(self, session: Any) -> dict[str, Any]:
         config = self.config

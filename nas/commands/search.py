@@ -33,10 +33,11 @@ from nas.files import write_text
 from nas.measure import operation_times
 from nas.measure.plan import print_plan
 from nas.methods.method import layout_of
-from nas.running.config import instantiate, plain, quoted, typed_keys
+from nas.running.config import instantiate, plain, typed_keys
 from nas.running.printed import command_for
 from nas.running.remains import remains
 from nas.running.session import Session, trainer_of
+from nas.running.words import quoted
 
 log = logging.getLogger(__name__)
 

@@ -31,6 +31,7 @@ from nas.running.choices import measured_dataset, measured_method
 from nas.running.config_checks import check_choices, check_composed
 from nas.running.declared import CONF, known_keys
 from nas.running.log_files import lost_output
+from nas.running.words import pasted, quoted
 
 ROOT = Path(__file__).resolve().parents[2]
 USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
@@ -52,7 +53,17 @@ def register_resolvers() -> None:
 
 
 def _outputs() -> str:
-    return os.path.abspath(os.environ.get("NAS_OUTPUTS", ROOT / "outputs"))
+    path = os.path.abspath(os.environ.get("NAS_OUTPUTS", ROOT / "outputs"))
+    _check_name(path, "NAS_OUTPUTS")
+    return path
+
+
+def _check_name(path: str, what: str) -> None:
+    """Refuses a folder whose name a configuration would read as a reference to another key."""
+    require(
+        "${" not in path,
+        f"{what}={path}: a configuration reads ${{ in a folder's name as a reference; rename the folder",
+    )
 
 
 def _run_dir(resume: str | None, default: str) -> str:
@@ -64,6 +75,7 @@ def _run_dir(resume: str | None, default: str) -> str:
             os.path.isfile(os.path.join(path, "config.yaml")),
             f"resume={resume}: no run folder there (config.yaml is missing)",
         )
+        _check_name(path, "resume")
         return path
     path = os.path.abspath(default)
     processes.check_folder_named(path)
@@ -112,6 +124,7 @@ def command(name: str) -> Callable[[], None]:
         os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
             processes.refuse_multirun(sys.argv[1:])
+            _check_name(os.getcwd(), "the working folder")
             check_choices(name, sys.argv[1:])
             with sigterm_as_interrupt():
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(_Task(name))()
@@ -157,9 +170,9 @@ class _Task:
             return importlib.import_module(f"nas.commands.{name}").run(config, folder)
         except KeyboardInterrupt:
             if sweep:
-                where = quoted(os.path.abspath(job.sweep.dir))
+                where = f"folder={quoted(os.path.abspath(job.sweep.dir))}"
                 print("the sweep is stopped too; what it has, what is missing and how to go on:")
-                print(f"python -m nas.sweeps folder={where}", flush=True)
+                print(pasted(["python", "-m", "nas.sweeps", where]), flush=True)
             sys.exit(INTERRUPTED)
         except Exception as error:
             if config.traceback and processes.leads():
@@ -318,14 +331,6 @@ def typed_keys() -> set[str]:
     """The keys and groups that this command line sets, without what an experiment or a debug mode sets."""
     overrides = HydraConfig.get().overrides.task
     return {str(one).lstrip("+~").split("=", 1)[0].split("@", 1)[0] for one in overrides}
-
-
-def quoted(value: object) -> str:
-    """A value as Hydra's command line reads it: in quotes if it holds more than plain characters."""
-    text = str(value)
-    if re.fullmatch(r"[\w./+:-]+", text):
-        return text
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def plain(config: DictConfig | ListConfig) -> Any:

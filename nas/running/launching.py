@@ -8,6 +8,7 @@ other, and threads and GPU are chosen before the job's process loads torch.
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from nas.errors import ConfigError, require
 from nas.files import write_text
 from nas.reading.json_text import read_object
 from nas.reading.plain import is_whole
+from nas.running.words import quoted
 
 PLUGINS = "hydra_plugins"
 JOBLIB = f"{PLUGINS}.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
@@ -236,9 +238,9 @@ def _again(job: Job) -> list[str]:
         before.get("id") == job.id and before.get("launcher_restarts") is True,
         f"hydra.run.dir={job.folder}: it holds a run already; choose another hydra.sweep.dir",
     )
-    return [one for one in job.arguments if one.startswith(("hydra.", "--config-dir="))] + [
-        f"resume={json.dumps(str(job.folder))}"
-    ]
+    # Beside Hydra's own, what a folder's word is not enough for.
+    again = re.compile(r"hydra\.|--config-dir=|trust=|logger[=.]")
+    return [*filter(again.match, job.arguments), f"resume={quoted(job.folder)}"]
 
 
 def _wait(job: Job, arguments: Sequence[str], environment: Mapping[str, str]) -> int:

@@ -22,10 +22,11 @@ from nas.files import write_text
 from nas.printable import shown
 from nas.reading.yaml_text import read_mapping
 from nas.running import launching
-from nas.running.config import BASIC_LAUNCHER, plain, quoted
+from nas.running.config import BASIC_LAUNCHER, plain
 from nas.running.config_checks import check_composed
 from nas.running.declared import declared
 from nas.running.saved import is_overrides
+from nas.running.words import pasted, quoted
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 # Jobs of one multirun.
@@ -143,7 +144,9 @@ def check_jobs(config: DictConfig) -> None:
             not (folder / "config.yaml").exists(),
             f"hydra.sweep.dir={job.hydra.sweep.dir}: job {number} has been there already; choose another "
             "folder, or see what is missing there and how to go on: "
-            f"python -m nas.sweeps folder={quoted(Path(job.hydra.sweep.dir).absolute())}",
+            + pasted(
+                ["python", "-m", "nas.sweeps", f"folder={quoted(Path(job.hydra.sweep.dir).absolute())}"]
+            ),
         )
 
 

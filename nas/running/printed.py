@@ -1,8 +1,7 @@
 """Commands that are printed to be pasted: they repeat what shapes the network and names the data."""
 
 import re
-import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from nas.domains.networks import unread_sizes
 from nas.engine.machine import processes
 from nas.running import trust
-from nas.running.config import CONF, instantiate, quoted
+from nas.running.config import CONF, instantiate
+from nas.running.words import pasted, quoted, word
 
 # Of a data set: how much of it is read and in which portions, which each command decides for itself.
 SEARCHED = ("batch_size", "download", "fraction", "split", "split_ratio", "lists", "num_workers")
@@ -24,7 +24,7 @@ PARTS = ("space", "dataset", "recipe")
 def again(config: DictConfig, folder: Path) -> str:
     """The command that continues a run."""
     before, after = words_of_caller(config, unlisted=True)
-    return shlex.join(
+    return pasted(
         [*processes.starter(), f"nas.{config.command}", *before, f"resume={quoted(folder)}", *after]
     )
 
@@ -44,9 +44,9 @@ def words_of_caller(config: DictConfig, unlisted: bool = False) -> tuple[list[st
         elif source.provider == trust.SEARCH_PATH:
             where = Path(source.path).expanduser().absolute() if source.schema == "file" else source.path
             paths.append(f"{source.schema}://{where}")
-    word = trust.Caller(trust.modules(config.get("trust")), frozenset(trust.names_in_folders()))
-    modules = [*word.modules, *(trust.unlisted(config, word) if unlisted else ())]
-    overrides = [f"hydra.searchpath=[{','.join(map(_typed, paths))}]"] if paths else []
+    caller = trust.Caller(trust.modules(config.get("trust")), frozenset(trust.names_in_folders()))
+    modules = [*caller.modules, *(trust.unlisted(config, caller) if unlisted else ())]
+    overrides = [f"hydra.searchpath=[{','.join(map(word, paths))}]"] if paths else []
     if modules:
         overrides.append(f"trust={modules[0]}" if len(modules) == 1 else f"trust=[{','.join(modules)}]")
     return options, overrides
@@ -78,7 +78,7 @@ def command_for(
     # What an evaluation takes from its recipe, and refuses of the data set.
     decided |= {f"dataset.bptt.{key}" for key in config.recipe.get("bptt") or ()}
     settings = [one for one in _differences(name, config, choices) if _key(one) not in decided]
-    return shlex.join(["python", "-m", f"nas.{name}", *before, *first, *choices, *settings, *last, *after])
+    return pasted(["python", "-m", f"nas.{name}", *before, *first, *choices, *settings, *last, *after])
 
 
 def _key(override: str) -> str:
@@ -139,7 +139,7 @@ def _unlike(name: str, config: DictConfig, overrides: Sequence[str], derived: bo
                 continue
             path = ".".join((part, *key))
             if key in target:
-                yield f"{'' if key in usual else '+'}{path}={_typed(target[key])}"
+                yield f"{'' if key in usual else '+'}{path}={word(target[key])}"
             else:
                 yield f"~{path}"
 
@@ -157,27 +157,3 @@ def _flat(node: Any, key: tuple = ()) -> Iterator[tuple[tuple, Any]]:
             yield from _flat(inner, (*key, str(name)))
     elif key:
         yield key, node
-
-
-def _typed(value: Any) -> str:
-    """A value as Hydra's command line reads it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{_typed(str(name))}:{_typed(inner)}" for name, inner in value.items()) + "}"
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return "[" + ",".join(map(_typed, value)) + "]"
-    text = str(value)
-    # What would be read as another kind of value is text only in quotes.
-    word = re.fullmatch(r"[A-Za-z_/.][\w./+:-]*", text) and text.lower() not in (
-        "null",
-        "true",
-        "false",
-        "nan",
-        "inf",
-    )
-    return text if word else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

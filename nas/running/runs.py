@@ -5,7 +5,6 @@ Whatever is read here may be a stranger's: it is checked, and printable, before 
 
 import os
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +18,9 @@ from nas.printable import printable, shown
 from nas.reading.json_text import read_object
 from nas.reading.yaml_text import read_mapping
 from nas.running import launching, multirun, trust
-from nas.running.config import USER_ERROR, quoted
+from nas.running.config import USER_ERROR
 from nas.running.saved import read_overrides
+from nas.running.words import pasted, quoted
 
 # Not entered when runs are looked for: nothing in them is a run, and a logger may keep many files there.
 CLOSED = {"checkpoints", "figures", "wandb", "tensorboard"}
@@ -166,7 +166,7 @@ def _again(place: Path, summary: Mapping[str, Any], typed: Sequence[str]) -> str
         words = [f"resume={quoted(place)}"]
     else:
         return _repeated(str(command or "search"), typed, place)
-    return _pasted(["python", "-m", f"nas.{command or 'search'}", *words])
+    return pasted(["python", "-m", f"nas.{command or 'search'}", *words])
 
 
 def _repeated(command: str, overrides: Sequence[str], place: Path) -> str:
@@ -174,23 +174,7 @@ def _repeated(command: str, overrides: Sequence[str], place: Path) -> str:
     code = trust.naming_code(overrides)
     if code is not None:
         return f"not printed: {printable(code)} names code; see the overrides in its folder"
-    return _pasted(["python", "-m", f"nas.{command}", *overrides, f"hydra.run.dir={quoted(place)}"])
-
-
-def _pasted(words: Sequence[str]) -> str:
-    """A command that a shell reads; what is not printable becomes an escape that bash undoes."""
-    return " ".join(shlex.quote(word) if word.isprintable() else _escaped(word) for word in words)
-
-
-def _escaped(word: str) -> str:
-    shells = {"\\": "\\\\", "'": "\\'"}
-    parts = (
-        shells.get(one, one)
-        if one.isprintable()
-        else "".join(f"\\x{byte:02x}" for byte in one.encode("utf-8", "surrogateescape"))
-        for one in word
-    )
-    return f"$'{''.join(parts)}'"
+    return pasted(["python", "-m", f"nas.{command}", *overrides, f"hydra.run.dir={quoted(place)}"])
 
 
 def _there(path: Path) -> bool:

@@ -28,6 +28,7 @@ from nas.running.log_files import guard_log_files
 from nas.running.resuming import resumed
 from nas.running.saved import SCHEMA, read_config
 from nas.running.trust import without_trust
+from nas.running.words import quoted
 
 
 class Session:
@@ -86,8 +87,8 @@ class Session:
         path = self.folder.path
         require(
             not self.leads or not self.folder.holds_a_run(),
-            f"hydra.run.dir={path}: it holds a run already; continue it with resume={path}, or choose "
-            "another",
+            f"hydra.run.dir={path}: it holds a run already; continue it with resume={quoted(path)}, or "
+            "choose another",
         )
 
     def claim(self) -> None:

@@ -8,6 +8,8 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
+from nas.running.words import quoted
+
 SHORT = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1")
 
 
@@ -64,3 +66,43 @@ def test_a_resumed_search_and_its_derivation_print_the_same_network(tiny, run, t
     derived = tmp_path / "d"
     words = printed(run("derive", f"run={folder}", "samples=50", f"hydra.run.dir={derived}"))
     assert words == [first[0].replace(str(folder), str(derived)), *first[1:]]
+
+
+NAME = 'run ü \\\\ \\w "it\'s" \\" $HOME #1, [a]={b}'
+
+
+def test_what_is_printed_runs_wherever_the_folder_lies(tiny, run, tmp_path):
+    """Every line that a run prints, taken apart by a shell and executed, means the very folder."""
+    folder = tmp_path / NAME
+    words = printed(run("search", *tiny, f"hydra.run.dir={quoted(folder)}"))
+    folder_of_evaluation = f"hydra.run.dir={quoted(tmp_path / 'evaluated' / NAME)}"
+    done = run("evaluate", *words, *SHORT, "test=false", folder_of_evaluation)
+    assert done.status == 0, done.err
+    assert same_network(folder, tmp_path / "evaluated" / NAME)
+    change(folder, status="stopped")
+    table = run("sweeps", f"folder={quoted(folder.parent)}", "figure=null")
+    (again,) = [line.strip().strip("`") for line in table.out.splitlines() if "resume=" in line]
+    done = run("search", *shlex.split(again)[3:])
+    assert done.status == 0, done.err
+    assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
+
+
+def test_a_folder_whose_name_is_a_reference_is_refused_in_words(run, tmp_path, monkeypatch):
+    place = tmp_path / "a ${USER}"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    done = run("search", "--cfg", "job")
+    assert done.status == 2
+    assert done.err.count("\n") == 1
+    assert "${ in a folder's name" in done.err
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NAS_OUTPUTS", str(place))
+    done = run("search")
+    assert done.status == 2
+    assert "NAS_OUTPUTS" in done.err
+    assert "${ in a folder's name" in done.err
+
+
+def change(folder, **values):
+    file = folder / "summary.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))

@@ -1,0 +1,73 @@
+"""What is printed to be pasted is read back as the value that it stands for."""
+
+import shlex
+import subprocess
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from nas.running.words import pasted, quoted, word
+
+PARSER = OverridesParser.create()
+LETTERS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+# What grammars trip over, together.
+SYNTAX = st.text("\\\"'.,:=[]{}()$*?|@~#% \t\n0123456789eE+-_aün/")
+TEXTS = LETTERS | SYNTAX
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,5}", fullmatch=True), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def read(text):
+    """The value that Hydra reads, once a shell has taken the line apart."""
+    (typed,) = shlex.split(pasted([f"key={text}"])) if text.isprintable() else (f"key={text}",)
+    return unquoted(PARSER.parse_override(typed).value())
+
+
+def unquoted(value):
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [unquoted(one) for one in value]
+    if isinstance(value, dict):
+        return {unquoted(key): unquoted(one) for key, one in value.items()}
+    return value
+
+
+@settings(deadline=None, max_examples=300)
+@given(TEXTS)
+@example(".5")
+@example("")
+@example("1_000")
+@example("NaN")
+@example("/tmp/ü/b\\\\c\\")
+@example('\\"')
+@example("a ${USER}")
+def test_every_text_is_read_back(text):
+    found = read(quoted(text))
+    assert type(found) is str
+    assert found == text
+
+
+@settings(deadline=None, max_examples=200)
+@given(VALUES)
+def test_every_value_is_read_back(value):
+    found = read(word(value))
+    assert repr(found) == repr(value)
+
+
+@pytest.mark.parametrize("text", ["a\nb", "\x1b[2J", "tab\there", "it's", "b\\", "ü", "\udcff", "$HOME `id`"])
+def test_a_shell_reads_the_very_word(text):
+    done = subprocess.run(
+        ["bash", "-c", f"printf %s {pasted([quoted(text)])}"], capture_output=True, check=True
+    )
+    assert done.stdout.decode("utf-8", "surrogateescape") == quoted(text)

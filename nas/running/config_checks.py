@@ -8,11 +8,14 @@ and so their modules are imported: what a stranger's folder names must have been
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from nas.errors import ConfigError, require
 from nas.running.declared import CONF, HYDRA_KEYS, Declared, declared, ranged
 from nas.running.kinds import Kind, type_of
+from nas.running.repeating import climbs
 from nas.running.signatures import kinds_of, kinds_of_target, parameters_of, takes, target_of
 
 # Choices that may be left out; every other group holds keys that a command reads.
@@ -41,20 +45,50 @@ def check_choices(name: str, arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: with the options that there are.
     """
+    folders = _folders(arguments)
     for text in arguments:
-        key = re.match(r"\+{0,2}([\w/]+)(@[\w.]*)?=", text)
-        if key is None or not (CONF / key[1]).is_dir():
+        key = re.match(r"\+{0,2}([\w/-]+)(@[\w.]*)?=", text)
+        if key is None or not ("/" in key[1] or any((one / key[1]).is_dir() for one in folders)):
             continue
         try:
             value = OverridesParser.create().parse_override(text).value()
         except HydraException:
             continue
-        names = value if isinstance(value, list) else [value]
+        names = (
+            value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
+        )
+        _refuse_climbing(key[1], names)
+        if not (CONF / key[1]).is_dir():
+            continue
         plain = value is None or isinstance(value, int | float | list)
         wrong = plain and not all(isinstance(one, str) or type_of(one) == "QuotedString" for one in names)
         known = sorted(path.stem for path in (CONF / key[1]).glob("*.yaml"))
         ways = f"one of {', '.join(known)}" if known else "the name of a file of this group"
         require(not wrong, f"{key[1]}={shown(value)}: must be {ways}")
+
+
+def _folders(arguments: Sequence[str]) -> list[Path]:
+    """The folders of configurations: this project's, and those that a command line names."""
+    found = [CONF]
+    for before, text in zip(("", *arguments), arguments, strict=False):
+        if before in ("--config-dir", "-cd"):
+            found.append(Path(text).expanduser())
+        elif text.startswith("--config-dir="):
+            found.append(Path(text.split("=", 1)[1]).expanduser())
+        elif text.lstrip("+").startswith("hydra.searchpath="):
+            found += [Path(one).expanduser() for one in re.findall(r"file://([^\]\"',]+)", text)]
+    return found
+
+
+def _refuse_climbing(group: str, options: Iterable[Any]) -> None:
+    """Options are files of the folders of configurations; what lies elsewhere may be anybody's."""
+    for one in options:
+        option = getattr(one, "text", one)
+        require(
+            not (isinstance(option, str) and climbs(option)),
+            f"{group}={shown(option)}: leads out of the folders of configurations; name one of its options, "
+            "or a folder of your own with --config-dir=<folder>",
+        )
 
 
 def check_composed(
@@ -71,7 +105,13 @@ def check_composed(
     Raises:
         ConfigError: a key that nothing reads, a key that is missing, or a value of another kind or size.
     """
-    chosen = hydra.compose(name, [one for one in overrides if _is_choice(one)])
+    if HydraConfig.initialized():
+        for group, option in (HydraConfig.get().runtime.choices or {}).items():
+            _refuse_climbing(group, option if isinstance(option, ListConfig) else [option])
+    choices = [one for one in overrides if _is_choice(one)]
+    for key, _, option in (one.partition("=") for one in choices):
+        _refuse_climbing(key, [option.strip("\"'")])
+    chosen = hydra.compose(name, choices)
     hold(files or declared(name), config, chosen)
 
 

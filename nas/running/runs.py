@@ -17,7 +17,7 @@ from nas.errors import ConfigError
 from nas.printable import printable, shown
 from nas.reading.json_text import read_object
 from nas.reading.yaml_text import read_mapping
-from nas.running import launching, multirun, trust
+from nas.running import launching, multirun, repeating
 from nas.running.config import USER_ERROR
 from nas.running.saved import read_overrides
 from nas.running.words import pasted, quoted
@@ -170,10 +170,10 @@ def _again(place: Path, summary: Mapping[str, Any], typed: Sequence[str]) -> str
 
 
 def _repeated(command: str, overrides: Sequence[str], place: Path) -> str:
-    """The command that runs a job again, unless what is pasted would run what a folder names."""
-    code = trust.naming_code(overrides)
-    if code is not None:
-        return f"not printed: {printable(code)} names code; see the overrides in its folder"
+    """The command that runs a job again, unless what is pasted would be a stranger's word."""
+    why = repeating.refusal(overrides)
+    if why is not None:
+        return f"not printed: {why}; see the overrides in its folder"
     return pasted(["python", "-m", f"nas.{command}", *overrides, f"hydra.run.dir={quoted(place)}"])
 
 

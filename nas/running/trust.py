@@ -29,8 +29,6 @@ PLACES = re.compile(
     r"(^|_)(dir|dirs|dirpath|directory|path|paths|file|filename|files|folder|root|host|hostname|port|url|uri|"
     r"address|addr|endpoint|server|socket)$"
 )
-# Keys that import something without a `_target_`.
-OTHER_WORDS = ("trust", "bench.reference_target")
 COMMAND_LINE = "command-line"
 SEARCH_PATH = "hydra.searchpath in command-line"
 
@@ -69,7 +67,7 @@ def caller(config: DictConfig) -> Caller:
         value = override.value()
         if override.key_or_group.endswith("._target_"):
             value = {"_target_": value}
-        names |= set(_targets(value))
+        names |= set(targets_in(value))
     return Caller(modules(config.get("trust")), frozenset(names | names_in_folders()))
 
 
@@ -138,15 +136,16 @@ def _yaml_files(folder: Any) -> Iterator[Any]:
             yield entry
 
 
-def _targets(value: Any) -> Iterator[str]:
+def targets_in(value: Any) -> Iterator[str]:
+    """Every `_target_` of plain containers."""
     if isinstance(value, dict):
         if isinstance(value.get("_target_"), str):
             yield value["_target_"]
         for inner in value.values():
-            yield from _targets(inner)
+            yield from targets_in(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _targets(inner)
+            yield from targets_in(inner)
 
 
 def check_saved(
@@ -221,7 +220,8 @@ def _leaves(tree: Any) -> Iterator[tuple[tuple, Any, Any]]:
             waiting += [((*key, index), inner, node) for index, inner in enumerate(value)]
 
 
-def _role(key: Sequence) -> str:
+def role(key: Sequence) -> str:
+    """A key as `ROLES` has it: `*` for a place in a list."""
     return ".".join("*" if isinstance(part, int) else str(part) for part in key)
 
 
@@ -230,12 +230,12 @@ def _check_target(key: Sequence, target: Any, word: Caller, about: str) -> None:
         isinstance(target, str) and re.fullmatch(r"[A-Za-z_][\w.]*", target) is not None,
         f"{about}: must be the dotted name of a class",
     )
-    known = ROLES.get(_role(key), ())
+    known = ROLES.get(role(key), ())
     usual = "it is none of those that this key may name" if known else "this key names no class"
     require(
         target in known or word.vouches(target),
         f"{about} was not built: {usual}, so it could be anybody's code. If you know it and want it to run, "
-        f"say trust={target.partition('.')[0]}",
+        f"say trust={module_of(target)}",
     )
 
 
@@ -274,27 +274,16 @@ def unlisted(config: Any, word: Caller) -> list[str]:
     found = [
         value
         for key, value, _ in _leaves(OmegaConf.to_container(config, resolve=False))
-        if key[-1] == "_target_" and isinstance(value, str) and value not in ROLES.get(_role(key[:-1]), ())
+        if key[-1] == "_target_" and isinstance(value, str) and value not in ROLES.get(role(key[:-1]), ())
     ]
-    return sorted({value.rpartition(".")[0] or value for value in found if not word.vouches(value)})
+    return sorted({module_of(value) for value in found if not word.vouches(value)})
+
+
+def module_of(target: str) -> str:
+    """What `trust=` is to name for a `_target_`: the module that holds it, and not the whole package."""
+    return target.rpartition(".")[0] or target
 
 
 def without_trust(overrides: Iterable[str]) -> list[str]:
     """Overrides as a folder keeps them: `trust` is a word for one command and is never written down."""
     return [one for one in overrides if one.lstrip("+~").split("=", 1)[0] != "trust"]
-
-
-def naming_code(overrides: Iterable[str]) -> str | None:
-    """The first of a folder's overrides that would have code imported if it were pasted; None if none would.
-
-    What this command line vouches for itself, as a multirun that sums itself up does, is no stranger's.
-    """
-    word = caller(OmegaConf.create({})) if HydraConfig.initialized() else Caller()
-    for text in overrides:
-        key = text.lstrip("+~").split("=", 1)[0]
-        named = set(re.findall(r"_target_[\"']?\s*[:=]\s*[\"']?([^,}\"'\s]*)", text))
-        listed = ROLES.get(key.removesuffix("._target_"), ())
-        of_hydra = re.match(r"-|hydra[./]", key) is not None
-        if of_hydra or key in OTHER_WORDS or not all(one in listed or word.vouches(one) for one in named):
-            return text
-    return None

@@ -3,12 +3,14 @@
 import csv
 import json
 import os
+import shlex
 import subprocess
 import time
 
 import pytest
 
 from nas.running.runs import read_runs
+from tests.conftest import ROOT
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
 GOOD = {"schema": 1, "command": "search", "status": "finished", "architecture_accuracy": 0.5, "params": 1000}
@@ -274,6 +276,23 @@ def test_two_thousand_runs_are_summed_up_in_moments(tmp_path):
         "hydra/launcher=strangers",
         "--config-dir=/tmp/strangers",
         "bench.reference_target=strangers.Net",
+        "experiment=../../../strangers/evil",
+        "experiment=/tmp/strangers/evil",
+        "experiment='../../strangers/evil'",
+        "+experiment/darts=../../strangers/evil",
+        "experiment=[start/../../evil]",
+        "experiment=a,../evil",
+        "experiment=${dataset.name}",
+        "dataset=nowhere",
+        "dataset@hydra=digits",
+        "method@hydra.callbacks.x=darts1",
+        "strangers/group=evil",
+        "dataset.source=${oc.decode:'{_tar${dataset.name}_:strangers.run}'}",
+        "dataset.name=${oc.env:HOME}",
+        "tabular.file=/tmp/strangers/table",
+        "logger.entity=stranger",
+        "trainer.default_root_dir=/tmp/strangers",
+        "a=[",
     ],
 )
 def test_commands_to_paste_name_no_code_of_a_stranger(override, tmp_path):
@@ -289,3 +308,48 @@ def test_commands_to_paste_name_no_code_of_a_stranger(override, tmp_path):
     again = {run.folder: run.again for run in read_runs(tmp_path).runs}
     assert again["a"].startswith("not printed: ") and "python" not in again["a"], place
     assert again["b"].startswith("python -m nas.search method.weight_optimizer._target_=torch.optim.Adam")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["experiment=start/digits", "debug=fast", "dataset=digits", "logger=tensorboard"],
+        ["experiment=null", "~sweep", "recipe.clip=${method.clip}"],
+        ["tabular=csv", "tabular.file=/tmp/table.csv", "dataset.root='/tmp/my pictures'"],
+    ],
+)
+def test_plain_choices_are_repeated(overrides, tmp_path):
+    make(tmp_path, "a", GOOD | {"status": "failed"}, json.dumps(overrides), None)
+    (found,) = read_runs(tmp_path).runs
+    assert shlex.split(found.again)[:-1] == ["python", "-m", "nas.search", *overrides]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["experiment=../{place}/evil"],
+        ["experiment={place}/evil"],
+        ["experiment='../{place}/evil'"],
+        ["+experiment/darts=../../{place}/evil"],
+        ["debug=[fast,../{place}/evil]"],
+        ["-m", "experiment=start/digits,../{place}/evil"],
+        ["--config-dir={own}", "mine=../{place}/evil"],
+    ],
+)
+def test_choices_that_lead_out_of_the_configurations_are_refused(words, run, tmp_path, monkeypatch):
+    """Typed ones too, before Hydra builds anything that such a file names."""
+    (tmp_path / "evilmod.py").write_text(
+        "import pathlib\npathlib.Path(__file__).with_name('imported').touch()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own/mine").mkdir(parents=True)
+    (tmp_path / "evil.yaml").write_text(
+        "# @package _global_\nhydra:\n  callbacks:\n    x:\n      _target_: evilmod.run\n"
+    )
+    place = os.path.relpath(tmp_path, ROOT / "conf")
+    done = run("search", *(one.format(place=place, own=tmp_path / "own") for one in words))
+    assert done.status == 2
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+    assert "leads out of the folders of configurations" in done.err
+    assert not (tmp_path / "imported").exists()

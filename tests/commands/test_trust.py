@@ -106,6 +106,14 @@ def test_each_key_of_a_folder_is_refused_before_anything_is_imported(key, comman
     assert untouched(tmp_path)
 
 
+def test_the_word_that_is_advised_is_no_wider_than_it_must_be(stranger, run):
+    """What lies beside the module, such as torch.load and torch.hub, is not allowed along with it."""
+    folder = stranger("search", {"space": {"_target_": "torch.optim.SGD"}})
+    done = run("search", *words_of("search", folder))
+    assert_refused(done, "space._target_=torch.optim.SGD")
+    assert done.err.strip().endswith("say trust=torch.optim")
+
+
 STRANGE = {"_target_": "strangers_code.call"}
 DIGITS = {"_target_": "nas.data.digits.Digits"}
 TRICKS = {
@@ -254,7 +262,7 @@ def test_the_lists_hold_what_conf_names():
         tree = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
         for key, value, _ in trust._leaves(tree):
             if key and key[-1] == "_target_":
-                role = trust._role((*prefix, *key[:-1]))
+                role = trust.role((*prefix, *key[:-1]))
                 if value not in targets.ROLES.get(role, ()):
                     missing.append(f"{file.name}: {role} -> {value}")
     assert not missing

@@ -21,6 +21,7 @@ from nas.reading.plain import is_number, read_key
 from nas.reading.yaml_text import read_mapping
 from nas.running import launching, multirun
 from nas.running.config import FAILURE, USER_ERROR, RunFailed, plain, report
+from nas.running.own_files import check_table_folder
 from nas.running.runs import read_runs
 
 
@@ -104,6 +105,7 @@ def report_sweep(folder: Path, over: Sequence[str] = sweeps.SEEDS, figure: str |
     found = read_runs(folder)
     runs = found.runs
     require(len(runs) > 0, f"folder={folder}: no run folder there or below")
+    check_table_folder(folder, f"folder={folder}")
     main_figure = sweeps.main_figure(runs, figure)
     table, missing = sweeps.table_markdown(runs, over), sweeps.unfinished_markdown(runs)
     left = sum(not run.finished for run in runs)

@@ -10,8 +10,10 @@ from pathlib import Path
 from nas.errors import ConfigError, require
 
 MEBIBYTE = 2**20
-# What opening would wait for, never end, or act on something.
+# Beside files, what opening would wait for, never end, or act on something.
 KINDS = (
+    (stat.S_ISREG, "a file"),
+    (stat.S_ISLNK, "a link"),
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -112,9 +114,13 @@ def decompress(content: bytes, where: str, at_most: int) -> bytes:
     return found
 
 
+def kind_of(mode: int) -> str:
+    """What an entry of a folder is, in words: `a file`, `a link`, `a named pipe` ..."""
+    return next((words for test, words in KINDS if test(mode)), "no file")
+
+
 def _check_mode(mode: int, where: str) -> None:
-    kind = next((words for test, words in KINDS if test(mode)), "no file")
-    require(stat.S_ISREG(mode), f"{where}: {kind}; only regular files are read")
+    require(stat.S_ISREG(mode), f"{where}: {kind_of(mode)}; only regular files are read")
 
 
 def _too_long(where: str, size: int, at_most: int) -> str:

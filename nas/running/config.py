@@ -31,6 +31,7 @@ from nas.running.choices import measured_dataset, measured_method
 from nas.running.config_checks import check_choices, check_composed
 from nas.running.declared import CONF, known_keys
 from nas.running.log_files import lost_output
+from nas.running.own_files import check_folder
 from nas.running.words import pasted, quoted
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +49,7 @@ def register_resolvers() -> None:
     """Makes `${nas.outputs:}` and `${nas.run_dir:...}` known to OmegaConf; may be called again."""
     OmegaConf.register_new_resolver("nas.outputs", _outputs, replace=True)
     OmegaConf.register_new_resolver("nas.run_dir", _run_dir, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("nas.own_folder", _own_folder, replace=True)
     OmegaConf.register_new_resolver("nas.bench_method", measured_method, replace=True)
     OmegaConf.register_new_resolver("nas.bench_dataset", measured_dataset, replace=True)
 
@@ -80,6 +82,12 @@ def _run_dir(resume: str | None, default: str) -> str:
     path = os.path.abspath(default)
     processes.check_folder_named(path)
     return processes.agreed("run_dir", lambda: _free(path))
+
+
+def _own_folder(folder: str) -> str:
+    """A run's folder, in which Hydra opens the log file before any command looks at it."""
+    check_folder(Path(folder), f"run folder {folder}")
+    return folder
 
 
 def _free(path: str) -> str:

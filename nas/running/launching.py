@@ -25,6 +25,7 @@ from nas.errors import ConfigError, require
 from nas.files import write_text
 from nas.reading.json_text import read_object
 from nas.reading.plain import is_whole
+from nas.running.own_files import check_folder
 from nas.running.words import quoted
 
 PLUGINS = "hydra_plugins"
@@ -244,6 +245,7 @@ def _again(job: Job) -> list[str]:
 
 
 def _wait(job: Job, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    check_folder(job.folder, f"run folder {job.folder}")
     job.folder.mkdir(parents=True, exist_ok=True)
     words = [sys.executable, "-m", f"nas.{job.command}", *arguments]
     _keep(job.folder, job.overrides)

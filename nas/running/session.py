@@ -25,6 +25,7 @@ from nas.running import printed
 from nas.running.config import ConfigError, RunFailed, instantiate, plain
 from nas.running.locks import FolderLock, take
 from nas.running.log_files import guard_log_files
+from nas.running.own_files import check_folder
 from nas.running.resuming import resumed
 from nas.running.saved import SCHEMA, read_config
 from nas.running.trust import without_trust
@@ -46,6 +47,8 @@ class Session:
     def __init__(self, config: DictConfig, path: Path):
         _refuse_multirun(config)
         self.leads = processes.leads()
+        # Once more, for a log that is configured otherwise.
+        check_folder(path, f"run folder {path}")
         self.folder = RunFolder(path)
         self.resuming = config.resume is not None
         self.summary: dict[str, Any] = {}

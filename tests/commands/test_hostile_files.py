@@ -1,7 +1,9 @@
 """Files of a stranger, as commands meet them: one printable line and status 2, at once."""
 
+import importlib
 import json
 import os
+import shutil
 import zipfile
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 from nas.engine import checkpoints
 from nas.engine.run_folder import RunFolder, read_table, split_hash
 from nas.errors import ConfigError
+from tests.conftest import TINY
 
 CONFIGS = {
     "nested": ("\n".join(" " * n + "a:" for n in range(1000)), "nested more than 64 levels deep"),
@@ -75,6 +78,75 @@ def test_pipes_and_devices_are_not_waited_for(run, tmp_path):
     (tmp_path / "summary.json").symlink_to("/dev/zero")
     with pytest.raises(ConfigError, match="a device"):
         RunFolder(tmp_path).read_json("summary.json")
+
+
+WRITTEN = ("search.log", "checkpoints", "figures", "metrics.csv", "summary.json", "tensorboard/hparams.yaml")
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The folder of a search that can be continued."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    patch = pytest.MonkeyPatch()
+    patch.setattr("sys.argv", ["nas.search", *TINY, f"hydra.run.dir={folder}"])
+    importlib.import_module("nas.search").main()
+    patch.undo()
+    file = folder / "summary.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"status": "stopped"}))
+    return folder
+
+
+def planted(stopped, tmp_path, name, plant):
+    """A copy of a run with something else under one of its names; and a victim outside of it."""
+    folder, victim = tmp_path / "run", tmp_path / "victim"
+    shutil.copytree(stopped, folder)
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    if path.exists():
+        path.rename(victim)
+    else:
+        victim.write_text("theirs")
+    plant(path, victim)
+    return folder, victim
+
+
+def contents(path):
+    files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+    return [(one.name, one.read_bytes()) for one in files]
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_link_in_a_run_folder_leads_no_writing_out_of_it(stopped, run, tmp_path, name):
+    folder, victim = planted(stopped, tmp_path, name, lambda path, victim: path.symlink_to(victim))
+    before = contents(victim)
+    for command, word in (("search", f"resume={folder}"), ("derive", f"hydra.run.dir={folder}")):
+        words = [word] if command == "search" else [word, f"run={stopped}", "samples=20"]
+        one_line(run(command, *words), str(folder), f"{name.rpartition('/')[2]} in ", "is a link")
+        assert contents(victim) == before
+
+
+@pytest.mark.parametrize("name", ["search.log", "metrics.csv", "checkpoints"])
+def test_a_pipe_in_a_run_folder_is_not_waited_for(stopped, run, tmp_path, name):
+    folder, _ = planted(stopped, tmp_path, name, lambda path, _: os.mkfifo(path))
+    one_line(run("search", f"resume={folder}"), str(folder), f"{name} in ", "is a named pipe")
+    words = ("hydra/job_logging=stdout", f"resume={folder}", f"hydra.run.dir={folder}")
+    one_line(run("search", *words), f"{name} in ", "is a named pipe")
+
+
+def test_a_run_folder_that_is_reached_through_a_link_is_continued(stopped, run, tmp_path):
+    shutil.copytree(stopped, tmp_path / "run")
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    done = run("search", f"resume={tmp_path / 'link'}")
+    assert (done.status, done.err) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["figures", "table.md"])
+def test_a_table_of_runs_is_written_through_no_link(stopped, run, tmp_path, name):
+    shutil.copytree(stopped, tmp_path / "sweep/0")
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "sweep" / name).symlink_to(tmp_path / "victim")
+    one_line(run("sweeps", f"folder={tmp_path / 'sweep'}"), f"{name} in ", "is a link")
+    assert not list((tmp_path / "victim").iterdir())
 
 
 @pytest.mark.parametrize("value", [3, ["a"], {"a": 1}, True])

@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from nas.domains.networks import unread_sizes
 from nas.engine.machine import processes
 from nas.running import trust
-from nas.running.config import CONF, instantiate
+from nas.running.config import CONF, instantiate, plain
+from nas.running.resuming import online
 from nas.running.words import pasted, quoted, word
 
 # Of a data set: how much of it is read and in which portions, which each command decides for itself.
@@ -26,7 +27,20 @@ def again(config: DictConfig, folder: Path) -> str:
     before, after = words_of_caller(config, unlisted=True)
     return pasted(
         [*processes.starter(), f"nas.{config.command}", *before, f"resume={quoted(folder)}", *after]
+        + _record(config)
     )
+
+
+def _record(config: DictConfig) -> list[str]:
+    """The caller's word for a record that is sent off, which a run folder cannot give."""
+    logger = plain(config.logger) if "logger" in config else {}
+    if not online(logger):
+        return []
+    usual = OmegaConf.to_container(OmegaConf.load(CONF / "logger" / "wandb.yaml"), resolve=False)
+    # What follows from other choices does not follow from `resume=`.
+    usual |= {key: None for key, value in usual.items() if "${" in str(value)}
+    changed = [f"logger.{key}={word(value)}" for key, value in logger.items() if value != usual.get(key)]
+    return ["logger=wandb", *changed]
 
 
 def words_of_caller(config: DictConfig, unlisted: bool = False) -> tuple[list[str], list[str]]:

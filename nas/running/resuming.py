@@ -1,12 +1,13 @@
 """The configuration of a run that is continued: its own, and what may change in it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from nas.errors import require
+from nas.printable import shown
 from nas.running import trust
 from nas.running.config_checks import check_saved
 from nas.running.lengthening import set_length
@@ -49,7 +50,7 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
     for override in overrides:
         key = override.lstrip("+~").split("=")[0].split("@")[0].replace("/", ".")
         # Typing the whole first command again changes nothing.
-        if key in ("resume", "trust") or override in given:
+        if key in ("resume", "trust") or (override in given and key.split(".")[0] != "logger"):
             continue
         require(
             any(key == allowed or key.startswith(f"{allowed}.") for allowed in RESUMABLE),
@@ -74,6 +75,7 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
     _keep_to_here(saved, config, [key for key, _ in replaced])
     missing = [key for key in config if key not in saved]
     require(not missing, f"resume={config.resume}: config.yaml is damaged (it lacks {', '.join(missing)})")
+    _check_record(saved, folder, f"resume={config.resume}", [key for key, _ in replaced])
     saved.resume_schedule = None
     set_length(saved, folder, epochs, config.resume_schedule)
     return saved
@@ -87,6 +89,27 @@ def _keep_to_here(saved: DictConfig, config: DictConfig, replaced: Sequence[str]
     if OmegaConf.select(saved, "tabular.cache") is not None:
         saved.tabular.cache = config.tabular.get("cache")
     trust.fetch_nothing(saved, but="dataset.download" in replaced and config.dataset.download)
+
+
+def _check_record(saved: DictConfig, folder: Path, where: str, typed: Sequence[str]) -> None:
+    """What a run sends off goes with this caller's key, so that it takes more than the folder's word."""
+    logger = saved.logger
+    if not online(logger):
+        return
+    account = ", ".join(f"{key} {shown(logger.get(key))}" for key in ("entity", "project"))
+    require(
+        "logger" in typed,
+        f"{where}: its config.yaml has logger.name=wandb, which would send the run off with your key "
+        f"({account}); if that is yours, say logger=wandb and type its other logger keys again, or choose logger=csv",
+    )
+    # wandb would read there whom to send it to.
+    settings = folder / "wandb" / "settings"
+    require(not os.path.lexists(settings), f"{where}: {settings} would set up wandb; remove it")
+
+
+def online(logger: Mapping) -> bool:
+    """Whether a run with these `logger` keys is sent to somebody's server."""
+    return logger.get("name") == "wandb" and logger.get("offline") is not True
 
 
 def _given_before(folder: Path) -> list[str]:

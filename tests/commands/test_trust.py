@@ -178,6 +178,65 @@ def test_hydras_own_keys_and_the_outputs_of_a_folder_say_nothing(stranger, run, 
     assert not there.exists()
 
 
+@pytest.fixture
+def sent(monkeypatch):
+    """The `logger` settings of each run that would have opened one; none is opened."""
+    found = []
+
+    def build(settings, *_):
+        found.append(dict(settings))
+        raise RuntimeError("no server here")
+
+    monkeypatch.setattr("nas.commands.search.build_logger", build)
+    return found
+
+
+WANDB = {
+    "name": "wandb",
+    "offline": False,
+    "project": "theirs",
+    "entity": "stranger",
+    "group": None,
+    "tags": [],
+}
+
+
+def test_a_folder_sends_nothing_off_with_the_callers_key(stranger, run, sent):
+    folder = stranger("search", {"logger": WANDB})
+    words = words_of("search", folder)
+    (folder / "overrides.yaml").write_text(OmegaConf.to_yaml(["logger=wandb", "logger.entity=stranger"]))
+    for more in ([], ["trust=wandb"]):
+        done = run("search", *words, *more)
+        assert_refused(done, "logger.name=wandb", "entity stranger", "say logger=wandb", "logger=csv")
+        assert done.err.count("\n") == 1
+    assert sent == []
+    go_on(folder)
+    assert run("search", *words, "logger=wandb").status == 1
+    assert sent.pop() == WANDB | {"project": "nas", "entity": None}
+    assert run("search", *words, "logger=wandb", "logger.offline=true").status == 1
+    assert sent.pop()["offline"] is True
+    (folder / "wandb").mkdir()
+    (folder / "wandb/settings").write_text("[default]\nbase_url = https://stranger.example\n")
+    assert_refused(run("search", *words, "logger=wandb"), "wandb/settings")
+    assert sent == []
+
+
+def test_a_run_of_ones_own_goes_on_sending_as_printed(run, sent, tmp_path):
+    own = ["logger=wandb", "logger.project=my project", "logger.tags=[a,'7']", "logger.entity=me"]
+    done = run("search", *TINY, *own, f"hydra.run.dir={tmp_path / 'run'}")
+    assert done.status == 1
+    words = shlex.split(done.err.partition("start it once more with: ")[2])
+    assert words[:3] == ["python", "-m", "nas.search"]
+    assert run("search", *words[3:]).status == 1
+    assert sent[0] == sent[1]
+    assert (sent[0]["project"], sent[0]["tags"]) == ("my project", ["a", "7"])
+
+
+def go_on(folder):
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(summary | {"status": "stopped"}))
+
+
 def test_a_folder_cannot_trust_for_the_caller(stranger, run, tmp_path):
     source = {"_target_": "strangers_code.Source", "test_seed": 0}
     folder = stranger("search", {"dataset.source": source, "trust": ["strangers_code"]})

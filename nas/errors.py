@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from nas.printable import printable
+from nas.printable import printable, shortened
 
 
 class ConfigError(ValueError):
@@ -10,11 +10,11 @@ class ConfigError(ValueError):
 
     The message alone must be enough to mend it: what was wrong, which value, what is allowed, which config
     key. Commands print it without a traceback and exit with status 2. Messages quote files and their names,
-    so whatever a terminal would act on is written as an escape.
+    so whatever a terminal would act on is written as an escape, and the middle of a long one is left out.
     """
 
     def __init__(self, message: object = ""):
-        super().__init__(printable(str(message), keep="\n"))
+        super().__init__(printable(shortened(str(message)), keep="\n"))
 
 
 def require(condition: bool, message: str) -> None:

@@ -22,6 +22,12 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
+def shortened(text: str, limit: int = 4000) -> str:
+    """A message, cut in its middle where it is long: its beginning says what, its end how to mend it."""
+    left = len(text) - limit
+    return text if left <= 0 else f"{text[: limit // 2]}... ({left:,} characters) ...{text[-limit // 2 :]}"
+
+
 def shown(value: object, limit: int = 80) -> str:
     """A value as a message quotes it: one line, printable, and no longer than `limit` characters."""
     if isinstance(value, int) and value.bit_length() > 4 * limit:

@@ -25,7 +25,7 @@ from nas.engine.machine import processes
 from nas.engine.machine.stopping import sigterm_as_interrupt
 from nas.errors import ConfigError, causes, require
 from nas.files import write_failure
-from nas.printable import printable
+from nas.printable import printable, shortened
 from nas.running import launching
 from nas.running.choices import measured_dataset, measured_method
 from nas.running.config_checks import check_choices, check_composed
@@ -36,6 +36,8 @@ from nas.running.words import pasted, quoted
 
 ROOT = Path(__file__).resolve().parents[2]
 USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
+# Characters of a message, which may hold a command to paste.
+LONGEST = 20_000
 # The callback under conf/hydra/callbacks that sums a multirun up.
 REPORT = "sweep"
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -145,7 +147,7 @@ def command(name: str) -> Callable[[], None]:
             # comes from composing the configuration, before a job: a job ends the process itself.
             if "-m" in sys.argv[1:] or "--multirun" in sys.argv[1:]:
                 sys.exit(_broken(error, name))
-            processes.tell(printable(f"the configuration cannot be composed: {error}", keep="\n"))
+            processes.tell(printable(shortened(f"the configuration cannot be composed: {error}"), keep="\n"))
             sys.exit(USER_ERROR)
 
     return main
@@ -276,6 +278,10 @@ def report(error: BaseException, name: str) -> int:
 
 def message(error: BaseException, name: str) -> str:
     """An error in words, with a suggestion where a key of the command `name` is misspelt."""
+    return shortened(_message(error, name), LONGEST)
+
+
+def _message(error: BaseException, name: str) -> str:
     refused = _cause(error, ConfigError)
     if refused is not None and not (isinstance(error, RunFailed) and write_failure(error)):
         return str(refused)
@@ -293,6 +299,10 @@ def message(error: BaseException, name: str) -> str:
     if isinstance(error, OmegaConfBaseException) or _cause(error, OmegaConfBaseException):
         text = _on_one_line(text, _cause(error, OmegaConfBaseException))
     unknown = re.search(r"Could not override '([\w.]+)'", text)
+    within = str(getattr(_cause(error, OmegaConfBaseException), "full_key", None) or "")
+    if unknown and within.startswith(f"{unknown[1]}."):
+        # A value that is a group of keys.
+        return f"unknown key {within!r}: {unknown[1]} has none of that name; add it as +{within}=<value>"
     if not unknown:
         return text.strip()
     # "space" is no help to someone who typed "space.foo".

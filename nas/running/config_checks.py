@@ -25,6 +25,7 @@ from nas.running.declared import CONF, HYDRA_KEYS, Declared, declared, ranged
 from nas.running.kinds import Kind, type_of
 from nas.running.repeating import climbs
 from nas.running.signatures import kinds_of, kinds_of_target, parameters_of, takes, target_of
+from nas.running.trust import check_ours
 
 # Choices that may be left out; every other group holds keys that a command reads.
 OPTIONAL = ("experiment", "debug", "sweep")
@@ -128,6 +129,7 @@ def hold(files: Declared, config: DictConfig, chosen: DictConfig) -> None:
     """
     known = files.copy()
     known.add(chosen)
+    check_ours(config)
     _check_nodes(known, config, chosen)
     _check_unknown(known, config, chosen)
     _check_values(known, config, chosen)

@@ -100,7 +100,8 @@ def _check_record(saved: DictConfig, folder: Path, where: str, typed: Sequence[s
     require(
         "logger" in typed,
         f"{where}: its config.yaml has logger.name=wandb, which would send the run off with your key "
-        f"({account}); if that is yours, say logger=wandb and type its other logger keys again, or choose logger=csv",
+        f"({account}); if that is yours, say logger=wandb and type its other logger keys again, or choose "
+        "logger=csv",
     )
     # wandb would read there whom to send it to.
     settings = folder / "wandb" / "settings"

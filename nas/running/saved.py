@@ -15,6 +15,8 @@ from nas.reading.yaml_text import read_mapping, read_yaml
 SCHEMA = 1
 # Of the overrides of one run.
 MANY, LONG = 1000, 10_000
+# Values of one configuration; it has some hundreds, and OmegaConf needs a second for ten thousand.
+VALUES = 10_000
 
 
 def read_config(path: Path, where: str) -> DictConfig:
@@ -25,13 +27,13 @@ def read_config(path: Path, where: str) -> DictConfig:
         where: what a message begins with: the setting that named the folder, and the file.
 
     Raises:
-        ConfigError: there is no such file, or it is no plain YAML with keys. Also where it has an
-            interpolation: they are resolved when a run writes it, and one can read this user's environment.
-            Also where a later version of this project wrote the folder.
+        ConfigError: there is no such file, it is no plain YAML with keys, or holds too many values. Also
+            where it has an interpolation: they are resolved when a run writes it, and one can read this
+            user's environment. Also where a later version of this project wrote the folder.
     """
     _refuse_newer(path.parent / "summary.json", where)
     found = read_mapping(path, where)
-    _refuse_interpolations(found, where)
+    _check_values(found, where)
     try:
         return OmegaConf.create(found)
     except (OmegaConfBaseException, ValueError, RecursionError) as error:
@@ -52,10 +54,16 @@ def _refuse_newer(summary: Path, where: str) -> None:
     )
 
 
-def _refuse_interpolations(data: Any, where: str) -> None:
-    left = [data]
+def _check_values(data: Any, where: str) -> None:
+    left, count = [data], 0
     while left:
         value = left.pop()
+        count += 1
+        longest = isinstance(value, dict | list) and len(value) > VALUES
+        require(
+            count <= VALUES and not longest,
+            f"{where}: holds more than {VALUES:,} values; only so many are read",
+        )
         if isinstance(value, dict):
             left += [*value.keys(), *value.values()]
         elif isinstance(value, list):

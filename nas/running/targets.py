@@ -49,14 +49,6 @@ PROFILERS = tuple(
     f"pytorch_lightning.profilers.{name}"
     for name in ("AdvancedProfiler", "PassThroughProfiler", "PyTorchProfiler", "SimpleProfiler")
 )
-LOGGERS = tuple(f"pytorch_lightning.loggers.{name}" for name in ("CSVLogger", "TensorBoardLogger"))
-CALLBACKS = tuple(
-    f"pytorch_lightning.callbacks.{name}"
-    for name in (
-        "DeviceStatsMonitor", "EarlyStopping", "GradientAccumulationScheduler", "LearningRateMonitor",
-        "ModelSummary", "RichModelSummary", "RichProgressBar", "TQDMProgressBar", "Timer",
-    )
-)  # fmt: skip
 # Key -> what it may name; `*` stands for a place in a list.
 ROLES = {
     "space": SPACES,
@@ -68,8 +60,9 @@ ROLES = {
     "recipe.optimizer": OPTIMIZERS,
     "recipe.scheduler": SCHEDULERS,
     "trainer.profiler": PROFILERS,
-    "trainer.logger": LOGGERS,
-    "trainer.logger.*": LOGGERS,
-    "trainer.callbacks": CALLBACKS,
-    "trainer.callbacks.*": CALLBACKS,
+}
+# Arguments of Lightning's Trainer that this project gives itself, and what to type instead.
+OURS = {
+    "logger": "choose logger=csv, tensorboard or wandb",
+    "callbacks": "Lightning's callbacks are not taken; what they would write is in metrics.csv",
 }

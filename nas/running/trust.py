@@ -20,7 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nas.errors import require
-from nas.running.targets import ROLES
+from nas.running.targets import OURS, ROLES
 
 # Words of Hydra's that may say how a node is built; others that begin and end with an underscore are refused.
 BUILDING = ("_target_", "_partial_", "_convert_", "_recursive_")
@@ -165,6 +165,7 @@ def check_saved(
             folder, or a table that is unpickled.
     """
     word = caller(config)
+    check_ours(saved, f"{where}: its config.yaml has ")
     for key, value, node in _leaves(OmegaConf.to_container(saved, resolve=False)):
         path = ".".join(str(part) for part in key)
         about = f"{where}: {path}={_short(value)} in its config.yaml"
@@ -192,6 +193,17 @@ def check_saved(
         "config.yaml are unpickled, which may run code; name them yourself, tabular.file=<folder>, or say "
         "trust=nats_bench",
     )
+
+
+def check_ours(config: Any, about: str = "") -> None:
+    """Refuses arguments of Lightning's Trainer that nobody but this project gives.
+
+    Raises:
+        ConfigError: names the key, and what to type instead.
+    """
+    trainer = config.get("trainer")
+    for key, instead in OURS.items() if isinstance(trainer, dict | DictConfig) else ():
+        require(key not in trainer, f"{about}trainer.{key}: this project sets it itself; {instead}")
 
 
 def fetch_nothing(saved: DictConfig, but: bool = False) -> None:

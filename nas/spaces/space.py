@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
 from nas.genotype import Genotype
+from nas.printable import shown
 from nas.spaces.pieces import Pieces
 
 ZERO = "none"
@@ -50,13 +51,15 @@ class EdgeGroup:
         sizes = {len(operations) for operations in self.operations}
         require(
             len(sizes) == 1,
-            f"space.operations: every edge needs as many candidates as the others, found {sizes}",
+            f"space.operations: every edge needs as many candidates as the others, found "
+            f"{shown(sorted(sizes))}",
         )
         require(min(sizes) >= 1, "space.operations: an edge needs at least one candidate operation")
         for edge, operations in zip(self.edges, self.operations, strict=True):
             require(
                 len(set(operations)) == len(operations),
-                f"space.operations: edge {edge[0]}->{edge[1]} lists an operation twice: {list(operations)}",
+                f"space.operations: edge {edge[0]}->{edge[1]} lists an operation twice: "
+                f"{shown(list(operations), 400)}",
             )
 
     @property

@@ -9,6 +9,10 @@ MISSING_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a G
 BAD_SEARCH = [
     ("metod=darts1", "did you mean 'method'?"),
     ("space.num_cels=3", "did you mean 'space.num_cells'?"),
+    (
+        "dataset.source={_target_:nas.data.digits.Digits,tag:a}",
+        "'dataset.source.tag': dataset.source has none of that name; add it as +dataset.source.tag=",
+    ),
     ("method=dartz", "darts2"),
     ("experiment=darts/nope", "experiment/darts/nope"),
     ("dataset.batch_size=100000", "from 1 to 718"),

@@ -12,6 +12,7 @@ import torch
 from nas.engine import checkpoints
 from nas.engine.run_folder import RunFolder, read_table, split_hash
 from nas.errors import ConfigError
+from nas.spaces.space import EdgeGroup
 from tests.conftest import TINY
 
 CONFIGS = {
@@ -22,6 +23,8 @@ CONFIGS = {
     "an interpolation": ("seed: ${oc.env:HOME}", "holds values, no interpolations"),
     "a list": ("- 1", "it holds no keys, but [1]"),
     "not UTF-8": (b"\xff\xfe\x00", "not UTF-8 text"),
+    "a long list": (f"space: {{operations: [{'none,' * 100_000}]}}", "holds more than 10,000 values"),
+    "long lists": ("space: [" + ("[" + "x," * 300 + "],") * 40 + "]", "holds more than 10,000 values"),
     "a million lines": ("a: 1\n" * 1_000_000, "at most 1,048,576 are read"),
 }
 
@@ -189,3 +192,16 @@ def test_tables_of_a_run_drop_what_no_run_wrote(tmp_path):
     path.write_text("epoch,loss\n0,\0\n")
     with pytest.raises(ConfigError, match="NUL"):
         read_table(path)
+
+
+def test_no_message_is_longer_than_a_page(run):
+    text = str(ConfigError(f"a key: {'x' * 10**6} must be shorter"))
+    assert len(text) < 4100
+    assert text.startswith("a key: xxx")
+    assert text.endswith("must be shorter")
+    done = run("search", f"nothing.{'x' * 10**6}=1")
+    assert done.status == 2
+    assert len(done.err) < 25_000
+    with pytest.raises(ConfigError, match="lists an operation twice") as error:
+        EdgeGroup(((0, 1),), (("none",) * 5000,))
+    assert len(str(error.value)) < 1000

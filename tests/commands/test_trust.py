@@ -45,7 +45,6 @@ BUILT = {
     "recipe.optimizer": ("evaluate",),
     "recipe.scheduler": ("evaluate",),
     "trainer.profiler": ("search", "evaluate"),
-    "trainer.callbacks": ("search", "evaluate"),
     "hardware.strategy": ("search", "evaluate"),
     "tabular": ("search",),
     "analysis.hessian": ("search",),
@@ -114,6 +113,22 @@ def test_the_word_that_is_advised_is_no_wider_than_it_must_be(stranger, run):
     assert done.err.strip().endswith("say trust=torch.optim")
 
 
+OURS = {
+    "trainer.callbacks": "{_target_: pytorch_lightning.callbacks.LearningRateMonitor}",
+    "trainer.logger": "{_target_: pytorch_lightning.loggers.CSVLogger, save_dir: /tmp}",
+}
+
+
+@pytest.mark.parametrize("key", OURS)
+def test_what_the_project_gives_lightning_itself_is_neither_typed_nor_saved(key, stranger, run):
+    node = OmegaConf.create(OURS[key])
+    words = (f"{key}: this project sets it itself",)
+    assert_refused(run("search", *TINY, f"+{key}={OURS[key]}"), *words)
+    folder = stranger("search", {key: [node] if key == "trainer.callbacks" else node})
+    for word in ([], ["trust=pytorch_lightning"]):
+        assert_refused(run("search", *words_of("search", folder), *word), *words, "config.yaml")
+
+
 STRANGE = {"_target_": "strangers_code.call"}
 DIGITS = {"_target_": "nas.data.digits.Digits"}
 TRICKS = {
@@ -154,7 +169,6 @@ PROFILER = {"_target_": "pytorch_lightning.profilers.SimpleProfiler"}
         ("trainer.profiler", {**PROFILER, "filename": "../x"}),
         ("trainer.profiler", {**PROFILER, "filename": "x"}),
         ("trainer.profiler", "../../x"),
-        ("trainer.logger", {"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": "/tmp"}),
         ("tabular", {"name": "natsbench", "file": "/tmp/NATS", "metric": "auto", "epochs": 200}),
     ],
 )

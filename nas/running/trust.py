@@ -19,8 +19,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from nas.errors import require
+from nas.errors import ConfigError, require
 from nas.running.targets import OURS, ROLES
+from nas.running.words import word
 
 # Words of Hydra's that may say how a node is built; others that begin and end with an underscore are refused.
 BUILDING = ("_target_", "_partial_", "_convert_", "_recursive_")
@@ -164,7 +165,7 @@ def check_saved(
         ConfigError: a `_target_` that is not on its key's list, an interpolation, a place outside of the
             folder, or a table that is unpickled.
     """
-    word = caller(config)
+    known = caller(config)
     check_ours(saved, f"{where}: its config.yaml has ")
     for key, value, node in _leaves(OmegaConf.to_container(saved, resolve=False)):
         path = ".".join(str(part) for part in key)
@@ -172,7 +173,7 @@ def check_saved(
         if any(path == typed or path.startswith(f"{typed}.") for typed in replaced):
             continue
         if key[-1] == "_target_":
-            _check_target(key[:-1], value, word, about)
+            _check_target(key[:-1], value, known, about)
             continue
         require(
             not (isinstance(value, str) and "${" in value),
@@ -180,7 +181,7 @@ def check_saved(
         )
         if re.fullmatch(r"_\w+_", str(key[-1])) and key[-1] not in BUILDING:
             require(
-                isinstance(node.get("_target_"), str) and word.vouches(node["_target_"]),
+                isinstance(node.get("_target_"), str) and known.vouches(node["_target_"]),
                 f"{about}: a folder's node is built from {', '.join(BUILDING)} and named arguments alone",
             )
         if key[0] == "trainer":
@@ -188,7 +189,7 @@ def check_saved(
     table = saved.get("tabular")
     unpickled = isinstance(table, dict | DictConfig) and table.get("name") not in (None, "none", "csv")
     require(
-        not unpickled or "tabular.file" in replaced or word.vouches("nats_bench"),
+        not unpickled or "tabular.file" in replaced or known.vouches("nats_bench"),
         f"{where}: the files of tabular.name={_short(table.get('name') if unpickled else '')} in its "
         "config.yaml are unpickled, which may run code; name them yourself, tabular.file=<folder>, or say "
         "trust=nats_bench",
@@ -203,7 +204,9 @@ def check_ours(config: Any, about: str = "") -> None:
     """
     trainer = config.get("trainer")
     for key, instead in OURS.items() if isinstance(trainer, dict | DictConfig) else ():
-        require(key not in trainer, f"{about}trainer.{key}: this project sets it itself; {instead}")
+        if key in trainer:
+            typed = f"trainer.{key}={_short(word(trainer[key]))}"
+            raise ConfigError(f"{about}{typed}: unknown key, this project sets it itself; {instead}")
 
 
 def fetch_nothing(saved: DictConfig, but: bool = False) -> None:
@@ -237,7 +240,7 @@ def role(key: Sequence) -> str:
     return ".".join("*" if isinstance(part, int) else str(part) for part in key)
 
 
-def _check_target(key: Sequence, target: Any, word: Caller, about: str) -> None:
+def _check_target(key: Sequence, target: Any, vouched: Caller, about: str) -> None:
     require(
         isinstance(target, str) and re.fullmatch(r"[A-Za-z_][\w.]*", target) is not None,
         f"{about}: must be the dotted name of a class",
@@ -245,7 +248,7 @@ def _check_target(key: Sequence, target: Any, word: Caller, about: str) -> None:
     known = ROLES.get(role(key), ())
     usual = "it is none of those that this key may name" if known else "this key names no class"
     require(
-        target in known or word.vouches(target),
+        target in known or vouched.vouches(target),
         f"{about} was not built: {usual}, so it could be anybody's code. If you know it and want it to run, "
         f"say trust={module_of(target)}",
     )
@@ -281,14 +284,14 @@ def _short(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-def unlisted(config: Any, word: Caller) -> list[str]:
+def unlisted(config: Any, vouched: Caller) -> list[str]:
     """The modules that a folder with this configuration would need `trust=` for, beside the caller's word."""
     found = [
         value
         for key, value, _ in _leaves(OmegaConf.to_container(config, resolve=False))
         if key[-1] == "_target_" and isinstance(value, str) and value not in ROLES.get(role(key[:-1]), ())
     ]
-    return sorted({module_of(value) for value in found if not word.vouches(value)})
+    return sorted({module_of(value) for value in found if not vouched.vouches(value)})
 
 
 def module_of(target: str) -> str:

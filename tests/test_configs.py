@@ -55,6 +55,9 @@ def test_every_value_has_a_comment(path):
         value = re.match(r"\s*([\w.]+):\s*(.*)$", line)
         if not value or value[1] in ("_target_", "_partial_", "optimizer", "scheduler"):
             continue
+        # An option of a part is explained at the short key that it refers to.
+        if re.fullmatch(r"\$\{method\.\w+\}", value[2]):
+            continue
         if value[2] and " #" not in line and f"{value[1]}:" not in header.split("\n")[0] and len(lines) > 3:
             bare.append(line)
     assert not bare

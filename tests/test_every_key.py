@@ -122,8 +122,13 @@ OTHER = {
     "space.fixed_scales": ["all"],
     "recipe.drop_path_depth": ["blocks"],
     "recipe.drop_path_ramp": ["epoch"],
-    "method.relaxation": ["softmax", "dirichlet"],
-    "method.update": ["first_order", "unrolled"],
+    "method.relaxation": [
+        {"_target_": f"nas.methods.relaxations.{name}"} for name in ("Softmax", "Dirichlet")
+    ],
+    "method.update": [
+        {"_target_": "nas.methods.updates.FirstOrder"},
+        {"_target_": "nas.methods.updates.Unrolled", "xi": 0.5},
+    ],
     "method.implicit": ["exact"],
     "method.xi": [0.5],
     "method.virtual_clip": [0.5],
@@ -198,7 +203,9 @@ def leaves(node, prefix):
         key, raw = f"{prefix}.{name}", node._get_node(name)
         if name in LABELS or (isinstance(raw._value(), str) and raw._value().startswith("${")):
             continue
-        found += leaves(raw, key) if isinstance(raw, DictConfig) else [key]
+        # A part is one value, whichever class it names.
+        whole = not isinstance(raw, DictConfig) or key in ("method.relaxation", "method.update")
+        found += [key] if whole else leaves(raw, key)
     return found
 
 
@@ -242,15 +249,15 @@ def built_space(config, space, source):
 def built_method(config, space, source):
     method = method_of(config, space)
     check_epochs(plain(config), method)
-    parts = dict(vars(method))
+    parts = dict(vars(method)) | {"schedule": dict(vars(method.schedule)), "regularizers": {}}
     for name in ("weight_optimizer", "weight_scheduler", "architecture_optimizer"):
         parts.pop(name)
     if method.stages is None:
         # Stored, and read by nobody.
-        parts.pop("widen"), parts.pop("learning_rate_at_stage")
-    if method.anchor.lam == 0:
-        parts["_modules"] = {k: v for k, v in parts["_modules"].items() if k != "anchor"}
-        parts.pop("anchor", None)
+        parts["schedule"].pop("widen"), parts["schedule"].pop("learning_rate_at_stage")
+    for name, part in method.regularizers.items():
+        if part.lam != 0:
+            parts["regularizers"][name] = part
     if not method.trains:
         return parts, dict(method.alpha.items())
     weight = method.weight_optimizer([torch.nn.Parameter(torch.zeros(one)) for one in ((2, 2), (2,))])

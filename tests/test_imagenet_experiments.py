@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 from experiments.imagenet import reduced
 from experiments.imagenet.record import collect, report, rows_of
 from nas.genotype import load
-from nas.methods.method import Method
 from nas.running.config import CONF, register_resolvers
+from tests.methods.flat import flat_method
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_the_search_has_the_authors_rate_in_every_epoch(composed):
     }
     stages = OmegaConf.to_container(config.method.stages)
     rule = config.method.learning_rate_at_stage
-    method = Method("m", {"cell": (2, 7)}, stages=stages, learning_rate_at_stage=rule, **settings)
+    method = flat_method("m", {"cell": (2, 7)}, stages=stages, learning_rate_at_stage=rule, **settings)
     found, schedule = [], None
     for epoch in range(config.trainer.max_epochs):
         if epoch in (0, 25):

@@ -149,7 +149,7 @@ class Derivation:
         self.method = instantiate(config.method, shapes=shapes, layout=layout_of(self.space.groups))
         # The relaxation first: a method without a distribution has none however it was trained.
         require(
-            self.method.relaxation.normalised,
+            self.method.relaxation.distribution,
             f"run={config.run}: method {self.method.name} has no distribution to draw from: scaling factors "
             "say what is there and what is not, and the run's genotype.json is what they stand for",
         )

@@ -68,6 +68,8 @@ def run(config: DictConfig, path: Path) -> None:
         shapes={name: group.shape for name, group in space.groups.items()},
         layout=layout_of(space.groups),
     )
+    # Of stages each piece has a trainer of its own, which knows no more than its end.
+    method.epochs = config.trainer.max_epochs
     method.weight_scheduler = with_restarts(method.weight_scheduler, restarts_of(plain(config.restarts)))
     samples = config.analysis.exploration.samples
     check_exploration(samples, tabular, method.trains)

@@ -13,7 +13,7 @@ def check_compile(config: Any) -> None:
     """
     analysis = config.analysis
     wanted = {
-        "method.implicit=exact": config.method.get("implicit") == "exact",
+        "method.implicit=exact": _exact(config.method),
         "analysis.hessian.every": analysis.hessian.every,
         "analysis.implicit.every": analysis.implicit.every,
     }
@@ -23,6 +23,11 @@ def check_compile(config: Any) -> None:
         "hardware.compile=true: a compiled network has no second derivatives, but "
         f"{', '.join(asked)} needs them",
     )
+
+
+def _exact(method: Any) -> bool:
+    update = method.get("update")
+    return "exact" in (method.get("implicit"), hasattr(update, "get") and update.get("implicit"))
 
 
 def check_precision(precision: str) -> None:

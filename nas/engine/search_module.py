@@ -126,6 +126,7 @@ class SearchModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Forgets the last epoch's batches, which a resumed run would not have."""
         self.recent_batches = []
+        self.method.begin_epoch(self.current_epoch, self.trainer.max_epochs)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One architecture step where the schedule has one, one weight step."""

@@ -1,1 +1,10 @@
-"""Search methods: how an architecture is found."""
+"""Search methods: how an architecture is found.
+
+What somebody else's part derives from is `Relaxation`, `Update` or `Regularizer`.
+"""
+
+from nas.methods.regularizers import Regularizer
+from nas.methods.relaxations import Relaxation
+from nas.methods.updates import Update
+
+__all__ = ["Regularizer", "Relaxation", "Update"]

@@ -1,11 +1,10 @@
-"""A search method: the composition of a relaxation, an update and a schedule, and the owner of alpha."""
+"""A search method: a relaxation, an update, regularizers and a schedule put together; the owner of alpha."""
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import accumulate
 from types import MappingProxyType
 from typing import Any
 
@@ -13,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
-from nas.methods.anchor import Anchor
 from nas.methods.hooks import Hooks
 from nas.methods.masks import Alive, Kept
-from nas.methods.relaxations import build_relaxation
-from nas.methods.schedules import Stages, stage_scheduler
-from nas.methods.updates import ArchitectureGradient, Bilevel, Joint, Update, build_update
+from nas.methods.regularizers import Regularizer
+from nas.methods.relaxations import Relaxation
+from nas.methods.schedules import Schedule, Stages, stage_scheduler
+from nas.methods.updates import ArchitectureGradient, Bilevel, Update
 
 # Below every score of a kept candidate, so that derivation never picks a dropped one.
 DROPPED = -1.0
@@ -33,29 +32,22 @@ class Method(Hooks, nn.Module):
     Args:
         name: as in run folders (`darts1`, ...).
         shapes: for each edge group its (E, O).
-        relaxation: `softmax`, `dirichlet`; `scaling` and `connections` are `SparseMethod`'s.
-        update: `first_order`, `unrolled`, `joint`, or `none` for a method that draws and does not train
-            (`random`).
-        xi, implicit, epsilon, virtual_momentum, virtual_clip: see `nas.methods.updates.Unrolled`.
-        evaluation_draw, ranking, draws: see `nas.methods.relaxations.Dirichlet`; None for other relaxations.
-        density: see `nas.methods.relaxations.Connections`; None for other relaxations.
-        lam, anchor, anchor_form: see `nas.methods.anchor.Anchor`.
+        relaxation: what alpha means.
+        update: which gradient alpha steps with; None for a method that draws and does not train (`random`).
+        regularizers: terms on alpha, by any name.
+        schedule: when alpha moves, and the stages; None for a search of one piece without a warm-up.
         init_scale: standard deviation of alpha's start values.
-        warmup_epochs: epochs at the start in which alpha rests and only the weights learn.
-        stages: see `nas.methods.schedules.Stage`, one mapping a stage; None for a search of one piece.
-        learning_rate_at_stage: `restart` or `continuous`, see `nas.methods.schedules.stage_scheduler`.
-        widen: how new channels are drawn between stages, `code` or `shared`, see
-            `nas.spaces.supernet.growth`.
         layout: what the rows and columns of alpha mean (edges and operations a group), as plain containers; a
             checkpoint holds it and refuses to load into another.
         clip: global gradient norm of the weights, None for none.
-        architecture_clip: global norm of the architecture loss's gradient, before the anchor; None for none.
+        architecture_clip: global norm of the architecture loss's gradient, before the regularizers; None for
+            none.
         weight_optimizer: parameters -> optimiser of the weights.
         weight_scheduler: that optimiser -> its schedule, stepped once an epoch.
         architecture_optimizer: parameters -> optimiser of alpha.
 
     Attributes:
-        stages: the stages, or None.
+        epochs: those of the whole search, where whoever trains has cut it into pieces.
         budget: what the evaluation network's width is to be chosen for; nothing for the recipe's own width.
         weight_steps: weight steps for each step of alpha.
         tied_rate: whether alpha steps with the present learning rate of the weights.
@@ -65,6 +57,7 @@ class Method(Hooks, nn.Module):
         ConfigError: a value is unknown or out of range.
     """
 
+    epochs: int | None = None
     budget: Mapping[str, float] = MappingProxyType({})
     weight_steps: int = 1
     tied_rate: bool = False
@@ -74,25 +67,11 @@ class Method(Hooks, nn.Module):
         self,
         name: str,
         shapes: Mapping[str, tuple[int, int]],
-        relaxation: str = "softmax",
-        update: str = "first_order",
-        xi: float | None = None,
-        implicit: str = "finite_difference",
-        epsilon: float = 0.01,
-        virtual_momentum: bool = True,
-        virtual_clip: float | None = None,
-        evaluation_draw: str | None = None,
-        ranking: str | None = None,
-        draws: str | None = None,
-        density: float | None = None,
-        lam: float = 0.0,
-        anchor: str = "l2",
-        anchor_form: str = "objective",
+        relaxation: Relaxation,
+        update: Update | None,
+        regularizers: Mapping[str, Regularizer] = MappingProxyType({}),
+        schedule: Schedule | None = None,
         init_scale: float = 1e-3,
-        warmup_epochs: int = 0,
-        stages: Sequence[Mapping] | None = None,
-        learning_rate_at_stage: str = "restart",
-        widen: str = "code",
         layout: Mapping | None = None,
         clip: float | None = None,
         architecture_clip: float | None = None,
@@ -101,46 +80,34 @@ class Method(Hooks, nn.Module):
         architecture_optimizer: Callable | None = None,
     ):
         super().__init__()
-        require(warmup_epochs >= 0, f"method.warmup_epochs={warmup_epochs}: must be at least 0")
         require(init_scale >= 0, f"method.init_scale={init_scale}: must be at least 0")
         for key, norm in {"clip": clip, "architecture_clip": architecture_clip}.items():
             require(norm is None or norm > 0, f"method.{key}={norm}: must be null or positive")
+        of_its_own = update is not None and not update.joint
         require(
-            architecture_clip is None or update not in ("joint", "none"),
-            f"method.architecture_clip={architecture_clip}: method.update={update} has no architecture step "
-            "of its own whose gradient could be clipped; null",
-        )
-        require(
-            learning_rate_at_stage in ("restart", "continuous"),
-            f"method.learning_rate_at_stage={learning_rate_at_stage}: unknown; known are restart, continuous",
-        )
-        require(
-            stages is None or update != "none",
-            f"method.stages: method {name} trains nothing (method.update=none), so it has no stages",
+            architecture_clip is None or of_its_own,
+            f"method.architecture_clip={architecture_clip}: method.update="
+            f"{'none' if update is None else update.name} has "
+            "no architecture step of its own whose gradient could be clipped; null",
         )
         self.name = name
-        self.warmup_epochs = warmup_epochs
-        self.stages = None if stages is None else Stages(stages)
+        self.schedule = Schedule() if schedule is None else schedule
         require(
-            widen in ("code", "shared"),
-            f"method.widen={widen}: unknown; known are code (the authors' code: what is written together is "
-            "read together), shared (the paper's formula: one draw a candidate)",
+            self.stages is None or update is not None,
+            f"method.stages: method {name} trains nothing (method.update=none), so it has no stages",
         )
-        self.widen = widen
-        self.learning_rate_at_stage = learning_rate_at_stage
         self.layout = layout
         self.clip = clip
         self.architecture_clip = architecture_clip
         self.weight_optimizer = weight_optimizer
         self.weight_scheduler = weight_scheduler
-        self.relaxation = build_relaxation(relaxation, evaluation_draw, ranking, density, draws)
-        self.anchor = Anchor(self.relaxation, anchor, anchor_form, lam)
-        self.architecture_optimizer = self.anchor.optimizer(architecture_optimizer)
-        self.update = (
-            None
-            if update == "none"
-            else build_update(update, xi, implicit, epsilon, virtual_momentum, virtual_clip)
-        )
+        self.relaxation = relaxation
+        self.regularizers = dict(regularizers)
+        for regularizer in self.regularizers.values():
+            regularizer.check(relaxation)
+            architecture_optimizer = regularizer.optimizer(architecture_optimizer)
+        self.architecture_optimizer = architecture_optimizer
+        self.update = update
         self.alpha = nn.ParameterDict(
             {
                 group: nn.Parameter(self.relaxation.initial(*shapes[group], init_scale))
@@ -151,9 +118,9 @@ class Method(Hooks, nn.Module):
         # The weights of an edge sum to one, so that of a single candidate cannot be learnt.
         require(
             not self.relaxation.normalised or any(shape[1] > 1 for shape in shapes.values()),
-            f"method={name}: this space has one candidate an edge, to which a {relaxation} always gives "
-            "weight 1; choose a method whose op weights are free: method=dsonas, or method=dsonas_random to "
-            "draw",
+            f"method={name}: this space has one candidate an edge, to which a "
+            f"{getattr(relaxation, 'name', type(relaxation).__name__)} always gives weight 1; choose a "
+            "method whose op weights are free: method=dsonas, or method=dsonas_random to draw",
         )
 
     def _candidates(self) -> "Kept | Alive":
@@ -162,7 +129,22 @@ class Method(Hooks, nn.Module):
     @property
     def joint(self) -> bool:
         """Whether weights and alpha step together, on one batch of the whole training set."""
-        return isinstance(self.update, Joint)
+        return self.update is not None and self.update.joint
+
+    @property
+    def stages(self) -> Stages | None:
+        """The stages of the schedule, or None."""
+        return self.schedule.stages
+
+    @property
+    def warmup_epochs(self) -> int:
+        """Epochs at the start in which alpha rests."""
+        return self.schedule.warmup_epochs
+
+    @property
+    def widen(self) -> str:
+        """How new channels are drawn between stages."""
+        return self.schedule.widen
 
     @property
     def trains(self) -> bool:
@@ -172,16 +154,24 @@ class Method(Hooks, nn.Module):
     @property
     def draws_alike(self) -> bool:
         """Whether op weights are drawn, and all processes of a search are to have the same draw."""
-        return getattr(self.relaxation, "draws", None) == "shared"
+        return self.relaxation.draws == "shared"
 
     def alphas(self) -> list[Tensor]:
         """The architecture parameters, in a fixed order."""
         return [self.alpha[group] for group in self.alpha]
 
+    def begin_epoch(self, epoch: int, max_epochs: int) -> None:
+        """Tells the relaxation that an epoch begins, before its first step.
+
+        Args:
+            epoch: counted from 0.
+            max_epochs: epochs of the search, unless `epochs` says that this is a piece of a longer one.
+        """
+        self.relaxation.begin_epoch(epoch, max_epochs if self.epochs is None else self.epochs)
+
     def active(self, epoch: int) -> bool:
         """Whether alpha moves in this epoch: not in a warm-up, and not in the frozen start of a stage."""
-        rests = epoch < self.warmup_epochs or (self.stages is not None and self.stages.frozen(epoch))
-        return self.trains and not rests
+        return self.trains and not self.schedule.rests(epoch)
 
     def leave(
         self,
@@ -203,10 +193,7 @@ class Method(Hooks, nn.Module):
         Raises:
             ConfigError: the stages, if there are any, do not fill a search of this length.
         """
-        if self.stages is None:
-            return []
-        self.stages.check_epochs(max_epochs)
-        return list(accumulate(stage.epochs for stage in self.stages.stages))[:-1]
+        return self.schedule.changes(max_epochs)
 
     @contextmanager
     def stepping(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
@@ -217,7 +204,8 @@ class Method(Hooks, nn.Module):
         self, optimizer: torch.optim.Optimizer, previous: torch.optim.lr_scheduler.LRScheduler
     ) -> torch.optim.lr_scheduler.LRScheduler:
         """The schedule of a new stage's weight optimiser; see `nas.methods.schedules.stage_scheduler`."""
-        return stage_scheduler(self.weight_scheduler, optimizer, previous, self.learning_rate_at_stage)
+        at_stage = self.schedule.learning_rate_at_stage
+        return stage_scheduler(self.weight_scheduler, optimizer, previous, at_stage)
 
     def op_weights(self) -> dict[str, Tensor]:
         """What the supernet uses in one forward pass: {group: [E, O]}.
@@ -284,7 +272,7 @@ class Method(Hooks, nn.Module):
     def gradient(
         self, problem: Bilevel, weight_batch: Any, architecture_batch: Any, update: Update | None = None
     ) -> ArchitectureGradient:
-        """The gradient of the architecture loss, as the update defines it, plus that of the anchor.
+        """The gradient of the architecture loss, as the update defines it, plus that of the regularizers.
 
         Args:
             problem: the two-level problem; its alphas are this method's.
@@ -293,28 +281,33 @@ class Method(Hooks, nn.Module):
             update: another update than the configured one.
 
         Returns:
-            Its `loss` is the architecture loss without the anchor.
+            Its `loss` is the architecture loss without the regularizers.
         """
         found = (update or self.update).gradient(problem, weight_batch, architecture_batch)
         if self.architecture_clip is not None:
             norm = torch.nn.utils.get_total_norm(found.gradients)
             share = (self.architecture_clip / (norm + 1e-6)).clamp(max=1.0)
             found.gradients = [share * gradient for gradient in found.gradients]
-        if self.anchor.explicit:
+        if self._terms():
             # After the average over processes: every process adds the same.
             anchors = self.anchor_gradients()
             found.gradients = [g + a for g, a in zip(found.gradients, anchors, strict=True)]
         return found
 
     def anchor_gradients(self) -> list[Tensor]:
-        """The gradient of the anchor's term, one tensor an alpha; zeros where there is none."""
-        if not self.anchor.explicit:
+        """The gradient of the regularizers' terms, one tensor an alpha; zeros where there is none."""
+        if not self._terms():
             return [torch.zeros_like(alpha_EO) for alpha_EO in self.alphas()]
         return list(torch.autograd.grad(self.penalty(), self.alphas()))
 
     def penalty(self) -> Tensor:
-        """The anchor's term of the objective at the kept candidates, a differentiable scalar."""
-        return self.anchor.penalty([self._kept(group) for group in self.alpha])
+        """The regularizers' terms of the objective at the kept candidates, a differentiable scalar."""
+        kept = [self._kept(group) for group in self.alpha]
+        terms = [one.penalty(self.relaxation, kept) for one in self._terms()]
+        return torch.stack(terms).sum() if len(terms) > 1 else (*terms, kept[0].new_zeros(()))[0]
+
+    def _terms(self) -> list[Regularizer]:
+        return [one for one in self.regularizers.values() if one.explicit]
 
     def kept(self) -> dict[str, Tensor]:
         """Which candidates have not been dropped: {group: bool [E, O]}, a copy."""

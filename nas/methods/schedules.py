@@ -1,7 +1,11 @@
-"""Progressive stages (Chen et al. 2021, section 2.4): fewer candidates in wider channels, step by step."""
+"""When alpha moves, and when the network changes.
+
+Progressive stages (Chen et al. 2021, section 2.4): fewer candidates in wider channels, step by step.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import accumulate
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
@@ -92,6 +96,58 @@ class Stages:
             f"{' + '.join(str(stage.epochs) for stage in self.stages)}, sum to {self.epochs}; change one or "
             "the other",
         )
+
+
+class Schedule:
+    """The epochs of a search: those in which alpha rests, and its stages.
+
+    Args:
+        warmup_epochs: epochs at the start in which alpha rests and only the weights learn.
+        stages: see `Stage`, one mapping a stage; None for a search of one piece.
+        learning_rate_at_stage: `restart` or `continuous`, see `stage_scheduler`.
+        widen: how new channels are drawn between stages, `code` or `shared`, see
+            `nas.spaces.supernet.growth`.
+
+    Raises:
+        ConfigError: a value is unknown or out of range.
+    """
+
+    def __init__(
+        self,
+        warmup_epochs: int = 0,
+        stages: Sequence[Mapping] | None = None,
+        learning_rate_at_stage: str = "restart",
+        widen: str = "code",
+    ):
+        require(warmup_epochs >= 0, f"method.warmup_epochs={warmup_epochs}: must be at least 0")
+        require(
+            learning_rate_at_stage in ("restart", "continuous"),
+            f"method.learning_rate_at_stage={learning_rate_at_stage}: unknown; known are restart, continuous",
+        )
+        require(
+            widen in ("code", "shared"),
+            f"method.widen={widen}: unknown; known are code (the authors' code: what is written together is "
+            "read together), shared (the paper's formula: one draw a candidate)",
+        )
+        self.warmup_epochs = warmup_epochs
+        self.stages = None if stages is None else Stages(stages)
+        self.learning_rate_at_stage = learning_rate_at_stage
+        self.widen = widen
+
+    def rests(self, epoch: int) -> bool:
+        """Whether alpha rests in this epoch: in a warm-up, or in the frozen start of a stage."""
+        return epoch < self.warmup_epochs or (self.stages is not None and self.stages.frozen(epoch))
+
+    def changes(self, max_epochs: int) -> list[int]:
+        """The epochs, ascending, before which the network is built anew with fewer candidates.
+
+        Raises:
+            ConfigError: the stages, if there are any, do not fill a search of this length.
+        """
+        if self.stages is None:
+            return []
+        self.stages.check_epochs(max_epochs)
+        return list(accumulate(stage.epochs for stage in self.stages.stages))[:-1]
 
 
 def _stage(index: int, given: Mapping) -> Stage:

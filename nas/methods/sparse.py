@@ -11,9 +11,10 @@ from nas.errors import require
 from nas.methods.masks import Alive
 from nas.methods.method import Method
 from nas.methods.proximal import AcceleratedProximalGradient
+from nas.methods.relaxations import Connections, Relaxation
+from nas.methods.schedules import Schedule
 from nas.methods.sparsity import GroupCosts, Guarded, Sparsity, guard
-
-UPDATES = ("first_order", "joint", "none")
+from nas.methods.updates import FirstOrder, Update
 
 
 class SparseMethod(Method):
@@ -26,8 +27,8 @@ class SparseMethod(Method):
     Args:
         name: as in run folders (`dsonas`, ...).
         shapes: for each edge group its (E, O).
-        relaxation: `scaling`; `connections` for the random baseline, which draws and does not train.
-        update: `first_order` (alternating), `joint`, or `none`.
+        relaxation: `ScalingFactors`; `Connections` for the random baseline, which draws and does not train.
+        update: `FirstOrder` (alternating), `Joint`, or None.
         gamma: weight of the L1 norm; the threshold of a step is the learning rate times gamma.
         adaptive: how gamma differs from factor to factor, see `nas.methods.sparsity.Sparsity`.
         prune_every: epochs between two rebuilds of the network; None for never.
@@ -35,7 +36,6 @@ class SparseMethod(Method):
         tied_rate: whether factors step with the present learning rate of the weights.
         budget: {`macs`: multiply-adds or None, `params`: parameters or None} that the evaluation network's
             width is chosen for when the search ends.
-        density: `connections`: probability that a candidate is there; None for other relaxations.
         latency_table: for `adaptive=latency` the file that times are read from; None to measure them.
         init_scale: standard deviation of the factors' start around 1.
         warmup_epochs: epochs of pretraining.
@@ -58,15 +58,14 @@ class SparseMethod(Method):
         self,
         name: str,
         shapes: Mapping[str, tuple[int, int]],
-        relaxation: str = "scaling",
-        update: str = "first_order",
+        relaxation: Relaxation,
+        update: Update | None,
         gamma: float = 1e-3,
         adaptive: str = "none",
         prune_every: int | None = 5,
         weight_steps: int = 1,
         tied_rate: bool = True,
         budget: Mapping | None = None,
-        density: float | None = None,
         latency_table: str | None = None,
         init_scale: float = 0.0,
         warmup_epochs: int = 0,
@@ -78,22 +77,23 @@ class SparseMethod(Method):
         architecture_optimizer: Callable | None = None,
     ):
         require(
-            update in UPDATES,
-            f"method.update={update}: unknown for scaling factors; known are {', '.join(UPDATES)}",
+            update is None or isinstance(update, FirstOrder),
+            f"method.update={getattr(update, 'name', update)}: unknown for scaling factors; known are "
+            "first_order, joint, none",
         )
         require(
             isinstance(weight_steps, int) and weight_steps >= 1,
             f"method.weight_steps={weight_steps}: must be a whole number of at least 1",
         )
         require(
-            weight_steps == 1 or update != "joint",
+            weight_steps == 1 or update is None or not update.joint,
             f"method.weight_steps={weight_steps}: method.update=joint steps both each time; set it to 1",
         )
         require(
             clip_value is None or clip_value > 0, f"method.clip_value={clip_value}: must be null or positive"
         )
         require(
-            relaxation != "connections" or all(shape[1] == 1 for shape in shapes.values()),
+            not isinstance(relaxation, Connections) or all(shape[1] == 1 for shape in shapes.values()),
             f"method={name}: draws connections of spaces with one candidate an edge, such as dso; here an "
             "edge has several, of which method=random draws one",
         )
@@ -108,10 +108,8 @@ class SparseMethod(Method):
             shapes,
             relaxation=relaxation,
             update=update,
-            density=density,
+            schedule=Schedule(warmup_epochs, learning_rate_at_stage="continuous"),
             init_scale=init_scale,
-            warmup_epochs=warmup_epochs,
-            learning_rate_at_stage="continuous",
             layout=layout,
             clip=clip,
             weight_optimizer=weight_optimizer,

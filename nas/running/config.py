@@ -26,7 +26,7 @@ from nas.engine.machine.stopping import sigterm_as_interrupt
 from nas.errors import ConfigError, causes, require
 from nas.files import write_failure
 from nas.printable import printable, shortened
-from nas.running import launching
+from nas.running import launching, parts
 from nas.running.choices import measured_dataset, measured_method
 from nas.running.config_checks import check_choices, check_composed
 from nas.running.declared import CONF, known_keys
@@ -53,6 +53,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("nas.run_dir", _run_dir, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("nas.own_folder", _own_folder, replace=True)
     OmegaConf.register_new_resolver("nas.bench_method", measured_method, replace=True)
+    OmegaConf.register_new_resolver("nas.update", lambda _root_: parts.update_word(_root_), replace=True)
     OmegaConf.register_new_resolver("nas.bench_dataset", measured_dataset, replace=True)
 
 
@@ -174,6 +175,7 @@ class _Task:
             if summed_up and job.launcher._target_ != BASIC_LAUNCHER:
                 _run_apart(name, config)
                 return None
+            parts.separate(name, config, overrides)
             check_composed(name, config, overrides)
             if summed_up and not config.get("plan") and not (folder / "config.yaml").exists():
                 launching.note(folder, str(job.job.id), os.getpid())
@@ -336,7 +338,7 @@ def instantiate(node: DictConfig, **arguments: Any) -> Any:
     from hydra.errors import InstantiationException
 
     try:
-        return hydra.utils.instantiate(node, _convert_="all", **arguments)
+        return hydra.utils.instantiate(parts.ready(node), _convert_="all", **arguments)
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ConfigError):

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -22,9 +21,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas.errors import ConfigError, require
 from nas.running.declared import CONF, HYDRA_KEYS, Declared, declared, ranged
-from nas.running.kinds import Kind, type_of
+from nas.running.kinds import Kind, either, kind, type_of
+from nas.running.parts import OF_RELAXATIONS, SHORT, WITH_ALL, compose, unread_keys
 from nas.running.repeating import climbs
-from nas.running.signatures import kinds_of, kinds_of_target, parameters_of, takes, target_of
+from nas.running.signatures import kinds_of, kinds_of_target, named, parameters_of, takes, target_of
 from nas.running.trust import check_ours
 
 # Choices that may be left out; every other group holds keys that a command reads.
@@ -112,7 +112,7 @@ def check_composed(
     choices = [one for one in overrides if _is_choice(one)]
     for key, _, option in (one.partition("=") for one in choices):
         _refuse_climbing(key, [option.strip("\"'")])
-    chosen = hydra.compose(name, choices)
+    chosen = compose(name, choices)
     hold(files or declared(name), config, chosen)
 
 
@@ -132,6 +132,7 @@ def hold(files: Declared, config: DictConfig, chosen: DictConfig) -> None:
     check_ours(config)
     _check_nodes(known, config, chosen)
     _check_unknown(known, config, chosen)
+    _check_method(config)
     _check_values(known, config, chosen)
 
 
@@ -203,7 +204,7 @@ def _check_nodes(known: Declared, config: DictConfig, chosen: DictConfig | None 
         target = node.get("_target_")
         # A choice that builds nothing there, such as method=random, may be given numbers that others read.
         idle = "_target_" not in node and (
-            above.get("update") == "none" if chosen is None else not _has(chosen, f"{path}._target_")
+            above.get("update") in (None, "none") if chosen is None else not _has(chosen, f"{path}._target_")
         )
         require(
             idle or isinstance(target, str) or not known.group(path),
@@ -236,6 +237,17 @@ def _check_unknown(known: Declared, config: DictConfig, chosen: DictConfig) -> N
         )
 
 
+def _check_method(config: DictConfig) -> None:
+    """Refuses keys of a file that nothing reads: what builds the method is handed those that are its own."""
+    for key in unread_keys(config):
+        near = _near(
+            f"method.{key}", [f"method.{one}" for one in (*SHORT, *(parameters_of(config.method) or ()))]
+        )
+        raise ConfigError(
+            f"method.{key}={shown(_plain(config.method._get_node(key)))}: unknown key, nothing reads it{near}"
+        )
+
+
 def _added(config: DictConfig, chosen: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
     """(path, parent, key) of every key that a configuration has and another lacks, the topmost alone."""
     for key in config:
@@ -257,6 +269,9 @@ def _added(config: DictConfig, chosen: Any, path: str = "") -> Iterator[tuple[st
 def _takes(known: Declared, above: DictConfig, parent: str, key: str) -> bool:
     """Whether somebody reads a key that no file has: an object's signature, Lightning's Trainer, a space."""
     if f"{parent}.{key}" in READ:
+        return True
+    if parent == "method" and key in SHORT and above.get("_target_") == WITH_ALL:
+        # Whether its part is there is told where the parts are put together.
         return True
     if parent == "trainer":
         from nas.engine.trainer import trainer_arguments
@@ -347,6 +362,10 @@ def _check_below(
 
 def _signature(known: Declared, path: str, node: DictConfig) -> dict[str, Kind]:
     """The kinds of a node's keys as the signature of what takes them has it."""
+    if path == "method":
+        # A key that a part's option refers to is of that option's kind, whichever part the method has.
+        of_parts = {str(key): _of_short_key(str(key)) for key in node}
+        return kinds_of(node) | {key: one for key, one in of_parts.items() if one is not None}
     if path != "trainer":
         return kinds_of(node)
     from nas.engine.trainer import trainer_class
@@ -354,6 +373,12 @@ def _signature(known: Declared, path: str, node: DictConfig) -> dict[str, Kind]:
     # What the files set has the kind that it has there: Lightning takes null for most, our code does not.
     found = kinds_of_target(trainer_class())
     return {key: kind for key, kind in found.items() if f"trainer.{key}" not in known.examples}
+
+
+def _of_short_key(key: str) -> Kind | None:
+    target, option = SHORT.get(key, (None, ""))
+    found = None if target is None else kinds_of_target(named(target)).get(option)
+    return found if found is None or key not in OF_RELAXATIONS else either((found, kind("null")))
 
 
 def _typed(value: Any) -> str:

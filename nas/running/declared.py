@@ -31,6 +31,8 @@ KINDS: Mapping[str, Kind] = {
     "budget.params": kind("float null"),
     "method.budget.macs": kind("float null"),
     "method.budget.params": kind("float null"),
+    "method.relaxation": kind("str map"),
+    "method.update": kind("str map null"),
     "budget.latency": kind("float null"),
     "checkpoint@export": kind("str null"),
     "pictures": kind("str null"),

@@ -4,6 +4,8 @@ import logging
 
 from omegaconf import DictConfig, OmegaConf
 
+from nas.running.parts import link, spell_out
+
 log = logging.getLogger(__name__)
 DSO = "nas.spaces.dso.DsoSpace"
 
@@ -21,6 +23,8 @@ def read_now(saved: DictConfig, where: str, continued: bool = False) -> DictConf
     """
     if OmegaConf.select(saved, "method.widen") == "independent":
         saved.method.widen = "code"
+        if OmegaConf.select(saved, "method.schedule.widen") is not None:
+            saved.method.schedule.widen = "code"
         if continued and OmegaConf.select(saved, "method.stages"):
             log.warning(
                 "%s: its config.yaml has method.widen=independent, which was neither the authors' code nor "
@@ -31,4 +35,7 @@ def read_now(saved: DictConfig, where: str, continued: bool = False) -> DictConf
     if OmegaConf.select(saved, "space._target_") == DSO and "fixed_scales" not in saved.space:
         # A search from before the key: its checkpoint holds scales of reductions and shortcuts, which learn.
         saved.space.fixed_scales = "operations"
+    # From before methods had parts: words and short keys that stand for them.
+    spell_out(saved)
+    link(saved)
     return saved

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -14,6 +13,7 @@ from nas.domains.networks import unread_sizes
 from nas.engine.machine import processes
 from nas.running import trust
 from nas.running.config import CONF, instantiate, plain
+from nas.running.parts import compose
 from nas.running.resuming import online
 from nas.running.words import pasted, quoted, word
 
@@ -160,8 +160,7 @@ def _unlike(name: str, config: DictConfig, overrides: Sequence[str], derived: bo
 
 def _composed(name: str, overrides: Sequence[str]) -> DictConfig:
     """A command's configuration, with the folders of configurations that this command line named."""
-    typed = [one for one in HydraConfig.get().overrides.hydra if _key(one) == "hydra.searchpath"]
-    return hydra.compose(name, [*typed, *overrides])
+    return compose(name, overrides)
 
 
 def _flat(node: Any, key: tuple = ()) -> Iterator[tuple[tuple, Any]]:

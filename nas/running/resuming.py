@@ -44,7 +44,6 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
         same == config.command,
         f"resume={config.resume}: it is a run of nas.{same}, not of nas.{config.command}",
     )
-    saved = read_now(saved, f"resume={config.resume}", continued=True)
     given, epochs = _given_before(folder), None
     replaced = []
     for override in overrides:
@@ -59,6 +58,7 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
         replaced.append((key, override))
     trust.check_saved(saved, config, folder, f"resume={config.resume}", [key for key, _ in replaced])
     check_saved(config.command, saved, f"resume={config.resume}: config.yaml")
+    saved = read_now(saved, f"resume={config.resume}", continued=True)
     for key, _ in replaced:
         if key == "trainer.max_epochs":
             epochs = config.trainer.max_epochs

@@ -15,8 +15,11 @@ from nas.running.kinds import Kind, of_parameter
 def target_of(node: Any) -> Callable | None:
     """What a node's `_target_` names, if it names something that can be found."""
     name = node.get("_target_") if isinstance(node, DictConfig) else None
-    if not isinstance(name, str):
-        return None
+    return named(name) if isinstance(name, str) else None
+
+
+def named(name: str) -> Callable | None:
+    """What a dotted name stands for, if it can be found."""
     try:
         return hydra.utils.get_object(name)
     except (ImportError, ValueError, AttributeError, HydraException):

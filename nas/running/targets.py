@@ -10,6 +10,10 @@ SPACES = (
     "nas.spaces.recurrent.RecurrentSpace",
 )
 METHODS = ("nas.methods.method.Method", "nas.methods.sparse.SparseMethod")
+RELAXATIONS = tuple(
+    f"nas.methods.relaxations.{name}" for name in ("Connections", "Dirichlet", "ScalingFactors", "Softmax")
+)
+UPDATES = tuple(f"nas.methods.updates.{name}" for name in ("FirstOrder", "Joint", "Unrolled"))
 SOURCES = (
     "nas.data.cifar.Cifar",
     "nas.data.digits.Digits",
@@ -53,6 +57,10 @@ PROFILERS = tuple(
 ROLES = {
     "space": SPACES,
     "method": METHODS,
+    "method.relaxation": RELAXATIONS,
+    "method.update": UPDATES,
+    "method.schedule": ("nas.methods.schedules.Schedule",),
+    "method.regularizers.anchor": ("nas.methods.regularizers.Anchor",),
     "method.weight_optimizer": OPTIMIZERS,
     "method.architecture_optimizer": OPTIMIZERS,
     "method.weight_scheduler": SCHEDULERS,

@@ -8,10 +8,10 @@ from nas.analysis.exploration import COLUMNS, check_exploration, explore
 from nas.analysis.plots.exploration import draw_exploration
 from nas.analysis.tabular import Tabular
 from nas.errors import ConfigError
-from nas.methods.method import Method
 from nas.spaces.nasbench201.space import NasBench201Space
 from tests.analysis.test_plots import picture
 from tests.analysis.test_tabular import CONVS, OPERATIONS, POOLS, SKIPS
+from tests.methods.flat import flat_method
 
 SPACE = NasBench201Space("nasbench201")
 SKIP, CONV, POOL = (OPERATIONS.index(name) for name in ("skip_connect", "nor_conv_3x3", "avg_pool_3x3"))
@@ -45,7 +45,7 @@ def test_what_the_table_lacks_is_blank():
 
 @pytest.mark.parametrize("relaxation", ["softmax", "dirichlet"])
 def test_a_decided_distribution_draws_the_derived_architecture_only(relaxation):
-    method = Method("x", {"cell": (6, 5)}, relaxation=relaxation)
+    method = flat_method("x", {"cell": (6, 5)}, relaxation=relaxation)
     with torch.no_grad():
         method.alpha["cell"].copy_(torch.tensor([-30.0, -30.0, -30.0, 30.0, -30.0]).expand(6, 5))
     generator = torch.Generator().manual_seed(0)
@@ -55,7 +55,7 @@ def test_a_decided_distribution_draws_the_derived_architecture_only(relaxation):
 
 @pytest.mark.parametrize("relaxation", ["softmax", "dirichlet"])
 def test_an_undecided_distribution_draws_widely_and_repeatably_and_leaves_the_search_alone(relaxation):
-    method = Method("x", {"cell": (6, 5)}, relaxation=relaxation)
+    method = flat_method("x", {"cell": (6, 5)}, relaxation=relaxation)
     before = torch.get_rng_state()
     draws = [method.sample_strengths(50, torch.Generator().manual_seed(seed))["cell"] for seed in (1, 1, 2)]
     assert torch.equal(before, torch.get_rng_state())

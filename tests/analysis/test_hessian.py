@@ -5,7 +5,7 @@ import torch
 
 from nas.analysis.hessian import bases, dominant_eigenvalue, dominant_in_basis
 from nas.errors import ConfigError
-from nas.methods.method import Method
+from tests.methods.flat import flat_method
 
 
 def quadratic(eigenvalues, seed=0):
@@ -74,7 +74,9 @@ def test_unknown_mode():
 def tiny(relaxation, keep=None):
     """A method in float64, and a smooth loss of its op weights."""
     torch.manual_seed(0)
-    method = Method("m", {"cell": (3, 4), "other": (2, 4)}, relaxation=relaxation, init_scale=1.0).double()
+    method = flat_method(
+        "m", {"cell": (3, 4), "other": (2, 4)}, relaxation=relaxation, init_scale=1.0
+    ).double()
     if keep is not None:
         method.prune(keep)
     layer = torch.nn.Linear(4, 5).double()

@@ -4,13 +4,13 @@ import pytest
 from omegaconf import OmegaConf
 
 from nas.errors import ConfigError
-from nas.methods.method import Method
 from nas.running.older import read_now
+from tests.methods.flat import flat_method
 
 
 def test_a_widening_that_is_gone_is_refused_when_it_is_typed():
     with pytest.raises(ConfigError, match=r"method\.widen=independent: .*code .*shared"):
-        Method("m", {"cell": (2, 3)}, widen="independent")
+        flat_method("m", {"cell": (2, 3)}, widen="independent")
 
 
 @pytest.mark.parametrize(("stages", "told"), [([{"epochs": 1}], True), (None, False)])

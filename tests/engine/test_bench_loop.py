@@ -10,8 +10,9 @@ from nas.engine.tasks import Classification
 from nas.errors import ConfigError
 from nas.measure.bench_loop import Loops, Passage, measure_loop, relate_loop
 from nas.measure.steps import SearchSteps, apply_hardware, numerics
-from nas.methods.method import Method, layout_of
+from nas.methods.method import layout_of
 from nas.spaces.darts.space import DartsSpace
+from tests.methods.flat import flat_method
 
 HARDWARE = {
     "name": "cpu",
@@ -34,7 +35,7 @@ EPOCH_STEPS = 12
 
 def method_of(warmup_epochs=0):
     torch.manual_seed(3)
-    return Method(
+    return flat_method(
         "toy",
         {name: group.shape for name, group in SPACE.groups.items()},
         warmup_epochs=warmup_epochs,

@@ -13,9 +13,9 @@ from nas.measure.bench_text import (
 )
 from nas.measure.original_steps import OriginalSteps
 from nas.measure.steps import EvaluationSteps, SearchSteps, numerics
-from nas.methods.method import Method
 from nas.spaces.recurrent.language_model import Dropouts
 from nas.spaces.recurrent.space import OPERATIONS, RecurrentSpace
+from tests.methods.flat import flat_method
 from tests.reference.recurrent import LiteralNetwork, LiteralSupernet, load_literal
 
 WORDS, COLUMNS, STEPS, UNITS, NODES = 13, 4, 5, 6, 3
@@ -35,7 +35,7 @@ def pair():
 
     def method():
         torch.manual_seed(3)
-        return Method(
+        return flat_method(
             "toy",
             {name: group.shape for name, group in space.groups.items()},
             update="unrolled",

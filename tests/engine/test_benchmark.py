@@ -10,12 +10,11 @@ from nas.measure.bench_report import relate
 from nas.measure.operation_times import time_operations
 from nas.measure.original_steps import OriginalSteps
 from nas.measure.steps import SearchSteps, apply_hardware, draw_alive, numerics
-from nas.methods.method import Method
 from nas.methods.proximal import AcceleratedProximalGradient
-from nas.methods.sparse import SparseMethod
 from nas.methods.updates import Unrolled
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.dso.space import DsoSpace
+from tests.methods.flat import flat_method, flat_sparse
 from tests.reference import dso
 from tests.reference.literal import LiteralDarts
 from tests.reference.mapping import load_literal
@@ -35,7 +34,7 @@ SHAPE = (3, 8, 8)
 
 def method_of(space, update="first_order"):
     torch.manual_seed(3)
-    return Method(
+    return flat_method(
         "toy",
         {name: group.shape for name, group in space.groups.items()},
         update=update,
@@ -48,7 +47,7 @@ def method_of(space, update="first_order"):
 
 def sparse_method_of(space, gamma=1e-3, adaptive="flops", clip_value=2.0):
     groups = space.groups
-    method = SparseMethod(
+    method = flat_sparse(
         "toy",
         {name: group.shape for name, group in groups.items()},
         gamma=gamma,
@@ -228,7 +227,7 @@ def test_what_cannot_be_measured_is_refused():
         numerics(HARDWARE | {"precision": "16-mixed"})
     with pytest.raises(ConfigError, match=r"dataset\.batch_size=0"):
         numerics(HARDWARE).batch(0, SHAPE, 10, 1)
-    random = Method("random", {"cell": (2, 2)}, update="none")
+    random = flat_method("random", {"cell": (2, 2)}, update="none")
     with pytest.raises(ConfigError, match="trains nothing"):
         SearchSteps(nn.Identity(), random, None, None, numerics(HARDWARE))
 

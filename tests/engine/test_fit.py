@@ -25,11 +25,11 @@ from nas.measure.memory_fit import (
     check_search,
     fit_rows,
 )
-from nas.methods.method import Method, layout_of
+from nas.methods.method import layout_of
 from nas.methods.proximal import AcceleratedProximalGradient
-from nas.methods.sparse import SparseMethod
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.dso.space import DsoSpace
+from tests.methods.flat import flat_method, flat_sparse
 
 HARDWARE = {
     "name": "small", "accelerator": "cpu", "devices": 1, "num_nodes": 1, "precision": "32-true",
@@ -45,8 +45,8 @@ def darts(**sizes):
     return DartsSpace("darts", operations=OPERATIONS, **chosen)
 
 
-def method_of(space, kind=Method, **settings):
-    optimizer = partial(AcceleratedProximalGradient, lr=0.1) if kind is SparseMethod else torch.optim.Adam
+def method_of(space, kind=flat_method, **settings):
+    optimizer = partial(AcceleratedProximalGradient, lr=0.1) if kind is flat_sparse else torch.optim.Adam
     return kind(
         "method",
         {name: group.shape for name, group in space.groups.items()},
@@ -166,14 +166,14 @@ def test_second_order_holds_copies_of_the_weights():
 def test_steps_of_both_on_one_batch_are_followed_too():
     space = DsoSpace("dso", levels=1, blocks_per_stage=[1, 1], init_channels=4)
     turns, joint = (
-        footprint_of(space, method_of(space, SparseMethod, update=update))
+        footprint_of(space, method_of(space, flat_sparse, update=update))
         for update in ("first_order", "joint")
     )
     # In turn each keeps what its own gradient needs, and together the sum.
     assert joint.peak(64) >= turns.peak(64)
     convolutions = ["sep_conv_3x3", "sep_conv_5x5"]
     fewer = DsoSpace("dso", levels=1, operations=convolutions, blocks_per_stage=[1, 1], init_channels=4)
-    assert footprint_of(fewer, method_of(fewer, SparseMethod)).peak(64) < turns.peak(64)
+    assert footprint_of(fewer, method_of(fewer, flat_sparse)).peak(64) < turns.peak(64)
 
 
 def room_for(footprint, batch):

@@ -13,9 +13,10 @@ from nas.engine.language_search import LanguageSearch, search_module
 from nas.engine.search_module import SearchModule
 from nas.engine.tasks import Classification, Language, TextBatch
 from nas.methods.functional import twice_differentiable
-from nas.methods.method import Method, layout_of
-from nas.methods.updates import Bilevel, build_update
+from nas.methods.method import layout_of
+from nas.methods.updates import Bilevel
 from nas.spaces.recurrent.space import RecurrentSpace
+from tests.methods.flat import flat_method, update_of
 
 WORDS, COLUMNS, STEPS = 11, 3, 4
 
@@ -38,7 +39,7 @@ def build(monkeypatch, update="first_order", operations=("none", "tanh", "sigmoi
         "darts_rnn", operations, 2, 5, dropout_input=dropout, dropout_hidden=dropout, dropout_x=dropout,
         dropout_output=dropout,
     )  # fmt: skip
-    method = Method(
+    method = flat_method(
         "m",
         {name: group.shape for name, group in space.groups.items()},
         update=update,
@@ -174,11 +175,11 @@ def test_second_order_with_the_authors_clipping(monkeypatch, clip):
         module.loss, module.supernet, module.weights, module.method.alphas(), module.optimizers()[0]
     )
     for implicit, tolerance in (("exact", 1e-9), ("finite_difference", 2e-3)):
-        rule = build_update("unrolled", None, implicit, 1e-3, True, clip)
+        rule = update_of("unrolled", implicit=implicit, epsilon=1e-3, virtual_clip=clip)
         (found,) = rule.gradient(problem, train, valid).gradients
         assert float((found - expected).norm() / expected.norm()) < tolerance
     # Without the clipping the direction is another one.
-    (plain,) = build_update("unrolled", None, "exact", 1e-3, True).gradient(problem, train, valid).gradients
+    (plain,) = update_of("unrolled", implicit="exact", epsilon=1e-3).gradient(problem, train, valid).gradients
     assert torch.allclose(plain, expected, rtol=1e-6) == (share == 1)
 
 

@@ -7,9 +7,8 @@ import torch
 
 from nas.engine.learning import StartValues, check_epochs, check_steps
 from nas.errors import ConfigError
-from nas.methods.method import Method
 from nas.methods.proximal import AcceleratedProximalGradient
-from nas.methods.sparse import SparseMethod
+from tests.methods.flat import flat_method, flat_sparse
 
 SHAPES = {"normal": (2, 3), "reduce": (2, 3)}
 
@@ -24,12 +23,12 @@ def proximal(parameters):
 
 def method_of(**settings):
     given = {"weight_optimizer": sgd(0.1), "architecture_optimizer": sgd(0.1)} | settings
-    return Method("drnas", SHAPES, relaxation="dirichlet", **given)
+    return flat_method("drnas", SHAPES, relaxation="dirichlet", **given)
 
 
 def sparse_of(**settings):
     given = {"weight_optimizer": sgd(0.1), "architecture_optimizer": proximal} | settings
-    return SparseMethod("dsonas", {"block": (4, 1)}, **given)
+    return flat_sparse("dsonas", {"block": (4, 1)}, **given)
 
 
 def config(epochs=3, limit=1.0, resume=None):
@@ -64,7 +63,7 @@ def test_a_search_without_an_epoch_for_the_architecture_is_refused(method, words
         method_of(warmup_epochs=2),
         sparse_of(warmup_epochs=2),
         method_of(stages=stages((1, 1), (2, 1))),
-        Method("random", SHAPES, update="none", warmup_epochs=9),
+        flat_method("random", SHAPES, update="none", warmup_epochs=9),
     ],
 )
 def test_one_epoch_is_enough_and_a_draw_needs_none(method):
@@ -112,7 +111,7 @@ def test_what_has_not_moved_is_unchanged():
 
 
 def test_a_step_too_small_for_the_op_weights_is_no_change():
-    method = Method("darts1", SHAPES, architecture_optimizer=sgd(0.1))
+    method = flat_method("darts1", SHAPES, architecture_optimizer=sgd(0.1))
     start = StartValues(method)
     for group in SHAPES:
         with torch.no_grad():
@@ -144,7 +143,7 @@ def test_factors_are_learnt_once_one_of_them_is_zero():
 
 
 def test_a_draw_is_a_draw():
-    method = Method("random", SHAPES, update="none")
+    method = flat_method("random", SHAPES, update="none")
     assert StartValues(method).verdict(method) == "drawn, not learnt"
 
 

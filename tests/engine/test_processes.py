@@ -12,7 +12,7 @@ from nas.engine.machine.drift import DriftCheck, Drifted, fingerprint
 from nas.engine.machine.peers import strategy_of
 from nas.engine.seeding import lent
 from nas.errors import ConfigError
-from nas.methods.relaxations import build_relaxation
+from tests.methods.flat import relaxation_of
 
 STARTED = (
     "RANK",
@@ -122,8 +122,8 @@ def test_strategies_that_do_not_fit_are_refused(strategy, search, words):
 
 
 def test_only_a_dirichlet_has_draws_to_share():
-    assert build_relaxation("dirichlet").draws == "shared"
+    assert relaxation_of("dirichlet").draws == "shared"
     with pytest.raises(ConfigError, match=r"method\.draws=each: unknown; known are shared, rank"):
-        build_relaxation("dirichlet", draws="each")
+        relaxation_of("dirichlet", draws="each")
     with pytest.raises(ConfigError, match=r"method\.draws=rank: only for method.relaxation=dirichlet"):
-        build_relaxation("softmax", draws="rank")
+        relaxation_of("softmax", draws="rank")

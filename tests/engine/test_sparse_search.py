@@ -9,12 +9,12 @@ from torch.optim.lr_scheduler import ConstantLR
 from nas.engine.sparsity import sparsity_rows, totals
 from nas.engine.stages import Leg, Stages, attach, legs_of
 from nas.errors import ConfigError
-from nas.methods.method import Method, layout_of
+from nas.methods.method import layout_of
 from nas.methods.proximal import AcceleratedProximalGradient
-from nas.methods.sparse import SparseMethod
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.dso.space import DsoSpace
 from nas.spaces.nasbench201.space import NasBench201Space
+from tests.methods.flat import flat_method, flat_sparse
 
 IMAGE, CLASSES = (3, 8, 8), 4
 SPACES = {
@@ -35,7 +35,7 @@ def stages_of(kind, **settings):
     """A sparse search of a tiny space, in double precision."""
     torch.manual_seed(0)
     space = SPACES[kind](kind)
-    method = SparseMethod(
+    method = flat_sparse(
         "dsonas",
         {name: group.shape for name, group in space.groups.items()},
         layout=layout_of(space.groups),
@@ -188,7 +188,7 @@ def test_a_space_with_one_candidate_an_edge_refuses_a_distribution():
     shapes = {name: group.shape for name, group in space.groups.items()}
     for relaxation in ("softmax", "dirichlet"):
         with pytest.raises(ConfigError, match=f"{relaxation} always gives weight 1; .*method=dsonas"):
-            Method("m", shapes, relaxation=relaxation)
+            flat_method("m", shapes, relaxation=relaxation)
 
 
 @pytest.mark.parametrize(

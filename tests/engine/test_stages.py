@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,16 +10,16 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 
 from nas.engine.stages import Leg, Stages
 from nas.errors import ConfigError
-from nas.methods.method import Method
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.nasbench201.space import NasBench201Space
+from tests.methods.flat import flat_method
 
 COSINE = partial(CosineAnnealingLR, T_max=2)
 
 
 def stages_of(list_of_stages, space_partial=1, schedule=COSINE, **settings):
     space = NasBench201Space("nasbench201", ["none", "nor_conv_1x1"], 1, 8, space_partial)
-    method = Method(
+    method = flat_method(
         "m",
         {name: group.shape for name, group in space.groups.items()},
         stages=list_of_stages,
@@ -75,7 +76,7 @@ def test_a_single_candidate_an_edge_leaves_nothing_to_choose_edges_by():
     space = DartsSpace("s2", ["skip_connect", "sep_conv_3x3"], num_nodes=2, num_cells=3, init_channels=4)
     shapes = {name: group.shape for name, group in space.groups.items()}
     for keep, fits in ((1, False), (2, True)):
-        method = Method("m", shapes, stages=[{"epochs": 1, "keep": keep}])
+        method = flat_method("m", shapes, stages=[{"epochs": 1, "keep": keep}])
         stages = Stages(space, method, ((3, 8, 8), 10), 0, lambda network: network)
         with nullcontext() if fits else pytest.raises(ConfigError, match="keep at least 2"):
             stages.check()
@@ -86,5 +87,6 @@ def test_a_single_candidate_an_edge_leaves_nothing_to_choose_edges_by():
 def test_batches_kept_for_the_curvature_are_those_of_the_epoch():
     module = stages_of(None).module(0)
     module.keep_batches, module.recent_batches = 3, ["of the last epoch"]
+    module.trainer = SimpleNamespace(current_epoch=0, max_epochs=1)
     module.on_train_epoch_start()
     assert module.recent_batches == []

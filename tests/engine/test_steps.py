@@ -8,9 +8,10 @@ import torch
 
 from nas.engine.search_module import SearchModule
 from nas.engine.tasks import Classification
-from nas.methods.method import Method, layout_of
-from nas.methods.updates import Bilevel, build_update
+from nas.methods.method import layout_of
+from nas.methods.updates import Bilevel
 from nas.spaces.darts.space import DartsSpace
+from tests.methods.flat import flat_method, update_of
 
 SPACE = {
     "num_cells": 3,
@@ -23,7 +24,7 @@ def build(update, clip=None, warmup_epochs=0):
     torch.manual_seed(0)
     space = DartsSpace(name="darts", **SPACE)
     supernet = space.supernet((1, 8, 8), 10).double()
-    method = Method(
+    method = flat_method(
         "m",
         {name: group.shape for name, group in space.groups.items()},
         update=update,
@@ -79,7 +80,7 @@ def test_two_steps_by_hand(update):
 
     for step in range(2):
         problem = Bilevel(loss, hand, weights, alphas, sgd)
-        rule = build_update(update, None, "finite_difference", 0.01, True)
+        rule = update_of(update)
         found = rule.gradient(problem, batch(2 * step), batch(2 * step + 1))
         for alpha, gradient in zip(alphas, found.gradients, strict=True):
             alpha.grad = gradient

@@ -10,16 +10,17 @@ from torch import nn
 
 from nas.errors import ConfigError
 from nas.methods.functional import Trial
-from nas.methods.method import Method
-from nas.methods.relaxations import SMALLEST_CONCENTRATION, Dirichlet, build_relaxation
+from nas.methods.relaxations import Dirichlet
+from nas.methods.relaxations.dirichlet import SMALLEST_CONCENTRATION
 from nas.methods.updates import Bilevel, Unrolled, exact_product, finite_difference_product
+from tests.methods.flat import flat_method, relaxation_of
 from tests.shared import shared
 
 
 def method_of(eta=None, shapes=None, **settings):
     """A Dirichlet method in float64, its eta set if given."""
     shapes = shapes or {"cell": tuple(eta.shape)}
-    method = Method("drnas", shapes, relaxation="dirichlet", **settings).double()
+    method = flat_method("drnas", shapes, relaxation="dirichlet", **settings).double()
     if eta is not None:
         with torch.no_grad():
             method.alpha["cell"].copy_(eta)
@@ -256,7 +257,7 @@ def test_a_second_order_step_uses_up_the_random_numbers_of_one_draw(implicit):
 )
 def test_bad_settings_name_their_key(arguments, key):
     with pytest.raises(ConfigError, match=key):
-        build_relaxation(*arguments)
+        relaxation_of(arguments[0], **dict(zip(("evaluation_draw", "ranking"), arguments[1:], strict=False)))
 
 
 GROUPS = ("normal", "reduce")

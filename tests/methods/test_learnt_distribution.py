@@ -5,14 +5,14 @@ import pytest
 import torch
 from scipy import integrate, special, stats
 
-from nas.methods.method import Method
 from nas.methods.probabilities import dirichlet_argmax_log_probabilities
+from tests.methods.flat import flat_method
 
 ETA = torch.tensor([[0.3, -0.8, 0.9, -0.2], [-3.0, 0.5, 2.5, -9.0]])
 
 
 def method_of(relaxation):
-    method = Method("m", {"cell": (2, 4)}, relaxation=relaxation)
+    method = flat_method("m", {"cell": (2, 4)}, relaxation=relaxation)
     with torch.no_grad():
         method.alpha["cell"].copy_(ETA)
     return method

@@ -7,16 +7,17 @@ import pytest
 import torch
 
 from nas.errors import ConfigError
-from nas.methods.method import Method, layout_of
+from nas.methods.method import layout_of
 from nas.methods.updates import ArchitectureGradient
 from nas.spaces.darts.space import DartsSpace
+from tests.methods.flat import flat_method
 
 OPERATIONS = ["none", "skip_connect", "sep_conv_3x3"]
 
 
 def method_for(space, **settings):
     shapes = {name: group.shape for name, group in space.groups.items()}
-    return Method("darts1", shapes, layout=layout_of(space.groups), **settings)
+    return flat_method("darts1", shapes, layout=layout_of(space.groups), **settings)
 
 
 def test_alphas_are_named_parameters_in_a_fixed_order():

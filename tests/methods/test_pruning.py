@@ -9,9 +9,10 @@ from torch.distributions import Dirichlet
 
 from nas.errors import ConfigError
 from nas.methods.masks import Kept
-from nas.methods.method import Method, layout_of
+from nas.methods.method import layout_of
 from nas.methods.updates import Bilevel
 from nas.spaces.darts.space import DartsSpace
+from tests.methods.flat import flat_method
 
 ETA = torch.tensor([[0.3, -0.8, 0.9, 0.3, -0.2], [-1.0, 0.5, 0.5, 0.5, 2.0]], dtype=torch.float64)
 RELAXATIONS = ["softmax", "dirichlet"]
@@ -19,7 +20,7 @@ RELAXATIONS = ["softmax", "dirichlet"]
 
 def method_of(relaxation="dirichlet", eta=ETA, **settings):
     torch.manual_seed(0)
-    method = Method("m", {"cell": tuple(eta.shape)}, relaxation=relaxation, **settings).double()
+    method = flat_method("m", {"cell": tuple(eta.shape)}, relaxation=relaxation, **settings).double()
     with torch.no_grad():
         method.alpha["cell"].copy_(eta)
     return method
@@ -141,7 +142,7 @@ def test_derivation_never_picks_a_dropped_candidate(relaxation):
     operations = ["max_pool_3x3", "skip_connect", "none", "sep_conv_3x3"]
     space = DartsSpace("darts", operations)
     shapes = {name: group.shape for name, group in space.groups.items()}
-    method = Method("m", shapes, relaxation=relaxation)
+    method = flat_method("m", shapes, relaxation=relaxation)
     with torch.no_grad():
         for alpha in method.alphas():
             alpha.copy_(torch.tensor([-400.0, -500.0, 0.0, -350.0]).expand(14, 4))
@@ -155,7 +156,7 @@ def test_masks_are_part_of_the_checkpoint():
     space = DartsSpace("darts", ["none", "skip_connect", "sep_conv_3x3", "max_pool_3x3"])
     shapes = {name: group.shape for name, group in space.groups.items()}
     one, other = (
-        Method("m", shapes, relaxation="dirichlet", layout=layout_of(space.groups)) for _ in range(2)
+        flat_method("m", shapes, relaxation="dirichlet", layout=layout_of(space.groups)) for _ in range(2)
     )
     one.prune(2)
     other.load_state_dict(one.state_dict())

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from nas.errors import ConfigError
-from nas.methods.method import Method
 from nas.methods.updates import Bilevel
+from tests.methods.flat import flat_method
 
 SHAPES = {"cell": (4, 3), "other": (2, 3)}
 
 
 def method_of(relaxation="dirichlet", optimizer=torch.optim.Adam, **settings):
     torch.manual_seed(0)
-    return Method(
+    return flat_method(
         "m",
         SHAPES,
         relaxation=relaxation,

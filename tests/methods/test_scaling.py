@@ -7,13 +7,14 @@ import torch
 
 from nas.errors import ConfigError
 from nas.methods.masks import Alive
-from nas.methods.relaxations import Connections, ScalingFactors, build_relaxation
+from nas.methods.relaxations import Connections, ScalingFactors
+from tests.methods.flat import relaxation_of
 
 LAMBDA = torch.tensor([[1.5, 0.0, -2.0], [0.0, 0.0, 0.25]])
 
 
 def test_factors_start_at_one_with_the_noise_that_is_asked_for():
-    relaxation = build_relaxation("scaling")
+    relaxation = relaxation_of("scaling")
     assert torch.equal(relaxation.initial(4, 3, 0.0), torch.ones(4, 3))
     torch.manual_seed(0)
     drawn = ScalingFactors(init=0.5).initial(2000, 5, 0.1)
@@ -22,7 +23,7 @@ def test_factors_start_at_one_with_the_noise_that_is_asked_for():
 
 
 def test_factors_are_the_op_weights_and_their_size_is_what_derivation_ranks():
-    relaxation = build_relaxation("scaling")
+    relaxation = relaxation_of("scaling")
     for weights in (relaxation.op_weights(LAMBDA), relaxation.evaluation_weights(LAMBDA)):
         assert torch.equal(weights, LAMBDA)
     for ranked in (relaxation.strengths(LAMBDA), relaxation.scores(LAMBDA)):
@@ -41,7 +42,7 @@ def test_factors_are_the_op_weights_and_their_size_is_what_derivation_ranks():
     ],
 )
 def test_normalised_says_whether_the_weights_of_an_edge_sum_to_one(name, options, normalised):
-    relaxation = build_relaxation(name, **options)
+    relaxation = relaxation_of(name, **options)
     torch.manual_seed(0)
     sums = relaxation.op_weights(relaxation.initial(50, 3, 0.0)).sum(-1)
     assert relaxation.normalised is normalised
@@ -59,8 +60,9 @@ def test_there_is_nothing_to_draw_from(relaxation):
 
 
 def test_connections_are_there_with_their_density():
+    built = relaxation_of("connections", density=0.3)
     torch.manual_seed(0)
-    drawn = build_relaxation("connections", density=0.3).initial(4000, 2, 0.0)
+    drawn = built.initial(4000, 2, 0.0)
     assert set(drawn.unique().tolist()) == {0.0, 1.0}
     assert drawn.mean().item() == pytest.approx(0.3, abs=0.02)
     torch.manual_seed(0)
@@ -89,7 +91,7 @@ def test_connections_are_there_with_their_density():
 )
 def test_options_belong_to_their_relaxation(name, options, message):
     with pytest.raises(ConfigError, match=message):
-        build_relaxation(name, **options)
+        relaxation_of(name, **options)
 
 
 MASK = torch.tensor([[True, False, True], [False, False, False]])

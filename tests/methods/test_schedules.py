@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import ConfigError
-from nas.methods.method import Method
 from nas.methods.schedules import Stage, Stages
+from tests.methods.flat import flat_method
 
 AUTHORS = [
     {"epochs": 25, "partial": 6, "freeze": 10},
@@ -22,7 +22,7 @@ def method_of(**settings):
         "stages": AUTHORS,
         "weight_scheduler": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 50, eta_min=0.0),
     } | settings
-    return Method("m", {"cell": (2, 7)}, relaxation="dirichlet", **settings)
+    return flat_method("m", {"cell": (2, 7)}, relaxation="dirichlet", **settings)
 
 
 def test_stages_are_read():

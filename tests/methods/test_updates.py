@@ -7,7 +7,8 @@ from torch import nn
 from nas.errors import ConfigError
 from nas.methods.agreement import implicit_agreement
 from nas.methods.functional import Trial, frozen
-from nas.methods.updates import Bilevel, FirstOrder, Unrolled, build_update
+from nas.methods.updates import Bilevel, FirstOrder, Unrolled
+from tests.methods.flat import update_of
 
 
 class Smooth(nn.Module):
@@ -206,4 +207,7 @@ def test_only_sgd_can_be_unrolled():
 )
 def test_bad_settings_name_their_key(arguments, key):
     with pytest.raises(ConfigError, match=key):
-        build_update(*arguments)
+        update_of(
+            arguments[0],
+            **dict(zip(("xi", "implicit", "epsilon", "virtual_momentum"), arguments[1:], strict=True)),
+        )

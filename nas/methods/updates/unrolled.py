@@ -1,7 +1,6 @@
-"""Architecture gradients: which derivative of the architecture loss a method follows.
+"""The second-order architecture gradient, through one virtual step of the weights.
 
-`FirstOrder` takes the weights as given (xi = 0). `Unrolled` differentiates through one virtual step of the
-weights (Liu et al. 2019, equations 6 to 8):
+Liu et al. 2019, equations 6 to 8:
 
     w'   = w - xi * step(grad_w L_train(w, alpha))
     v    = grad_{w'} L_val(w', alpha)
@@ -14,99 +13,18 @@ backward. The two differ widely on real supernets, because the finite difference
 max-pooling that autograd ignores (docs/second_order.md).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nas.errors import ConfigError, require
 from nas.methods.functional import Trial, frozen, twice_differentiable
+from nas.methods.updates.base import ArchitectureGradient, Bilevel, Update
 
 
-@dataclass
-class Bilevel:
-    """The two-level problem as an update sees it.
-
-    Attributes:
-        loss: batch -> scalar loss at the current weights and alpha, with a fresh draw of the op weights.
-        network: the module whose parameters are the weights and whose buffers are BN statistics.
-        weights: the weights.
-        alphas: the architecture parameters.
-        optimizer: the weight optimiser; read for learning rate, momentum and weight decay, never stepped.
-        average: averages tensors over processes, in place; None in a single process.
-        generators: what the loss draws from, beside torch's global generators.
-    """
-
-    loss: Callable[[Any], Tensor]
-    network: nn.Module
-    weights: Sequence[Tensor]
-    alphas: Sequence[Tensor]
-    optimizer: torch.optim.Optimizer
-    average: Callable[[Sequence[Tensor]], None] | None = None
-    generators: Sequence[torch.Generator] = ()
-
-    def gradients(self, loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Gradients of `loss`, zero where it does not depend on an input, averaged over processes."""
-        found = torch.autograd.grad(loss, list(inputs), allow_unused=True)
-        gradients = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)]
-        if self.average is not None:
-            self.average(gradients)
-        return gradients
-
-
-@dataclass
-class ArchitectureGradient:
-    """What an update returns.
-
-    Attributes:
-        loss: the architecture loss that was differentiated, detached.
-        gradients: one tensor an alpha.
-        vector: v, the gradient at the virtual weights; empty for first order.
-        implicit: the product d^2 L_train . v, one tensor an alpha, before the factor -xi; empty for first
-            order.
-    """
-
-    loss: Tensor
-    gradients: list[Tensor]
-    vector: list[Tensor] = field(default_factory=list)
-    implicit: list[Tensor] = field(default_factory=list)
-
-
-class Update(Protocol):
-    """How the architecture gradient is computed."""
-
-    def gradient(self, problem: Bilevel, weight_batch: Any, architecture_batch: Any) -> ArchitectureGradient:
-        """The gradient that the architecture optimiser steps with.
-
-        Leaves the weights as they were, and BN buffers and random generators where one forward pass on the
-        architecture batch leaves them.
-        """
-
-
-class FirstOrder:
-    """d_alpha L_val(w, alpha): the weights are taken for converged (section 2.3, xi = 0)."""
-
-    def gradient(self, problem: Bilevel, weight_batch: Any, architecture_batch: Any) -> ArchitectureGradient:
-        """One forward and one backward pass, the latter for alpha alone; `weight_batch` is not looked at."""
-        with frozen(problem.weights):
-            loss = problem.loss(architecture_batch)
-            return ArchitectureGradient(loss.detach(), problem.gradients(loss, problem.alphas))
-
-
-class Joint(FirstOrder):
-    """The first-order gradient on the weights' own batch: one level, one forward and backward pass for both.
-
-    SNAS (Xie et al. 2019) steps like that, and DSO-NAS in its row without a split (Zhang et al., table 3).
-    """
-
-    def gradient(self, problem: Bilevel, weight_batch: Any, architecture_batch: Any) -> ArchitectureGradient:
-        """d_alpha L(w, alpha) on the weight batch; `architecture_batch` is not looked at."""
-        return super().gradient(problem, weight_batch, weight_batch)
-
-
-class Unrolled:
+class Unrolled(Update):
     """The gradient through one virtual weight step.
 
     Args:
@@ -121,6 +39,8 @@ class Unrolled:
     Raises:
         ConfigError: a value is out of range.
     """
+
+    name = "unrolled"
 
     def __init__(
         self,
@@ -265,20 +185,3 @@ class VirtualStep:
         buffer = self.optimizer.state.get(weight, {}).get("momentum_buffer")
         moved = direction if buffer is None else mu * buffer + (1 - self.group["dampening"]) * direction
         return direction + mu * moved if self.group["nesterov"] else moved
-
-
-def build_update(
-    name: str, xi: float | None, implicit: str, epsilon: float, momentum: bool, clip: float | None = None
-) -> Update:
-    """Builds the update of that name.
-
-    Raises:
-        ConfigError: there is none, or a value is out of range.
-    """
-    if name == "first_order":
-        return FirstOrder()
-    if name == "joint":
-        return Joint()
-    if name == "unrolled":
-        return Unrolled(xi, implicit, epsilon, momentum, clip)
-    raise ConfigError(f"method.update={name}: unknown update; known are first_order, joint, unrolled")

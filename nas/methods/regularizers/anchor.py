@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, distributions
 
 from nas.errors import require
+from nas.methods.regularizers.base import Regularizer
 from nas.methods.relaxations import Dirichlet, Relaxation
 
 
-class Anchor:
+class Anchor(Regularizer):
     """lam times a distance of eta from 0.
 
     Args:
-        relaxation: what the parameters mean.
         kind: `l2`, (lam / 2) ||eta||^2, whose gradient lam * eta is what Adam's coupled decay adds; `kl`,
             lam * KL(Dirichlet(beta) || Dirichlet(1)) summed over edges; or `none`, whatever lam is.
         form: `objective` adds the gradient of that term to the architecture gradient; `optimizer` (authors'
@@ -28,7 +28,7 @@ class Anchor:
         ConfigError: a value is unknown or out of range, or the combination has no meaning.
     """
 
-    def __init__(self, relaxation: Relaxation, kind: str = "l2", form: str = "objective", lam: float = 0.0):
+    def __init__(self, kind: str = "l2", form: str = "objective", lam: float = 0.0):
         require(kind in ("l2", "kl", "none"), f"method.anchor={kind}: unknown; known are l2, kl, none")
         require(
             form in ("objective", "optimizer"),
@@ -40,36 +40,34 @@ class Anchor:
             f"method.anchor_form={form}: an optimiser's weight decay is the l2 distance and not "
             "method.anchor=kl; use method.anchor_form=objective",
         )
-        require(
-            kind != "kl" or isinstance(relaxation, Dirichlet),
-            "method.anchor=kl: a distance between Dirichlet distributions, so it needs "
-            "method.relaxation=dirichlet",
-        )
-        self.relaxation = relaxation
         self.kind = kind
         self.form = form
         self.lam = 0.0 if kind == "none" else float(lam)
+
+    def check(self, relaxation: Relaxation) -> None:
+        """Raises `ConfigError` where the distance is one of distributions and there are none."""
+        require(
+            self.kind != "kl" or isinstance(relaxation, Dirichlet),
+            "method.anchor=kl: a distance between Dirichlet distributions, so it needs "
+            "method.relaxation=dirichlet",
+        )
 
     @property
     def explicit(self) -> bool:
         """Whether a term is added to the objective."""
         return self.lam > 0 and self.form == "objective"
 
-    def penalty(self, alphas: Sequence[Tensor]) -> Tensor:
-        """The term of the objective, a scalar; 0 in the optimiser's form.
-
-        Args:
-            alphas: the kept parameters [E, K], one tensor a group.
-        """
+    def penalty(self, relaxation: Relaxation, alphas: Sequence[Tensor]) -> Tensor:
+        """The term of the objective, a scalar; 0 in the optimiser's form."""
         if not self.explicit:
             return alphas[0].new_zeros(())
         if self.kind == "l2":
             return self.lam / 2 * sum(alpha_EK.square().sum() for alpha_EK in alphas)
-        return self.lam * sum(self._divergence(alpha_EK) for alpha_EK in alphas)
+        return self.lam * sum(self._divergence(relaxation, alpha_EK) for alpha_EK in alphas)
 
-    def _divergence(self, alpha_EK: Tensor) -> Tensor:
+    def _divergence(self, relaxation: Dirichlet, alpha_EK: Tensor) -> Tensor:
         wide = torch.promote_types(alpha_EK.dtype, torch.float32)
-        beta_EK = self.relaxation.concentration(alpha_EK).to(wide)
+        beta_EK = relaxation.concentration(alpha_EK).to(wide)
         learnt, uniform = (
             distributions.Dirichlet(b, validate_args=False) for b in (beta_EK, torch.ones_like(beta_EK))
         )

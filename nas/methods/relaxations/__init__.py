@@ -1,0 +1,12 @@
+"""Relaxations: how raw architecture parameters become op weights, one class a file.
+
+A configuration names one by its import path, `method.relaxation._target_`, with its options beside it.
+"""
+
+from nas.methods.relaxations.base import Relaxation
+from nas.methods.relaxations.connections import Connections
+from nas.methods.relaxations.dirichlet import Dirichlet
+from nas.methods.relaxations.scaling import ScalingFactors
+from nas.methods.relaxations.softmax import Softmax
+
+__all__ = ["Connections", "Dirichlet", "Relaxation", "ScalingFactors", "Softmax"]

@@ -1,0 +1,77 @@
+"""The two-level problem, and what an update makes of it: the gradient that alpha steps with."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Bilevel:
+    """The two-level problem as an update sees it.
+
+    Attributes:
+        loss: batch -> scalar loss at the current weights and alpha, with a fresh draw of the op weights.
+        network: the module whose parameters are the weights and whose buffers are BN statistics.
+        weights: the weights.
+        alphas: the architecture parameters.
+        optimizer: the weight optimiser; read for learning rate, momentum and weight decay, never stepped.
+        average: averages tensors over processes, in place; None in a single process.
+        generators: what the loss draws from, beside torch's global generators.
+    """
+
+    loss: Callable[[Any], Tensor]
+    network: nn.Module
+    weights: Sequence[Tensor]
+    alphas: Sequence[Tensor]
+    optimizer: torch.optim.Optimizer
+    average: Callable[[Sequence[Tensor]], None] | None = None
+    generators: Sequence[torch.Generator] = ()
+
+    def gradients(self, loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Gradients of `loss`, zero where it does not depend on an input, averaged over processes."""
+        found = torch.autograd.grad(loss, list(inputs), allow_unused=True)
+        gradients = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)]
+        if self.average is not None:
+            self.average(gradients)
+        return gradients
+
+
+@dataclass
+class ArchitectureGradient:
+    """What an update returns.
+
+    Attributes:
+        loss: the architecture loss that was differentiated, detached.
+        gradients: one tensor an alpha.
+        vector: v, the gradient at the virtual weights; empty for first order.
+        implicit: the product d^2 L_train . v, one tensor an alpha, before the factor -xi; empty for first
+            order.
+    """
+
+    loss: Tensor
+    gradients: list[Tensor]
+    vector: list[Tensor] = field(default_factory=list)
+    implicit: list[Tensor] = field(default_factory=list)
+
+
+class Update:
+    """How the architecture gradient is computed.
+
+    Attributes:
+        name: as in messages.
+        joint: whether alpha steps with the weights, on one batch of the whole training set.
+    """
+
+    name: str = "another"
+    joint: bool = False
+
+    def gradient(self, problem: Bilevel, weight_batch: Any, architecture_batch: Any) -> ArchitectureGradient:
+        """The gradient that the architecture optimiser steps with.
+
+        Leaves the weights as they were, and BN buffers and random generators where one forward pass on the
+        architecture batch leaves them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must say what its gradient is")

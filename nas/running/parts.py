@@ -1,0 +1,386 @@
+"""The parts of a method in a configuration, and the short words and keys that stand for them.
+
+A part is a node with a `_target_` and its options: `method.relaxation`, `method.update`, `method.schedule`
+and each of `method.regularizers`. People type short keys (`method.xi`, `method.lam`), which lie beside the
+parts and which the options of a part refer to, and a single word (`method.update=joint`) for a part of this
+project with the short keys as its options. Here one becomes the other.
+"""
+
+import copy
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from nas.errors import require
+from nas.running.signatures import takes
+
+
+@dataclass(frozen=True)
+class Named:
+    """A part of this project's.
+
+    Attributes:
+        target: its class.
+        options: option -> the short key that stands for it.
+    """
+
+    target: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+# Role -> word -> part.
+NAMED: Mapping[str, Mapping[str, Named]] = {
+    "relaxation": {
+        "softmax": Named("nas.methods.relaxations.Softmax"),
+        "dirichlet": Named(
+            "nas.methods.relaxations.Dirichlet",
+            {"evaluation_draw": "evaluation_draw", "ranking": "ranking", "draws": "draws"},
+        ),
+        "scaling": Named("nas.methods.relaxations.ScalingFactors"),
+        "connections": Named("nas.methods.relaxations.Connections", {"density": "density"}),
+    },
+    "update": {
+        "first_order": Named("nas.methods.updates.FirstOrder"),
+        "joint": Named("nas.methods.updates.Joint"),
+        "unrolled": Named(
+            "nas.methods.updates.Unrolled",
+            {
+                "xi": "xi",
+                "implicit": "implicit",
+                "epsilon": "epsilon",
+                "momentum": "virtual_momentum",
+                "clip": "virtual_clip",
+            },
+        ),
+    },
+    "regularizers.anchor": {
+        "anchor": Named(
+            "nas.methods.regularizers.Anchor", {"kind": "anchor", "form": "anchor_form", "lam": "lam"}
+        )
+    },
+    "schedule": {
+        "stages": Named(
+            "nas.methods.schedules.Schedule",
+            {
+                "warmup_epochs": "warmup_epochs",
+                "stages": "stages",
+                "learning_rate_at_stage": "learning_rate_at_stage",
+                "widen": "widen",
+            },
+        )
+    },
+}
+# What a configuration that does not say has: folders of runs from before there were parts say none.
+USUAL = {"regularizers.anchor": "anchor", "schedule": "stages"}
+# Classes whose parts these are; DSO-NAS's has but the first two.
+WITH_ALL = "nas.methods.method.Method"
+BY_TARGET = {part.target: (role, word) for role, parts in NAMED.items() for word, part in parts.items()}
+# Short key -> the class and the argument that it stands for.
+SHORT = {
+    key: (part.target, option)
+    for parts in NAMED.values()
+    for part in parts.values()
+    for option, key in part.options.items()
+}
+# Null leaves them at the relaxation's own default.
+OF_RELAXATIONS = {key for part in NAMED["relaxation"].values() for key in part.options.values()}
+
+
+def update_word(root: Any) -> str:
+    """The word for the update of a configuration, `first_order` where there is no method."""
+    method = _raw(root, "method")
+    if not isinstance(method, DictConfig) or "update" not in method:
+        return "first_order"
+    update = _raw(method, "update")
+    target = _raw(update, "_target_") if isinstance(update, DictConfig) else None
+    word = BY_TARGET.get(target, ("", "another"))[1] if isinstance(update, DictConfig) else update
+    return "none" if word is None else str(word)
+
+
+def compose(name: str, overrides: Sequence[str]) -> DictConfig:
+    """What a command composes to, with the folders that this command line named and parts in order."""
+    config = hydra.compose(name, [*_searched(), *overrides])
+    separate(name, config, overrides)
+    return config
+
+
+def separate(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
+    """Puts the parts of a composed method in order, in place.
+
+    Hydra merges the node of a part with those of the files before it. Where a file, or the command line,
+    names another class than the files before it, their options are not this class's and go.
+
+    Args:
+        name: the root configuration.
+        config: as composed.
+        overrides: what was typed.
+
+    Raises:
+        ConfigError: a word stands for no part, or a short key is set that no part reads.
+    """
+    method = _raw(config, "method")
+    if not isinstance(method, DictConfig):
+        return
+    paths = [path for path in _paths(method) if _has_options(_raw(method, path))]
+    if paths:
+        layers, typed = _layers(name, overrides)
+        for path in paths:
+            with open_dict(method):
+                _keep_own(_raw(method, path), layers, typed, f"method.{path}")
+    spell_out(config)
+    _refuse_unread(method, overrides)
+
+
+def spell_out(config: DictConfig) -> None:
+    """Makes nodes of the words that stand for parts, in place.
+
+    Raises:
+        ConfigError: a word stands for no part, or a key is set that is another relaxation's.
+    """
+    method = _raw(config, "method")
+    if isinstance(method, DictConfig):
+        _spell_out(method)
+
+
+def _spell_out(method: DictConfig) -> None:
+    with open_dict(method):
+        for role in ("relaxation", "update"):
+            if role in method:
+                method[role] = _spelled(role, _raw(method, role), method)
+        if method.get("_target_") == WITH_ALL:
+            for role, word in USUAL.items():
+                part = NAMED[role][word]
+                if _raw(method, role) is None and any(key in method for key in part.options.values()):
+                    OmegaConf.update(method, role, _node_of(part, method), force_add=True)
+        for path in _paths(method):
+            _drop_dangling(_raw(method, path), method)
+    _refuse_others_keys(method)
+
+
+def link(saved: DictConfig) -> None:
+    """Lets the options of a saved configuration's parts follow their short keys again, in place.
+
+    A run folder holds values and no interpolations, the same one twice.
+    """
+    method = _raw(saved, "method")
+    if not isinstance(method, DictConfig):
+        return
+    for path in _paths(method):
+        node = _raw(method, path)
+        part = _known(node)
+        for option, key in (part.options if part else {}).items():
+            if option in node and key in method and node[option] == method[key]:
+                node[option] = f"${{method.{key}}}"
+
+
+def ready(node: DictConfig) -> DictConfig:
+    """The node of a method as its class is built from it: parts spelt out, without their short keys."""
+    if node._key() != "method" or not isinstance(node.get("_target_"), str):
+        return node
+    own = copy.deepcopy(node)
+    # What refers to a short key finds it in the whole configuration, where it stays.
+    own._set_parent(node._get_parent())
+    _spell_out(own)
+    with open_dict(own):
+        for key in _lent(own):
+            own.pop(key)
+    return own
+
+
+def without_lent(config: DictConfig) -> DictConfig:
+    """A configuration as a run folder keeps it, without the keys that somebody else's part has referred to.
+
+    Interpolations are resolved there, and nothing would say any more that a part reads them.
+    """
+    method = _raw(config, "method")
+    if isinstance(method, DictConfig) and isinstance(method.get("_target_"), str):
+        gone = [key for key in _lent(method) if key not in SHORT]
+        OmegaConf.resolve(config)
+        with open_dict(method):
+            for key in gone:
+                method.pop(key)
+    return config
+
+
+def _lent(method: DictConfig) -> list[str]:
+    """The keys that parts refer to, anybody's, and that the class of the method does not take."""
+    parts = OmegaConf.to_yaml(OmegaConf.create({path: _raw(method, path) for path in _paths(method)}))
+    free = [str(key) for key in method if not str(key).startswith("_") and not takes(method, str(key))]
+    return [key for key in free if key in SHORT or _referred(key, parts)]
+
+
+def unread_keys(config: DictConfig) -> list[str]:
+    """The keys of a composed method that neither its class nor a part reads, whoever wrote them."""
+    method = _raw(config, "method")
+    if not isinstance(method, DictConfig) or not isinstance(method.get("_target_"), str):
+        return []
+    text = OmegaConf.to_yaml(config)
+    return [
+        str(key)
+        for key in method
+        if not str(key).startswith("_")
+        and key not in SHORT
+        and not takes(method, str(key))
+        and not _referred(str(key), text)
+    ]
+
+
+def _searched() -> list[str]:
+    """The folders of configurations that this command line named, as it named them."""
+    if not HydraConfig.initialized():
+        return []
+    typed = HydraConfig.get().overrides.hydra
+    return [str(one) for one in typed if str(one).lstrip("+").startswith("hydra.searchpath=")]
+
+
+def _paths(method: DictConfig) -> list[str]:
+    """The keys below `method` at which a part may lie."""
+    regularizers = _raw(method, "regularizers")
+    names = [str(key) for key in regularizers] if isinstance(regularizers, DictConfig) else []
+    return ["relaxation", "update", "schedule", *(f"regularizers.{name}" for name in names)]
+
+
+def _raw(config: Any, path: str) -> Any:
+    """A node or value at a dotted path, not resolved; None where there is none."""
+    for key in path.split("."):
+        if not isinstance(config, DictConfig) or config._is_none() or config._is_interpolation():
+            return None
+        config = config._get_node(key, validate_access=False)
+    if isinstance(config, DictConfig) and not (config._is_none() or config._is_interpolation()):
+        return config
+    return None if config is None else config._value()
+
+
+def _known(node: Any) -> Named | None:
+    found = BY_TARGET.get(_raw(node, "_target_")) if isinstance(node, DictConfig) else None
+    return NAMED[found[0]][found[1]] if found else None
+
+
+def _has_options(node: Any) -> bool:
+    return isinstance(node, DictConfig) and any(key != "_target_" for key in node)
+
+
+def _layers(name: str, overrides: Sequence[str]) -> tuple[list[DictConfig], list[Override]]:
+    """The files that a command line is composed of, in the order in which they are merged; what was typed."""
+    loader, texts = GlobalHydra.instance().config_loader(), [*_searched(), *overrides]
+    found = loader.compute_defaults_list(name, texts, RunMode.RUN)
+    # Hydra has no public way to one of its files as it merges it.
+    _, files = loader._parse_overrides_and_create_caching_repo(name, texts)
+    ours = [one for one in found.defaults if not str(one.config_path).startswith("hydra/")]
+    return [loader._load_single_config(one, files).config for one in ours], list(found.config_overrides)
+
+
+def _keep_own(node: DictConfig, layers: Sequence[DictConfig], typed: Sequence[Override], path: str) -> None:
+    """Takes out of a part what files said of another class."""
+    own = _merged(layers, path)
+    given = dict(_typed_below(typed, path))
+    if "_target_" in given and given["_target_"] != _raw(own, "_target_"):
+        own = OmegaConf.create({})
+    own = own if isinstance(own, DictConfig) else OmegaConf.create({})
+    for key in [key for key in node if key != "_target_" and key not in given]:
+        if key not in own:
+            node.pop(key)
+        elif isinstance(own._get_node(key), DictConfig):
+            node[key] = own._get_node(key)
+
+
+def _merged(layers: Sequence[DictConfig], path: str) -> Any:
+    """What files make of a part if one that names another class begins anew."""
+    found: Any = None
+    for layer in layers:
+        given = _raw(layer, path)
+        if given is None:
+            continue
+        target = _raw(given, "_target_") if isinstance(given, DictConfig) else None
+        goes_on = isinstance(found, DictConfig) and target in (None, _raw(found, "_target_"))
+        found = OmegaConf.merge(found, given) if goes_on and isinstance(given, DictConfig) else given
+    return found
+
+
+def _typed_below(typed: Sequence[Override], path: str) -> Iterator[tuple[str, Any]]:
+    """(option, value) of what was typed of a part."""
+    for override in typed:
+        key, value = override.key_or_group, override.value()
+        if key == path and isinstance(value, dict):
+            yield from value.items()
+        elif key.startswith(f"{path}."):
+            yield key.removeprefix(f"{path}.").partition(".")[0], value
+
+
+def _spelled(role: str, given: Any, method: DictConfig) -> Any:
+    if isinstance(given, DictConfig):
+        return given
+    if role == "update" and given in (None, "none"):
+        return None
+    words = NAMED[role]
+    known = [*words, *(("none",) if role == "update" else ())]
+    require(
+        isinstance(given, str) and given in words,
+        f"method.{role}={_shown(given)}: unknown {role}; known are {', '.join(known)}, and a node whose "
+        "_target_ names a class",
+    )
+    return _node_of(words[given], method)
+
+
+def _node_of(part: Named, method: DictConfig) -> DictConfig:
+    options = {option: f"${{method.{key}}}" for option, key in part.options.items() if key in method}
+    return OmegaConf.create({"_target_": part.target, **options})
+
+
+def _drop_dangling(node: Any, method: DictConfig) -> None:
+    """An option whose short key was taken out has its usual value; of a relaxation's a null does it too."""
+    for key in list(node) if isinstance(node, DictConfig) else ():
+        named = re.fullmatch(r"\$\{method\.(\w+)\}", str(node._get_node(key)._value()))
+        if named is None or named[1] not in SHORT:
+            continue
+        if named[1] not in method or (named[1] in OF_RELAXATIONS and _raw(method, named[1]) is None):
+            node.pop(key)
+
+
+def _refuse_others_keys(method: DictConfig) -> None:
+    """A short key of one relaxation is not silently without effect in another."""
+    node = _raw(method, "relaxation")
+    found = BY_TARGET.get(_raw(node, "_target_")) if isinstance(node, DictConfig) else None
+    if found is None or found[0] != "relaxation":
+        return
+    for owner, part in NAMED["relaxation"].items():
+        for key in part.options.values():
+            value = _raw(method, key)
+            require(
+                owner == found[1] or value is None,
+                f"method.{key}={_shown(value)}: only for method.relaxation={owner}, not for {found[1]}",
+            )
+
+
+def _refuse_unread(method: DictConfig, overrides: Sequence[str]) -> None:
+    """Keys of a relaxation that another took the place of: the files' may stay, typed ones are refused."""
+    node = _raw(method, "relaxation")
+    if not isinstance(node, DictConfig) or _known(node) is not None:
+        return
+    text = OmegaConf.to_yaml(method)
+    typed = {one.lstrip("+~").split("=", 1)[0] for one in overrides}
+    for owner, part in NAMED["relaxation"].items():
+        for key in part.options.values():
+            require(
+                f"method.{key}" not in typed or _referred(key, text),
+                f"method.{key}={_shown(_raw(method, key))}: only for method.relaxation={owner}, not for "
+                f"{_shown(_raw(node, '_target_'))}",
+            )
+
+
+def _referred(key: str, text: str) -> bool:
+    return re.search(r"\$\{(oc\.select:)?method\." + re.escape(key) + r"\b", text) is not None
+
+
+def _shown(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return " ".join(str(value).split())[:80]

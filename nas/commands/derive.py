@@ -109,6 +109,9 @@ def with_run(config: DictConfig) -> DictConfig:
     merged.run = str(folder)
     for key in parts[:-1]:
         merged[key] = saved[key]
+    # What a relaxation is in an epoch depends on how many there are.
+    length = saved.trainer.get("max_epochs") if isinstance(saved.get("trainer"), DictConfig) else None
+    merged.epochs = length if type(length) is int else None
     trust.fetch_nothing(merged)
     for key, value in config.dataset.items():
         if value is not None:
@@ -150,8 +153,9 @@ class Derivation:
         # The relaxation first: a method without a distribution has none however it was trained.
         require(
             self.method.relaxation.distribution,
-            f"run={config.run}: method {self.method.name} has no distribution to draw from: scaling factors "
-            "say what is there and what is not, and the run's genotype.json is what they stand for",
+            f"run={config.run}: method {self.method.name} has no distribution to draw from: its "
+            f"relaxation ({type(self.method.relaxation).__name__}) has none, and the run's genotype.json is "
+            "what its architecture parameters stand for",
         )
         require(
             self.method.trains,
@@ -167,6 +171,7 @@ class Derivation:
         require(self.checkpoint is not None, f"run={config.run}: it has no checkpoint yet")
         self.state = checkpoints.load(self.checkpoint)["state_dict"]
         load_part(self.method, self.state, "method", self.checkpoint)
+        self.method.begin_epoch(self.epochs - 1, config.get("epochs") or self.epochs)
         self.source = source_of(config)
         self.inheritance = self._inheritance() if config.rank == "supernet" else None
         self.prices = {"edges": EdgePrices, "whole": WholePrices}[config.cost](self._price)

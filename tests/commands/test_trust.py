@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 import nas.data
+import nas.methods
 import nas.spaces
 from nas.running import targets, trust
 from tests.commands.test_bad_input import assert_refused
@@ -355,6 +357,14 @@ def test_the_lists_hold_the_other_classes_in_the_same_role():
                     yield f"{home.__name__ if home is shown else found.__module__}.{found.__qualname__}"
 
     assert set(classes(nas.spaces, "supernet", "network", "derive")) == set(targets.SPACES)
+    parts = [
+        (nas.methods.relaxations.Relaxation, "method.relaxation"),
+        (nas.methods.updates.Update, "method.update"),
+        (nas.methods.regularizers.Regularizer, "method.regularizers.anchor"),
+    ]
+    for base, role in parts:
+        ours = {type_ for type_ in _below(base) if type_.__module__.startswith("nas.")}
+        assert {get_object(name) for name in targets.ROLES[role]} == ours, role
     sources = set(classes(nas.data, "train", "test"))
     assert sources - {"nas.data.text.TextFolder"} == set(targets.SOURCES)
     optimizers = {
@@ -367,9 +377,13 @@ def test_the_lists_hold_the_other_classes_in_the_same_role():
     assert optimizers <= set(targets.OPTIMIZERS)
 
 
-def test_every_listed_name_is_there():
-    from hydra.utils import get_object
+def _below(base):
+    for found in base.__subclasses__():
+        yield found
+        yield from _below(found)
 
+
+def test_every_listed_name_is_there():
     newer = {"torch.optim.Muon"}
     for names in targets.ROLES.values():
         for name in names:

@@ -5,7 +5,6 @@
 and so their modules are imported: what a stranger's folder names must have been allowed before.
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from nas.errors import ConfigError, require
 from nas.running.declared import CONF, HYDRA_KEYS, Declared, declared, ranged
 from nas.running.kinds import Kind, either, kind, type_of
 from nas.running.parts import OF_RELAXATIONS, SHORT, WITH_ALL, compose, unread_keys
+from nas.running.quoting import near, shown, typed_again
 from nas.running.repeating import climbs
 from nas.running.signatures import kinds_of, kinds_of_target, named, parameters_of, takes, target_of
 from nas.running.trust import check_ours
@@ -33,7 +33,6 @@ OPTIONAL = ("experiment", "debug", "sweep")
 FREE = ("_recursive_", "_convert_")
 # Read wherever they stand, though not every file of the group has them.
 READ = ("dataset.lists", "recipe.auxiliary_weight")
-SHOWN = 80
 
 
 def check_choices(name: str, arguments: Sequence[str]) -> None:
@@ -160,14 +159,6 @@ def check_saved(name: str, config: Any, where: str, files: Declared | None = Non
         raise ConfigError(f"{where}: {error}") from error
 
 
-def shown(value: Any) -> str:
-    """A value as it is written in YAML, cut off where it is long."""
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    text = " ".join(str(value).split())
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
-
-
 def _is_choice(override: str) -> bool:
     """Whether an override chooses the option of a group, one that may be taken back by a `~` included."""
     key = override.lstrip("+~").split("=", 1)[0].split("@", 1)[0]
@@ -229,23 +220,21 @@ def _check_unknown(known: Declared, config: DictConfig, chosen: DictConfig) -> N
             known, above, parent, key
         ):
             continue
-        near = _near(path, _siblings(known, above, chosen, parent))
+        close = near(path, _siblings(known, above, chosen, parent))
         if key in HYDRA_KEYS:
-            near = "; hydra's keywords stay as the files have them"
+            close = "; hydra's keywords stay as the files have them"
         raise ConfigError(
-            f"{path}={shown(_plain(above._get_node(key)))}: unknown key, nothing reads it{near}"
+            f"{path}={shown(_plain(above._get_node(key)))}: unknown key, nothing reads it{close}"
         )
 
 
 def _check_method(config: DictConfig) -> None:
     """Refuses keys of a file that nothing reads: what builds the method is handed those that are its own."""
     for key in unread_keys(config):
-        near = _near(
-            f"method.{key}", [f"method.{one}" for one in (*SHORT, *(parameters_of(config.method) or ()))]
-        )
-        raise ConfigError(
-            f"method.{key}={shown(_plain(config.method._get_node(key)))}: unknown key, nothing reads it{near}"
-        )
+        others = (*SHORT, *(parameters_of(config.method) or ()))
+        close = near(f"method.{key}", [f"method.{one}" for one in others])
+        value = shown(_plain(config.method._get_node(key)))
+        raise ConfigError(f"method.{key}={value}: unknown key, nothing reads it{close}")
 
 
 def _added(config: DictConfig, chosen: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
@@ -271,7 +260,6 @@ def _takes(known: Declared, above: DictConfig, parent: str, key: str) -> bool:
     if f"{parent}.{key}" in READ:
         return True
     if parent == "method" and key in SHORT and above.get("_target_") == WITH_ALL:
-        # Whether its part is there is told where the parts are put together.
         return True
     if parent == "trainer":
         from nas.engine.trainer import trainer_arguments
@@ -290,7 +278,7 @@ def _takes(known: Declared, above: DictConfig, parent: str, key: str) -> bool:
         return takes(above, key)
     if parent == "recipe" and "space" in above._get_root():
         return key in _recipe_keys(above._get_root())
-    # A mapping that is an argument itself is its owner's to read; groups of the files are not.
+    # An argument that is a mapping is its owner's to read; groups of the files are not.
     return parent != "" and parent not in known.examples
 
 
@@ -317,13 +305,6 @@ def _siblings(known: Declared, above: DictConfig, chosen: DictConfig, parent: st
 
         found += trainer_arguments()
     return [f"{parent}.{key}".lstrip(".") for key in found if not key.startswith("_")]
-
-
-def _near(path: str, others: Iterable[str]) -> str:
-    names = sorted(set(others))
-    last = {name.rsplit(".", 1)[-1]: name for name in names}
-    close = difflib.get_close_matches(path.rsplit(".", 1)[-1], last, n=1, cutoff=0.0)
-    return f"; the nearest known is {last[close[0]]}" if close else ""
 
 
 def _check_values(known: Declared, config: DictConfig, chosen: DictConfig | None = None) -> None:
@@ -355,7 +336,7 @@ def _check_below(
             about = f" (it is {shown(usual)} by default)" if usual is not None else ""
             named = re.fullmatch(r"\$\{([\w.]+)\}", str(config._get_node(key)._value()))
             typed = named[1] if named else here
-            require(kind.fits(given), f"{typed}={_typed(given)}: must be {kind.words()}{about}")
+            require(kind.fits(given), f"{typed}={typed_again(given)}: must be {kind.words()}{about}")
         if isinstance(value, DictConfig):
             _check_below(known, value, here, chosen, referring)
 
@@ -379,12 +360,6 @@ def _of_short_key(key: str) -> Kind | None:
     target, option = SHORT.get(key, (None, ""))
     found = None if target is None else kinds_of_target(named(target)).get(option)
     return found if found is None or key not in OF_RELAXATIONS else either((found, kind("null")))
-
-
-def _typed(value: Any) -> str:
-    # 3 and '3' look alike.
-    alike = isinstance(value, str) and re.fullmatch(r"[-+\d.e]+|true|false|null", value)
-    return f"'{value}'" if alike else shown(value)
 
 
 def _usual(chosen: DictConfig | None, path: str) -> Any:

@@ -357,14 +357,10 @@ def test_the_lists_hold_the_other_classes_in_the_same_role():
                     yield f"{home.__name__ if home is shown else found.__module__}.{found.__qualname__}"
 
     assert set(classes(nas.spaces, "supernet", "network", "derive")) == set(targets.SPACES)
-    parts = [
-        (nas.methods.relaxations.Relaxation, "method.relaxation"),
-        (nas.methods.updates.Update, "method.update"),
-        (nas.methods.regularizers.Regularizer, "method.regularizers.anchor"),
-    ]
-    for base, role in parts:
-        ours = {type_ for type_ in _below(base) if type_.__module__.startswith("nas.")}
-        assert {get_object(name) for name in targets.ROLES[role]} == ours, role
+    m = nas.methods
+    bases = {"relaxation": m.Relaxation, "update": m.Update, "regularizers.anchor": m.Regularizer}
+    for role, base in bases.items():
+        assert {get_object(one) for one in targets.ROLES[f"method.{role}"]} == _ours(base), role
     sources = set(classes(nas.data, "train", "test"))
     assert sources - {"nas.data.text.TextFolder"} == set(targets.SOURCES)
     optimizers = {
@@ -377,10 +373,9 @@ def test_the_lists_hold_the_other_classes_in_the_same_role():
     assert optimizers <= set(targets.OPTIMIZERS)
 
 
-def _below(base):
-    for found in base.__subclasses__():
-        yield found
-        yield from _below(found)
+def _ours(base):
+    below = [one for one in base.__subclasses__() if one.__module__.startswith("nas.")]
+    return {*below, *(deeper for one in below for deeper in _ours(one))}
 
 
 def test_every_listed_name_is_there():

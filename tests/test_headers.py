@@ -70,7 +70,8 @@ def test_every_search_leaves_epochs_to_its_architecture(name, composed):
 @pytest.mark.parametrize("space", ["s1", "s2", "s3", "s4"])
 def test_zela_rows_differ_from_ours_in_what_their_headers_say(space, composed):
     ours, theirs = (plain(composed(f"drnas/{space}{more}")) for more in ("", "_zela"))
-    assert (ours["method"]["update"], theirs["method"]["update"]) == ("first_order", "unrolled")
+    assert ours["method"]["update"] == {"_target_": "nas.methods.updates.FirstOrder"}
+    assert theirs["method"]["update"] == "unrolled"
     assert theirs["analysis"]["hessian"] == {"every": 2, "mode": "exact", "batches": 1, "weight_decay": 1e-3}
     for given in (ours, theirs):
         given["method"].pop("update")

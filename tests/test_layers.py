@@ -23,7 +23,7 @@ ALLOWED = {
     "genotype": {"errors", "genotype_text", "printable", "reading"},
     "genotype_text": {"errors"},
     "files": {"errors"},
-    "spaces": {"errors", "genotype"},
+    "spaces": {"errors", "genotype", "printable"},
     "methods": {"errors", "genotype"},
     "data": {"errors", "printable", "reading"},
     "analysis": BELOW | {"spaces"},

@@ -113,7 +113,7 @@ def _search_rows(config: Mapping, space: Space, method: Method, work: Workload) 
             stages = Stages(
                 space, method, work.inputs, 0, lambda network: apply_hardware(network, options), work.task
             )
-            time_operations(method, len(weight[0]), where.device.type)
+            time_operations(method, config["dataset"]["batch_size"], where.device.type)
             supernet = stages.supernet(index)
             return SearchSteps(supernet, method, weight, architecture, where, work.task, valid)
 

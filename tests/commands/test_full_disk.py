@@ -98,11 +98,9 @@ def test_a_folder_that_has_gone_in_mid_run_is_not_made_anew(run, monkeypatch, tm
 
 @pytest.mark.slow
 def test_a_log_that_cannot_be_written_ends_the_run(run, tmp_path):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "search.log").symlink_to("/dev/full")
-    done = run("search", *COMMANDS["search"], f"hydra.run.dir={folder}")
-    assert_one_message(done, f"search.log: cannot write it ({FULL})")
+    log = "hydra.job_logging.handlers.file.filename=/dev/full"
+    done = run("search", *COMMANDS["search"], log, f"hydra.run.dir={tmp_path / 'run'}")
+    assert_one_message(done, f"/dev/full: cannot write it ({FULL})")
 
 
 @pytest.mark.slow

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from nas.commands.search import Search
-from nas.engine import pictures
+from nas.commands import search
 from nas.engine.machine import stopping
 from nas.engine.machine.stopping import sigterm_as_interrupt
 from tests.conftest import ROOT, environment_of
@@ -50,7 +49,7 @@ def terminate_at(monkeypatch, holder, name):
 
 @pytest.mark.parametrize(
     ("holder", "name", "epochs"),
-    [(Search, "_next", 1), (pictures, "draw_search", 3)],
+    [(search.Search, "_next", 1), (search, "draw_search", 3)],
     ids=["between stages", "while it is summed up"],
 )
 def test_a_run_says_that_it_was_stopped_and_goes_on(run, tiny, tmp_path, monkeypatch, holder, name, epochs):

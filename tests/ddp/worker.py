@@ -36,20 +36,20 @@ def image_norm(
 
 def drift(rank: int) -> None:
     """Makes one process add 1e-6 to a parameter after every step of alpha."""
-    from nas.engine.search_module import SearchModule
+    from nas.engine.step import Step
 
-    step = SearchModule._step_architecture
+    step = Step.step_alpha
 
     def moved(self) -> None:
         step(self)
-        if self.global_rank == rank:
+        if torch.distributed.get_rank() == rank:
             self.method.alpha["normal"].data[0, 0] += 1e-6
 
-    SearchModule._step_architecture = moved
+    Step.step_alpha = moved
 
 
 def main() -> None:
-    from nas.commands import evaluate, search
+    from nas import evaluate, search
     from nas.engine import pictures
 
     torch.nn.functional.batch_norm = image_norm

@@ -299,7 +299,9 @@ class Bench:
         genotype = genotypes.load(self.config.genotype, self.space.family)
         network = network_of(self.config, self.space, genotype, self.source)
         if reference:
-            network = self.domain.reference_network(self._reference_class(LITERAL_RNN), genotype, network)
+            network = self.domain.reference_network(
+                lambda: self._reference_class(LITERAL_RNN), genotype, network
+            )
         if hasattr(network, "set_drop_path"):
             network.set_drop_path(settings.evaluation_drop_path)
         return EvaluationSteps(

@@ -126,5 +126,5 @@ class Domain(Protocol):
         ...
 
     def reference_network(self, literal: Callable, genotype: Any, network: nn.Module) -> nn.Module:
-        """The literal evaluation network that an evaluation network of ours is measured against."""
+        """What an evaluation network is measured against; `literal()` finds the class of the tests."""
         ...

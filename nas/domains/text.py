@@ -174,7 +174,7 @@ class Text:
 
     def reference_network(self, literal: Callable, genotype: Any, network: nn.Module) -> nn.Module:
         """The literal network with our sizes and dropouts."""
-        return literal_network(literal, genotype, network)
+        return literal_network(literal(), genotype, network)
 
 
 def data_arguments(config: DictConfig, source: TextSource) -> dict[str, Any]:

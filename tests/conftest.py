@@ -1,5 +1,6 @@
 """Fixtures for tests that search, evaluate and price as a user does."""
 
+import base64
 import contextlib
 import importlib
 import io
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
+
+from tests.forks import Fork, finish, launch
 
 ROOT = Path(__file__).resolve().parent.parent
 # A search of seconds: as debug=fast, but without its tracebacks.
@@ -23,6 +27,12 @@ TINY = (
     "trainer.max_epochs=1",
     "trainer.limit_train_batches=2",
     "trainer.limit_val_batches=1",
+)
+
+
+# One white pixel, as PNG.
+NO_PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2gwAAAABJRU5ErkJggg=="
 )
 
 
@@ -48,6 +58,16 @@ def one_thread():
 def outputs_elsewhere(tmp_path_factory, monkeypatch):
     """Keeps runs whose folder a test does not name out of the checkout."""
     monkeypatch.setenv("NAS_OUTPUTS", str(tmp_path_factory.mktemp("outputs")))
+
+
+@pytest.fixture(autouse=True)
+def sketches(request, monkeypatch):
+    """Figures are built but not rendered, which is half of a small run; `pytest.mark.pictures` renders them.
+
+    So are all of `tests/analysis`, where each kind of picture is looked at.
+    """
+    if request.node.get_closest_marker("pictures") is None:
+        monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(NO_PICTURE))
 
 
 @pytest.fixture
@@ -80,14 +100,7 @@ def shell(tmp_path):
     """`shell("search", ...) -> Done`: a command as a process of its own."""
 
     def call(name: str, *overrides: str, **environment: str) -> Done:
-        done = subprocess.run(
-            command_line(name, *overrides),
-            cwd=ROOT,
-            env=environment_of(tmp_path) | environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        done = finish(command_line(name, *overrides), env=environment_of(tmp_path) | environment)
         return Done(done.returncode, done.stdout, done.stderr)
 
     return call
@@ -98,17 +111,8 @@ def start(tmp_path):
     """`start("search", ...) -> Popen` with output as text; whatever still runs at the end is killed."""
     processes = []
 
-    def call(name: str, *overrides: str) -> subprocess.Popen:
-        processes.append(
-            subprocess.Popen(
-                command_line(name, *overrides),
-                cwd=ROOT,
-                env=environment_of(tmp_path),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
+    def call(name: str, *overrides: str) -> subprocess.Popen | Fork:
+        processes.append(launch(command_line(name, *overrides), env=environment_of(tmp_path)))
         return processes[-1]
 
     yield call

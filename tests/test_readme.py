@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forks import finish
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SKIPPED_FOLDERS = {".venv", ".git", "outputs", "node_modules"}
@@ -41,15 +43,8 @@ def shrunk(command: str, folder: Path) -> list[str]:
 
 
 def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=os.environ | {"NAS_OUTPUTS": str(folder), "OMP_NUM_THREADS": "1", "CI": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    environment = os.environ | {"NAS_OUTPUTS": str(folder), "OMP_NUM_THREADS": "1", "CI": "1"}
+    return finish([sys.executable, *arguments], timeout=300, env=environment)
 
 
 def test_the_readme_has_commands():

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import command_line
+from tests.forks import finish
+
 ROOT = Path(__file__).resolve().parents[2]
 SPREADS = ("weight_seconds", "first_order_seconds", "second_order_seconds", "evaluation_seconds")
 RATIOS = (
@@ -24,14 +27,7 @@ FAST = ("debug=fast", "dataset=digits", "bench.matmul_size=64", "bench.data_seco
 def nas(command, *overrides, folder=None):
     run_dir = [f"hydra.run.dir={folder}"] if folder else []
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", f"nas.{command}", *overrides, *run_dir],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return finish(command_line(command, *overrides, *run_dir), timeout=300, env=environment)
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
@@ -11,7 +10,8 @@ import pytest
 import torch
 
 from nas.engine.checkpoints import list_checkpoints
-from tests.conftest import ROOT, TINY, environment_of
+from tests.conftest import TINY, command_line, environment_of
+from tests.forks import finish
 
 SEARCH = (*TINY, "trainer.max_epochs=3", "trainer.limit_train_batches=4", "trainer.enable_progress_bar=false")
 EVALUATE = (*(o for o in SEARCH if not o.startswith("space.")), "genotype=DARTS_V2", "recipe.drop_path=0.3")
@@ -41,18 +41,13 @@ MOMENTS = {
     "in mid-epoch": (*STEP, 7, ""),
     "between tables and checkpoint": ("nas.engine.checkpoints", "", "refuse_broken", 2, ""),
     "while a checkpoint is written": ("pytorch_lightning", "Trainer", "save_checkpoint", 3, "half"),
-    "at the end": ("nas.engine.pictures", "", "draw_search", 1, ""),
+    "at the end": ("nas.commands.search", "", "draw_search", 1, ""),
 }
 
 
 def kill_at(tmp_path, moment, name, *overrides):
-    done = subprocess.run(
-        [sys.executable, "-c", KILL, *map(str, moment), f"nas.{name}", *overrides],
-        cwd=ROOT,
-        env=environment_of(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=120,
+    done = finish(
+        [sys.executable, "-c", KILL, *moment, f"nas.{name}", *overrides], env=environment_of(tmp_path)
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
 
@@ -66,10 +61,8 @@ def whole(tmp_path_factory):
         key = (name, *overrides)
         if key not in made:
             made[key] = tmp_path_factory.mktemp("whole") / "run"
-            subprocess.run(
-                [sys.executable, "-m", f"nas.{name}", *overrides, f"hydra.run.dir={made[key]}"],
-                cwd=ROOT, env=environment_of(made[key].parent), check=True, capture_output=True, timeout=120,
-            )  # fmt: skip
+            line = command_line(name, *overrides, f"hydra.run.dir={made[key]}")
+            finish(line, env=environment_of(made[key].parent)).check_returncode()
         return made[key]
 
     return make

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 from contextlib import contextmanager
@@ -14,7 +13,8 @@ import pytest
 from nas.commands import search
 from nas.engine.machine import stopping
 from nas.engine.machine.stopping import sigterm_as_interrupt
-from tests.conftest import ROOT, environment_of
+from tests.conftest import environment_of
+from tests.forks import finish
 
 STAGES = "method.stages=[{epochs: 1, partial: 2}, {epochs: 2, partial: 1, keep: 3}]"
 STAGED = ("method=drnas_progressive", STAGES, "trainer.max_epochs=3", "space.init_channels=4")
@@ -105,17 +105,16 @@ FEW = ("trainer.max_epochs=2", "trainer.limit_train_batches=3", "trainer.limit_t
     [
         ((*MODULE, "training_step", 2), 2, "stopped"),
         ((*MODULE, "test_step", 2), 1, "stopped"),
-        (("nas.measure.memory_fit", "", "check_evaluation", 1), 1, None),
+        (("nas.domains.images", "", "check_evaluation", 1), 1, None),
     ],
     ids=["in training, twice", "in the test", "while it is loaded"],
 )
 def test_a_job_that_is_told_to_stop_says_so_with_all_its_workers(run, tiny, tmp_path, moment, times, status):
     sizes = (one for one in tiny if not one.startswith(("space.", "trainer.")))
-    done = subprocess.run(
-        [sys.executable, "-c", TERMINATE, *map(str, moment), str(times), "nas.evaluate", "genotype=DARTS_V2",
+    done = finish(
+        [sys.executable, "-c", TERMINATE, *moment, times, "nas.evaluate", "genotype=DARTS_V2",
          *sizes, *FEW, "dataset.num_workers=2", f"hydra.run.dir={tmp_path / 'run'}"],
-        cwd=ROOT, env=environment_of(tmp_path), capture_output=True, text=True, timeout=120,
-        start_new_session=True,
+        env=environment_of(tmp_path), start_new_session=True,
     )  # fmt: skip
     assert done.returncode == 130, (done.returncode, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr and "error" not in done.stderr

@@ -32,6 +32,7 @@ def sweep(run, tiny, tmp_path):
     return call
 
 
+@pytest.mark.pictures
 def test_a_search_of_several_settings(sweep, tmp_path):
     done = sweep("method=random", "recipe.init_channels=2,4", "seed=0,1")
     assert (done.status, done.err) == (0, "")
@@ -56,6 +57,7 @@ def test_an_evaluation_of_several_cells(sweep, tmp_path):
     assert "test_accuracy_mean" in table(tmp_path / "sweep")[0]
 
 
+@pytest.mark.pictures
 def test_a_search_of_recurrent_cells_is_summed_up_by_perplexity(run, tmp_path):
     sizes = ("space.num_nodes=2", "space.hidden_size=4", "recipe.hidden_size=4", "trainer.max_epochs=1")
     limits = ("trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "seed=0,1")

@@ -35,6 +35,7 @@ def trials(folder):
     return optuna.load_study("nas", f"sqlite:///{folder / 'optuna.db'}").trials
 
 
+@pytest.mark.pictures
 def test_a_search_for_the_weight_of_the_anchor(tune, tmp_path):
     words = ("method=drnas", "method.warmup_epochs=0", "sweep=tune_lambda", "hydra.sweeper.n_trials=3")
     done = tune(*words)

@@ -68,6 +68,7 @@ def derived(folder):
     return [arch(*(max(edge, key=edge.get) for edge in epoch.values())) for epoch in found.values()]
 
 
+@pytest.mark.pictures
 def test_every_epoch_is_looked_up_and_the_end_is_ranked(run, table, tmp_path):
     override, figures = table
     done = search(run, tmp_path, *DIRICHLET, *WATCHED, override)

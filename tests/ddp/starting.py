@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.conftest import ROOT, TINY, Done, environment_of
+from tests.conftest import TINY, Done, environment_of
+from tests.forks import Fork, launch
 
 # Seconds for a start; half a minute on two idle cores.
 LIMIT = 900
@@ -25,21 +26,16 @@ def command(launcher: str, processes: int, module: str, *arguments: str) -> list
     return [*torchrun, f"--nproc-per-node={processes}", "-m", module, *arguments]
 
 
-def start(folder: Path, line: Sequence[str], **environment: str) -> subprocess.Popen:
+def start(folder: Path, line: Sequence[str], **environment: str) -> subprocess.Popen | Fork:
     """A process group of its own, so that all of it can be ended; output goes to files in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "out.txt").open("w") as out, (folder / "err.txt").open("w") as err:
-        return subprocess.Popen(
-            line,
-            cwd=ROOT,
-            env=environment_of(folder) | environment,
-            stdout=out,
-            stderr=err,
-            start_new_session=True,
+        return launch(
+            line, env=environment_of(folder) | environment, stdout=out, stderr=err, start_new_session=True
         )
 
 
-def wait(folder: Path, process: subprocess.Popen, limit: float = LIMIT) -> Done:
+def wait(folder: Path, process: subprocess.Popen | Fork, limit: float = LIMIT) -> Done:
     """How it ended; after the limit the whole group is killed and the test fails with the output."""
     try:
         status = process.wait(timeout=limit)
@@ -52,7 +48,7 @@ def wait(folder: Path, process: subprocess.Popen, limit: float = LIMIT) -> Done:
     return Done(status, out, err)
 
 
-def end(process: subprocess.Popen) -> None:
+def end(process: subprocess.Popen | Fork) -> None:
     """Ends what is left of a process group; torchrun's own children are others, which it ends when told."""
     with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
         os.killpg(process.pid, signal.SIGTERM)

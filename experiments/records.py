@@ -1,7 +1,5 @@
 """What the records of experiments have in common: runs read back, tables, differences, provenance."""
 
-import csv
-import io
 import json
 import math
 import re
@@ -13,6 +11,7 @@ from typing import Any, TypeVar
 
 from nas.engine.run_folder import read_table
 from nas.files import write_text
+from nas.reading.csv_text import csv_table
 
 Rows = Sequence[Mapping[str, float]]
 
@@ -102,12 +101,7 @@ def read_run(folder: Path, kind: type[Kind] = Run) -> Kind:
 
 def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
     """Rows as CSV, one a line, with the columns of all of them; what a row lacks is blank, and None too."""
-    buffer = io.StringIO()
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    return csv_table(list(dict.fromkeys(name for row in rows for name in row)), rows)
 
 
 def keep_record(folder: Path, name: str, table: str, report: str, draw: Callable[[], Sequence[Path]]) -> None:

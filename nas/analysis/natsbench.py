@@ -4,8 +4,6 @@ Written to the package's documented interface (`create`, `get_more_info`, indexi
 2021. The package unpickles what it reads, so give it the official files only.
 """
 
-import csv
-import io
 import logging
 import pickle
 import re
@@ -16,6 +14,7 @@ from typing import Any
 from nas.analysis.benchmark_table import SIZE, BenchmarkTable, read_csv
 from nas.errors import ConfigError, require
 from nas.files import WriteFailed, sweep, write_text
+from nas.reading.csv_text import csv_table
 
 log = logging.getLogger(__name__)
 
@@ -108,13 +107,10 @@ def _read(package: Any, path: Path, schedule: str) -> Iterator[tuple[str, dict[s
 
 
 def _store(figures: dict[str, dict[str, float]], path: Path) -> None:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, ("arch", *FIGURES), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({"arch": arch, **row} for arch, row in figures.items())
+    text = csv_table(("arch", *FIGURES), ({"arch": arch, **row} for arch, row in figures.items()))
     sweep(path.parent)
     try:
-        write_text(path, buffer.getvalue(), parents=True)
+        write_text(path, text, parents=True)
     except WriteFailed as error:
         # The figures are there; that they will be read once more is no reason to stop.
         log.warning("tabular.cache=%s: %s", path.parent, error)

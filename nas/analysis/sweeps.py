@@ -3,8 +3,6 @@
 Nothing here reads or writes a file; `nas.sweeps` does.
 """
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from functools import lru_cache
 from nas.analysis.summaries import place
 from nas.errors import ConfigError, require
 from nas.printable import shown
+from nas.reading.csv_text import csv_lines
 
 # Repetitions of one setting: they are averaged over.
 SEEDS = ("seed", "split_seed")
@@ -201,7 +200,7 @@ def runs_csv(runs: Sequence[Run]) -> str:
         values = [run.overrides.get(key, "") for key in keys]
         numbers = [run.figures.get(name, "") for name in names]
         rows.append([run.folder, run.status, *values, *numbers, run.reason])
-    return _csv(rows)
+    return csv_lines(rows)
 
 
 def table_csv(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> str:
@@ -213,19 +212,9 @@ def table_csv(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> str:
         row = [*setting.values, setting.runs, setting.n]
         for name in names:
             found = setting.stat(name)
-            row += [_blank(found.mean), _blank(found.deviation), found.n]
+            row += [found.mean, found.deviation, found.n]
         rows.append(row)
-    return _csv(rows)
-
-
-def _blank(value: float | None) -> float | str:
-    return "" if value is None else value
-
-
-def _csv(rows: Iterable[Sequence]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue()
+    return csv_lines(rows)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """The folder of a run: the files that are the truth, each written whole or not at all."""
 
-import csv
-import io
 import json
 import math
 import os
@@ -11,7 +9,7 @@ from pathlib import Path
 
 from nas.errors import require
 from nas.files import append_text, write_text
-from nas.reading.csv_text import read_rows
+from nas.reading.csv_text import csv_lines, csv_table, read_rows
 from nas.reading.files import MEBIBYTE
 from nas.reading.json_text import read_object
 from nas.reading.plain import read_key
@@ -97,7 +95,7 @@ class Table:
         for row in rows:
             self._learn(row)
         if self.append:
-            append_text(self.path, self._text(rows))
+            append_text(self.path, csv_lines([row.get(name) for name in self.columns] for row in rows))
         else:
             self.rows += [dict(row) for row in rows]
             self._write_all()
@@ -108,14 +106,7 @@ class Table:
         self.columns += new
 
     def _write_all(self) -> None:
-        header = self._text([dict(zip(self.columns, self.columns, strict=True))])
-        write_text(self.path, header + self._text(self.rows))
-
-    def _text(self, rows: Sequence[Mapping]) -> str:
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, self.columns, restval="", lineterminator="\n")
-        writer.writerows(rows)
-        return buffer.getvalue()
+        write_text(self.path, csv_table(self.columns, self.rows))
 
 
 def split_hash(folder: RunFolder, default: str) -> str:

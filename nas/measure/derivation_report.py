@@ -1,7 +1,5 @@
 """What `nas.derive` leaves in its folder and prints: tables, genotypes, the Pareto front."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
@@ -12,6 +10,7 @@ from nas.analysis.plots.pareto import draw_pareto
 from nas.analysis.sampling import COSTS, Architecture, Budget
 from nas.engine.run_folder import RunFolder
 from nas.files import subfolder, write_text
+from nas.reading.csv_text import csv_table
 
 COLUMNS = (
     "rank",
@@ -44,11 +43,7 @@ def write_table(
     placed = {one.genotype for one in ranked}
     rows = [_row(one, rank, budget, draws) for rank, one in enumerate(ranked, start=1)]
     rows += [_row(one, None, budget, draws) for one in found if one.genotype not in placed]
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(folder / "architectures.csv", buffer.getvalue())
+    write_text(folder / "architectures.csv", csv_table(COLUMNS, rows))
 
 
 def _row(one: Architecture, rank: int | None, budget: Budget, draws: int) -> dict[str, object]:

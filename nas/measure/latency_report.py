@@ -1,7 +1,5 @@
 """What `nas.latency` leaves in its folder and prints: the table, pictures, how far it can be trusted."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from nas.analysis.plots.latency import draw_operation_times, draw_predictions
 from nas.engine.run_folder import RunFolder
 from nas.files import write_text
 from nas.genotype import Genotype
+from nas.reading.csv_text import csv_lines
 from nas.spaces.pieces import Piece
 
 COLUMNS = (
@@ -51,7 +50,7 @@ def write_tables(folder: RunFolder, table: LatencyTable, checked: Sequence[Check
          piece.inputs, f"{one.median:.6f}", f"{one.spread:.6f}", one.repeats]
         for piece, one in table.entries.items()
     ]  # fmt: skip
-    write_text(folder / "latency.csv", _csv([COLUMNS, *rows]))
+    write_text(folder / "latency.csv", csv_lines([COLUMNS, *rows]))
     if checked:
         head = ("genotype", "sum_ms", "fitted_ms", "measured_ms", "spread_ms", "n", "error")
         body = [
@@ -66,7 +65,7 @@ def write_tables(folder: RunFolder, table: LatencyTable, checked: Sequence[Check
             ]
             for one in checked
         ]
-        write_text(folder / "networks.csv", _csv([head, *body]))
+        write_text(folder / "networks.csv", csv_lines([head, *body]))
 
 
 def draw(
@@ -132,9 +131,3 @@ def print_network(checked: Checked, pieces: Counter, times: Mapping[Piece, Laten
         highlight=False,
         soft_wrap=True,
     )
-
-
-def _csv(rows: Iterable[Sequence]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue()

@@ -1,12 +1,25 @@
-"""CSV with a header. Standard library only."""
+"""CSV with a header, read and written. Standard library only."""
 
 import csv
 import io
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nas.errors import ConfigError, require
 from nas.printable import shown
 from nas.reading.files import MEBIBYTE, read_text
+
+
+def csv_lines(rows: Iterable[Sequence[object]]) -> str:
+    """Rows of fields as CSV, one a line; None is a blank field."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue()
+
+
+def csv_table(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """A header and rows as CSV, one a line; what a row lacks is blank, and None too."""
+    return csv_lines([columns, *([row.get(name) for name in columns] for row in rows)])
 
 
 def parse_csv(text: str, where: str) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytorch_lightning as pl
 from torch import Tensor, nn
 
-from nas.engine.balanced import balanced_accuracy
 from nas.engine.decay import optimizer_of
 from nas.engine.divergence import FiniteGuard
+from nas.engine.metrics import balanced_accuracy, log_mean
 from nas.engine.tasks import Classification
 from nas.errors import require
 
@@ -94,8 +94,8 @@ class EvaluationModule(pl.LightningModule):
         result = self.task.train(self.network, batch, self.auxiliary_weight)
         total, loss = result.objective, result.loss.detach()
         self.guard.watch("training", total, self.current_epoch, self.global_step)
-        self._record("train_loss", loss, batch)
-        self._record(f"train_{self.task.metric}", result.score, batch)
+        log_mean(self, "train_loss", loss, result.size)
+        log_mean(self, f"train_{self.task.metric}", result.score, result.size)
         bar = {"loss": loss, "acc": result.score, "lr": self.optimizers().param_groups[0]["lr"]}
         self.log_dict(bar, prog_bar=True, logger=False, on_step=True, on_epoch=False)
         return total
@@ -112,21 +112,17 @@ class EvaluationModule(pl.LightningModule):
         """Loss and score on the test set; top-5 accuracy where there are more classes."""
         logits_BK = self._measure("test", batch, batch_idx)
         if logits_BK.shape[1] > TOP:
-            self._record(f"test_top{TOP}_accuracy", self.task.score(logits_BK, batch[1], TOP), batch)
+            top = self.task.score(logits_BK, batch[1], TOP)
+            log_mean(self, f"test_top{TOP}_accuracy", top, len(batch[1]))
 
     def _measure(self, part: str, batch: Batch, batch_idx: int) -> Tensor:
         logits_BK, _ = self.network(batch[0])
         loss = self.task.loss(logits_BK, batch[1], train=False)
         self.guard.watch(part, loss, self.current_epoch, batch_idx)
-        self._record(f"{part}_loss", loss, batch)
-        self._record(f"{part}_{self.task.metric}", self.task.score(logits_BK, batch[1]), batch)
+        log_mean(self, f"{part}_loss", loss, len(batch[1]))
+        log_mean(self, f"{part}_{self.task.metric}", self.task.score(logits_BK, batch[1]), len(batch[1]))
         balanced = {"valid": self.valid_balanced, "test": self.test_balanced}[part]
         if balanced is not None:
             balanced.update(logits_BK.argmax(dim=1), batch[1])
             self.log(f"{part}_balanced_accuracy", balanced, on_step=False, on_epoch=True)
         return logits_BK
-
-    def _record(self, name: str, value: Tensor, batch: Batch) -> None:
-        # Times their number, because Lightning's mean of a whole number over processes is rounded down.
-        size = len(batch[1]) * self.trainer.world_size
-        self.log(name, value, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)

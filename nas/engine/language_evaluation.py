@@ -18,6 +18,7 @@ from nas.engine.averaging import averaged_descent, averages, lent, scaled, shoul
 from nas.engine.checkpoints import save
 from nas.engine.decay import optimizer_of
 from nas.engine.divergence import Diverged
+from nas.engine.metrics import log_mean
 from nas.engine.tasks import Language, Result, TextBatch
 from nas.errors import require
 from nas.files import subfolder
@@ -128,7 +129,7 @@ class LanguageEvaluation(pl.LightningModule):
         self._broken = self.trainer.strategy.reduce_boolean_decision(broken, all=False)
         if not self._broken:
             loss = result.loss.detach()
-            self._record("train_loss", loss, result)
+            log_mean(self, "train_loss", loss, result.size)
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
             bar = {"loss": loss, "perplexity": loss.exp(), "lr": rate}
             self.log_dict(bar, prog_bar=True, logger=False, on_step=True, on_epoch=False)
@@ -224,12 +225,7 @@ class LanguageEvaluation(pl.LightningModule):
         hidden_1BH = None if piece.first else self._measured_1BH
         with lent(self._weights(), self._lent):
             result, self._measured_1BH = self._read(piece, hidden_1BH, train=False)
-        self._record(f"{part}_loss", result.loss, result)
-
-    def _record(self, name: str, value: Tensor, result: Result) -> None:
-        # Times their number, because Lightning's mean of a whole number over processes is rounded down.
-        size = result.size * self.trainer.world_size
-        self.log(name, value, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+        log_mean(self, f"{part}_loss", result.loss, result.size)
 
     def _keep(self, loss: float) -> None:
         optimizer = self.trainer.optimizers[0]

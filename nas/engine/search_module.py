@@ -8,8 +8,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from nas.engine.balanced import balanced_accuracy
 from nas.engine.divergence import FiniteGuard
+from nas.engine.metrics import balanced_accuracy, log_mean
 from nas.engine.step import Frame, Step
 from nas.engine.tasks import Result, Task, TextBatch
 from nas.methods.method import Method
@@ -145,13 +145,13 @@ class SearchModule(pl.LightningModule):
 
     def _architecture_step(self, weight_batch: Any, architecture_batch: Any) -> None:
         found = self.search_step.architecture(weight_batch, architecture_batch)
-        self._record("architecture_step_loss", found.loss, _size(architecture_batch))
+        log_mean(self, "architecture_step_loss", found.loss, _size(architecture_batch))
 
     def _weight_step(self, batch: Any, joint: bool = False) -> None:
         """One step of the weights; with `joint` of alpha too, by the same backward pass."""
         result = self.search_step.joint(batch) if joint else self.search_step.weight(batch)
         if joint:
-            self._record("architecture_step_loss", result.loss.detach(), result.size)
+            log_mean(self, "architecture_step_loss", result.loss.detach(), result.size)
         self._record_result("weight", result)
         rate = self.search_step.weight_optimizer.param_groups[0]["lr"]
         bar = {"loss": result.loss.detach(), "lr": rate}
@@ -165,15 +165,10 @@ class SearchModule(pl.LightningModule):
         """Notes a loss that is not finite, by which a diverged epoch is known."""
         self.guard.watch(name, loss, self.current_epoch, self.iteration)
 
-    def _record(self, name: str, value: Tensor, size: int) -> None:
-        # Times their number, because Lightning's mean of a whole number over processes is rounded down.
-        size *= self.trainer.world_size
-        self.log(name, value, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
-
     def _record_result(self, part: str, result: Result) -> None:
-        self._record(f"{part}_loss", result.loss.detach(), result.size)
+        log_mean(self, f"{part}_loss", result.loss.detach(), result.size)
         if result.score is not None:
-            self._record(f"{part}_{self.task.metric}", result.score, result.size)
+            log_mean(self, f"{part}_{self.task.metric}", result.score, result.size)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Loss and score on the architecture split, with BN's running statistics."""

@@ -21,9 +21,9 @@ def frozen(parameters: Sequence[Tensor]) -> Iterator[None]:
 
 
 def twice_differentiable(network: nn.Module) -> AbstractContextManager:
-    """The network's block of that name, in which all operators have second derivatives, if it has one."""
-    block = getattr(network, "twice_differentiable", None)
-    return nullcontext() if block is None else block()
+    """A block in which all operators of the network have second derivatives, if it has others elsewhere."""
+    execution = getattr(network, "execution", None)
+    return nullcontext() if execution is None else execution.twice_differentiable()
 
 
 class Trial:

@@ -279,7 +279,7 @@ def test_first_derivatives_agree_with_finite_differences():
 
 def test_second_derivatives_agree_with_finite_differences_where_they_are_asked_for():
     supernet, function, inputs = small_function()
-    with supernet.twice_differentiable():
+    with supernet.execution.twice_differentiable():
         assert torch.autograd.gradgradcheck(function, inputs)
     assert supernet.execution.fused
 

@@ -121,7 +121,7 @@ def test_the_compiled_kernel_steps_aside_for_second_derivatives(library):
     fast, _, weights = pair(DARTS)
     fast.execution.native = library
     leaves = {name: value.clone().requires_grad_() for name, value in weights.items()}
-    with fast.twice_differentiable():
+    with fast.execution.twice_differentiable():
         loss = F.cross_entropy(fast(torch.randn(4, 3, 16, 16).double(), leaves), torch.zeros(4).long())
         first = torch.autograd.grad(loss, list(leaves.values()), create_graph=True)
         torch.autograd.grad(sum(g.sum() for g in first), list(leaves.values()))
@@ -181,7 +181,7 @@ def test_wide_operators_have_second_derivatives_where_they_are_asked_for():
         torch.manual_seed(5)
         x, y = torch.randn(4, 3, 16, 16).double(), torch.randint(0, 10, (4,))
         leaves = {name: value.clone().requires_grad_() for name, value in weights.items()}
-        with fast.twice_differentiable():
+        with fast.execution.twice_differentiable():
             loss = F.cross_entropy(fast(x, leaves), y)
             first = torch.autograd.grad(loss, list(fast.parameters()), create_graph=True)
             results.append(torch.autograd.grad(sum(g.pow(2).sum() for g in first), list(leaves.values())))

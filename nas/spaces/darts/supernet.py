@@ -1,7 +1,6 @@
 """The supernet of the DARTS space: cells whose nodes fan out over every candidate operation."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -177,12 +176,6 @@ class DartsSupernet(nn.Module):
         return ScalePlan(
             self.groups[kind], {int(source): fan_out.holders for source, fan_out in cell.fan_out.items()}
         )
-
-    @contextmanager
-    def twice_differentiable(self) -> Iterator[None]:
-        """Inside the block every operator has second derivatives, at whatever cost in speed."""
-        with self.execution.twice_differentiable():
-            yield
 
     def forward(self, x_BCHW: Tensor, op_weights: Mapping[str, Tensor]) -> Tensor:
         """Images [B, C, H, W] and op weights {group: [E, O]} -> logits [B, classes]."""

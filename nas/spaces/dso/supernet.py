@@ -8,8 +8,7 @@ Shapes: B batch, C channels, H W space, G groups of one layout, E connections, T
 those of an earlier one, P = B*H*W*C.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -281,12 +280,6 @@ class DsoSupernet(nn.Module):
         self.head = Head(self.places[-1].channels, num_classes)
         self.execution = executed(self)
         initialise(self)
-
-    @contextmanager
-    def twice_differentiable(self) -> Iterator[None]:
-        """Inside the block every operator has second derivatives, at whatever cost in speed."""
-        with self.execution.twice_differentiable():
-            yield
 
     def forward(self, x_BCHW: Tensor, op_weights: Mapping[str, Tensor]) -> Tensor:
         """Images [B, C, H, W] and scaling factors {group: [E, 1]} -> logits [B, classes]."""

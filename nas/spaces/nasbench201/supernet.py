@@ -1,7 +1,6 @@
 """The supernet of NAS-Bench-201: the macro network with cells whose nodes fan out over every candidate."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -112,12 +111,6 @@ class NasBench201Supernet(MacroNetwork):
         cell = next(module for module in self.cells if isinstance(module, SearchCell))
         holders = {source: fan_out.holders for source, fan_out in enumerate(cell.fan_out)}
         self._plan = ScalePlan(self.groups[CELL], holders)
-
-    @contextmanager
-    def twice_differentiable(self) -> Iterator[None]:
-        """Inside the block every operator has second derivatives, at whatever cost in speed."""
-        with self.execution.twice_differentiable():
-            yield
 
     def forward(self, x_BCHW: Tensor, op_weights: Mapping[str, Tensor]) -> Tensor:
         """Images [B, C, H, W] and op weights {"cell": [E, O]} -> logits [B, classes]."""

@@ -100,12 +100,6 @@ class RecurrentSupernet(CellModel):
         self.register_buffer("places", places_ESO[order], persistent=False)
         self.register_buffer("order", torch.tensor(order), persistent=False)
 
-    @contextmanager
-    def twice_differentiable(self) -> Iterator[None]:
-        """Inside the block every operator has second derivatives, at whatever cost in speed."""
-        with self.execution.twice_differentiable():
-            yield
-
     def forward(
         self, tokens_TB: Tensor, op_weights: Mapping[str, Tensor], hidden_1BH: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Extras]:

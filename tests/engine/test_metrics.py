@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
 
-from nas.engine.balanced import BalancedAccuracy, balanced_accuracy
+from nas.engine.metrics import BalancedAccuracy, balanced_accuracy
 from nas.engine.tasks import Classification, Language
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -1,15 +1,25 @@
-"""Balanced accuracy: what accuracy would be if all classes had as many images.
+"""What is measured over an epoch: means over batches and processes, and the balanced accuracy.
 
 Shapes: B images, K classes.
 """
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 
+def log_mean(module: pl.LightningModule, name: str, value: Tensor, size: int) -> None:
+    """Logs a batch's mean, to be averaged over the batches of all processes by their sizes."""
+    # Times their number, because Lightning's mean of a whole number over processes is rounded down.
+    size *= module.trainer.world_size
+    module.log(name, value, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+
+
 class BalancedAccuracy(Metric):
-    """The mean over classes of the share of their images that were given the right class (mean recall).
+    """What accuracy would be if all classes had as many images.
+
+    The mean over classes of the share of their images that were given the right class (mean recall).
 
     Counts are summed over batches and processes before anything is divided, so neither a smaller last batch
     nor unequal processes move the result. A class without an image is left out, as in scikit-learn's

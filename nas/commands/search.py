@@ -1,7 +1,10 @@
 """`python -m nas.search`: searches an architecture and writes a run folder."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -27,7 +30,7 @@ from nas.engine.rows import count_skips, weight_rows
 from nas.engine.run_folder import Table
 from nas.engine.seeding import seed_run
 from nas.engine.shortened import shorten_search
-from nas.engine.stages import Stages, attach, legs_of
+from nas.engine.stages import Leg, Stages, attach, legs_of
 from nas.errors import ConfigError
 from nas.files import write_text
 from nas.measure import operation_times
@@ -38,6 +41,7 @@ from nas.running.printed import command_for
 from nas.running.remains import remains
 from nas.running.session import Session, trainer_of
 from nas.running.words import quoted
+from nas.spaces.space import Space
 
 log = logging.getLogger(__name__)
 
@@ -53,133 +57,188 @@ def run(config: DictConfig, path: Path) -> None:
     if config.get("shorten_stages"):
         shorten_search(config, typed_keys())
     session = Session(config, path)
-    config, folder = session.config, session.folder
+    config = session.config
     # What fits a GPU can be planned without having it.
     if not (config.get("plan") and config.hardware.get("memory_gib")):
         hardware.check_hardware(config.hardware)
     hardware.use_device(config.hardware)
     seed_run(config.seed)
-    space = instantiate(config.space)
-    source = source_of(config)
-    domain = choose(space, source)
-    tabular = open_tabular(plain(config.tabular), space.family, config.dataset.name)
-    method = instantiate(
-        config.method,
-        shapes={name: group.shape for name, group in space.groups.items()},
-        layout=layout_of(space.groups),
-    )
-    # Of stages each piece has a trainer of its own, which knows no more than its end.
-    method.epochs = config.trainer.max_epochs
-    method.weight_scheduler = with_restarts(method.weight_scheduler, restarts_of(plain(config.restarts)))
-    samples = config.analysis.exploration.samples
-    check_exploration(samples, tabular, method.trains)
-    check_epochs(plain(config), method)
-    check_sizes(config, space)
+    search = Search(session)
     if config.get("plan"):
-        if session.leads:
-            work = domain.workload(plain(config), space, method, source)
-            print_plan(plain(config), space, method, work, source.name, path)
+        search.plan()
         return
-    if not method.trains:
-        method.spare({name: group.guards for name, group in space.groups.items()})
-    # Prices the present genotype: a recipe that fits no network is found now, not after the search.
-    with torch.random.fork_rng(devices=[]):
-        cost_of(config, space, space.derive(method.scores()))
-    check_budget(config, space, method.budget)
-    if not method.trains:
-        if not session.leads:
-            return
+    search.check_result()
+    if search.method.trains:
+        search.train()
+    elif session.leads:
         session.open(None)
-        session.run(lambda: _draw(session, space, method, tabular))
-        return
-    check_precision(config.hardware.precision)
-    check_compile(config)
-    method.check_settings(several(config.hardware), config.analysis.implicit.every)
-    domain.note_numbers(config.method.name)
-    data = domain.search_data(config, source, method)
-    split = data.split
-    session.check_split(split.hash)
-    data.prepare()
-    check_steps(plain(config), method, domain.steps(plain(config), space, method, source, data))
-    inputs = domain.inputs(source)
-    weights = data.class_weights(plain(config.dataset).get("class_weights"))
-    stages = Stages(
-        space,
-        attach(method, space, inputs),
-        inputs,
-        config.seed,
-        lambda network: apply_execution(network, config.hardware),
-        domain.task(space, None, weights, source),
-    )
-    stages.check()
-    start = StartValues(method)
-    domain.check_search(plain(config), space, method, source, data)
-    times = None
-    if method.wants_times:
-        times = operation_times.load_or_measure(
-            folder / operation_times.FILE,
-            method.costs,
-            config.dataset.batch_size,
-            "cuda" if config.hardware.accelerator == "gpu" else config.hardware.accelerator,
-            measure=not session.resuming,
-            table=method.latency_table,
-            command=command_for_supernet(config, space),
-        )
-        method.seconds = operation_times.operation_seconds(method.costs, times)
-    legs = legs_of(method, config.trainer.max_epochs)
-    checkpoint, epochs_done = checkpoints.newest_readable(folder.checkpoints)
-    if session.nothing_left(epochs_done):
-        if checkpoint is not None:
-            stages.resume(legs[-1], checkpoint, epochs_done)
-        return
-    # The last one also when its epochs are done: a run that was killed after them has yet to be summed up.
-    legs = [leg for leg in legs if leg.end > epochs_done] or legs[-1:]
-    if checkpoint is None:
-        module = stages.start(legs[0])
-    else:
-        module, checkpoint = stages.resume(legs[0], checkpoint, epochs_done)
-    trainer.check_optimizers(module, "method")
-    stages.check_schedule()
-    clock = Clock(config.trainer.max_epochs)
-    recorder = SearchRecorder(
-        folder,
-        clock,
-        epochs_done,
-        lines=not (config.trainer.enable_progress_bar and wants_bar()),
-        tell=session.progress,
-        space=space,
-        hessian=plain(config.analysis.hessian),
-        implicit_every=config.analysis.implicit.every,
-        tabular=tabular,
-        samples=samples,
-        seed=config.seed,
-        sparse=method.drops_candidates,
-        earlier=session.earlier,
-        metric=stages.task.metric,
-    )
-    # Built before the folder is opened: what Lightning refuses leaves nothing behind.
-    lightning = trainer_of(config, folder, clock, recorder, max_epochs=legs[0].end)
-    if not session.resuming:
-        session.claim()
-    if times is not None and session.leads:
-        # Before the file whose presence says that the run can be resumed.
-        operation_times.write(folder / operation_times.FILE, times)
-    files = keep_lists(
-        folder,
-        getattr(data, "train_images", None),
-        split,
-        new=session.leads and not session.resuming,
-    )
-    session.open(split.to_dict())
-    session.summary |= {"split_hash": split.hash} | files
-    search = Search(session, space, stages, legs, data, clock, recorder, start)
-    session.run(lambda: search.run(module, lightning, checkpoint))
+        session.run(search.draw)
 
 
 class Search:
-    """A search that trains: leg by leg on one run folder, summed up however it ends.
+    """What a search is put together from; whatever can be refused without data is, on construction.
 
     Args:
+        session: the run.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+    """
+
+    def __init__(self, session: Session):
+        self.session = session
+        self.config = config = session.config
+        self.space = space = instantiate(config.space)
+        self.source = source_of(config)
+        self.domain = choose(space, self.source)
+        self.tabular = open_tabular(plain(config.tabular), space.family, config.dataset.name)
+        self.method = method = instantiate(
+            config.method,
+            shapes={name: group.shape for name, group in space.groups.items()},
+            layout=layout_of(space.groups),
+        )
+        # Of stages each piece has a trainer of its own, which knows no more than its end.
+        method.epochs = config.trainer.max_epochs
+        method.weight_scheduler = with_restarts(method.weight_scheduler, restarts_of(plain(config.restarts)))
+        check_exploration(config.analysis.exploration.samples, self.tabular, method.trains)
+        check_epochs(plain(config), method)
+        check_sizes(config, space)
+
+    def plan(self) -> None:
+        """Says what the search will cost."""
+        if self.session.leads:
+            config = plain(self.config)
+            work = self.domain.workload(config, self.space, self.method, self.source)
+            print_plan(config, self.space, self.method, work, self.source.name, self.session.folder.path)
+
+    def check_result(self) -> None:
+        """Prices the present genotype: a recipe that fits no network is found now, not after the search."""
+        config, space, method = self.config, self.space, self.method
+        if not method.trains:
+            method.spare({name: group.guards for name, group in space.groups.items()})
+        with torch.random.fork_rng(devices=[]):
+            cost_of(config, space, space.derive(method.scores()))
+        check_budget(config, space, method.budget)
+
+    def draw(self) -> None:
+        """A search that trains nothing: its draw is its result."""
+        session = self.session
+        logger = build_logger(plain(self.config.logger), session.folder, plain(self.config), "search")
+        done = False
+        try:
+            _finish(session, self.space, self.method, {}, self.tabular)
+            done = True
+        finally:
+            _close_logger(logger, session, done)
+
+    def train(self) -> None:
+        """Refuses what cannot be searched with these data, and searches from where the folder stands."""
+        session, config, folder, method = self.session, self.config, self.session.folder, self.method
+        check_precision(config.hardware.precision)
+        check_compile(config)
+        method.check_settings(several(config.hardware), config.analysis.implicit.every)
+        self.domain.note_numbers(config.method.name)
+        data = self.domain.search_data(config, self.source, method)
+        session.check_split(data.split.hash)
+        data.prepare()
+        steps = self.domain.steps(plain(config), self.space, method, self.source, data)
+        check_steps(plain(config), method, steps)
+        stages = self._stages(data)
+        start = StartValues(method)
+        self.domain.check_search(plain(config), self.space, method, self.source, data)
+        times = self._operation_times()
+        legs = legs_of(method, config.trainer.max_epochs)
+        checkpoint, epochs_done = checkpoints.newest_readable(folder.checkpoints)
+        if session.nothing_left(epochs_done):
+            if checkpoint is not None:
+                stages.resume(legs[-1], checkpoint, epochs_done)
+            return
+        # The last one also when its epochs are done: a run killed after them has yet to be summed up.
+        legs = [leg for leg in legs if leg.end > epochs_done] or legs[-1:]
+        if checkpoint is None:
+            module = stages.start(legs[0])
+        else:
+            module, checkpoint = stages.resume(legs[0], checkpoint, epochs_done)
+        trainer.check_optimizers(module, "method")
+        stages.check_schedule()
+        clock = Clock(config.trainer.max_epochs)
+        recorder = self._recorder(clock, epochs_done, stages.task.metric)
+        # Built before the folder is opened: what Lightning refuses leaves nothing behind.
+        lightning = trainer_of(config, folder, clock, recorder, max_epochs=legs[0].end)
+        self._open(data, times)
+        training = Training(session, self.space, stages, legs, data, clock, recorder, start)
+        session.run(lambda: training.run(module, lightning, checkpoint))
+
+    def _stages(self, data) -> Stages:
+        config, space = self.config, self.space
+        inputs = self.domain.inputs(self.source)
+        weights = data.class_weights(plain(config.dataset).get("class_weights"))
+        stages = Stages(
+            space,
+            attach(self.method, space, inputs),
+            inputs,
+            config.seed,
+            lambda network: apply_execution(network, config.hardware),
+            self.domain.task(space, None, weights, self.source),
+        )
+        stages.check()
+        return stages
+
+    def _operation_times(self) -> dict[str, float] | None:
+        """How long each candidate takes, for a method that goes by it, which is told."""
+        config, method = self.config, self.method
+        if not method.wants_times:
+            return None
+        times = operation_times.load_or_measure(
+            self.session.folder / operation_times.FILE,
+            method.costs,
+            config.dataset.batch_size,
+            "cuda" if config.hardware.accelerator == "gpu" else config.hardware.accelerator,
+            measure=not self.session.resuming,
+            table=method.latency_table,
+            command=command_for_supernet(config, self.space),
+        )
+        method.seconds = operation_times.operation_seconds(method.costs, times)
+        return times
+
+    def _recorder(self, clock: Clock, epochs_done: int, metric: str) -> SearchRecorder:
+        config = self.config
+        return SearchRecorder(
+            self.session.folder,
+            clock,
+            epochs_done,
+            lines=not (config.trainer.enable_progress_bar and wants_bar()),
+            tell=self.session.progress,
+            space=self.space,
+            hessian=plain(config.analysis.hessian),
+            implicit_every=config.analysis.implicit.every,
+            tabular=self.tabular,
+            samples=config.analysis.exploration.samples,
+            seed=config.seed,
+            sparse=self.method.drops_candidates,
+            earlier=self.session.earlier,
+            metric=metric,
+        )
+
+    def _open(self, data, times: dict[str, float] | None) -> None:
+        """Opens the run folder, with everything in it that a resumed run needs."""
+        session, split = self.session, data.split
+        if not session.resuming:
+            session.claim()
+        if times is not None and session.leads:
+            # Before the file whose presence says that the run can be resumed.
+            operation_times.write(session.folder / operation_times.FILE, times)
+        new = session.leads and not session.resuming
+        files = keep_lists(session.folder, getattr(data, "train_images", None), split, new=new)
+        session.open(split.to_dict())
+        session.summary |= {"split_hash": split.hash} | files
+
+
+@dataclass
+class Training:
+    """A search that trains: leg by leg on one run folder, summed up however it ends.
+
+    Attributes:
         session: the run.
         space: derives.
         stages: takes the search from one stage to the next.
@@ -190,15 +249,14 @@ class Search:
         start: what the architecture is compared with at the end.
     """
 
-    def __init__(self, session, space, stages, legs, data, clock, recorder, start):
-        self.session = session
-        self.space = space
-        self.stages = stages
-        self.legs = legs
-        self.data = data
-        self.clock = clock
-        self.recorder = recorder
-        self.start = start
+    session: Session
+    space: Space
+    stages: Stages
+    legs: Sequence[Leg]
+    data: Any
+    clock: Clock
+    recorder: SearchRecorder
+    start: StartValues
 
     def run(self, module, lightning, checkpoint) -> None:
         """Trains from the checkpoint, if there is one, to the end of the last leg."""
@@ -249,25 +307,14 @@ class Search:
             with remains(done):
                 _finish(session, self.space, method, numbers, self.recorder.tabular, quiet=not done)
         finally:
-            pictures = sorted(session.folder.figures.glob("*.png"))
-            close_logger(logger, _flat(session.summary), pictures, failed=not done)
+            _close_logger(logger, session, done)
 
 
-def _draw(session, space, method, tabular) -> None:
-    """A search that trains nothing: its draw is its result."""
-    logger = build_logger(plain(session.config.logger), session.folder, plain(session.config), "search")
-    done = False
-    try:
-        _finish(session, space, method, {}, tabular)
-        done = True
-    finally:
-        pictures = sorted(session.folder.figures.glob("*.png"))
-        close_logger(logger, _flat(session.summary), pictures, failed=not done)
-
-
-def _flat(summary) -> dict:
-    """The summary as loggers take it: what stands under `table` as `table/<key>`."""
-    return {**summary, **{f"table/{key}": value for key, value in summary.get("table", {}).items()}}
+def _close_logger(logger, session: Session, done: bool) -> None:
+    """Closes the logger with the summary, of which it takes what stands under `table` as `table/<key>`."""
+    table = {f"table/{key}": value for key, value in session.summary.get("table", {}).items()}
+    pictures = sorted(session.folder.figures.glob("*.png"))
+    close_logger(logger, {**session.summary, **table}, pictures, failed=not done)
 
 
 def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> None:

@@ -49,7 +49,7 @@ def terminate_at(monkeypatch, holder, name):
 
 @pytest.mark.parametrize(
     ("holder", "name", "epochs"),
-    [(search.Search, "_next", 1), (search, "draw_search", 3)],
+    [(search.Training, "_next", 1), (search, "draw_search", 3)],
     ids=["between stages", "while it is summed up"],
 )
 def test_a_run_says_that_it_was_stopped_and_goes_on(run, tiny, tmp_path, monkeypatch, holder, name, epochs):

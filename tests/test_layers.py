@@ -76,6 +76,7 @@ MUTATORS = {
     "setdefault",
 }  # fmt: skip
 MAX_LINES = 400
+MAX_FUNCTION_LINES = 80
 
 
 def module_name(path: Path) -> str:
@@ -323,3 +324,14 @@ def test_nobody_asks_what_kind_of_data_it_is(path):
         if isinstance(node, ast.Compare) and re.search(r"\.domain$|domain_of\(", ast.unparse(node.left))
     ]
     assert room(module_name(path)) in ("domains", "data") or not wrong or path.stem == "onnx_model", wrong
+
+
+@each_source
+def test_functions_stay_short(path):
+    wrong = [
+        f"line {node.lineno}: {node.name} has {length} lines"
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.FunctionDef)
+        and (length := node.end_lineno - node.lineno + 1) > MAX_FUNCTION_LINES
+    ]
+    assert not wrong, wrong

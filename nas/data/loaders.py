@@ -109,12 +109,7 @@ def batches(
     Raises:
         ConfigError: there is no image, an index is beyond the data set, or a number is out of range.
     """
-    require(len(indices) > 0, "the part of the data set to load holds no image")
-    require(
-        int(indices.min()) >= 0 and int(indices.max()) < len(dataset),
-        f"indices run from {int(indices.min())} to {int(indices.max())}, but the data set holds "
-        f"{len(dataset)} images: a split belongs to the data set it was made for",
-    )
+    _check_part(dataset, indices)
     require(num_replicas >= 1, f"the number of processes must be at least 1, not {num_replicas}")
     require(0 <= rank < num_replicas, f"rank must be from 0 to {num_replicas - 1}, not {rank}")
     require(num_workers >= 0, f"dataset.num_workers: must be at least 0, not {num_workers}")
@@ -144,6 +139,16 @@ def batches(
         pin_memory=pin_memory,
         # Its own: starting to read must not move the one that the network draws from.
         generator=torch.Generator(),
+    )
+
+
+def _check_part(dataset: Dataset, indices: Tensor) -> None:
+    require(len(indices) > 0, "the part of the data set to load holds no image")
+    lowest, highest = int(indices.min()), int(indices.max())
+    require(
+        lowest >= 0 and highest < len(dataset),
+        f"indices run from {lowest} to {highest}, but the data set holds {len(dataset)} images: a split "
+        "belongs to the data set it was made for",
     )
 
 

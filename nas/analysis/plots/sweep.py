@@ -58,8 +58,23 @@ def _label(value: float) -> str:
     return short if len(short) < len(plain) else plain
 
 
-def _label_values(ax: Axes, values: Sequence[float]) -> None:
-    """Ticks at the values of the sweep, as many as can stand side by side."""
+def _label_categories(ax: Axes, names: Sequence[str], crowded: bool) -> None:
+    """A tick for each category, or each so manyth; at an angle where they are crowded."""
+    every = -(-len(names) // LABELS)
+    ax.set_xticks(range(0, len(names), every), names[::every])
+    ax.set_xlim(-0.6, len(names) - 0.4)
+    ax.grid(False, axis="x")
+    if crowded:
+        ax.tick_params(axis="x", rotation=30)
+        for text in ax.get_xticklabels():
+            text.set_horizontalalignment("right")
+
+
+def _label_values(ax: Axes, values: Sequence[float], scale: str) -> None:
+    """Ticks at the values of the sweep, as many as can stand side by side; 0 of a `symlog` is set apart."""
+    ax.margins(x=0.06, y=0.1)
+    ax.autoscale_view()
+    ax.figure.draw_without_rendering()
     transform = ax.transData
     kept, last = [], -math.inf
     for value in sorted(values):
@@ -70,6 +85,8 @@ def _label_values(ax: Axes, values: Sequence[float]) -> None:
     ax.set_xticks(kept, [_label(value) for value in kept])
     ax.set_xticks([value for value in values if value not in kept], minor=True)
     ax.tick_params(axis="x", which="minor", labelbottom=False)
+    if scale == "symlog":
+        _break_mark(ax, min(value for value in values if value > 0))
 
 
 def draw_sweep(
@@ -96,12 +113,10 @@ def draw_sweep(
         ConfigError: there is nothing to draw, a figure is no number, or the file cannot be written.
     """
     series = {name: [(tick, _drawable(values)) for tick, values in points] for name, points in series.items()}
-    if len(series) > SERIES:
+    joined = len(series) <= SERIES
+    if not joined:
         xlabel = f"{xlabel} ({len(series):,} settings of other keys)"
         series = {"": [point for points in series.values() for point in points]}
-        joined = False
-    else:
-        joined = True
     drawn = list(dict.fromkeys(tick for points in series.values() for tick, values in points if len(values)))
     require(len(drawn) > 0, "figure: no run to draw")
     ticks = list(dict.fromkeys(tick for points in series.values() for tick, _ in points))
@@ -125,21 +140,9 @@ def draw_sweep(
             if joined:
                 _draw_means(ax, index, len(series), name, points, place, scale != "category")
         if scale == "category":
-            every = -(-len(ticks) // LABELS)
-            ax.set_xticks(range(0, len(ticks), every), shown[::every])
-            ax.set_xlim(-0.6, len(ticks) - 0.4)
-            ax.grid(False, axis="x")
-            if crowded:
-                ax.tick_params(axis="x", rotation=30)
-                for text in ax.get_xticklabels():
-                    text.set_horizontalalignment("right")
+            _label_categories(ax, shown, crowded)
         else:
-            ax.margins(x=0.06, y=0.1)
-            ax.autoscale_view()
-            figure.draw_without_rendering()
-            _label_values(ax, list(place.values()))
-            if scale == "symlog":
-                _break_mark(ax, min(value for value in place.values() if value > 0))
+            _label_values(ax, list(place.values()), scale)
         ax.margins(y=0.1)
         ax.autoscale_view(scalex=scale != "category")
         ax.set_xlabel(xlabel)

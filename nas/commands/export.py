@@ -212,15 +212,13 @@ def _load(network: Any, state: dict[str, Any], file: Path) -> None:
         f"checkpoint={file}: not one of nas.evaluate (a search's holds a supernet, not an architecture's "
         "weights)",
     )
-    try:
-        network.load_state_dict(found)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        raise ConfigError(
-            f"checkpoint={file}: its weights are those of another network than genotype, space, dataset and "
-            f"recipe describe ({' '.join(lines[1:2])[:200]}); the run folder of the evaluation as genotype= "
-            "brings them along"
-        ) from error
+    checkpoints.load_into(
+        network,
+        found,
+        f"checkpoint={file}: its weights are those of another network than genotype, space, dataset and "
+        "recipe describe",
+        "; the run folder of the evaluation as genotype= brings them along",
+    )
 
 
 def describe(config: DictConfig, space: Any, genotype: Any, source: Any, notes: dict[str, Any]) -> Any:

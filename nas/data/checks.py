@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nas.data.declared import named
+from nas.data.declared import check_row, named, read_part
 from nas.data.sources import ImageSource, TensorImages
 from nas.errors import ConfigError, require
 
@@ -36,13 +36,7 @@ def read_images(source: ImageSource, part: str = "train", augmented: bool = True
     Raises:
         ConfigError: what was read is not what the source declares; see `check_images`.
     """
-    where = named(source)
-    try:
-        images = source.test() if part == "test" else source.train(augmented=augmented)
-    except (ConfigError, OSError):
-        raise
-    except Exception as error:
-        raise ConfigError(f"{where}: {part}() failed: {type(error).__name__}: {error}") from error
+    images = read_part(source, part, **({"augmented": augmented} if part == "train" else {}))
     check_images(source, images, part)
     return images
 
@@ -60,9 +54,7 @@ def check_images(source: ImageSource, images: Any, part: str) -> None:
     """
     where, what = named(source), WORDS[part]
     labels_N = getattr(images, "labels", None)
-    typed = isinstance(labels_N, Tensor) and labels_N.dtype == torch.int64 and labels_N.ndim == 1
-    found = f"{labels_N.dtype} {list(labels_N.shape)}" if isinstance(labels_N, Tensor) else type(labels_N)
-    require(typed, f"{where}: {part}() must have labels, an int64 tensor [N], not {found}")
+    check_row(labels_N, f"{where}: {part}() must have labels")
     require(hasattr(images, "__len__") and len(images) > 0, f"{where}: there are no {what}")
     require(
         len(images) == len(labels_N),

@@ -1,11 +1,14 @@
-"""What a source of images or text declares, checked without reading anything."""
+"""What a source of images or text declares, checked without reading anything; and its parts read."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from nas.data.sources import domain_of
-from nas.errors import require
+from nas.errors import ConfigError, require
 
 
 def check_source(source: Any) -> None:
@@ -54,6 +57,27 @@ def named(source: Any) -> str:
     """A source as messages call it: its key and its class."""
     kind = type(source)
     return f"dataset.source={kind.__module__}.{kind.__qualname__}"
+
+
+def read_part(source: Any, part: str, **options: bool) -> Any:
+    """What the method of a source that reads a part returns.
+
+    Raises:
+        ConfigError: it fails.
+    """
+    try:
+        return getattr(source, part)(**options)
+    except (ConfigError, OSError):
+        raise
+    except Exception as error:
+        raise ConfigError(f"{named(source)}: {part}() failed: {type(error).__name__}: {error}") from error
+
+
+def check_row(found: Any, words: str) -> None:
+    """Refuses what is no int64 tensor [N]; `words` say what must be one."""
+    typed = isinstance(found, Tensor) and found.dtype == torch.int64 and found.ndim == 1
+    kind = f"{found.dtype} {list(found.shape)}" if isinstance(found, Tensor) else type(found)
+    require(typed, f"{words}, an int64 tensor [N], not {kind}")
 
 
 def _check_declared(where: str, name: str, given: Any, parts: Sequence[str]) -> None:

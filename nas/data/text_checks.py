@@ -5,11 +5,10 @@ Shapes: N tokens of a stream.
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from nas.data.declared import named
-from nas.errors import ConfigError, require
+from nas.data.declared import check_row, named, read_part
+from nas.errors import require
 
 
 def read_tokens(source: Any, part: str) -> Tensor:
@@ -25,12 +24,7 @@ def read_tokens(source: Any, part: str) -> Tensor:
     Raises:
         ConfigError: it is not that, or of another length than the source declares.
     """
-    try:
-        tokens_N = getattr(source, part)()
-    except (ConfigError, OSError):
-        raise
-    except Exception as error:
-        raise ConfigError(f"{named(source)}: {part}() failed: {type(error).__name__}: {error}") from error
+    tokens_N = read_part(source, part)
     check_tokens(source, tokens_N, part)
     return tokens_N
 
@@ -38,9 +32,7 @@ def read_tokens(source: Any, part: str) -> Tensor:
 def check_tokens(source: Any, tokens_N: Any, part: str) -> None:
     """Compares a stream with what its source declares; raises as `read_tokens`."""
     where = named(source)
-    typed = isinstance(tokens_N, Tensor) and tokens_N.dtype == torch.int64 and tokens_N.ndim == 1
-    found = f"{tokens_N.dtype} {list(tokens_N.shape)}" if isinstance(tokens_N, Tensor) else type(tokens_N)
-    require(typed, f"{where}: {part}() must return tokens, an int64 tensor [N], not {found}")
+    check_row(tokens_N, f"{where}: {part}() must return tokens")
     require(len(tokens_N) > 0, f"{where}: {part}() returns no token")
     lowest, highest = int(tokens_N.min()), int(tokens_N.max())
     require(

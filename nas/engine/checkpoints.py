@@ -4,6 +4,7 @@ import io
 import logging
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,16 +116,30 @@ def check_fits(module: nn.Module, path: Path) -> None:
     Raises:
         ConfigError: they are those of another network, or of other edges or operations.
     """
+    words = f"checkpoint {path}: it does not fit the network that config.yaml describes"
     try:
-        module.load_state_dict(load(path)["state_dict"])
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        raise ConfigError(
-            f"checkpoint {path}: it does not fit the network that config.yaml describes "
-            f"({' '.join(lines[1:2])[:200]})"
-        ) from error
+        load_into(module, load(path)["state_dict"], words)
     except ConfigError as error:
         raise ConfigError(str(error).replace("checkpoint:", f"checkpoint {path}:", 1)) from error
+
+
+def load_into(module: nn.Module, state: Mapping[str, Any], words: str, advice: str = "") -> None:
+    """Loads parameters into a module.
+
+    Args:
+        module: is changed.
+        state: tensors by name.
+        words: what is said where they do not fit; the first that does not is named after them.
+        advice: what is said last.
+
+    Raises:
+        ConfigError: they do not fit.
+    """
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        raise ConfigError(f"{words} ({' '.join(lines[1:2])[:200]}){advice}") from error
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

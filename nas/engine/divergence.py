@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+# Steps between two looks at the losses on an accelerator.
+LOOK = 50
 # Ends of the names of numbers that a run cannot go on without.
 MEASURED = ("_loss", "_accuracy", "_perplexity", "_entropy")
 
@@ -36,14 +38,9 @@ def refuse_numbers(numbers: Mapping[str, Any], when: str) -> None:
 
 
 class FiniteGuard:
-    """Watches losses; on a GPU it looks at them only now and then, since each look waits for the device.
+    """Watches losses; on a GPU it looks at them only now and then, since each look waits for the device."""
 
-    Args:
-        every: steps between looks on an accelerator; on a CPU every loss is looked at.
-    """
-
-    def __init__(self, every: int = 50):
-        self.every = every
+    def __init__(self) -> None:
         self._first: dict[str, Tensor] = {}
 
     def watch(self, name: str, loss: Tensor, epoch: int, step: int) -> None:
@@ -56,7 +53,7 @@ class FiniteGuard:
         never = torch.full_like(loss, torch.inf)
         first = torch.where(torch.isfinite(loss), never, torch.full_like(loss, float(step)))
         self._first[name] = torch.minimum(self._first.get(name, never), first)
-        if loss.device.type == "cpu" or step % self.every == 0:
+        if loss.device.type == "cpu" or step % LOOK == 0:
             self.check(epoch)
 
     def check(self, epoch: int) -> None:

@@ -12,8 +12,9 @@ from nas.data.checks import read_images
 from nas.data.loaders import batches
 from nas.data.sources import ImageSource
 from nas.data.split import Split
+from nas.engine.checkpoints import load_into
 from nas.engine.data_module import ARCHITECTURE, WEIGHT
-from nas.errors import ConfigError, require
+from nas.errors import require
 from nas.genotype import Genotype
 from nas.measure.steps import Batch, apply_hardware, numerics
 from nas.spaces.norm import BN_MOMENTUM
@@ -139,11 +140,4 @@ def load_part(module: nn.Module, state: Mapping[str, Any], prefix: str, path: ob
         ConfigError: it is another network's, or of other edges or operations.
     """
     part = {key[len(prefix) + 1 :]: value for key, value in state.items() if key.startswith(f"{prefix}.")}
-    try:
-        module.load_state_dict(part)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        raise ConfigError(
-            f"checkpoint {path}: its {prefix} does not fit what config.yaml describes "
-            f"({' '.join(lines[1:2])[:200]})"
-        ) from error
+    load_into(module, part, f"checkpoint {path}: its {prefix} does not fit what config.yaml describes")

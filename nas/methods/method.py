@@ -322,19 +322,22 @@ class Method(Hooks, nn.Module):
 
         Args:
             keep: candidates an edge, at least 1.
-            optimizer: the architecture optimiser; its moments of dropped parameters are set to 0, which would
-                move them on, and nothing else of it changes.
+            optimizer: the architecture optimiser, which forgets its moments of dropped parameters alone.
 
         Raises:
             ConfigError: `keep` is less than 1.
         """
         require(keep >= 1, f"method.stages: keep={keep}: must be at least 1")
         for group, alpha_EO in self.alpha.items():
-            mask_EO = self.candidates.prune(group, alpha_EO, keep)
-            alpha_EO.masked_fill_(~mask_EO, 0.0)
-            for moment in optimizer.state.get(alpha_EO, {}).values() if optimizer is not None else ():
-                if isinstance(moment, Tensor) and moment.shape == alpha_EO.shape:
-                    moment.masked_fill_(~mask_EO, 0.0)
+            self._rest(alpha_EO, ~self.candidates.prune(group, alpha_EO, keep), optimizer)
+
+    @staticmethod
+    def _rest(alpha_EO: Tensor, gone_EO: Tensor, optimizer: torch.optim.Optimizer | None) -> None:
+        """Sets what is gone to 0, and what the optimiser remembers of it, which would move it on."""
+        alpha_EO.masked_fill_(gone_EO, 0.0)
+        for moment in optimizer.state.get(alpha_EO, {}).values() if optimizer is not None else ():
+            if isinstance(moment, Tensor) and moment.shape == alpha_EO.shape:
+                moment.masked_fill_(gone_EO, 0.0)
 
     def _kept(self, group: str) -> Tensor:
         return self.candidates.take(group, self.alpha[group])

@@ -76,19 +76,7 @@ class SparseMethod(Method):
         weight_scheduler: Callable | None = None,
         architecture_optimizer: Callable | None = None,
     ):
-        require(
-            update is None or isinstance(update, FirstOrder),
-            f"method.update={getattr(update, 'name', update)}: unknown for scaling factors; known are "
-            "first_order, joint, none",
-        )
-        require(
-            isinstance(weight_steps, int) and weight_steps >= 1,
-            f"method.weight_steps={weight_steps}: must be a whole number of at least 1",
-        )
-        require(
-            weight_steps == 1 or update is None or not update.joint,
-            f"method.weight_steps={weight_steps}: method.update=joint steps both each time; set it to 1",
-        )
+        _check_update(update, weight_steps)
         require(
             clip_value is None or clip_value > 0, f"method.clip_value={clip_value}: must be null or positive"
         )
@@ -229,15 +217,27 @@ class SparseMethod(Method):
         """Drops for good what is not `alive` ({group: bool [E, O]}), from factors and their momentum."""
         self.candidates.keep_only(alive)
         for group, alpha_EO in self.alpha.items():
-            gone_EO = ~self.candidates.masks()[group]
-            alpha_EO.masked_fill_(gone_EO, 0.0)
-            for moment in optimizer.state.get(alpha_EO, {}).values() if optimizer is not None else ():
-                if isinstance(moment, Tensor) and moment.shape == alpha_EO.shape:
-                    moment.masked_fill_(gone_EO, 0.0)
+            self._rest(alpha_EO, ~self.candidates.masks()[group], optimizer)
 
     def entropy(self) -> dict[str, float]:
         """None: scaling factors are no distribution."""
         return {}
+
+
+def _check_update(update: Update | None, weight_steps: int) -> None:
+    require(
+        update is None or isinstance(update, FirstOrder),
+        f"method.update={getattr(update, 'name', update)}: unknown for scaling factors; known are "
+        "first_order, joint, none",
+    )
+    require(
+        isinstance(weight_steps, int) and weight_steps >= 1,
+        f"method.weight_steps={weight_steps}: must be a whole number of at least 1",
+    )
+    require(
+        weight_steps == 1 or update is None or not update.joint,
+        f"method.weight_steps={weight_steps}: method.update=joint steps both each time; set it to 1",
+    )
 
 
 def _proximal(build: Callable, gamma: float, parameters: Sequence[Tensor]) -> AcceleratedProximalGradient:

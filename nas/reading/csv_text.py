@@ -47,7 +47,7 @@ def parse_csv(text: str, where: str) -> tuple[list[str], list[tuple[int, list[st
     return header, rows
 
 
-def read_rows(path: str | Path, at_most: int = 256 * MEBIBYTE) -> list[dict[str, str]]:
+def read_rows(path: str | Path) -> list[dict[str, str]]:
     """The rows of a regular file by the names of its columns, without those of another length.
 
     A row that is too short was cut off when the process that wrote it was killed.
@@ -55,5 +55,5 @@ def read_rows(path: str | Path, at_most: int = 256 * MEBIBYTE) -> list[dict[str,
     Raises:
         ConfigError: as for `read_text` and `parse_csv`.
     """
-    header, rows = parse_csv(read_text(path, at_most=at_most), str(path))
+    header, rows = parse_csv(read_text(path, at_most=256 * MEBIBYTE), str(path))
     return [dict(zip(header, fields, strict=True)) for _, fields in rows if len(fields) == len(header)]

@@ -32,8 +32,8 @@ def parse_json(text: str, where: str) -> Any:
     return found
 
 
-def read_json(path: str | Path, where: str | None = None, at_most: int = 16 * MEBIBYTE) -> Any:
-    """The containers that a regular file in JSON holds.
+def read_object(path: str | Path, where: str | None = None, at_most: int = 16 * MEBIBYTE) -> dict[str, Any]:
+    """The containers that a regular file in JSON holds, which must be an object.
 
     Args:
         path: of the file.
@@ -41,20 +41,10 @@ def read_json(path: str | Path, where: str | None = None, at_most: int = 16 * ME
         at_most: bytes.
 
     Raises:
-        ConfigError: as for `read_text` and `parse_json`.
+        ConfigError: as for `read_text` and `parse_json`, or it holds something else.
     """
     where = str(path) if where is None else where
-    return parse_json(read_text(path, where, at_most), where)
-
-
-def read_object(path: str | Path, where: str | None = None, at_most: int = 16 * MEBIBYTE) -> dict[str, Any]:
-    """The same of a file that must hold a JSON object.
-
-    Raises:
-        ConfigError: as for `read_json`, or it holds something else.
-    """
-    where = str(path) if where is None else where
-    found = read_json(path, where, at_most)
+    found = parse_json(read_text(path, where, at_most), where)
     require(isinstance(found, dict), f"{where}: damaged (no JSON object, but {shown(found)})")
     return found
 

@@ -12,7 +12,7 @@ import yaml
 
 from nas.errors import ConfigError, require
 from nas.printable import shown
-from nas.reading.files import MEBIBYTE, read_text
+from nas.reading.files import read_text
 from nas.reading.plain import DEPTH, check_plain
 
 FLOAT = "tag:yaml.org,2002:float"
@@ -124,28 +124,26 @@ def _check_keys(data: Any, where: str) -> None:
             )
 
 
-def read_yaml(path: str | Path, where: str | None = None, at_most: int = MEBIBYTE) -> Any:
+def read_yaml(path: str | Path, where: str | None = None) -> Any:
     """The containers that a regular file in YAML holds; None where it is empty.
 
     Args:
         path: of the file.
         where: what a message begins with; None for the path.
-        at_most: bytes.
 
     Raises:
         ConfigError: as for `read_text` and `parse_yaml`.
     """
     where = str(path) if where is None else where
-    return parse_yaml(read_text(path, where, at_most), where)
+    return parse_yaml(read_text(path, where), where)
 
 
-def read_mapping(path: str | Path, where: str | None = None, at_most: int = MEBIBYTE) -> dict[Any, Any]:
+def read_mapping(path: str | Path, where: str | None = None) -> dict[Any, Any]:
     """The same of a file that must hold a mapping.
 
     Raises:
         ConfigError: as for `read_yaml`, or it holds something else.
     """
-    where = str(path) if where is None else where
-    found = read_yaml(path, where, at_most)
-    require(isinstance(found, dict), f"{where}: damaged (it holds no keys, but {shown(found)})")
+    found = read_yaml(path, where)
+    require(isinstance(found, dict), f"{where or path}: damaged (it holds no keys, but {shown(found)})")
     return found

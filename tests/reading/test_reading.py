@@ -17,7 +17,7 @@ from nas.errors import ConfigError
 from nas.printable import printable, shown
 from nas.reading.csv_text import parse_csv, read_rows
 from nas.reading.files import decompress, read_bytes, read_text
-from nas.reading.json_text import parse_json, read_json, read_object
+from nas.reading.json_text import parse_json, read_object
 from nas.reading.plain import DEPTH
 from nas.reading.yaml_text import parse_yaml, read_mapping, read_yaml
 
@@ -98,7 +98,7 @@ def test_any_text_is_read_or_refused_in_one_line(text):
 def test_any_bytes_are_read_or_refused_in_one_line(content, tmp_path_factory):
     path = tmp_path_factory.mktemp("any") / "file"
     path.write_bytes(content)
-    for read in (read_json, read_yaml, read_rows):
+    for read in (read_object, read_yaml, read_rows):
         try:
             read(path)
         except ConfigError as error:
@@ -201,9 +201,7 @@ def odd(tmp_path):
     unix.close()
 
 
-@pytest.mark.parametrize(
-    "read", [read_bytes, read_text, read_json, read_object, read_yaml, read_mapping, read_rows]
-)
+@pytest.mark.parametrize("read", [read_bytes, read_text, read_object, read_yaml, read_mapping, read_rows])
 def test_only_regular_files_are_opened(odd, read):
     for words, path in odd.items():
         assert f"{path}: {words}" in refused(read, path)
@@ -213,7 +211,7 @@ def test_a_file_beyond_its_bound_is_refused_before_it_is_read(tmp_path):
     path = tmp_path / "large.json"
     with path.open("wb") as file:
         file.truncate(2**40)
-    for read in (read_bytes, read_json, read_yaml, read_rows):
+    for read in (read_bytes, read_object, read_yaml, read_rows):
         assert "1,099,511,627,776 bytes long; at most" in refused(read, path)
 
 

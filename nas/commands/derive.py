@@ -41,10 +41,9 @@ from nas.measure.inheritance import Inheritance, check_batches, load_part
 from nas.methods.method import layout_of
 from nas.running import trust
 from nas.running.config import instantiate, plain
-from nas.running.config_checks import check_saved
 from nas.running.older import read_now
 from nas.running.printed import command_for
-from nas.running.saved import read_config
+from nas.running.saved import check_parts, read_config, set_root
 from nas.running.session import Session
 from nas.running.words import quoted
 
@@ -99,11 +98,7 @@ def with_run(config: DictConfig) -> DictConfig:
     parts = ("space", "method", "dataset", "recipe", "split_seed", "seed")
     found = saved.get("command")
     require(found == "search", f"run={config.run}: it is a run of nas.{found}, not of nas.search")
-    missing = [key for key in parts if key not in saved]
-    require(not missing, f"run={config.run}: config.yaml is damaged (it lacks {', '.join(missing)})")
-    used = {key: saved[key] for key in parts}
-    trust.check_saved(OmegaConf.create(used), config, folder, f"run={config.run}")
-    check_saved("search", OmegaConf.create(used), f"run={config.run}: config.yaml")
+    check_parts("search", saved, parts, config, folder, f"run={config.run}")
     saved = read_now(saved, f"run={config.run}")
     merged = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
     merged.run = str(folder)
@@ -116,9 +111,8 @@ def with_run(config: DictConfig) -> DictConfig:
     for key, value in config.dataset.items():
         if value is not None:
             merged.dataset[key] = value
-            # The source has taken its root over by value.
-            if key == "root" and "root" in merged.dataset.source:
-                merged.dataset.source.root = value
+    if config.dataset.get("root") is not None:
+        set_root(merged.dataset, config.dataset.root)
     resize(merged, {key: value for key, value in config.recipe.items() if value is not None})
     return merged
 

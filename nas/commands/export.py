@@ -28,12 +28,10 @@ from nas.formats.families import build
 from nas.formats.pictures import list_pictures, normalise, read_pictures
 from nas.formats.untrained import settle
 from nas.formats.writing import check_all, print_table, remove_different, write_all
-from nas.running import trust
-from nas.running.config import instantiate
-from nas.running.config_checks import check_saved
-from nas.running.saved import read_config
+from nas.running.config import instantiate, typed_keys
+from nas.running.saved import check_parts, read_config, set_root
 from nas.running.session import Session
-from nas.running.words import pasted, quoted
+from nas.running.words import key_of, pasted, quoted
 
 # What an evaluation's run folder decides; where its images lie now is another matter.
 DECIDED = ("space", "dataset", "recipe")
@@ -106,17 +104,15 @@ def with_evaluation(config: DictConfig) -> tuple[DictConfig, Path | None, dict[s
     merged = OmegaConf.create(OmegaConf.to_container(merged, resolve=True))
     # Not pathlib's, which raises where there is no such user: a genotype's text may begin like that.
     folder = Path(os.path.expanduser(str(config.genotype))).absolute()
-    saved = _saved(folder, config.genotype)
-    if saved is None or saved.get("command") != "evaluate":
-        return merged, None, {}
     where = f"genotype={config.genotype}"
-    missing = [key for key in DECIDED if key not in saved]
-    require(not missing, f"{where}: config.yaml is damaged (it lacks {', '.join(missing)})")
-    used = {key: saved[key] for key in DECIDED}
-    trust.check_saved(OmegaConf.create(used), config, folder, where)
-    check_saved("evaluate", OmegaConf.create(used), f"{where}: config.yaml")
+    # A genotype's text may be too long for a path, which this finds out without an error.
+    file = folder / "config.yaml"
+    saved = read_config(file, f"{where}: config.yaml") if os.path.isfile(file) else {}
+    if saved.get("command") != "evaluate":
+        return merged, None, {}
+    check_parts("evaluate", saved, DECIDED, config, folder, where)
     for override in HydraConfig.get().overrides.task:
-        key = override.lstrip("+~").split("=")[0]
+        key = key_of(override)
         require(
             key in FREE or key.split(".")[0] not in DECIDED,
             f"{override}: the evaluation's run folder decides {', '.join(DECIDED)}; leave it out (only "
@@ -132,24 +128,10 @@ def with_evaluation(config: DictConfig) -> tuple[DictConfig, Path | None, dict[s
     )
     for key in DECIDED:
         merged[key] = saved[key]
-    if _root_typed():
-        merged.dataset.root = config.dataset.root
-        # The source has taken its root over by value.
-        if "root" in merged.dataset.source:
-            merged.dataset.source.root = config.dataset.root
+    if "dataset.root" in typed_keys():
+        set_root(merged.dataset, config.dataset.root)
     merged.genotype = str(folder)
     return merged, folder, summary
-
-
-def _root_typed() -> bool:
-    return any(one.lstrip("+~").split("=")[0] == "dataset.root" for one in HydraConfig.get().overrides.task)
-
-
-def _saved(folder: Path, reference: Any) -> DictConfig | None:
-    # A genotype's text may be too long for a path, which this finds out without an error.
-    if not os.path.isfile(folder / "config.yaml"):
-        return None
-    return read_config(folder / "config.yaml", f"genotype={reference}: config.yaml")
 
 
 def trained(
@@ -298,7 +280,7 @@ def _images(config: DictConfig, description: Any, source: Any, pictures: Any) ->
     try:
         test = source.test()
     except ConfigError:
-        if _root_typed():
+        if "dataset.root" in typed_keys():
             raise
         generator = torch.Generator().manual_seed(config.seed)
         images = torch.randn(config.images, *description.image_shape, generator=generator)

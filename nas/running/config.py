@@ -32,7 +32,7 @@ from nas.running.config_checks import check_choices, check_composed
 from nas.running.declared import CONF, known_keys
 from nas.running.log_files import lost_output
 from nas.running.own_files import check_folder
-from nas.running.words import pasted, quoted
+from nas.running.words import key_of, pasted, quoted
 
 ROOT = Path(__file__).resolve().parents[2]
 USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
@@ -350,7 +350,7 @@ def instantiate(node: DictConfig, **arguments: Any) -> Any:
 def typed_keys() -> set[str]:
     """The keys and groups that this command line sets, without what an experiment or a debug mode sets."""
     overrides = HydraConfig.get().overrides.task
-    return {str(one).lstrip("+~").split("=", 1)[0].split("@", 1)[0] for one in overrides}
+    return {key_of(str(one)).split("@", 1)[0] for one in overrides}
 
 
 def plain(config: DictConfig | ListConfig) -> Any:

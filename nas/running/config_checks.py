@@ -21,11 +21,12 @@ from omegaconf.errors import OmegaConfBaseException
 from nas.errors import ConfigError, require
 from nas.running.declared import CONF, HYDRA_KEYS, Declared, declared, ranged
 from nas.running.kinds import Kind, either, kind, type_of
-from nas.running.parts import OF_RELAXATIONS, SHORT, WITH_ALL, compose, unread_keys
+from nas.running.parts import OF_RELAXATIONS, SHORT, WITH_ALL, compose, raw, unread_keys
 from nas.running.quoting import near, shown, typed_again
 from nas.running.repeating import climbs
 from nas.running.signatures import kinds_of, kinds_of_target, named, parameters_of, takes, target_of
 from nas.running.trust import check_ours
+from nas.running.words import key_of
 
 # Choices that may be left out; every other group holds keys that a command reads.
 OPTIONAL = ("experiment", "debug", "sweep")
@@ -161,7 +162,7 @@ def check_saved(name: str, config: Any, where: str, files: Declared | None = Non
 
 def _is_choice(override: str) -> bool:
     """Whether an override chooses the option of a group, one that may be taken back by a `~` included."""
-    key = override.lstrip("+~").split("=", 1)[0].split("@", 1)[0]
+    key = key_of(override).split("@", 1)[0]
     if override.startswith("~") and key not in OPTIONAL:
         return False
     if "=" in override and override.split("=", 1)[1].lstrip().startswith("{"):
@@ -370,15 +371,8 @@ def _usual(chosen: DictConfig | None, path: str) -> Any:
 
 
 def _node(config: DictConfig, path: str) -> Any:
-    """The node at a dotted path as it stands, not resolved; None where there is none."""
-    node: Any = config
-    for key in path.split(".") if path else ():
-        if not isinstance(node, DictConfig) or node._is_none() or node._is_interpolation() or key not in node:
-            return None
-        node = node._get_node(key)
-    if isinstance(node, DictConfig) and (node._is_none() or node._is_interpolation()):
-        return None
-    return node
+    """The node at a dotted path as it stands, not resolved; no group of keys where there is none."""
+    return raw(config, path) if path else config
 
 
 def _has(config: DictConfig, path: str) -> bool:

@@ -26,7 +26,7 @@ from nas.running.config import BASIC_LAUNCHER, plain
 from nas.running.config_checks import check_composed
 from nas.running.declared import declared
 from nas.running.saved import is_overrides
-from nas.running.words import pasted, quoted
+from nas.running.words import key_of, pasted, quoted
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 # Jobs of one multirun.
@@ -236,7 +236,7 @@ def check_sweeper(config: DictConfig, objective: str | Sequence[str] | None) -> 
 def _varies(config: DictConfig, key: str) -> bool:
     """Whether the jobs of a sweep set a key."""
     typed = [*(config.hydra.sweeper.params or {}), *map(str, config.hydra.overrides.task)]
-    return any(one.lstrip("+~").split("=")[0] == key for one in typed)
+    return any(key_of(one) == key for one in typed)
 
 
 def looks_at_results(config: DictConfig) -> bool:

@@ -20,7 +20,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nas.errors import require
+from nas.running.quoting import shown
 from nas.running.signatures import takes
+from nas.running.words import key_of
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,11 @@ OF_RELAXATIONS = {key for part in NAMED["relaxation"].values() for key in part.o
 
 def update_word(root: Any) -> str:
     """The word for the update of a configuration, `first_order` where there is no method."""
-    method = _raw(root, "method")
+    method = raw(root, "method")
     if not isinstance(method, DictConfig) or "update" not in method:
         return "first_order"
-    update = _raw(method, "update")
-    target = _raw(update, "_target_") if isinstance(update, DictConfig) else None
+    update = raw(method, "update")
+    target = raw(update, "_target_") if isinstance(update, DictConfig) else None
     word = BY_TARGET.get(target, ("", "another"))[1] if isinstance(update, DictConfig) else update
     return "none" if word is None else str(word)
 
@@ -126,15 +128,15 @@ def separate(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: a word stands for no part, or a short key is set that no part reads.
     """
-    method = _raw(config, "method")
+    method = raw(config, "method")
     if not isinstance(method, DictConfig):
         return
-    paths = [path for path in _paths(method) if _has_options(_raw(method, path))]
+    paths = [path for path in _paths(method) if _has_options(raw(method, path))]
     if paths:
         layers, typed = _layers(name, overrides)
         for path in paths:
             with open_dict(method):
-                _keep_own(_raw(method, path), layers, typed, f"method.{path}")
+                _keep_own(raw(method, path), layers, typed, f"method.{path}")
     spell_out(config)
     _refuse_unread(method, overrides)
 
@@ -145,7 +147,7 @@ def spell_out(config: DictConfig) -> None:
     Raises:
         ConfigError: a word stands for no part, or a key is set that is another relaxation's.
     """
-    method = _raw(config, "method")
+    method = raw(config, "method")
     if isinstance(method, DictConfig):
         _spell_out(method)
 
@@ -154,14 +156,14 @@ def _spell_out(method: DictConfig) -> None:
     with open_dict(method):
         for role in ("relaxation", "update"):
             if role in method:
-                method[role] = _spelled(role, _raw(method, role), method)
+                method[role] = _spelled(role, raw(method, role), method)
         if method.get("_target_") == WITH_ALL:
             for role, word in USUAL.items():
                 part = NAMED[role][word]
-                if _raw(method, role) is None and any(key in method for key in part.options.values()):
+                if raw(method, role) is None and any(key in method for key in part.options.values()):
                     OmegaConf.update(method, role, _node_of(part, method), force_add=True)
         for path in _paths(method):
-            _drop_dangling(_raw(method, path), method)
+            _drop_dangling(raw(method, path), method)
     _refuse_others_keys(method)
 
 
@@ -170,11 +172,11 @@ def link(saved: DictConfig) -> None:
 
     A run folder holds values and no interpolations, the same one twice.
     """
-    method = _raw(saved, "method")
+    method = raw(saved, "method")
     if not isinstance(method, DictConfig):
         return
     for path in _paths(method):
-        node = _raw(method, path)
+        node = raw(method, path)
         part = _known(node)
         for option, key in (part.options if part else {}).items():
             if option in node and key in method and node[option] == method[key]:
@@ -200,7 +202,7 @@ def without_lent(config: DictConfig) -> DictConfig:
 
     Interpolations are resolved there, and nothing would say any more that a part reads them.
     """
-    method = _raw(config, "method")
+    method = raw(config, "method")
     if isinstance(method, DictConfig) and isinstance(method.get("_target_"), str):
         gone = [key for key in _lent(method) if key not in SHORT]
         OmegaConf.resolve(config)
@@ -212,14 +214,14 @@ def without_lent(config: DictConfig) -> DictConfig:
 
 def _lent(method: DictConfig) -> list[str]:
     """The keys that parts refer to, anybody's, and that the class of the method does not take."""
-    parts = OmegaConf.to_yaml(OmegaConf.create({path: _raw(method, path) for path in _paths(method)}))
+    parts = OmegaConf.to_yaml(OmegaConf.create({path: raw(method, path) for path in _paths(method)}))
     free = [str(key) for key in method if not str(key).startswith("_") and not takes(method, str(key))]
     return [key for key in free if key in SHORT or _referred(key, parts)]
 
 
 def unread_keys(config: DictConfig) -> list[str]:
     """The keys of a composed method that neither its class nor a part reads, whoever wrote them."""
-    method = _raw(config, "method")
+    method = raw(config, "method")
     if not isinstance(method, DictConfig) or not isinstance(method.get("_target_"), str):
         return []
     text = OmegaConf.to_yaml(config)
@@ -243,12 +245,12 @@ def _searched() -> list[str]:
 
 def _paths(method: DictConfig) -> list[str]:
     """The keys below `method` at which a part may lie."""
-    regularizers = _raw(method, "regularizers")
+    regularizers = raw(method, "regularizers")
     names = [str(key) for key in regularizers] if isinstance(regularizers, DictConfig) else []
     return ["relaxation", "update", "schedule", *(f"regularizers.{name}" for name in names)]
 
 
-def _raw(config: Any, path: str) -> Any:
+def raw(config: Any, path: str) -> Any:
     """A node or value at a dotted path, not resolved; None where there is none."""
     for key in path.split("."):
         if not isinstance(config, DictConfig) or config._is_none() or config._is_interpolation():
@@ -260,7 +262,7 @@ def _raw(config: Any, path: str) -> Any:
 
 
 def _known(node: Any) -> Named | None:
-    found = BY_TARGET.get(_raw(node, "_target_")) if isinstance(node, DictConfig) else None
+    found = BY_TARGET.get(raw(node, "_target_")) if isinstance(node, DictConfig) else None
     return NAMED[found[0]][found[1]] if found else None
 
 
@@ -282,7 +284,7 @@ def _keep_own(node: DictConfig, layers: Sequence[DictConfig], typed: Sequence[Ov
     """Takes out of a part what files said of another class."""
     own = _merged(layers, path)
     given = dict(_typed_below(typed, path))
-    if "_target_" in given and given["_target_"] != _raw(own, "_target_"):
+    if "_target_" in given and given["_target_"] != raw(own, "_target_"):
         own = OmegaConf.create({})
     own = own if isinstance(own, DictConfig) else OmegaConf.create({})
     for key in [key for key in node if key != "_target_" and key not in given]:
@@ -296,11 +298,11 @@ def _merged(layers: Sequence[DictConfig], path: str) -> Any:
     """What files make of a part if one that names another class begins anew."""
     found: Any = None
     for layer in layers:
-        given = _raw(layer, path)
+        given = raw(layer, path)
         if given is None:
             continue
-        target = _raw(given, "_target_") if isinstance(given, DictConfig) else None
-        goes_on = isinstance(found, DictConfig) and target in (None, _raw(found, "_target_"))
+        target = raw(given, "_target_") if isinstance(given, DictConfig) else None
+        goes_on = isinstance(found, DictConfig) and target in (None, raw(found, "_target_"))
         found = OmegaConf.merge(found, given) if goes_on and isinstance(given, DictConfig) else given
     return found
 
@@ -324,7 +326,7 @@ def _spelled(role: str, given: Any, method: DictConfig) -> Any:
     known = [*words, *(("none",) if role == "update" else ())]
     require(
         isinstance(given, str) and given in words,
-        f"method.{role}={_shown(given)}: unknown {role}; known are {', '.join(known)}, and a node whose "
+        f"method.{role}={shown(given)}: unknown {role}; known are {', '.join(known)}, and a node whose "
         "_target_ names a class",
     )
     return _node_of(words[given], method)
@@ -341,46 +343,40 @@ def _drop_dangling(node: Any, method: DictConfig) -> None:
         named = re.fullmatch(r"\$\{method\.(\w+)\}", str(node._get_node(key)._value()))
         if named is None or named[1] not in SHORT:
             continue
-        if named[1] not in method or (named[1] in OF_RELAXATIONS and _raw(method, named[1]) is None):
+        if named[1] not in method or (named[1] in OF_RELAXATIONS and raw(method, named[1]) is None):
             node.pop(key)
 
 
 def _refuse_others_keys(method: DictConfig) -> None:
     """A short key of one relaxation is not silently without effect in another."""
-    node = _raw(method, "relaxation")
-    found = BY_TARGET.get(_raw(node, "_target_")) if isinstance(node, DictConfig) else None
+    node = raw(method, "relaxation")
+    found = BY_TARGET.get(raw(node, "_target_")) if isinstance(node, DictConfig) else None
     if found is None or found[0] != "relaxation":
         return
     for owner, part in NAMED["relaxation"].items():
         for key in part.options.values():
-            value = _raw(method, key)
+            value = raw(method, key)
             require(
                 owner == found[1] or value is None,
-                f"method.{key}={_shown(value)}: only for method.relaxation={owner}, not for {found[1]}",
+                f"method.{key}={shown(value)}: only for method.relaxation={owner}, not for {found[1]}",
             )
 
 
 def _refuse_unread(method: DictConfig, overrides: Sequence[str]) -> None:
     """Keys of a relaxation that another took the place of: the files' may stay, typed ones are refused."""
-    node = _raw(method, "relaxation")
+    node = raw(method, "relaxation")
     if not isinstance(node, DictConfig) or _known(node) is not None:
         return
     text = OmegaConf.to_yaml(method)
-    typed = {one.lstrip("+~").split("=", 1)[0] for one in overrides}
+    typed = set(map(key_of, overrides))
     for owner, part in NAMED["relaxation"].items():
         for key in part.options.values():
             require(
                 f"method.{key}" not in typed or _referred(key, text),
-                f"method.{key}={_shown(_raw(method, key))}: only for method.relaxation={owner}, not for "
-                f"{_shown(_raw(node, '_target_'))}",
+                f"method.{key}={shown(raw(method, key))}: only for method.relaxation={owner}, not for "
+                f"{shown(raw(node, '_target_'))}",
             )
 
 
 def _referred(key: str, text: str) -> bool:
     return re.search(r"\$\{(oc\.select:)?method\." + re.escape(key) + r"\b", text) is not None
-
-
-def _shown(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    return " ".join(str(value).split())[:80]

@@ -15,7 +15,7 @@ from nas.running import trust
 from nas.running.config import CONF, instantiate, plain
 from nas.running.parts import compose
 from nas.running.resuming import online
-from nas.running.words import pasted, quoted, word
+from nas.running.words import key_of, pasted, quoted, word
 
 # Of a data set: how much of it is read and in which portions, which each command decides for itself.
 SEARCHED = ("batch_size", "download", "fraction", "split", "split_ratio", "lists", "num_workers")
@@ -88,15 +88,11 @@ def command_for(
         choices.append(f"hardware={profile}")
 
     # Refused where they are typed: a recipe of another space has sizes that say nothing of these networks.
-    decided = {*(_key(one) for one in last), *unread_sizes(config, instantiate(config.space))}
+    decided = {*(key_of(one) for one in last), *unread_sizes(config, instantiate(config.space))}
     # What an evaluation takes from its recipe, and refuses of the data set.
     decided |= {f"dataset.bptt.{key}" for key in config.recipe.get("bptt") or ()}
-    settings = [one for one in _differences(name, config, choices) if _key(one) not in decided]
+    settings = [one for one in _differences(name, config, choices) if key_of(one) not in decided]
     return pasted(["python", "-m", f"nas.{name}", *before, *first, *choices, *settings, *last, *after])
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").split("=", 1)[0]
 
 
 def _choice(group: str, config: DictConfig) -> str | None:
@@ -132,7 +128,7 @@ def _differences(name: str, config: DictConfig, choices: Sequence[str]) -> list[
 
 def _unlike(name: str, config: DictConfig, overrides: Sequence[str], derived: bool) -> Iterator[str]:
     """Overrides for the leaves that differ: those that follow from other keys, or the others."""
-    base, own = _composed(name, overrides), OmegaConf.load(CONF / f"{name}.yaml")
+    base, own = compose(name, overrides), OmegaConf.load(CONF / f"{name}.yaml")
     for part in PARTS:
         decided = {*(own.get(part) or ()), *(SEARCHED if part == "dataset" else ())}
         target = dict(_flat(OmegaConf.to_container(config[part], resolve=True)))
@@ -156,11 +152,6 @@ def _unlike(name: str, config: DictConfig, overrides: Sequence[str], derived: bo
                 yield f"{'' if key in usual else '+'}{path}={word(target[key])}"
             else:
                 yield f"~{path}"
-
-
-def _composed(name: str, overrides: Sequence[str]) -> DictConfig:
-    """A command's configuration, with the folders of configurations that this command line named."""
-    return compose(name, overrides)
 
 
 def _flat(node: Any, key: tuple = ()) -> Iterator[tuple[tuple, Any]]:

@@ -18,6 +18,7 @@ from nas.printable import shown
 from nas.running import trust
 from nas.running.declared import CONF
 from nas.running.targets import ROLES
+from nas.running.words import key_of
 
 # Keys that import something without a `_target_`.
 IMPORTING = ("trust", "bench.reference_target")
@@ -47,7 +48,7 @@ def refusal(overrides: Sequence[str]) -> str | None:
     """
     started = HydraConfig.initialized()
     word = trust.caller(OmegaConf.create({})) if started else trust.Caller()
-    typed = {_key(one) for one in HydraConfig.get().overrides.task} if started else set()
+    typed = {key_of(one) for one in HydraConfig.get().overrides.task} if started else set()
     for text in overrides:
         try:
             override = OverridesParser.create().parse_override(text)
@@ -109,12 +110,8 @@ def _is_option(group: str, name: str) -> bool:
 
 def _reads_csv(overrides: Sequence[str]) -> bool:
     chosen = [one.split("=", 1)[1] for one in overrides if one.startswith("tabular=")]
-    renamed = any(_key(one) in ("tabular.name", "tabular._target_") for one in overrides)
+    renamed = any(key_of(one) in ("tabular.name", "tabular._target_") for one in overrides)
     return bool(chosen) and not renamed and all(one in ("none", "csv") for one in chosen)
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").split("=", 1)[0]
 
 
 def _loader():

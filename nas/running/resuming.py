@@ -13,6 +13,7 @@ from nas.running.config_checks import check_saved
 from nas.running.lengthening import set_length
 from nas.running.older import read_now
 from nas.running.saved import read_config, read_overrides
+from nas.running.words import key_of
 
 # What a resumed run may change: how it is computed and shown, and for how long, not what is computed.
 RESUMABLE = (
@@ -47,7 +48,7 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
     given, epochs = _given_before(folder), None
     replaced = []
     for override in overrides:
-        key = override.lstrip("+~").split("=")[0].split("@")[0].replace("/", ".")
+        key = key_of(override).split("@")[0].replace("/", ".")
         # Typing the whole first command again changes nothing.
         if key in ("resume", "trust") or (override in given and key.split(".")[0] != "logger"):
             continue

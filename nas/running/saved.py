@@ -1,5 +1,6 @@
 """What a run folder says of how it was made, which may be a stranger's: `config.yaml`, `overrides.yaml`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from nas.errors import ConfigError, require
 from nas.printable import shown
 from nas.reading.json_text import read_object
 from nas.reading.yaml_text import read_mapping, read_yaml
+from nas.running import trust
+from nas.running.config_checks import check_saved
 
 # Of `summary.json`: grows when what a run folder holds changes in a way that earlier versions cannot read.
 SCHEMA = 1
@@ -38,6 +41,36 @@ def read_config(path: Path, where: str) -> DictConfig:
         return OmegaConf.create(found)
     except (OmegaConfBaseException, ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: damaged ({shown(' '.join(str(error).split()), 160)})") from error
+
+
+def check_parts(
+    command: str, saved: DictConfig, parts: Sequence[str], config: DictConfig, folder: Path, where: str
+) -> None:
+    """Refuses parts of a run's configuration that another command cannot take over.
+
+    Args:
+        command: that wrote it.
+        saved: the configuration.
+        parts: the groups and keys that are taken over.
+        config: this command's own.
+        folder: the run folder.
+        where: what the caller typed, such as `run=<folder>`.
+
+    Raises:
+        ConfigError: one is missing, is what `trust.check_saved` refuses, or has a value that cannot be.
+    """
+    missing = [key for key in parts if key not in saved]
+    require(not missing, f"{where}: config.yaml is damaged (it lacks {', '.join(missing)})")
+    used = {key: saved[key] for key in parts}
+    trust.check_saved(OmegaConf.create(used), config, folder, where)
+    check_saved(command, OmegaConf.create(used), f"{where}: config.yaml")
+
+
+def set_root(dataset: DictConfig, root: Any) -> None:
+    """Gives a saved data set another place, which its source has taken over by value."""
+    dataset.root = root
+    if "root" in dataset.source:
+        dataset.source.root = root
 
 
 def _refuse_newer(summary: Path, where: str) -> None:

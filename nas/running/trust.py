@@ -21,7 +21,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nas.errors import ConfigError, require
 from nas.running.targets import OURS, ROLES
-from nas.running.words import word
+from nas.running.words import key_of, word
 
 # Words of Hydra's that may say how a node is built; others that begin and end with an underscore are refused.
 BUILDING = ("_target_", "_partial_", "_convert_", "_recursive_")
@@ -301,4 +301,4 @@ def module_of(target: str) -> str:
 
 def without_trust(overrides: Iterable[str]) -> list[str]:
     """Overrides as a folder keeps them: `trust` is a word for one command and is never written down."""
-    return [one for one in overrides if one.lstrip("+~").split("=", 1)[0] != "trust"]
+    return [one for one in overrides if key_of(one) != "trust"]

@@ -32,6 +32,11 @@ def word(value: Any) -> str:
     return quoted(value)
 
 
+def key_of(override: str) -> str:
+    """The key of an override, without the signs of adding and taking away: `a.b` of `++a.b=1`."""
+    return override.lstrip("+~").split("=", 1)[0]
+
+
 def quoted(value: object) -> str:
     """A text, such as a path, as Hydra's override parser reads it back: in quotes, or a plain word."""
     text = str(value)

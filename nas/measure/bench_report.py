@@ -1,6 +1,6 @@
 """What the measurements of `nas.bench` amount to: ratios, rates, and a table for people."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -135,42 +135,48 @@ def _counts(result: Mapping[str, Any]) -> Table:
 
 
 def _alive(result: Mapping[str, Any]) -> Table:
-    table = Table(
-        title="connections drawn at random, cleaned, the network rebuilt; median seconds (of whole)"
-    )
-    steps = [step for step in STEPS if f"{step}_seconds" in result["alive"][0]]
-    for column in ("drawn", "left", "M multiply-adds", "operators", "saved, MiB", *(STEPS[s] for s in steps)):
-        table.add_column(column, justify="right")
-    for entry in result["alive"]:
-        medians = {step: entry[f"{step}_seconds"]["median"] for step in steps}
-        whole = {step: result[f"{step}_seconds"]["median"] for step in steps}
-        table.add_row(
-            _percent(entry["share"]),
-            f"{entry['connections']:,} of {entry['connections_of']:,}",
-            f"{entry['macs'] / 1e6:,.2f}",
-            f"{entry['operators']:,}",
-            f"{entry['bytes_saved'] / 2**20:,.1f}",
-            *(f"{_number(medians[step])} ({_percent(medians[step] / whole[step])})" for step in steps),
-        )
-    return table
+    columns = {
+        "drawn": lambda entry: _percent(entry["share"]),
+        "left": lambda entry: f"{entry['connections']:,} of {entry['connections_of']:,}",
+    }
+    title = "connections drawn at random, cleaned, the network rebuilt; median seconds (of whole)"
+
+    def seconds(step: str, median: float) -> str:
+        return f"{_number(median)} ({_percent(median / result[f'{step}_seconds']['median'])})"
+
+    return _networks(title, result["alive"], columns, seconds)
 
 
 def _stages(result: Mapping[str, Any]) -> Table:
-    table = Table(title="the stages of this search, the first of which is measured above; median seconds")
-    steps = [step for step in STEPS if f"{step}_seconds" in result["stages"][0]]
-    columns = ("stage", "K", "candidates", "M multiply-adds", "operators", "saved, MiB")
+    columns = {
+        "stage": lambda entry: str(entry["stage"]),
+        "K": lambda entry: str(entry["partial"]),
+        "candidates": lambda entry: f"{entry['candidates']:,} of {entry['candidates_of']:,}",
+    }
+    title = "the stages of this search, the first of which is measured above; median seconds"
+    return _networks(title, result["stages"], columns, lambda step, median: _number(median))
+
+
+def _networks(
+    title: str,
+    entries: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, Callable[[Mapping], str]],
+    seconds: Callable[[str, float], str],
+) -> Table:
+    """Other networks of the search: what tells them apart, their sizes, and the seconds of their steps."""
+    table = Table(title=title)
+    steps = [step for step in STEPS if f"{step}_seconds" in entries[0]]
+    columns = {
+        **columns,
+        "M multiply-adds": lambda entry: f"{entry['macs'] / 1e6:,.2f}",
+        "operators": lambda entry: f"{entry['operators']:,}",
+        "saved, MiB": lambda entry: f"{entry['bytes_saved'] / 2**20:,.1f}",
+    }
     for column in (*columns, *(STEPS[step] for step in steps)):
         table.add_column(column, justify="right")
-    for entry in result["stages"]:
-        table.add_row(
-            str(entry["stage"]),
-            str(entry["partial"]),
-            f"{entry['candidates']:,} of {entry['candidates_of']:,}",
-            f"{entry['macs'] / 1e6:,.2f}",
-            f"{entry['operators']:,}",
-            f"{entry['bytes_saved'] / 2**20:,.1f}",
-            *(_number(entry[f"{step}_seconds"]["median"]) for step in steps),
-        )
+    for entry in entries:
+        cells = [text(entry) for text in columns.values()]
+        table.add_row(*cells, *(seconds(step, entry[f"{step}_seconds"]["median"]) for step in steps))
     return table
 
 
@@ -192,17 +198,14 @@ def _loop(result: Mapping[str, Any]) -> Table:
 
 
 def _shares(value: Mapping[str, float] | None) -> str:
-    if value is None:
-        return ""
-    low, high = _percent(value["min"]), _percent(value["max"])
-    return f"{_percent(value['median'])} ({low} to {high}, n={value['n']})"
+    return _spread(value, _percent, " to ")
 
 
-def _spread(value: Mapping[str, float] | None) -> str:
+def _spread(value: Mapping[str, float] | None, text: Callable | None = None, to: str = "-") -> str:
     if value is None:
         return ""
-    low, high = _number(value["min"]), _number(value["max"])
-    return f"{_number(value['median'])} ({low}-{high}, n={value['n']})"
+    median, low, high = ((text or _number)(value[key]) for key in ("median", "min", "max"))
+    return f"{median} ({low}{to}{high}, n={value['n']})"
 
 
 def _number(value: float | None) -> str:

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas.data.cached import CachedImages
 from nas.data.sources import ImageSource
 from nas.engine.machine.hardware import GPU, count_devices
 from nas.engine.stages import Stages, attach
@@ -97,8 +96,7 @@ def check_search(
     space: Space,
     method: Method,
     source: ImageSource,
-    images: int | None = None,
-    task: Task | None = None,
+    images: int,
 ) -> None:
     """Refuses a search with a step that does not fit the device; each stage is looked at.
 
@@ -107,8 +105,7 @@ def check_search(
         space: the search space.
         method: the search method; it is copied and stays as it is.
         source: the data set; only asked for its shape.
-        images: how many rest on the device; None for the training set if the profile wants it there.
-        task: what is learnt; None for classes of images.
+        images: how many rest on the device.
 
     Raises:
         ConfigError: a step needs more than `hardware.memory_gib` or than the GPU has; says what would fit.
@@ -116,7 +113,7 @@ def check_search(
     room = _room(config, source, images)
     if room.limit is None or not method.trains:
         return
-    for demand in _search_demands(config, space, method, source, task):
+    for demand in _search_demands(config, space, method, source):
         _check(config["hardware"], room, demand, config["dataset"]["batch_size"], "dataset.batch_size")
 
 
@@ -159,8 +156,7 @@ def fit_rows(
     space: Space,
     method: Method,
     source: ImageSource,
-    images: int | None = None,
-    task: Task | None = None,
+    images: int,
 ) -> list[tuple[str, str]]:
     """What a plan says of a search's memory: name and value; nothing where there is no limit to compare with.
 
@@ -171,7 +167,7 @@ def fit_rows(
     if room.limit is None or not method.trains:
         return []
     batch_size, rows = config["dataset"]["batch_size"], []
-    for demand in _search_demands(config, space, method, source, task):
+    for demand in _search_demands(config, space, method, source):
         head = f"{demand.stage}: " if demand.stage else ""
         needed = room.needed(demand.footprint, batch_size)
         verdict = "fits" if needed <= room.limit else "does not fit"
@@ -221,7 +217,7 @@ def _word(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
-def _room(config: Mapping, source: ImageSource, images: int | None) -> Room:
+def _room(config: Mapping, source: ImageSource, images: int) -> Room:
     """The device's memory as the profile or the device itself has it, and what is in use from the start."""
     hardware = config["hardware"]
     given, gpu = hardware.get("memory_gib"), hardware["accelerator"] in GPU
@@ -235,16 +231,10 @@ def _room(config: Mapping, source: ImageSource, images: int | None) -> Room:
     if limit is None:
         return Room(None, 0.0)
     taken = LIBRARIES["cuda" if gpu else "cpu"]
-    if images is None:
-        declared = getattr(source, "num_images", None)
-        resting = hardware.get("resident") and declared and isinstance(source, CachedImages)
-        images = declared[0] if resting else 0
     return Room(limit, taken + images * (torch.Size(source.image_shape).numel() + LABEL_BYTES))
 
 
-def _search_demands(
-    config: Mapping, space: Space, method: Method, source: ImageSource, task: Task | None
-) -> Iterator[Demand]:
+def _search_demands(config: Mapping, space: Space, method: Method, source: ImageSource) -> Iterator[Demand]:
     """One for each stage, in order."""
     inputs, several = (source.image_shape, source.num_classes), _several(config["hardware"])
     where, options = _on_cpu(config["hardware"])
@@ -263,7 +253,7 @@ def _search_demands(
             def prepare(size: int) -> tuple[Iterable[Tensor], Callable[[], None]]:
                 own = copy.deepcopy(method)
                 attach(own, space, inputs)
-                built = Stages(space, own, inputs, 0, lambda network: apply_hardware(network, options), task)
+                built = Stages(space, own, inputs, 0, lambda network: apply_hardware(network, options))
                 if partial is None:
                     supernet = built.supernet(stage)
                 else:
@@ -271,7 +261,7 @@ def _search_demands(
                         space.supernet(*inputs, partial=partial, kept=own.kept()), options
                     )
                 batches = [where.batch(size, *inputs, seed) for seed in (1, 2)]
-                steps = SearchSteps(supernet, own, *batches, where, task)
+                steps = SearchSteps(supernet, own, *batches, where)
                 known = [*_primed(supernet, steps.optimizer, several), *steps.alphas]
                 return [*known, *(tensor for batch in batches for tensor in batch)], steps.search
 

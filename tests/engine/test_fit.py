@@ -63,7 +63,7 @@ def config_of(batch_size=16, **hardware):
 
 
 def footprint_of(space, method, **hardware):
-    return next(iter(fit._search_demands(config_of(**hardware), space, method, Digits(), None))).footprint
+    return next(iter(fit._search_demands(config_of(**hardware), space, method, Digits()))).footprint
 
 
 def test_bytes_are_alive_from_the_operator_that_makes_them_until_nobody_holds_them():
@@ -190,19 +190,19 @@ def tight():
 def test_a_search_that_does_not_fit_says_what_would(tight):
     space, memory = tight
     with pytest.raises(ConfigError) as error:
-        check_search(config_of(32, memory_gib=memory), space, method_of(space), Digits())
+        check_search(config_of(32, memory_gib=memory), space, method_of(space), Digits(), 0)
     for words in (
         "hardware=small", "dataset.batch_size=32", "at most", f"hardware.memory_gib={memory}",
         "space.partial=4 at least", "hardware.check_memory=false",
     ):  # fmt: skip
         assert words in str(error.value)
     largest = int(re.search(r"batch_size=(\d+) at most", str(error.value))[1])
-    check_search(config_of(largest, memory_gib=memory), space, method_of(space), Digits())
+    check_search(config_of(largest, memory_gib=memory), space, method_of(space), Digits(), 0)
 
 
 def test_a_plan_gives_the_numbers(tight):
     space, memory = tight
-    rows = dict(fit_rows(config_of(32, memory_gib=memory), space, method_of(space), Digits()))
+    rows = dict(fit_rows(config_of(32, memory_gib=memory), space, method_of(space), Digits(), 0))
     assert 1 < int(rows["largest dataset.batch_size that fits"]) < 32
     assert rows["smallest space.partial that fits"] == "4"
     assert "does not fit" in rows["device memory at batch 32, estimated"]
@@ -228,11 +228,11 @@ def test_each_stage_is_looked_at():
     space = darts(init_channels=8)
     method = method_of(space, stages=[{"epochs": 1, "partial": 8}, {"epochs": 1, "partial": 1, "keep": 2}])
     before = {name: value.clone() for name, value in method.state_dict().items() if torch.is_tensor(value)}
-    first, second = fit._search_demands(config_of(), space, method, Digits(), None)
+    first, second = fit._search_demands(config_of(), space, method, Digits())
     assert first.footprint.peak(16) < second.footprint.peak(16)
     memory = max(room_for(second.with_partial(2), 16), room_for(first.footprint, 16))
     with pytest.raises(ConfigError, match=r"stage 2 needs .*method\.stages\[1\]\.partial=2 at least"):
-        check_search(config_of(16, memory_gib=memory), space, method, Digits())
+        check_search(config_of(16, memory_gib=memory), space, method, Digits(), 0)
     for name, value in method.state_dict().items():
         assert not torch.is_tensor(value) or torch.equal(value, before[name])
 
@@ -241,8 +241,8 @@ def test_what_is_skipped_is_skipped():
     space = darts()
     method = method_of(space)
     for hardware in ({"memory_gib": None}, {"memory_gib": 0.01, "check_memory": False}):
-        check_search(config_of(10**6, **hardware), space, method, Digits())
-        assert fit_rows(config_of(10**6, **hardware), space, method, Digits()) == []
+        check_search(config_of(10**6, **hardware), space, method, Digits(), 0)
+        assert fit_rows(config_of(10**6, **hardware), space, method, Digits(), 0) == []
 
 
 def test_the_gpu_at_hand_is_the_limit_unless_the_profile_has_less(monkeypatch):
@@ -255,11 +255,7 @@ def test_the_gpu_at_hand_is_the_limit_unless_the_profile_has_less(monkeypatch):
 
 
 def test_images_that_rest_on_the_device_count():
-    source = Cifar()
-    on, off = (
-        fit._room({"hardware": HARDWARE | {"resident": resident}}, source, None).taken
-        for resident in (True, False)
-    )
+    on, off = (fit._room({"hardware": HARDWARE}, Cifar(), images).taken for images in (50_000, 0))
     assert on - off == 50_000 * (3 * 32 * 32 + 8)
 
 
@@ -268,7 +264,7 @@ def test_a_check_draws_nothing():
     method = method_of(space)
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    check_search(config_of(4), space, method, Digits())
+    check_search(config_of(4), space, method, Digits(), 0)
     assert torch.equal(before, torch.get_rng_state())
 
 

@@ -3,13 +3,11 @@
 Shapes: N training images.
 """
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data.split import Split
+from nas.data.split import Split, share_of
 from nas.errors import require
 
 MODES = ("ordered", "random", "stratified")
@@ -44,9 +42,9 @@ def split(
         _refuse_sorted(labels_N)
     rng = _rng(seed, "split_seed")
     everything = torch.arange(len(labels_N))
-    parts = _divide(labels_N, everything, mode, _share(len(labels_N), ratio), rng)
+    parts = _divide(labels_N, everything, mode, share_of(len(labels_N), ratio), rng)
     weight, architecture = (
-        _divide(labels_N, part, mode, _share(len(part), fraction), rng)[0] for part in parts
+        _divide(labels_N, part, mode, share_of(len(part), fraction), rng)[0] for part in parts
     )
     require(
         len(weight) > 0 and len(architecture) > 0,
@@ -80,8 +78,8 @@ def subset(
         _refuse_sorted(labels_N)
     rng = _rng(seed, "split_seed")
     everything = torch.arange(len(labels_N))
-    chosen, _ = _divide(labels_N, everything, mode, _share(len(labels_N), fraction), rng)
-    num_valid = _share(len(chosen), valid)
+    chosen, _ = _divide(labels_N, everything, mode, share_of(len(labels_N), fraction), rng)
+    num_valid = share_of(len(chosen), valid)
     train, held_out = _divide(labels_N, chosen, mode, len(chosen) - num_valid, rng)
     require(
         len(train) > 0 and (valid == 0 or len(held_out) > 0),
@@ -123,11 +121,6 @@ def _draw_by_class(labels: np.ndarray, count: int, rng: np.random.RandomState) -
     quotas[np.argsort(-remainders, kind="stable")[: count - quotas.sum()]] += 1
     shuffled = [rng.permutation(np.flatnonzero(labels == label)) for label in classes]
     return np.concatenate([positions[:quota] for positions, quota in zip(shuffled, quotas, strict=True)])
-
-
-def _share(count: int, share: float) -> int:
-    """Rounds down as the papers' code does; the small term undoes binary rounding such as 0.29 * 100."""
-    return math.floor(count * share + 1e-9)
 
 
 def _rng(seed: int, key: str) -> np.random.RandomState:

@@ -1,13 +1,13 @@
-"""The two parts of a training set in a search, as a value that can be stored, read back and compared."""
+"""The two parts of a training set in a search, as a value that can be stored and compared."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from nas.errors import ConfigError, require
+from nas.errors import require
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,23 +63,6 @@ class Split:
             "hash": self.hash,
         }
 
-    @classmethod
-    def from_dict(cls, stored: Mapping) -> "Split":
-        """Reads what `to_dict` returned.
-
-        Raises:
-            ConfigError: a key is missing, an entry is no index or run, or the hash shows that indices
-                were altered.
-        """
-        missing = {"weight", "architecture", "hash"} - set(stored)
-        require(not missing, f"split: the stored split lacks {', '.join(sorted(missing))}")
-        split = cls(weight=_from_runs(stored["weight"]), architecture=_from_runs(stored["architecture"]))
-        require(
-            split.hash == stored["hash"],
-            f"split: the stored indices have the hash {split.hash}, but beside them stands {stored['hash']}",
-        )
-        return split
-
 
 def hash_indices(*parts: Tensor) -> str:
     """Returns the sha256 in hex of the type, length and little-endian bytes of each part in turn."""
@@ -100,14 +83,9 @@ def _to_runs(indices: Tensor) -> list[int | list[int]]:
     ]
 
 
-def _from_runs(entries: Iterable) -> Tensor:
-    parts = []
-    for entry in entries:
-        match entry:
-            case int():
-                parts.append(torch.tensor([entry]))
-            case [int() as start, int() as stop] if start < stop:
-                parts.append(torch.arange(start, stop))
-            case _:
-                raise ConfigError(f"split: expected an index or a run [start, stop], not {entry!r}")
-    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64)
+def share_of(count: int, share: float) -> int:
+    """A share of a number, rounded down as the papers' code does it.
+
+    The small term undoes binary rounding such as 0.29 * 100.
+    """
+    return math.floor(count * share + 1e-9)

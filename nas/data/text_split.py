@@ -3,12 +3,11 @@
 Shapes: N tokens of a stream.
 """
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from nas.data.split import hash_indices
+from nas.data.split import hash_indices, share_of
 from nas.data.text import TextSource
 from nas.data.text_checks import read_tokens
 from nas.errors import require
@@ -84,7 +83,7 @@ def text_split(
         weight = TextPart("train", 0, head(train_N, fraction))
         architecture = TextPart("valid", 0, read_tokens(source, "valid"))
     else:
-        cut = _share(len(train_N), ratio)
+        cut = share_of(len(train_N), ratio)
         weight = TextPart("train", 0, head(train_N[:cut], fraction))
         architecture = TextPart("train", cut, head(train_N[cut:], fraction))
     return TextSplit(weight, architecture)
@@ -112,11 +111,6 @@ def head(stream_N: Tensor, fraction: float) -> Tensor:
         ConfigError: `fraction` is not above 0 and at most 1, or leaves no token.
     """
     require(0 < fraction <= 1, f"dataset.fraction: must be above 0 and at most 1, not {fraction}")
-    kept_N = stream_N[: _share(len(stream_N), fraction)]
+    kept_N = stream_N[: share_of(len(stream_N), fraction)]
     require(len(kept_N) > 0, f"dataset.fraction={fraction} leaves no token of {len(stream_N)}")
     return kept_N
-
-
-def _share(count: int, share: float) -> int:
-    """Rounds down; the small term undoes binary rounding such as 0.29 * 100."""
-    return math.floor(count * share + 1e-9)

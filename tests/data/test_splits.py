@@ -1,7 +1,5 @@
 """Which images a search and an evaluation use: disjoint, balanced, repeatable, storable."""
 
-import json
-
 import pytest
 import torch
 from hypothesis import given
@@ -84,36 +82,9 @@ def test_hashes_are_the_same_on_every_machine_and_version():
     }
 
 
-@given(labels_lists, modes, st.integers(0, 99))
-def test_a_split_survives_json(labels, mode, seed):
-    parts = split(torch.tensor(labels), mode, seed=seed)
-    assert Split.from_dict(json.loads(json.dumps(parts.to_dict()))) == parts
-
-
 def test_runs_are_stored_as_start_and_stop():
     parts = Split(weight=torch.tensor([0, 1, 2, 5, 7, 8]), architecture=torch.tensor([3]))
     assert parts.to_dict()["weight"] == [[0, 3], 5, [7, 9]]
-
-
-@pytest.mark.parametrize(
-    "change, complaint",
-    [
-        ({"weight": [[0, 2]]}, "hash"),
-        ({"weight": [[0, 4]]}, "1 images are in both"),
-        ({"weight": [[2, 0]]}, r"expected an index or a run \[start, stop\], not \[2, 0\]"),
-        ({"weight": []}, "at least one"),
-        ({"weight": [1, 0]}, "ascending"),
-    ],
-)
-def test_a_stored_split_that_was_altered_is_refused(change, complaint):
-    stored = Split(torch.tensor([0, 1, 2]), torch.tensor([3])).to_dict()
-    with pytest.raises(ConfigError, match=complaint):
-        Split.from_dict(stored | change)
-
-
-def test_a_stored_split_must_be_complete():
-    with pytest.raises(ConfigError, match="lacks architecture, hash"):
-        Split.from_dict({"weight": [0]})
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import torch
 
 from nas.data.augment import BatchAugment
 from nas.data.sources import TensorImages
-from nas.data.throughput import measure
 from nas.errors import ConfigError
+from nas.measure.bench_data import measure
 
 
 @pytest.mark.parametrize("channels", [1, 3])

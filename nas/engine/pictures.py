@@ -55,9 +55,7 @@ def _draw_history(
         plots.draw_curves(_numbers(rows), folder.figures / "curves.png")
         history = None if single else weight_history(folder, groups)
         if history is not None:
-            plots.draw_weight_evolution(
-                history, operations, folder.figures / "evolution.png", edges_by_group=edges
-            )
+            plots.draw_weight_evolution(history, operations, edges, folder.figures / "evolution.png")
     exploration = read_table(folder / "exploration.csv")
     if exploration:
         draw_exploration(_numbers(exploration), folder.figures / "exploration.png", "table accuracy (%)")

@@ -209,7 +209,7 @@ ROW = {"alive": 1.0, "macs_alive": 4e8, "architecture_accuracy": 0.3, "seconds":
 def test_a_sparse_search_has_a_panel_for_what_was_recorded(rows, panels, tmp_path):
     pixels = picture(draw_sparsity(rows, tmp_path / "a.png"))
     assert pixels.shape[0] == 40 + 150 * panels
-    picture(draw_sparsity(rows, tmp_path / "b.png", title="gamma = 0.001"))
+    picture(draw_sparsity(rows, tmp_path / "b.png"))
 
 
 @pytest.mark.parametrize("rows", [[], [{"epoch": 0, "alive": ""}], [{"alive": "most"}]])

@@ -211,7 +211,11 @@ def test_panels_of_36_edges_fill_their_rows(tmp_path, monkeypatch):
     figures = drawn_axes(monkeypatch, evolution)
     history_TEO = np.random.default_rng(0).dirichlet(np.ones(5), (3, 36))
     edges = {"recurrent": CHAIN}
-    picture(plots.draw_weight_evolution({"recurrent": history_TEO}, OPERATIONS, tmp_path / "a.png", edges))
+    picture(
+        plots.draw_weight_evolution(
+            {"recurrent": history_TEO}, {"recurrent": OPERATIONS}, edges, tmp_path / "a.png"
+        )
+    )
     assert len(figures[0].axes) == 36 and all(ax.get_visible() for ax in figures[0].axes)
 
 
@@ -274,17 +278,15 @@ def test_weight_evolution_of_two_groups_with_pruned_operations(tmp_path):
     history_TEO[2:, :, 1] = np.nan
     history_TEO[2:, 3] = np.nan
     path = tmp_path / "evolution.png"
-    edges = {"normal": EDGES}
-    picture(
-        plots.draw_weight_evolution({"normal": history_TEO, "reduce": history_TEO}, OPERATIONS, path, edges)
-    )
+    history = dict.fromkeys(("normal", "reduce"), history_TEO)
+    names, edges = dict.fromkeys(history, OPERATIONS), dict.fromkeys(history, EDGES)
+    picture(plots.draw_weight_evolution(history, names, edges, path))
 
 
-def test_lines_with_bands_and_a_log_axis_that_meets_zero(tmp_path):
+def test_lines_with_a_gap(tmp_path):
     x = [1, 2, 3]
     series = {"ours": (x, [1.0, 0.1, 0.0]), "theirs": (x, [1.0, math.nan, 0.5])}
-    band = {"ours": ([0.9, 0.05, 0.0], [1.1, 0.2, 0.1])}
-    picture(plots.draw_lines(series, tmp_path / "lines.png", "step", "error", "title", band, logy=True))
+    picture(plots.draw_lines(series, tmp_path / "lines.png", "step", "error", "title"))
 
 
 def test_a_comparison_leaves_out_failed_seeds(tmp_path):
@@ -299,21 +301,22 @@ BAD_INPUT = {
     "rows and edges differ": lambda path: plots.draw_op_weights(
         {"a": [[1.0]]}, {"a": ["x"]}, {"a": EDGES}, path
     ),
-    "no operation": lambda path: plots.draw_weight_evolution({"a": [[[1.0]]]}, [], path),
+    "no operation": lambda path: plots.draw_weight_evolution(
+        {"a": [[[1.0]]]}, {"a": []}, {"a": [(0, 1)]}, path
+    ),
     "group without names": lambda path: plots.draw_op_weights({"a": [[1.0]]}, {}, {"a": [(0, 1)]}, path),
     "nothing recorded": lambda path: plots.draw_curves([{"epoch": 0, "loss": ""}], path),
     "no rows": lambda path: plots.draw_curves([], path),
     "metric is a word": lambda path: plots.draw_curves([{"loss": "high"}], path),
-    "history of two axes": lambda path: plots.draw_weight_evolution({"a": [[1.0]]}, ["x"], path),
+    "history of two axes": lambda path: plots.draw_weight_evolution(
+        {"a": [[1.0]]}, {"a": ["x"]}, {"a": [(0, 1)]}, path
+    ),
     "history without epochs": lambda path: plots.draw_weight_evolution(
-        {"a": np.zeros((0, 2, 1))}, ["x"], path
+        {"a": np.zeros((0, 2, 1))}, {"a": ["x"]}, {"a": [(0, 1), (0, 2)]}, path
     ),
-    "series of unlike lengths": lambda path: plots.draw_lines({"a": ([1], [1, 2])}, path, "x", "y"),
-    "band without a series": lambda path: plots.draw_lines(
-        {"a": ([1], [1])}, path, "x", "y", band={"b": ([1], [1])}
-    ),
-    "group without values": lambda path: plots.draw_comparison({"a": [math.nan]}, path, "y"),
-    "unknown suffix": lambda path: plots.draw_comparison({"a": [1.0]}, path.with_suffix(".txt"), "y"),
+    "series of unlike lengths": lambda path: plots.draw_lines({"a": ([1], [1, 2])}, path, "x", "y", "z"),
+    "group without values": lambda path: plots.draw_comparison({"a": [math.nan]}, path, "y", "z"),
+    "unknown suffix": lambda path: plots.draw_comparison({"a": [1.0]}, path.with_suffix(".txt"), "y", "z"),
 }
 
 
@@ -327,13 +330,13 @@ def test_bad_input_is_refused_and_leaves_no_file(case, tmp_path):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"a\.png: cannot write"):
-        plots.draw_comparison({"a": [1.0]}, tmp_path / "file" / "a.png", "y")
+        plots.draw_comparison({"a": [1.0]}, tmp_path / "file" / "a.png", "y", "z")
 
 
 def test_a_picture_that_cannot_be_put_in_place_leaves_nothing_behind(tmp_path):
     (tmp_path / "a.png").mkdir()
     with pytest.raises(ConfigError, match="cannot write"):
-        plots.draw_comparison({"a": [1.0]}, tmp_path / "a.png", "y")
+        plots.draw_comparison({"a": [1.0]}, tmp_path / "a.png", "y", "z")
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
 

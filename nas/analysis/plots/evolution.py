@@ -32,28 +32,19 @@ def _draw_edge(
     whole_numbers(ax)
 
 
-def _groups(operations: Mapping[str, Operations] | Operations, group: str) -> Operations:
-    if not isinstance(operations, Mapping):
-        return operations
-    require(group in operations, f"figure: group {group!r} lacks its operations")
-    return operations[group]
-
-
 def draw_weight_evolution(
     history: Mapping[str, Sequence[Sequence[Sequence[float]]]],
-    operations: Mapping[str, Operations] | Operations,
+    operations_by_group: Mapping[str, Operations],
+    edges_by_group: Mapping[str, Sequence[tuple[int, int]]],
     path: str | Path,
-    edges_by_group: Mapping[str, Sequence[tuple[int, int]]] | None = None,
-    title: str | None = None,
 ) -> Path:
     """Draws how the weights of every edge moved; above each panel stands the edge and its winner at the end.
 
     Args:
         history: group -> [epochs, E, O]; NaN for operations that were pruned or do not exist on an edge.
-        operations: O names for all groups, or group -> O names, or group -> E lists of names.
+        operations_by_group: group -> O names, or E lists of names where edges differ.
+        edges_by_group: group -> E pairs (source, target), for the headings.
         path: a .png, .pdf or .svg file.
-        edges_by_group: group -> E pairs (source, target) for the headings; edges are numbered without it.
-        title: text above all panels.
 
     Raises:
         ConfigError: shapes or names do not fit each other, or the file cannot be written.
@@ -61,17 +52,18 @@ def draw_weight_evolution(
     require(len(history) >= 1, "figure: no edge group to draw")
     arrays, names, edges = {}, {}, {}
     for group, values in history.items():
+        known = group in operations_by_group and group in edges_by_group
+        require(known, f"figure: group {group!r} lacks its operations or edges")
         array = numbers(values, f"history of {group!r}", ndim=3)
         require(min(array.shape) >= 1, f"figure: history of {group!r} is empty (shape {array.shape})")
-        names[group] = per_edge(_groups(operations, group), array.shape[1], group)
+        names[group] = per_edge(operations_by_group[group], array.shape[1], group)
         longest = max(len(row) for row in names[group])
         require(
             longest <= array.shape[2],
             f"figure: {group} names {longest} operations but its history holds {array.shape[2]}",
         )
         arrays[group] = np.where(np.isfinite(array), array, np.nan)
-        pairs = (edges_by_group or {}).get(group)
-        edges[group] = edge_names(pairs) if pairs else [f"edge {i}" for i in range(array.shape[1])]
+        edges[group] = edge_names(edges_by_group[group])
         require(
             len(edges[group]) == array.shape[1], f"figure: {group} has {array.shape[1]} edges, not as named"
         )
@@ -83,7 +75,7 @@ def draw_weight_evolution(
     downs = [math.ceil(array.shape[1] / across) for array in arrays.values()]
     width = max(across * PANEL_WIDTH, 620.0)
     legend_rows = math.ceil(len(every) * 120 / width)
-    height = sum(downs) * PANEL_HEIGHT + 34 * len(downs) + 24 * legend_rows + 40 + (34 if title else 0)
+    height = sum(downs) * PANEL_HEIGHT + 34 * len(downs) + 24 * legend_rows + 40
     with styled():
         figure = new_figure(width, height)
         parts = figure.subfigures(len(arrays), 1, squeeze=False, height_ratios=[d + 0.25 for d in downs])[
@@ -100,6 +92,4 @@ def draw_weight_evolution(
         handles = [Line2D([], [], label=short_name(name), **looks[name]) for name in every]
         columns = math.ceil(len(every) / legend_rows)
         figure.legend(handles=handles, loc="outside lower center", ncols=columns, labelcolor=INK)
-        if title:
-            figure.suptitle(title, weight="bold", x=0.01, ha="left")
         return save(figure, path)

@@ -1,10 +1,9 @@
-"""Curves and comparisons of experiments: named series with a band, and seeds as dots with their mean."""
+"""Curves and comparisons of experiments: named series, and seeds as dots with their mean."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from nas.analysis.plots.names import INK, LINE_COLOURS, LINE_DASHES
 from nas.analysis.plots.style import markers, new_figure, numbers, save, styled
@@ -13,19 +12,12 @@ from nas.errors import require
 Series = tuple[Sequence[float], Sequence[float]]
 
 
-def _titled(ax: Axes, title: str | None) -> None:
-    if title:
-        ax.set_title(title, loc="left", weight="bold")
-
-
 def draw_lines(
     series: Mapping[str, Series],
     path: str | Path,
     xlabel: str,
     ylabel: str,
-    title: str | None = None,
-    band: Mapping[str, Series] | None = None,
-    logy: bool = False,
+    title: str,
 ) -> Path:
     """Draws named curves.
 
@@ -35,16 +27,11 @@ def draw_lines(
         xlabel: quantity and unit along x.
         ylabel: quantity and unit along y.
         title: text above the axes.
-        band: name -> (low, high), each as long as that series' x.
-        logy: logarithmic y axis; values that are not positive leave a break.
 
     Raises:
-        ConfigError: lengths differ, a band has no series, or the file cannot be written.
+        ConfigError: lengths differ, or the file cannot be written.
     """
-    band = band or {}
     require(len(series) >= 1, "figure: no series to draw")
-    unknown = sorted(set(band) - set(series))
-    require(not unknown, f"figure: bands {unknown} belong to no series; known are {sorted(series)}")
     with styled():
         figure = new_figure(900, 540)
         ax = figure.subplots()
@@ -56,29 +43,16 @@ def draw_lines(
                 "color": LINE_COLOURS[index % len(LINE_COLOURS)],
                 "linestyle": LINE_DASHES[index // len(LINE_COLOURS) % len(LINE_DASHES)],
             }
-            if name in band:
-                low, high = (numbers(side, f"band of {name!r}") for side in band[name])
-                require(
-                    len(low) == len(high) == len(x), f"figure: the band of {name!r} is not as long as its x"
-                )
-                ax.fill_between(x, low, high, color=look["color"], alpha=0.18, lw=0)
             ax.plot(x, y, label=name, **look, **markers(len(x)))
-        if logy:
-            ax.set_yscale("log", nonpositive="mask")
         ax.set_xlabel(xlabel)
         ax.set_ylabel(ylabel)
         if len(series) > 1:
             figure.legend(loc="outside lower center", ncols=min(len(series), 4))
-        _titled(ax, title)
+        ax.set_title(title, loc="left", weight="bold")
         return save(figure, path)
 
 
-def draw_comparison(
-    groups: Mapping[str, Sequence[float]],
-    path: str | Path,
-    ylabel: str,
-    title: str | None = None,
-) -> Path:
+def draw_comparison(groups: Mapping[str, Sequence[float]], path: str | Path, ylabel: str, title: str) -> Path:
     """Draws one dot a seed for every named group, with the mean and one standard deviation beside the dots.
 
     Args:
@@ -117,5 +91,5 @@ def draw_comparison(
         ax.grid(False, axis="x")
         ax.margins(y=0.15)
         ax.set_ylabel(ylabel)
-        _titled(ax, title)
+        ax.set_title(title, loc="left", weight="bold")
         return save(figure, path)

@@ -23,7 +23,6 @@ def draw_pareto(
     ylabel: str,
     derived: tuple[float, float] | None = None,
     limit: float | None = None,
-    title: str | None = None,
 ) -> Path:
     """Draws one dot an architecture; the front as a line, the budget dashed, the derived one as a star.
 
@@ -37,7 +36,6 @@ def draw_pareto(
         ylabel: quantity and unit of the scores.
         derived: cost and score of the architecture that derivation gives.
         limit: the budget of this cost.
-        title: text above the axes.
 
     Raises:
         ConfigError: lengths differ, there is nothing to draw, or the file cannot be written.
@@ -71,6 +69,4 @@ def draw_pareto(
         ax.set_xlabel(xlabel)
         ax.set_ylabel(ylabel)
         figure.legend(loc="outside lower center", ncols=3)
-        if title:
-            ax.set_title(title, loc="left", weight="bold")
         return save(figure, path)

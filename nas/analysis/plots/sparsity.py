@@ -40,7 +40,7 @@ PANELS = (
 )
 
 
-def draw_sparsity(rows: Rows, path: str | Path, title: str | None = None) -> Path:
+def draw_sparsity(rows: Rows, path: str | Path) -> Path:
     """Draws a panel for each column that holds a number, one above the other on common epochs.
 
     Args:
@@ -48,7 +48,6 @@ def draw_sparsity(rows: Rows, path: str | Path, title: str | None = None) -> Pat
             (multiply-adds), `architecture_accuracy` (fraction) and `seconds` (of that epoch). Missing, empty
             and NaN values are left out; rows without `epoch` count from 0.
         path: a .png, .pdf or .svg file; missing folders are made.
-        title: text above the panels.
 
     Raises:
         ConfigError: no column holds a number, a value is not a number, or the file cannot be written.
@@ -60,7 +59,7 @@ def draw_sparsity(rows: Rows, path: str | Path, title: str | None = None) -> Pat
     epochs = _column(rows, "epoch")
     epochs = np.where(np.isfinite(epochs), epochs, np.arange(len(rows)))
     with styled():
-        figure = new_figure(720, 40 + 150 * len(drawn) + (30 if title else 0))
+        figure = new_figure(720, 40 + 150 * len(drawn))
         axes = figure.subplots(len(drawn), 1, sharex=True, squeeze=False)[:, 0]
         for index, (ax, panel) in enumerate(zip(axes, drawn, strict=True)):
             _draw(ax, epochs, columns[panel], panel, LINE_COLOURS[index])
@@ -69,8 +68,6 @@ def draw_sparsity(rows: Rows, path: str | Path, title: str | None = None) -> Pat
         room = 0.03 * (epochs.max() - epochs.min()) or 0.5
         axes[-1].set_xlim(epochs.min() - room, epochs.max() + 2 * room)
         figure.align_ylabels(axes)
-        if title:
-            figure.suptitle(title, weight="bold", x=0.01, ha="left")
         return save(figure, path)
 
 

@@ -94,7 +94,6 @@ def draw_sweep(
     path: str | Path,
     xlabel: str,
     ylabel: str,
-    title: str | None = None,
 ) -> Path:
     """Draws mean ± sample standard deviation for every setting, and each run as a faint point.
 
@@ -107,7 +106,6 @@ def draw_sweep(
         path: a .png, .pdf or .svg file.
         xlabel: what varies.
         ylabel: quantity and unit.
-        title: text above the axes.
 
     Raises:
         ConfigError: there is nothing to draw, a figure is no number, or the file cannot be written.
@@ -149,8 +147,6 @@ def draw_sweep(
         ax.set_ylabel(ylabel)
         if len(series) > 1:
             figure.legend(loc="outside lower center", ncols=2 if len(series) > 3 else len(series))
-        if title:
-            ax.set_title(title, loc="left", weight="bold")
         return save(figure, path)
 
 

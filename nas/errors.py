@@ -1,6 +1,6 @@
 """The one exception that stands for a mistake of the user's, as opposed to a run that failed."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from nas.printable import printable, shortened
 
@@ -21,6 +21,18 @@ def require(condition: bool, message: str) -> None:
     """Raises `ConfigError(message)` unless `condition` holds."""
     if not condition:
         raise ConfigError(message)
+
+
+def require_one_of(key: str, value: object, known: Collection[object]) -> None:
+    """Raises `ConfigError` unless the value of a key is one of the known ones."""
+    words = ["null" if one is None else str(one) for one in known]
+    require(value in known, f"{key}={value}: unknown; known are {', '.join(words)}")
+
+
+def require_whole(key: str, value: object, least: int) -> None:
+    """Raises `ConfigError` unless the value of a key is a whole number, and no truth value, of some size."""
+    fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    require(fits, f"{key}={value}: must be a whole number of at least {least}")
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

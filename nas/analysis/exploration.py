@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nas.analysis.benchmark_table import fraction
 from nas.analysis.tabular import Tabular
-from nas.errors import require
+from nas.errors import require, require_whole
 from nas.spaces.space import Space
 
 COLUMNS = ("epoch", "samples", "distinct", "min", "mean", "max", "derived", "best")
@@ -23,9 +23,8 @@ def check_exploration(samples: int, tabular: Tabular | None, trains: bool = True
     Raises:
         ConfigError: the number is none, or there is no table, no metric, or no distribution that is learnt.
     """
+    require_whole("analysis.exploration.samples", samples, 0)
     key = f"analysis.exploration.samples={samples}"
-    whole = isinstance(samples, int) and not isinstance(samples, bool)
-    require(whole and samples >= 0, f"{key}: must be a whole number of at least 0")
     if samples == 0:
         return
     require(tabular is not None, f"{key}: needs a table to look the samples up in; set tabular.file")

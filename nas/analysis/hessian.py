@@ -19,7 +19,7 @@ import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
 
-from nas.errors import ConfigError
+from nas.errors import require_one_of
 
 EXACT_UP_TO = 64
 
@@ -93,8 +93,7 @@ def resolved_mode(mode: str, alphas: Sequence[Tensor]) -> str:
         ConfigError: the mode is unknown.
     """
     size = sum(a.numel() for a in alphas)
-    if mode not in ("auto", "exact", "lanczos"):
-        raise ConfigError(f"analysis.hessian.mode={mode}: unknown; known are auto, exact, lanczos")
+    require_one_of("analysis.hessian.mode", mode, ("auto", "exact", "lanczos"))
     if mode == "auto":
         return "exact" if size <= EXACT_UP_TO else "lanczos"
     # ARPACK needs more than two.

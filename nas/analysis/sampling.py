@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nas.errors import require
+from nas.errors import require, require_whole
 from nas.genotype import Genotype
 from nas.spaces.space import EdgeGroup
 
@@ -187,10 +187,7 @@ def draw_architectures(
     Raises:
         ConfigError: `count` is not a whole number above 0.
     """
-    require(
-        isinstance(count, int) and not isinstance(count, bool) and count >= 1,
-        f"samples={count}: must be a whole number of at least 1",
-    )
+    require_whole("samples", count, 1)
     counts: Counter[Genotype] = Counter()
     known: dict[Genotype, Choices] = {}
     edgewise = True

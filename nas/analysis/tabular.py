@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from nas.analysis.benchmark_table import BenchmarkTable, fraction, read_csv
 from nas.analysis.natsbench import read_natsbench
-from nas.errors import require
+from nas.errors import require, require_one_of
 
 FAMILY = "nasbench201"
 # Which column judges a search on a data set.
@@ -94,10 +94,7 @@ def open_tabular(settings: Mapping, family: str, dataset: str) -> Tabular | None
         ConfigError: the space is not tabular, the table cannot be read, or it lacks the metric.
     """
     name, file, metric = settings["name"], settings["file"], settings["metric"]
-    require(
-        name in ("none", "csv", "natsbench"),
-        f"tabular.name={name}: unknown; known are none, csv, natsbench",
-    )
+    require_one_of("tabular.name", name, ("none", "csv", "natsbench"))
     if name == "none" and file is None:
         return None
     given = f"tabular={name}" if file is None else f"tabular.file={file}"

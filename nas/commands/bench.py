@@ -21,7 +21,7 @@ from nas.engine.data_module import SearchData, search_split
 from nas.engine.machine import hardware
 from nas.engine.search_module import SearchModule
 from nas.engine.shortened import shorten
-from nas.errors import ConfigError, require
+from nas.errors import ConfigError, require, require_whole
 from nas.measure.bench_data import measure_data, read_images
 from nas.measure.bench_loop import Loops, measure_loop
 from nas.measure.bench_report import head, print_tables, relate
@@ -46,7 +46,7 @@ def run(config: DictConfig, path: Path) -> None:
     unknown = sorted(set(config.bench.steps) - set(STEPS))
     require(not unknown, f"bench.steps: unknown steps {unknown}; known are {', '.join(STEPS)}")
     for name in ("rounds", "second_order_rounds", "warmup", "loop_rounds"):
-        require(config.bench[name] >= 1, f"bench.{name}={config.bench[name]}: must be at least 1")
+        require_whole(f"bench.{name}", config.bench[name], 1)
     require(config.resume is None, f"resume={config.resume}: a benchmark cannot be continued; start it anew")
     trainer.quiet()
     if config.get("shorten_stages"):

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from nas import genotype as genotypes
 from nas.domains.choose import of_space
 from nas.domains.networks import check_sizes, cost_of, size_overrides
-from nas.errors import require
+from nas.errors import require, require_one_of
 from nas.running.config import instantiate
 
 
@@ -19,7 +19,7 @@ def run(config: DictConfig, path: Path) -> None:
         ConfigError: the genotype or a size cannot be used.
     """
     require(config.genotype is not None, "genotype=null: name a run folder, a file or a published genotype")
-    require(config.format in ("table", "json"), f"format={config.format}: unknown; known are table, json")
+    require_one_of("format", config.format, ("table", "json"))
 
     space = instantiate(config.space)
     genotype = genotypes.load(config.genotype, space.family)

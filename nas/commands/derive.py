@@ -27,7 +27,7 @@ from nas.engine.machine import hardware
 from nas.engine.progress import watch
 from nas.engine.run_folder import RunFolder, split_hash
 from nas.engine.seeding import seed_run
-from nas.errors import require
+from nas.errors import require, require_one_of, require_whole
 from nas.measure.derivation_latency import Latencies, table_here
 from nas.measure.derivation_report import (
     draw,
@@ -65,12 +65,9 @@ def run(config: DictConfig, path: Path) -> None:
     """
     budget = Budget(**plain(config.budget))
     for key, known in (("rank", RANKS), ("cost", ("edges", "whole")), ("front", (None, *COSTS))):
-        words = ", ".join("null" if word is None else word for word in known)
-        require(config[key] in known, f"{key}={config[key]}: unknown; known are {words}")
-    for key in ("samples", "keep", "rank_candidates"):
-        require(config[key] >= 1, f"{key}={config[key]}: must be at least 1")
-    for key in ("candidates", "batch_size"):
-        require(config.latency[key] >= 1, f"latency.{key}={config.latency[key]}: must be at least 1")
+        require_one_of(key, config[key], known)
+    for key in ("samples", "keep", "rank_candidates", "latency.candidates", "latency.batch_size"):
+        require_whole(key, OmegaConf.select(config, key), 1)
     check_repeats(config.latency.warmup, config.latency.repeats)
     check_batches(config.supernet.batches, config.supernet.recalibrate_batches)
     require(config.resume is None, f"resume={config.resume}: a derivation cannot be continued; start it anew")

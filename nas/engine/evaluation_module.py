@@ -9,7 +9,7 @@ from nas.engine.decay import optimizer_of
 from nas.engine.divergence import FiniteGuard
 from nas.engine.metrics import balanced_accuracy, log_mean
 from nas.engine.tasks import Classification
-from nas.errors import require
+from nas.errors import require, require_one_of
 
 Batch = tuple[Tensor, Tensor]
 # The papers on ImageNet give top-1 and top-5 error.
@@ -53,10 +53,7 @@ class EvaluationModule(pl.LightningModule):
         drop_path_ramp: str = "epoch",
     ):
         super().__init__()
-        require(
-            drop_path_ramp in RAMPS,
-            f"recipe.drop_path_ramp={drop_path_ramp}: unknown; known are {', '.join(RAMPS)}",
-        )
+        require_one_of("recipe.drop_path_ramp", drop_path_ramp, RAMPS)
         require(0 <= drop_path < 1, f"recipe.drop_path={drop_path}: must be at least 0 and below 1")
         require(auxiliary_weight >= 0, f"recipe.auxiliary_weight={auxiliary_weight}: must be at least 0")
         self.network = network

@@ -20,7 +20,7 @@ from nas.engine.decay import optimizer_of
 from nas.engine.divergence import Diverged
 from nas.engine.metrics import log_mean
 from nas.engine.tasks import Language, Result, TextBatch
-from nas.errors import require
+from nas.errors import require_whole
 from nas.files import subfolder
 
 log = logging.getLogger(__name__)
@@ -79,10 +79,7 @@ class LanguageEvaluation(pl.LightningModule):
     ):
         super().__init__()
         for key, value, least in (("nonmono", nonmono, 1), ("max_rollbacks", max_rollbacks, 0)):
-            require(
-                isinstance(value, int) and value >= least,
-                f"recipe.{key}={value}: must be a whole number of at least {least}",
-            )
+            require_whole(f"recipe.{key}", value, least)
         self.network = network
         self.task = task
         self.optimizer = optimizer

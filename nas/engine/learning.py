@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.errors import require
+from nas.errors import require, require_whole
 from nas.methods.method import Method
 
 log = logging.getLogger(__name__)
@@ -23,10 +23,7 @@ def check_epochs(config: Mapping, method: Method) -> None:
     if not method.trains or config["resume"] is not None:
         return
     number = config["trainer"]["max_epochs"]
-    require(
-        isinstance(number, int) and not isinstance(number, bool) and number >= 1,
-        f"trainer.max_epochs={number}: must be a whole number above 0",
-    )
+    require_whole("trainer.max_epochs", number, 1)
     require(
         method.weight_optimizer is not None,
         f"method.update: method {method.name} brings no optimisers, so it can only draw (none); "

@@ -16,7 +16,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from nas.engine.checkpoints import EpochCheckpoints, WholeCheckpoints
 from nas.engine.progress import Bar, Clock, wants_bar
 from nas.engine.seeding import SeedEpochs
-from nas.errors import ConfigError, require
+from nas.errors import ConfigError, require, require_whole
 
 log = logging.getLogger(__name__)
 
@@ -104,10 +104,7 @@ def build_trainer(
     bar = options.pop("enable_progress_bar") and wants_bar()
     progress = [Bar(clock)] if bar else []
     epochs = options["max_epochs"]
-    require(
-        isinstance(epochs, int) and epochs >= 1,
-        f"trainer.max_epochs={epochs}: must be a whole number above 0",
-    )
+    require_whole("trainer.max_epochs", epochs, 1)
     share = options["limit_train_batches"]
     require(
         isinstance(share, int | float) and share > 0,

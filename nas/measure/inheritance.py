@@ -14,7 +14,7 @@ from nas.data.sources import ImageSource
 from nas.data.split import Split
 from nas.engine.checkpoints import load_into
 from nas.engine.data_module import ARCHITECTURE, WEIGHT
-from nas.errors import require
+from nas.errors import require_whole
 from nas.genotype import Genotype
 from nas.measure.steps import Batch, apply_hardware, numerics
 from nas.spaces.norm import BN_MOMENTUM
@@ -127,10 +127,7 @@ def check_batches(batches: int, recalibrate: int) -> None:
         ConfigError: nothing to evaluate on, or a negative number.
     """
     for key, value, least in (("batches", batches, 1), ("recalibrate_batches", recalibrate, 0)):
-        require(
-            isinstance(value, int) and not isinstance(value, bool) and value >= least,
-            f"supernet.{key}={value}: must be a whole number of at least {least}",
-        )
+        require_whole(f"supernet.{key}", value, least)
 
 
 def load_part(module: nn.Module, state: Mapping[str, Any], prefix: str, path: object) -> None:

@@ -11,7 +11,7 @@ from nas.analysis.cost.latency import Latency, clock_of, latency_of
 from nas.analysis.cost.latency_table import Conditions
 from nas.analysis.cost.timing import Race
 from nas.engine.provenance import device_name
-from nas.errors import require
+from nas.errors import require, require_whole
 from nas.genotype import Genotype
 from nas.measure.steps import Numerics, apply_hardware, numerics
 from nas.spaces.pieces import Piece, Pieces
@@ -28,10 +28,7 @@ def conditions_here(hardware: Mapping, batch_size: int, clock: str = "wall") -> 
         ConfigError: a network cannot be measured so.
     """
     where = numerics(hardware)
-    require(
-        isinstance(batch_size, int) and not isinstance(batch_size, bool) and batch_size >= 1,
-        f"latency.batch_size={batch_size}: must be a whole number of at least 1",
-    )
+    require_whole("latency.batch_size", batch_size, 1)
     threads = torch.get_num_threads()
     clock_of(clock, where.device.type, threads)
     return Conditions(

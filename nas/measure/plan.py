@@ -15,7 +15,7 @@ from nas.engine.learning import check_steps
 from nas.engine.machine.hardware import lack
 from nas.engine.progress import duration
 from nas.engine.stages import Leg, Stages, attach, legs_of
-from nas.errors import require
+from nas.errors import require_whole
 from nas.measure.operation_times import time_operations
 from nas.measure.steps import Numerics, SearchSteps, apply_hardware, numerics
 from nas.measure.workload import Workload
@@ -90,10 +90,7 @@ def _search_rows(config: Mapping, space: Space, method: Method, work: Workload) 
     where = numerics(hardware)
     weight, architecture, valid = work.batches(where)
     number = trainer["max_epochs"]
-    require(
-        isinstance(number, int) and number >= 1,
-        f"trainer.max_epochs={number}: must be a whole number above 0",
-    )
+    require_whole("trainer.max_epochs", number, 1)
     steps, validation = work.epochs(number), work.validation()
     unknown = steps is None or validation is None
     legs = legs_of(method, number)

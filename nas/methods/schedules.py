@@ -10,7 +10,7 @@ from itertools import accumulate
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from nas.errors import ConfigError, require
+from nas.errors import ConfigError, require, require_one_of
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,7 @@ class Schedule:
         widen: str = "code",
     ):
         require(warmup_epochs >= 0, f"method.warmup_epochs={warmup_epochs}: must be at least 0")
-        require(
-            learning_rate_at_stage in ("restart", "continuous"),
-            f"method.learning_rate_at_stage={learning_rate_at_stage}: unknown; known are restart, continuous",
-        )
+        require_one_of("method.learning_rate_at_stage", learning_rate_at_stage, ("restart", "continuous"))
         require(
             widen in ("code", "shared"),
             f"method.widen={widen}: unknown; known are code (the authors' code: what is written together is "

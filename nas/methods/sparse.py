@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from nas.errors import require
+from nas.errors import require, require_whole
 from nas.methods.masks import Alive
 from nas.methods.method import Method
 from nas.methods.proximal import AcceleratedProximalGradient
@@ -230,10 +230,7 @@ def _check_update(update: Update | None, weight_steps: int) -> None:
         f"method.update={getattr(update, 'name', update)}: unknown for scaling factors; known are "
         "first_order, joint, none",
     )
-    require(
-        isinstance(weight_steps, int) and weight_steps >= 1,
-        f"method.weight_steps={weight_steps}: must be a whole number of at least 1",
-    )
+    require_whole("method.weight_steps", weight_steps, 1)
     require(
         weight_steps == 1 or update is None or not update.joint,
         f"method.weight_steps={weight_steps}: method.update=joint steps both each time; set it to 1",

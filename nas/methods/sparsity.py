@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from nas.errors import ConfigError, require
+from nas.errors import ConfigError, require, require_one_of
 
 ADAPTIVE = ("none", "flops", "count", "memory", "latency")
 
@@ -69,10 +69,7 @@ class Sparsity:
 
     def __init__(self, gamma: float, adaptive: str = "none", prune_every: int | None = 5):
         require(0 <= gamma < float("inf"), f"method.gamma={gamma}: must be at least 0 and finite")
-        require(
-            adaptive in ADAPTIVE,
-            f"method.adaptive={adaptive}: unknown; known are {', '.join(ADAPTIVE)}",
-        )
+        require_one_of("method.adaptive", adaptive, ADAPTIVE)
         require(
             prune_every is None or prune_every >= 1,
             f"method.prune_every={prune_every}: must be null (never) or at least 1 epoch",

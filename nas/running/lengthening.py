@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from nas.engine.checkpoints import newest_readable
 from nas.engine.decay import optimizer_of
 from nas.engine.restarts import length_of, rates, restarts_of
-from nas.errors import require
+from nas.errors import require, require_one_of, require_whole
 from nas.running.config import ConfigError, instantiate, plain
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def set_length(saved: DictConfig, folder: Path, epochs: int | None, mode: str | 
         ConfigError: a schedule has a length of its own and no restart is asked for, or there is nothing to
             restart.
     """
-    require(mode in (None, "restart"), f"resume_schedule={mode}: unknown; known are null, restart")
+    require_one_of("resume_schedule", mode, (None, "restart"))
     before = saved.trainer.max_epochs
     require(type(before) is int, f"{folder / 'config.yaml'}: trainer.max_epochs={before}: no whole number")
     restarts = restarts_of(plain(saved.restarts))
@@ -48,9 +48,7 @@ def set_length(saved: DictConfig, folder: Path, epochs: int | None, mode: str | 
             "trainer.max_epochs too",
         )
         return
-    require(
-        type(epochs) is int and epochs >= 1, f"trainer.max_epochs={epochs}: must be a whole number above 0"
-    )
+    require_whole("trainer.max_epochs", epochs, 1)
     require(
         saved.command != "search" or not saved.method.get("stages"),
         f"trainer.max_epochs={epochs}: this search has {before} epochs by its method.stages, which a resumed "

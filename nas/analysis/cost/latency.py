@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.analysis.cost.timing import seconds_of
-from nas.errors import require
+from nas.errors import require, require_one_of, require_whole
 
 # What a call is timed by. `cpu` is the time that the processor gave to the thread, `wall` what a user waits.
 CLOCKS = {"wall": time.perf_counter, "cpu": time.thread_time}
@@ -38,10 +38,7 @@ def check_repeats(warmup: int, repeats: int, name: str = "repeats") -> None:
             measure.
     """
     for key, value, least in (("warmup", warmup, 1), (name, repeats, 2)):
-        require(
-            isinstance(value, int) and not isinstance(value, bool) and value >= least,
-            f"latency.{key}={value}: must be a whole number of at least {least}",
-        )
+        require_whole(f"latency.{key}", value, least)
 
 
 def clock_of(name: str, device: str, threads: int) -> Callable[[], float]:
@@ -50,7 +47,7 @@ def clock_of(name: str, device: str, threads: int) -> Callable[[], float]:
     Raises:
         ConfigError: there is no such clock, or it would not see all of the work.
     """
-    require(name in CLOCKS, f"latency.clock={name}: unknown; known are {', '.join(CLOCKS)}")
+    require_one_of("latency.clock", name, CLOCKS)
     require(
         name == "wall" or (device == "cpu" and threads == 1),
         f"latency.clock={name}: counts the work of one thread on a processor, but here are {threads} threads "

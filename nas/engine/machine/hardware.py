@@ -14,7 +14,7 @@ from pytorch_lightning.accelerators import AcceleratorRegistry
 from pytorch_lightning.plugins.environments import LSFEnvironment, TorchElasticEnvironment
 
 from nas.engine.machine.memory import keep_freed_memory
-from nas.errors import ConfigError, require
+from nas.errors import ConfigError, require, require_whole
 
 DRIVER = Path("/proc/driver/nvidia/version")
 GPU = ("gpu", "cuda")
@@ -41,10 +41,7 @@ def check_hardware(hardware: Mapping) -> None:
     """
     name, accelerator = hardware["name"], hardware["accelerator"]
     nodes, memory = hardware["num_nodes"], hardware.get("memory_gib")
-    require(
-        isinstance(nodes, int) and not isinstance(nodes, bool) and nodes >= 1,
-        f"hardware.num_nodes={nodes}: must be a whole number above 0",
-    )
+    require_whole("hardware.num_nodes", nodes, 1)
     require(
         memory is None or (isinstance(memory, int | float) and memory > 0),
         f"hardware.memory_gib={memory}: must be null or a number of GiB above 0",

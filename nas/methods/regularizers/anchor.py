@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, distributions
 
-from nas.errors import require
+from nas.errors import require, require_one_of
 from nas.methods.regularizers.base import Regularizer
 from nas.methods.relaxations import Dirichlet, Relaxation
 
@@ -29,11 +29,8 @@ class Anchor(Regularizer):
     """
 
     def __init__(self, kind: str = "l2", form: str = "objective", lam: float = 0.0):
-        require(kind in ("l2", "kl", "none"), f"method.anchor={kind}: unknown; known are l2, kl, none")
-        require(
-            form in ("objective", "optimizer"),
-            f"method.anchor_form={form}: unknown; known are objective, optimizer",
-        )
+        require_one_of("method.anchor", kind, ("l2", "kl", "none"))
+        require_one_of("method.anchor_form", form, ("objective", "optimizer"))
         require(lam >= 0, f"method.lam={lam}: must be at least 0")
         require(
             kind != "kl" or form == "objective",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, distributions
 
-from nas.errors import require
+from nas.errors import require_one_of
 from nas.methods.probabilities import dirichlet_argmax_log_probabilities
 from nas.methods.relaxations.base import Relaxation
 
@@ -35,12 +35,9 @@ class Dirichlet(Relaxation):
     normalised = True
 
     def __init__(self, evaluation_draw: str = "mean", ranking: str = "softmax", draws: str = "shared"):
-        require(
-            evaluation_draw in ("mean", "sample"),
-            f"method.evaluation_draw={evaluation_draw}: unknown; known are mean, sample",
-        )
-        require(ranking in ("softmax", "mean"), f"method.ranking={ranking}: unknown; known are softmax, mean")
-        require(draws in ("shared", "rank"), f"method.draws={draws}: unknown; known are shared, rank")
+        require_one_of("method.evaluation_draw", evaluation_draw, ("mean", "sample"))
+        require_one_of("method.ranking", ranking, ("softmax", "mean"))
+        require_one_of("method.draws", draws, ("shared", "rank"))
         self.evaluation_draw = evaluation_draw
         self.ranking = ranking
         self.draws = draws

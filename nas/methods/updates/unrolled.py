@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.errors import ConfigError, require
+from nas.errors import ConfigError, require, require_one_of
 from nas.methods.functional import Trial, frozen, twice_differentiable
 from nas.methods.updates.base import ArchitectureGradient, Bilevel, Update
 
@@ -54,10 +54,7 @@ class Unrolled(Update):
         require(
             xi is None or xi >= 0, f"method.xi={xi}: must be null (the current learning rate) or at least 0"
         )
-        require(
-            implicit in ("finite_difference", "exact"),
-            f"method.implicit={implicit}: unknown; known are finite_difference, exact",
-        )
+        require_one_of("method.implicit", implicit, ("finite_difference", "exact"))
         require(epsilon > 0, f"method.epsilon={epsilon}: must be positive")
         self.xi = xi
         self.implicit = implicit

@@ -66,7 +66,8 @@ def run(config: DictConfig, path: Path) -> float | None:
         conditions = conditions_of(plain(config), size_overrides(config, space), split["hash"])
         random_cells = partial(random_cells.compared, conditions)
     network = apply_execution(network, config.hardware)
-    module = domain.evaluation(config, network, task, _scheduler(config), folder.checkpoints)
+    scheduler = with_restarts(instantiate(config.recipe.scheduler), restarts_of(plain(config.restarts)))
+    module = domain.evaluation(config, network, task, scheduler, folder.checkpoints)
     trainer.check_optimizers(module, "recipe")
     clip = config.recipe.clip
     require(clip is None or clip > 0, f"recipe.clip={clip}: must be null or positive")
@@ -120,11 +121,6 @@ def _genotype(session) -> object:
     named = session.config.genotype
     require(named is not None, "genotype=null: name a run folder, a file or a published genotype")
     return session.earlier.get("genotype") or named
-
-
-def _scheduler(config: DictConfig):
-    """Optimiser -> schedule, with what a resumed run made of it."""
-    return with_restarts(instantiate(config.recipe.scheduler), restarts_of(plain(config.restarts)))
 
 
 def _best(module) -> dict:

@@ -15,7 +15,7 @@ from nas.commands.latency import command_for_supernet
 from nas.domains.choose import choose, of_space
 from nas.domains.networks import check_budget, check_sizes, cost_of, fitted, size_overrides, source_of
 from nas.engine import checkpoints, learning, trainer
-from nas.engine.learning import StartValues, check_epochs, check_steps
+from nas.engine.learning import StartValues, check_compile, check_epochs, check_precision, check_steps
 from nas.engine.loggers import build_logger, close_logger
 from nas.engine.machine import hardware
 from nas.engine.machine.execution import apply_execution
@@ -24,7 +24,6 @@ from nas.engine.part_lists import keep_lists
 from nas.engine.pictures import draw_search
 from nas.engine.progress import Clock, wants_bar
 from nas.engine.recording import SearchRecorder
-from nas.engine.refusals import check_compile, check_precision
 from nas.engine.restarts import restarts_of, with_restarts
 from nas.engine.rows import count_skips, weight_rows
 from nas.engine.run_folder import Table

@@ -1,10 +1,10 @@
-"""What is checked of a set of images as its parts are read: before the first step.
+"""What is checked of a set of images, or of a text's streams, as its parts are read: before the first step.
 
 Somebody else's source can declare one thing and hold another, and training would hardly notice: networks take
 other shapes than they were sized for, and a label out of range ends a run in the middle of an epoch. The
 images of files are not all decoded: labels are checked whole, and a few images for all of them.
 
-Shapes: N images, K classes, C channels, H rows, W columns.
+Shapes: N images or tokens, K classes, C channels, H rows, W columns.
 """
 
 import logging
@@ -62,8 +62,9 @@ def check_images(source: ImageSource, images: Any, part: str) -> None:
     )
     declared = getattr(source, "num_images", None)
     expected = None if declared is None else declared[("train", "test").index(part)]
+    # The number of a source with `at_hand` only stands in for files that are not there.
     require(
-        expected in (None, len(images)) or _counts_itself(source),
+        expected in (None, len(images)) or hasattr(source, "at_hand"),
         f"{where}: num_images declares {expected} {what}, but there are {len(images)}",
     )
     lowest, highest = int(labels_N.min()), int(labels_N.max())
@@ -114,6 +115,43 @@ def check_parts(
         )
         if absent:
             log.warning("warning: the %s part has no image of class %s (%s)", name, _some(absent), keys)
+
+
+def read_tokens(source: Any, part: str) -> Tensor:
+    """Reads a stream of a text source and checks it.
+
+    Args:
+        source: a text source; `check_source` has passed it.
+        part: `train`, `valid` or `test`.
+
+    Returns:
+        int64 [N], at least one token, all within the vocabulary.
+
+    Raises:
+        ConfigError: it is not that, or of another length than the source declares.
+    """
+    tokens_N = read_part(source, part)
+    check_tokens(source, tokens_N, part)
+    return tokens_N
+
+
+def check_tokens(source: Any, tokens_N: Any, part: str) -> None:
+    """Compares a stream with what its source declares; raises as `read_tokens`."""
+    where = named(source)
+    check_row(tokens_N, f"{where}: {part}() must return tokens")
+    require(len(tokens_N) > 0, f"{where}: {part}() returns no token")
+    lowest, highest = int(tokens_N.min()), int(tokens_N.max())
+    require(
+        lowest >= 0 and highest < source.vocabulary_size,
+        f"{where}: the tokens of {part}() run from {lowest} to {highest}, but vocabulary_size="
+        f"{source.vocabulary_size} allows 0 to {source.vocabulary_size - 1}",
+    )
+    declared = getattr(source, "num_tokens", None)
+    expected = None if declared is None else declared[("train", "valid", "test").index(part)]
+    require(
+        expected in (None, len(tokens_N)),
+        f"{where}: num_tokens declares {expected} tokens of {part}, but there are {len(tokens_N)}",
+    )
 
 
 def absent_classes(labels_N: Tensor, num_classes: int) -> list[int]:
@@ -176,8 +214,3 @@ def _some(classes: Sequence[int]) -> str:
     """The first classes, and how many more there are."""
     shown = ", ".join(str(one) for one in classes[:5])
     return shown if len(classes) <= 5 else f"{shown} and {len(classes) - 5} more"
-
-
-def _counts_itself(source: Any) -> bool:
-    """Whether the number that it declares only stands in for files that are not at hand."""
-    return hasattr(source, "at_hand")

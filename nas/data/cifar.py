@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from nas.data import binary
-from nas.data.cached import CachedImages
-from nas.data.sources import TensorImages
+from nas.data.sources import CachedImages, TensorImages
 from nas.errors import require
 
 FILES = {"cifar10": binary.CIFAR10, "cifar100": binary.CIFAR100}

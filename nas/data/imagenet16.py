@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nas.data.cached import CachedImages
-from nas.data.sources import TensorImages
+from nas.data.sources import CachedImages, TensorImages
 from nas.errors import ConfigError, require
 from nas.reading.files import MEBIBYTE, read_bytes
 

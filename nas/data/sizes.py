@@ -4,11 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nas.data.cached import CachedImages
-from nas.data.checks import check_images, read_images
-from nas.data.sources import ImageSource, TensorImages
+from nas.data.checks import check_images, check_tokens, read_images
+from nas.data.sources import CachedImages, ImageSource, TensorImages
 from nas.data.text import TextSource
-from nas.data.text_checks import check_tokens
 from nas.errors import ConfigError
 
 

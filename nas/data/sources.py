@@ -3,6 +3,7 @@
 Shapes: N images of a data set, B of a batch, C channels, H rows, W columns.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -82,6 +83,33 @@ class TensorImages(Dataset):
         """Returns the batch (uint8 [B, C, H, W], int64 [B]) in the order of `indices`."""
         indices_B = torch.as_tensor(indices, dtype=torch.int64)
         return self.images_NCHW[indices_B], self.labels[indices_B]
+
+
+class CachedImages(ABC):
+    """Both parts of an image set, each read on first use and kept.
+
+    Splits, loaders and validation ask for the same images; reading and checking them takes seconds.
+    """
+
+    def __init__(self):
+        self._loaded: dict[bool, TensorImages] = {}
+
+    def train(self, augmented: bool = True) -> TensorImages:
+        """Returns the training images, the same for either value of `augmented`."""
+        return self._load(train=True)
+
+    def test(self) -> TensorImages:
+        """Returns the test images."""
+        return self._load(train=False)
+
+    def _load(self, train: bool) -> TensorImages:
+        if train not in self._loaded:
+            self._loaded[train] = self._read(train)
+        return self._loaded[train]
+
+    @abstractmethod
+    def _read(self, train: bool) -> TensorImages:
+        """Reads one part from the disk."""
 
 
 def domain_of(source: object) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from nas.data.checks import read_tokens
 from nas.data.split import hash_indices, share_of
 from nas.data.text import TextSource
-from nas.data.text_checks import read_tokens
 from nas.errors import require
 
 MODES = ("valid", "ordered")

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +78,45 @@ def check_steps(config: Mapping, method: Method, steps: Sequence[int] | None) ->
         f"{method.weight_steps}th step of the search, which has {first} (trainer.max_epochs={len(steps)}, "
         f"method.warmup_epochs={method.warmup_epochs} without the architecture, "
         f"trainer.limit_train_batches={limit})",
+    )
+
+
+def check_compile(config: Any) -> None:
+    """Refuses what a compiled network cannot do.
+
+    Raises:
+        ConfigError: second derivatives are asked of a compiled network.
+    """
+    analysis = config.analysis
+    wanted = {
+        "method.implicit=exact": _exact(config.method),
+        "analysis.hessian.every": analysis.hessian.every,
+        "analysis.implicit.every": analysis.implicit.every,
+    }
+    asked = [key for key, value in wanted.items() if value]
+    require(
+        not (config.hardware.compile and asked),
+        "hardware.compile=true: a compiled network has no second derivatives, but "
+        f"{', '.join(asked)} needs them",
+    )
+
+
+def _exact(method: Any) -> bool:
+    update = method.get("update")
+    return "exact" in (method.get("implicit"), hasattr(update, "get") and update.get("implicit"))
+
+
+def check_precision(precision: str) -> None:
+    """Refuses precisions that a search cannot be run in.
+
+    Raises:
+        ConfigError: architecture gradients would be lost in it.
+    """
+    known = ("32-true", "64-true", "bf16-mixed")
+    require(
+        str(precision) in known,
+        f"hardware.precision={precision}: a search runs in {', '.join(known)}; float16 scales the loss, "
+        "which the gradients of alpha, the finite difference and the clipping of weights do not survive",
     )
 
 

@@ -53,10 +53,6 @@ class RunFolder:
             return f"it broke down before the first checkpoint; {held}; start it once more with: {again}"
         return f"the last good checkpoint is kept; {held}; continue with: {again}"
 
-    def holds_a_run(self) -> bool:
-        """Whether some run has been here before."""
-        return (self.path / "config.yaml").exists()
-
     def write_json(self, name: str, data: Mapping) -> None:
         """Writes `data` as JSON; numbers that JSON does not know become null."""
         write_text(self.path / name, json.dumps(_plain(data), indent=1) + "\n")

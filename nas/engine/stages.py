@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.engine import checkpoints
-from nas.engine.language_search import search_module
-from nas.engine.search_module import SearchModule
+from nas.engine.search_module import SearchModule, search_module
 from nas.engine.tasks import Classification, Task
 from nas.errors import ConfigError, require
 from nas.methods.method import Method

@@ -6,9 +6,9 @@ import pytorch_lightning as pl
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from nas.data.checks import read_tokens
 from nas.data.class_weights import refuse_class_weights
 from nas.data.text import TextSource
-from nas.data.text_checks import read_tokens
 from nas.data.text_pieces import PieceLengths, columns, pieces_in_order, search_pieces, training_pieces
 from nas.data.text_split import TextPart, TextSplit
 

@@ -274,7 +274,7 @@ def measure_loop(loops: Loops, rounds: int, max_epochs: int) -> dict[str, Any]:
     """
     for recorded in (False, True):
         loops.run(recorded)
-    found = [{kind: loops.run(kind) for kind in _turn(index)} for index in range(rounds)]
+    found = [{kind: loops.run(kind) for kind in (bool(index % 2), index % 2 == 0)} for index in range(rounds)]
     return relate_loop(
         [passages[False] for passages in found],
         [passages[True] for passages in found],
@@ -330,10 +330,6 @@ def relate_loop(
         "epoch_steps": epoch_steps,
         "epoch_seconds": _median([d.epoch(epoch_steps) for d in plain]),
     }
-
-
-def _turn(index: int) -> tuple[bool, bool]:
-    return (False, True) if index % 2 == 0 else (True, False)
 
 
 def _median(values: Sequence[float]) -> float:

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -171,16 +170,13 @@ def _measure(
     times = {
         name: spread(found) for name, found in race.seconds(dict.fromkeys(race.variants, ROUNDS)).items()
     }
+    of_what = "" if where.device.type == "cuda" else ", libraries included"
     rows = [
         ("saved for the backward pass of a weight step", f"{saved / 2**20:,.0f} MiB"),
-        ("peak memory of a step" + _of_what(where), f"{max(race.peaks.values()) / 2**20:,.0f} MiB"),
+        (f"peak memory of a step{of_what}", f"{max(race.peaks.values()) / 2**20:,.0f} MiB"),
         *((f"{name} step (n={found['n']})", _seconds(found)) for name, found in times.items()),
     ]
     return rows, {name: found["median"] for name, found in times.items()}
-
-
-def _of_what(where: Any) -> str:
-    return "" if where.device.type == "cuda" else ", libraries included"
 
 
 def _seconds(found: Mapping[str, float]) -> str:

@@ -22,11 +22,10 @@ from nas.errors import ConfigError, require
 from nas.running.declared import CONF, HYDRA_KEYS, Declared, declared, ranged
 from nas.running.kinds import Kind, either, kind, type_of
 from nas.running.parts import OF_RELAXATIONS, SHORT, WITH_ALL, compose, raw, unread_keys
-from nas.running.quoting import near, shown, typed_again
 from nas.running.repeating import climbs
 from nas.running.signatures import kinds_of, kinds_of_target, named, parameters_of, takes, target_of
 from nas.running.trust import check_ours
-from nas.running.words import key_of
+from nas.running.words import key_of, near, shown, typed_again
 
 # Choices that may be left out; every other group holds keys that a command reads.
 OPTIONAL = ("experiment", "debug", "sweep")

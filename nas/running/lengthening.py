@@ -54,7 +54,7 @@ def set_length(saved: DictConfig, folder: Path, epochs: int | None, mode: str | 
         f"trainer.max_epochs={epochs}: this search has {before} epochs by its method.stages, which a resumed "
         "run keeps; start a new run",
     )
-    done = _done(folder)
+    _, done = newest_readable(folder / "checkpoints")
     require(
         epochs > done,
         f"trainer.max_epochs={epochs}: the run has {done} epochs behind it already, of {before}",
@@ -70,10 +70,6 @@ def set_length(saved: DictConfig, folder: Path, epochs: int | None, mode: str | 
             "rate, over the epochs that are left)",
         )
     saved.trainer.max_epochs = epochs
-
-
-def _done(folder: Path) -> int:
-    return newest_readable(folder / "checkpoints")[1]
 
 
 def _limited(saved: DictConfig, before: int, epochs: int) -> str:

@@ -216,7 +216,9 @@ def check_sweeper(config: DictConfig, objective: str | Sequence[str] | None) -> 
             f"hydra.sweeper.{key}={value}: must be a whole number above 0 (n_jobs follows "
             "hydra.launcher.n_jobs unless it is set)",
         )
-    held_out = "bptt" in config.dataset or config.dataset.get("valid", 0) or _varies(config, "dataset.valid")
+    typed = [*(config.hydra.sweeper.params or {}), *map(str, config.hydra.overrides.task)]
+    varies = "dataset.valid" in map(key_of, typed)
+    held_out = "bptt" in config.dataset or config.dataset.get("valid", 0) or varies
     unseen = [name for name in names if name.startswith("valid_") and config.command == "evaluate"]
     require(
         held_out or not unseen,
@@ -231,12 +233,6 @@ def check_sweeper(config: DictConfig, objective: str | Sequence[str] | None) -> 
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "multirun.yaml", OmegaConf.to_yaml(config))
-
-
-def _varies(config: DictConfig, key: str) -> bool:
-    """Whether the jobs of a sweep set a key."""
-    typed = [*(config.hydra.sweeper.params or {}), *map(str, config.hydra.overrides.task)]
-    return any(key_of(one) == key for one in typed)
 
 
 def looks_at_results(config: DictConfig) -> bool:

@@ -20,9 +20,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nas.errors import require
-from nas.running.quoting import shown
 from nas.running.signatures import takes
-from nas.running.words import key_of
+from nas.running.words import key_of, shown
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,9 @@ def separate(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
     method = raw(config, "method")
     if not isinstance(method, DictConfig):
         return
-    paths = [path for path in _paths(method) if _has_options(raw(method, path))]
+    nodes = {path: raw(method, path) for path in _paths(method)}
+    # Those with options.
+    paths = [path for path, node in nodes.items() if isinstance(node, DictConfig) and {*node} - {"_target_"}]
     if paths:
         layers, typed = _layers(name, overrides)
         for path in paths:
@@ -264,10 +265,6 @@ def raw(config: Any, path: str) -> Any:
 def _known(node: Any) -> Named | None:
     found = BY_TARGET.get(raw(node, "_target_")) if isinstance(node, DictConfig) else None
     return NAMED[found[0]][found[1]] if found else None
-
-
-def _has_options(node: Any) -> bool:
-    return isinstance(node, DictConfig) and any(key != "_target_" for key in node)
 
 
 def _layers(name: str, overrides: Sequence[str]) -> tuple[list[DictConfig], list[Override]]:

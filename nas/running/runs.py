@@ -71,16 +71,12 @@ def _filled(run: Run, place: Path, keys: Sequence[str], command: str | None) -> 
             overrides = _configured(place / "config.yaml", lacking) | overrides
         except ConfigError as error:
             if run.status != "damaged":
-                run = _damaged(run, error)
+                run = Run(run.folder, run.overrides, "damaged", f"damaged: {error}")
     if command is not None:
         overrides["command"] = command
     # One order of keys for all runs, that in which they were typed first.
     ordered = {key: overrides[key] for key in ("command", *keys) if key in overrides}
     return replace(run, overrides=ordered)
-
-
-def _damaged(run: Run, error: ConfigError) -> Run:
-    return Run(run.folder, run.overrides, "damaged", f"damaged: {error}")
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:
@@ -134,7 +130,7 @@ def _summary(place: Path) -> dict[str, Any]:
 def _read_run(folder: Path, place: Path, summary: Mapping[str, Any]) -> Run:
     name, status = _name(folder, place), str(summary.get("status", "lost"))
     try:
-        typed = read_overrides(place / "overrides.yaml") if _there(place / "overrides.yaml") else []
+        typed = read_overrides(place / "overrides.yaml") if os.path.lexists(place / "overrides.yaml") else []
     except ConfigError as error:
         return Run(name, {}, "damaged", f"damaged: {error}")
     found = {printable(key): printable(value) for key, value in sweeps.parse_overrides(typed).items()}
@@ -154,7 +150,7 @@ def _read_run(folder: Path, place: Path, summary: Mapping[str, Any]) -> Run:
 def _again(place: Path, summary: Mapping[str, Any], typed: Sequence[str]) -> str:
     """The command that continues a run or repeats it; empty where it cannot be told which command it was."""
     command = summary.get("command")
-    saved = _there(place / "config.yaml")
+    saved = os.path.lexists(place / "config.yaml")
     if command is None and saved:
         try:
             command = read_mapping(place / "config.yaml").get("command")
@@ -163,10 +159,8 @@ def _again(place: Path, summary: Mapping[str, Any], typed: Sequence[str]) -> str
         if command not in COMMANDS:
             return ""
     if saved and command in ("search", "evaluate"):
-        words = [f"resume={quoted(place)}"]
-    else:
-        return _repeated(str(command or "search"), typed, place)
-    return pasted(["python", "-m", f"nas.{command or 'search'}", *words])
+        return pasted(["python", "-m", f"nas.{command}", f"resume={quoted(place)}"])
+    return _repeated(str(command or "search"), typed, place)
 
 
 def _repeated(command: str, overrides: Sequence[str], place: Path) -> str:
@@ -177,16 +171,12 @@ def _repeated(command: str, overrides: Sequence[str], place: Path) -> str:
     return pasted(["python", "-m", f"nas.{command}", *overrides, f"hydra.run.dir={quoted(place)}"])
 
 
-def _there(path: Path) -> bool:
-    return os.path.lexists(path)
-
-
 def _not_started(folder: Path, runs: Mapping[Path, Run]) -> tuple[dict[Path, Run], list[str]]:
     """The jobs of multiruns that no run stands for, and what is wrong with a multirun's own file."""
     warnings: list[str] = []
     found: dict[Path, Run] = {}
     parents = {folder, *(place.parent for place in runs)}
-    plans = {place: None for place in sorted(parents) if _there(place / "multirun.yaml")}
+    plans = {place: None for place in sorted(parents) if os.path.lexists(place / "multirun.yaml")}
     # What the runs below each of them mean, gathered once.
     there: dict[Path, set[frozenset]] = {place: set() for place in plans}
     for place, run in runs.items():

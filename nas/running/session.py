@@ -90,7 +90,7 @@ class Session:
     def _refuse_used(self) -> None:
         path = self.folder.path
         require(
-            not self.leads or not self.folder.holds_a_run(),
+            not self.leads or not (path / "config.yaml").exists(),
             f"hydra.run.dir={path}: it holds a run already; continue it with resume={quoted(path)}, or "
             "choose another",
         )

@@ -1,5 +1,6 @@
-"""Values as words of a command line, which Hydra and a shell read back as what they stand for."""
+"""Values as words of a command line, which Hydra and a shell read back, and as messages show them."""
 
+import difflib
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,8 @@ from hydra.core.override_parser.types import Quote, QuotedString
 PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./+:-]*", re.ASCII)
 # Words that stand for other values.
 RESERVED = ("null", "true", "false", "nan", "inf")
+# Characters of a value in a message.
+SHOWN = 80
 
 
 def word(value: Any) -> str:
@@ -60,3 +63,26 @@ def _escaped(text: str) -> str:
         for one in text
     )
     return f"$'{''.join(parts)}'"
+
+
+def shown(value: Any) -> str:
+    """A value as it is written in YAML, cut off where it is long."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    text = " ".join(str(value).split())
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def near(path: str, others: Iterable[str]) -> str:
+    """Words that name the nearest of the other keys; nothing where there are none."""
+    names = sorted(set(others))
+    last = {name.rsplit(".", 1)[-1]: name for name in names}
+    close = difflib.get_close_matches(path.rsplit(".", 1)[-1], last, n=1, cutoff=0.0)
+    return f"; the nearest known is {last[close[0]]}" if close else ""
+
+
+def typed_again(value: Any) -> str:
+    """A value as it was typed, in quotes where it would look like one of another kind."""
+    # 3 and '3' look alike.
+    alike = isinstance(value, str) and re.fullmatch(r"[-+\d.e]+|true|false|null", value)
+    return f"'{value}'" if alike else shown(value)

@@ -8,12 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.data.checks import check_images, check_parts, read_images
+from nas.data.checks import check_images, check_parts, read_images, read_tokens
 from nas.data.declared import check_source
 from nas.data.digits import Digits
 from nas.data.folder import ImageFolder
 from nas.data.sources import TensorImages
-from nas.data.text_checks import read_tokens
 from nas.errors import ConfigError
 
 

@@ -9,8 +9,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import ConstantLR
 
 from nas.data.text_pieces import Piece, SearchPiece
-from nas.engine.language_search import LanguageSearch, search_module
-from nas.engine.search_module import SearchModule
+from nas.engine.search_module import LanguageSearch, SearchModule, search_module
 from nas.engine.tasks import Classification, Language, TextBatch
 from nas.methods.functional import twice_differentiable
 from nas.methods.method import layout_of

@@ -29,7 +29,7 @@ from nas.engine.rows import count_skips, weight_rows
 from nas.engine.run_folder import Table
 from nas.engine.seeding import seed_run
 from nas.engine.shortened import shorten_search
-from nas.engine.stages import Leg, Stages, attach, legs_of
+from nas.engine.stages import Leg, StageBuilder, attach, legs_of
 from nas.errors import ConfigError
 from nas.files import write_text
 from nas.measure import operation_times
@@ -168,11 +168,11 @@ class Search:
         training = Training(session, self.space, stages, legs, data, clock, recorder, start)
         session.run(lambda: training.run(module, lightning, checkpoint))
 
-    def _stages(self, data) -> Stages:
+    def _stages(self, data) -> StageBuilder:
         config, space = self.config, self.space
         inputs = self.domain.inputs(self.source)
         weights = data.class_weights(plain(config.dataset).get("class_weights"))
-        stages = Stages(
+        stages = StageBuilder(
             space,
             attach(self.method, space, inputs),
             inputs,
@@ -250,7 +250,7 @@ class Training:
 
     session: Session
     space: Space
-    stages: Stages
+    stages: StageBuilder
     legs: Sequence[Leg]
     data: Any
     clock: Clock

@@ -56,7 +56,7 @@ def scaled(optimizer: Optimizer, factor: float) -> Iterator[None]:
 
 
 @contextmanager
-def lent(parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor] | None) -> Iterator[None]:
+def swapped(parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor] | None) -> Iterator[None]:
     """Inside the block the parameters have other values, which must not be changed; None for their own."""
     if values is None:
         yield

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from nas.data.text_pieces import Piece
-from nas.engine.averaging import averaged_descent, averages, lent, scaled, should_average
+from nas.engine.averaging import averaged_descent, averages, scaled, should_average, swapped
 from nas.engine.checkpoints import save
 from nas.engine.decay import optimizer_of
 from nas.engine.divergence import Diverged
@@ -95,7 +95,7 @@ class LanguageEvaluation(pl.LightningModule):
         self._rate = 1.0
         self._hidden_1BH: Tensor | None = None
         self._measured_1BH: Tensor | None = None
-        self._lent: dict[str, Tensor] | None = None
+        self._swapped: dict[str, Tensor] | None = None
 
     def configure_optimizers(self) -> tuple[list, list]:
         """The optimiser that is in use and its schedule.
@@ -145,9 +145,9 @@ class LanguageEvaluation(pl.LightningModule):
     def on_validation_start(self) -> None:
         """With ASGD the averaged weights are measured."""
         self._measured_1BH = None
-        self._lent = None
+        self._swapped = None
         if self.averaging and self.trainer.state.fn == TrainerFn.FITTING:
-            self._lent = averages(self.trainer.optimizers[0], self._weights())
+            self._swapped = averages(self.trainer.optimizers[0], self._weights())
 
     def validation_step(self, batch: Piece, batch_idx: int) -> None:
         """Cross-entropy of the validation text."""
@@ -155,7 +155,7 @@ class LanguageEvaluation(pl.LightningModule):
 
     def on_validation_end(self) -> None:
         """Keeps the best weights, and changes to ASGD when plain descent has ceased to help."""
-        self._lent = None
+        self._swapped = None
         loss = self.trainer.callback_metrics.get("valid_loss")
         if self.trainer.state.fn != TrainerFn.FITTING or loss is None:
             return
@@ -181,9 +181,9 @@ class LanguageEvaluation(pl.LightningModule):
     def on_test_start(self) -> None:
         """The best weights on the validation text are tested; the last ones where nothing was validated."""
         self._measured_1BH = None
-        self._lent = None
+        self._swapped = None
         if self.best is not None:
-            self._lent = {name: value.to(self.device) for name, value in self.best["weights"].items()}
+            self._swapped = {name: value.to(self.device) for name, value in self.best["weights"].items()}
 
     def test_step(self, batch: Piece, batch_idx: int) -> None:
         """Cross-entropy of the test text."""
@@ -191,7 +191,7 @@ class LanguageEvaluation(pl.LightningModule):
 
     def on_test_end(self) -> None:
         """Lets go of the best weights' copies."""
-        self._lent = None
+        self._swapped = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what weights and optimiser do not say."""
@@ -220,7 +220,7 @@ class LanguageEvaluation(pl.LightningModule):
 
     def _measure(self, part: str, piece: Piece) -> None:
         hidden_1BH = None if piece.first else self._measured_1BH
-        with lent(self._weights(), self._lent):
+        with swapped(self._weights(), self._swapped):
             result, self._measured_1BH = self._read(piece, hidden_1BH, train=False)
         log_mean(self, f"{part}_loss", result.loss, result.size)
 

@@ -1,6 +1,6 @@
 """Random numbers that depend on the seed and the epoch alone, so that a resumed run draws the same ones."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -20,7 +20,7 @@ def seed_run(seed: int) -> None:
 
 
 @contextmanager
-def lent(generator: torch.Generator | None) -> Iterator[None]:
+def drawing_from(generator: torch.Generator | None) -> Iterator[None]:
     """Inside the block torch's global generator of that device draws in its place; None for no change.
 
     The generator moves on by what is drawn, the global one stays where it is. That is for functions that
@@ -31,7 +31,8 @@ def lent(generator: torch.Generator | None) -> Iterator[None]:
         return
     get, put = torch.get_rng_state, torch.set_rng_state
     if generator.device.type == "cuda":
-        get, put = partial(torch.cuda.get_rng_state, generator.device), _put_cuda(generator.device)
+        get = partial(torch.cuda.get_rng_state, generator.device)
+        put = partial(torch.cuda.set_rng_state, device=generator.device)
     own = get()
     put(generator.get_state())
     try:
@@ -39,10 +40,6 @@ def lent(generator: torch.Generator | None) -> Iterator[None]:
     finally:
         generator.set_state(get())
         put(own)
-
-
-def _put_cuda(device: torch.device) -> Callable[[torch.Tensor], None]:
-    return lambda state: torch.cuda.set_rng_state(state, device)
 
 
 class SeedEpochs(pl.Callback):

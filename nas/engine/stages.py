@@ -60,7 +60,7 @@ def legs_of(method: Method, max_epochs: int) -> list[Leg]:
     return [Leg(index, first, end) for index, (first, end) in enumerate(pairwise(bounds))]
 
 
-class Stages:
+class StageBuilder:
     """Builds the network of every stage and takes a search from one to the next.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas.engine.seeding import lent
+from nas.engine.seeding import drawing_from
 from nas.engine.tasks import Result, Task
 from nas.methods.functional import frozen
 from nas.methods.method import Method
@@ -79,7 +79,7 @@ class Step:
 
     def op_weights(self) -> dict[str, Tensor]:
         """The method's op weights, drawn anew where they are drawn."""
-        with lent(self.shared):
+        with drawing_from(self.shared):
             return self.method.op_weights()
 
     def run(self, batch: Any, op_weights: dict[str, Tensor] | None = None, train: bool = True) -> Result:

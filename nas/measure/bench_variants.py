@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from nas.analysis.cost.complexity import Cost
-from nas.engine.stages import Stages
+from nas.engine.stages import StageBuilder
 from nas.measure.steps import Counts
 from nas.methods.method import Method
 from nas.spaces.space import Space
@@ -20,7 +20,7 @@ def stage_supernet(space: Space, method: Method, inputs: tuple, index: int) -> n
     Raises:
         ConfigError: the stage's K does not divide the channels.
     """
-    stages = Stages(space, method, inputs, 0, lambda network: network)
+    stages = StageBuilder(space, method, inputs, 0, lambda network: network)
     for stage in method.stages.stages[: index + 1]:
         if stage.keep is not None:
             method.prune(stage.keep)

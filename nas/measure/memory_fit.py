@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nas.data.sources import ImageSource
 from nas.engine.machine.hardware import GPU, count_devices
-from nas.engine.stages import Stages, attach
+from nas.engine.stages import StageBuilder, attach
 from nas.engine.tasks import Task
 from nas.errors import ConfigError
 from nas.measure.footprint import Footprint, measure_footprint
@@ -253,7 +253,7 @@ def _search_demands(config: Mapping, space: Space, method: Method, source: Image
             def prepare(size: int) -> tuple[Iterable[Tensor], Callable[[], None]]:
                 own = copy.deepcopy(method)
                 attach(own, space, inputs)
-                built = Stages(space, own, inputs, 0, lambda network: apply_hardware(network, options))
+                built = StageBuilder(space, own, inputs, 0, lambda network: apply_hardware(network, options))
                 if partial is None:
                     supernet = built.supernet(stage)
                 else:

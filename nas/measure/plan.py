@@ -13,7 +13,7 @@ from nas.analysis.cost.timing import Race, spread
 from nas.engine.learning import check_steps
 from nas.engine.machine.hardware import lack
 from nas.engine.progress import duration
-from nas.engine.stages import Leg, Stages, attach, legs_of
+from nas.engine.stages import Leg, StageBuilder, attach, legs_of
 from nas.errors import require_whole
 from nas.measure.operation_times import time_operations
 from nas.measure.steps import Numerics, SearchSteps, apply_hardware, numerics
@@ -97,7 +97,7 @@ def _search_rows(config: Mapping, space: Space, method: Method, work: Workload) 
         # What a sparse method will drop is not known: the time of the whole network is an upper bound.
         legs = [Leg(0, 0, number)]
     attach(method, space, work.inputs)
-    Stages(space, method, work.inputs, 0, lambda network: network, work.task).check()
+    StageBuilder(space, method, work.inputs, 0, lambda network: network, work.task).check()
     rows: list[tuple[str, str]] = []
     total = 0.0
     for leg in legs:
@@ -106,7 +106,7 @@ def _search_rows(config: Mapping, space: Space, method: Method, work: Workload) 
             method.prune(method.stages[leg.index].keep)
 
         def build(options: Mapping, index: int = leg.index) -> SearchSteps:
-            stages = Stages(
+            stages = StageBuilder(
                 space, method, work.inputs, 0, lambda network: apply_hardware(network, options), work.task
             )
             time_operations(method, config["dataset"]["batch_size"], where.device.type)

@@ -193,19 +193,19 @@ def ready(node: DictConfig) -> DictConfig:
     own._set_parent(node._get_parent())
     _spell_out(own)
     with open_dict(own):
-        for key in _lent(own):
+        for key in _borrowed(own):
             own.pop(key)
     return own
 
 
-def without_lent(config: DictConfig) -> DictConfig:
+def without_borrowed(config: DictConfig) -> DictConfig:
     """A configuration as a run folder keeps it, without the keys that somebody else's part has referred to.
 
     Interpolations are resolved there, and nothing would say any more that a part reads them.
     """
     method = raw(config, "method")
     if isinstance(method, DictConfig) and isinstance(method.get("_target_"), str):
-        gone = [key for key in _lent(method) if key not in SHORT]
+        gone = [key for key in _borrowed(method) if key not in SHORT]
         OmegaConf.resolve(config)
         with open_dict(method):
             for key in gone:
@@ -213,7 +213,7 @@ def without_lent(config: DictConfig) -> DictConfig:
     return config
 
 
-def _lent(method: DictConfig) -> list[str]:
+def _borrowed(method: DictConfig) -> list[str]:
     """The keys that parts refer to, anybody's, and that the class of the method does not take."""
     parts = OmegaConf.to_yaml(OmegaConf.create({path: raw(method, path) for path in _paths(method)}))
     free = [str(key) for key in method if not str(key).startswith("_") and not takes(method, str(key))]

@@ -26,7 +26,7 @@ from nas.running.config import ConfigError, RunFailed, instantiate, plain
 from nas.running.locks import FolderLock, take
 from nas.running.log_files import guard_log_files
 from nas.running.own_files import check_folder
-from nas.running.parts import without_lent
+from nas.running.parts import without_borrowed
 from nas.running.resuming import resumed
 from nas.running.saved import SCHEMA, read_config
 from nas.running.trust import without_trust
@@ -139,7 +139,7 @@ class Session:
             if not self.resuming or not (self.folder / name).exists():
                 write_text(self.folder / name, text)
         # Last, because its presence says that the folder can be resumed.
-        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(without_lent(config), resolve=True))
+        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(without_borrowed(config), resolve=True))
 
     def _keep_summary(self) -> None:
         """Keeps the summary of a run that goes on to another number of epochs, under the number it has."""

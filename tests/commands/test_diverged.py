@@ -114,7 +114,7 @@ def spoil_the_best(original):
 
     def patched(self):
         original(self)
-        for tensor in self._lent.values():
+        for tensor in self._swapped.values():
             tensor.fill_(math.nan)
 
     return patched

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import ConstantLR, LinearLR
 
 from nas.data.text_split import TextPart
-from nas.engine.averaging import averaged_descent, averages, lent, scaled, should_average
+from nas.engine.averaging import averaged_descent, averages, scaled, should_average, swapped
 from nas.engine.checkpoints import EpochCheckpoints, list_checkpoints
 from nas.engine.divergence import Diverged
 from nas.engine.language_evaluation import LanguageEvaluation
@@ -268,11 +268,11 @@ def test_lent_weights_are_used_and_returned_even_after_an_error(build):
     network, other = build(), build()
     parameters = dict(network.named_parameters())
     own, x = copied(network), torch.randn(2, 1, 3)
-    with pytest.raises(KeyError), torch.inference_mode(), lent(parameters, copied(other)):
+    with pytest.raises(KeyError), torch.inference_mode(), swapped(parameters, copied(other)):
         torch.testing.assert_close(network(x), other(x))
         raise KeyError
     assert all(torch.equal(own[name], parameter) for name, parameter in parameters.items())
-    with lent(parameters, None):
+    with swapped(parameters, None):
         torch.testing.assert_close(copied(network), own)
     # Still to be trained after that.
     torch.nn.utils.parameters_to_vector(network.parameters()).sum().backward()

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from nas.data.sources import inputs_of
 from nas.data.text_pieces import Piece, SearchPiece
 from nas.domains.networks import source_of
-from nas.engine.stages import Leg, Stages, attach
+from nas.engine.stages import Leg, StageBuilder, attach
 from nas.engine.tasks import Classification, Language
 from nas.measure.bench_text import text_batch
 from nas.measure.operation_times import operation_seconds
@@ -86,7 +86,7 @@ def test_the_timed_step_is_the_trained_step(overrides):
     else:
         batches = [where.batch(8, *inputs, seed) for seed in (1, 2)]
         batch = {"weight": batches[0], "architecture": batches[1]}
-    module = Stages(space, method, inputs, 0, lambda network: network, task).start(Leg(0, 0, 1))
+    module = StageBuilder(space, method, inputs, 0, lambda network: network, task).start(Leg(0, 0, 1))
     supernet, own = copy.deepcopy(module.supernet), copy.deepcopy(method)
     start = [alpha_EO.detach().clone() for alpha_EO in method.alphas()]
     trainer = pl.Trainer(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nas.engine.machine import processes
 from nas.engine.machine.drift import DriftCheck, Drifted, fingerprint
 from nas.engine.machine.peers import strategy_of
-from nas.engine.seeding import lent
+from nas.engine.seeding import drawing_from
 from nas.errors import ConfigError
 from tests.methods.flat import relaxation_of
 
@@ -71,7 +71,7 @@ def test_a_lent_generator_moves_on_and_the_global_one_does_not():
     shared = torch.Generator().manual_seed(5)
     drawn = []
     for _ in range(2):
-        with lent(shared):
+        with drawing_from(shared):
             drawn.append(torch.rand(3))
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(5)

@@ -7,7 +7,7 @@ import torch
 from torch.optim.lr_scheduler import ConstantLR
 
 from nas.engine.sparsity import sparsity_rows, totals
-from nas.engine.stages import Leg, Stages, attach, legs_of
+from nas.engine.stages import Leg, StageBuilder, attach, legs_of
 from nas.errors import ConfigError
 from nas.methods.method import layout_of
 from nas.methods.proximal import AcceleratedProximalGradient
@@ -44,7 +44,7 @@ def stages_of(kind, **settings):
         architecture_optimizer=partial(AcceleratedProximalGradient, lr=0.1),
         **settings,
     )
-    return Stages(
+    return StageBuilder(
         space, attach(method, space, (IMAGE, CLASSES)), (IMAGE, CLASSES), 0, lambda network: network.double()
     )
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 
-from nas.engine.stages import Leg, Stages
+from nas.engine.stages import Leg, StageBuilder
 from nas.errors import ConfigError
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.nasbench201.space import NasBench201Space
@@ -28,7 +28,7 @@ def stages_of(list_of_stages, space_partial=1, schedule=COSINE, **settings):
         architecture_optimizer=torch.optim.Adam,
         **settings,
     )
-    return Stages(space, method, ((3, 8, 8), 10), 0, lambda network: network)
+    return StageBuilder(space, method, ((3, 8, 8), 10), 0, lambda network: network)
 
 
 TWO = [{"epochs": 1, "partial": 4}, {"epochs": 1, "partial": 2}]
@@ -77,7 +77,7 @@ def test_a_single_candidate_an_edge_leaves_nothing_to_choose_edges_by():
     shapes = {name: group.shape for name, group in space.groups.items()}
     for keep, fits in ((1, False), (2, True)):
         method = flat_method("m", shapes, stages=[{"epochs": 1, "keep": keep}])
-        stages = Stages(space, method, ((3, 8, 8), 10), 0, lambda network: network)
+        stages = StageBuilder(space, method, ((3, 8, 8), 10), 0, lambda network: network)
         with nullcontext() if fits else pytest.raises(ConfigError, match="keep at least 2"):
             stages.check()
     # NAS-Bench-201 takes every edge, so that one candidate an edge is an architecture.

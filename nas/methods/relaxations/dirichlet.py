@@ -42,10 +42,6 @@ class Dirichlet(Relaxation):
         self.ranking = ranking
         self.draws = draws
 
-    def initial(self, num_edges: int, num_operations: int, scale: float) -> Tensor:
-        """N(0, scale^2), so that beta starts near 1 and the draws nearly uniform on the simplex."""
-        return scale * torch.randn(num_edges, num_operations)
-
     def concentration(self, alpha_EO: Tensor) -> Tensor:
         """Concentrations beta = ELU(eta) + 1, at least 1e-6.
 

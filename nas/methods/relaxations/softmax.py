@@ -9,15 +9,14 @@ from nas.methods.relaxations.base import Relaxation
 
 
 class Softmax(Relaxation):
-    """Softmax over the candidates of an edge (Liu et al. 2019, equation 2)."""
+    """Softmax over the candidates of an edge (Liu et al. 2019, equation 2).
+
+    Alpha starts at zero in the paper, and with a deviation of 1e-3 in the authors' code.
+    """
 
     name = "softmax"
     normalised = True
     draws = None
-
-    def initial(self, num_edges: int, num_operations: int, scale: float) -> Tensor:
-        """N(0, scale^2): the paper starts at zero, the authors' code at scale 1e-3."""
-        return scale * torch.randn(num_edges, num_operations)
 
     def op_weights(self, alpha_EO: Tensor) -> Tensor:
         """Rows that sum to one."""

@@ -186,9 +186,9 @@ def sweep(folder: Path, own: bool = False) -> list[Path]:
     for path in _temporary(folder):
         found = TEMPORARY.fullmatch(path.name)
         writer = Writer(found["host"], int(found["pid"]), int(found["start"])) if found else None
-        mine = writer is not None and writer.host == _host()
+        mine = writer if writer is not None and writer.host == _host() else None
         with suppress(OSError):
-            if writer.gone() if mine else own and path.stat().st_mtime < _began():
+            if mine.gone() if mine else own and path.stat().st_mtime < _began():
                 path.unlink()
                 removed.append(path)
     return removed

@@ -237,13 +237,11 @@ def _parse_literature(text: str) -> Genotype:
         call = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ConfigError(f"genotype: cannot parse {text[:60]!r} ({error})") from error
-    require(
-        isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args,
-        "genotype: expected Genotype(name=[...], ...) with keywords only",
-    )
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+        raise ConfigError("genotype: expected Genotype(name=[...], ...) with keywords only")
     names = [keyword.arg for keyword in call.keywords]
     require(None not in names and len(set(names)) == len(names), f"genotype: fields {names} repeat or unpack")
-    fields = {keyword.arg: _literal(keyword.value) for keyword in call.keywords}
+    fields = {keyword.arg: _literal(keyword.value) for keyword in call.keywords if keyword.arg}
     if "recurrent" in fields:
         allowed, pairs_of, inputs, per_node = {"recurrent", "concat"}, {"recurrent": "concat"}, 1, 1
         space = "darts_rnn"
@@ -276,7 +274,8 @@ def parse_nasbench201(text: str) -> Genotype:
     nodes = []
     for target, part in enumerate(text.strip().split("+"), start=1):
         match = re.fullmatch(r"\|((?:[A-Za-z0-9_]+~[0-9]{1,4}\|)+)", part)
-        require(match is not None, f"genotype: malformed NAS-Bench-201 node {part!r}")
+        if match is None:
+            raise ConfigError(f"genotype: malformed NAS-Bench-201 node {part!r}")
         edges = [
             Edge(int(source), operation)
             for operation, source in (item.split("~") for item in match[1][:-1].split("|"))
@@ -333,7 +332,7 @@ def load(reference: str | Path, space: str | None = None) -> Genotype:
 def _find(text: str, space: str | None) -> Genotype:
     entries = published().get(text)
     if entries is not None:
-        return entries.get(space) or next(iter(entries.values()))
+        return entries.get(space or "") or next(iter(entries.values()))
     if text.startswith(("{", "|", "Genotype(", "DSO(")):
         return parse(text)
     try:

@@ -12,7 +12,7 @@ Standard library only, and the plain containers of `Genotype.to_dict()["cells"]`
 import re
 from collections.abc import Mapping
 
-from nas.errors import require
+from nas.errors import ConfigError, require
 
 _NUMBER = "[0-9]{1,4}"
 _NUMBERS = f"{_NUMBER}(?:,{_NUMBER})*"
@@ -49,7 +49,8 @@ def read_dso(text: str) -> dict[str, dict]:
         ConfigError: the text is malformed, or a cell or node is there twice or a node outside of its cell.
     """
     whole = re.fullmatch(r"DSO\s*\((.*)\)", text.strip(), re.DOTALL)
-    require(whole is not None, f"genotype: expected DSO(name:nodes[...]>output; ...), found {text[:60]!r}")
+    if whole is None:
+        raise ConfigError(f"genotype: expected DSO(name:nodes[...]>output; ...), found {text[:60]!r}")
     cells: dict[str, dict] = {}
     for part in whole[1].split(";"):
         name, cell = _read_cell(part.strip())
@@ -60,14 +61,14 @@ def read_dso(text: str) -> dict[str, dict]:
 
 def _read_cell(text: str) -> tuple[str, dict]:
     found = _CELL.fullmatch(text)
-    require(found is not None, f"genotype: malformed cell {text[:60]!r}, expected name:nodes[...]>output")
+    if found is None:
+        raise ConfigError(f"genotype: malformed cell {text[:60]!r}, expected name:nodes[...]>output")
     name, inputs, count = found[1], int(found[2] or 1), int(found[3])
     nodes: list[list[dict]] = [[] for _ in range(count)]
     for item in found[4].split():
         match = _NODE.fullmatch(item)
-        require(
-            match is not None, f"genotype: malformed node {item[:60]!r} of {name}, expected 1=name(0,...)"
-        )
+        if match is None:
+            raise ConfigError(f"genotype: malformed node {item[:60]!r} of {name}, expected 1=name(0,...)")
         node = int(match[1])
         require(
             inputs <= node < inputs + count,

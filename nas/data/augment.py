@@ -52,6 +52,9 @@ class BatchAugment(nn.Module):
         ConfigError: a number is out of range, `cutout` is odd, or mean and std differ in length.
     """
 
+    mean_C11: Tensor
+    std_C11: Tensor
+
     def __init__(
         self,
         mean: Sequence[float],
@@ -102,10 +105,10 @@ class BatchAugment(nn.Module):
         def integers(stop: int) -> Tensor:
             return torch.randint(stop, (num_images,), generator=generator, device=images_BCHW.device)
 
-        corners = [integers(2 * self.pad + 1) for _ in range(2)] if self.pad else [None, None]
+        top_B, left_B = (integers(2 * self.pad + 1), integers(2 * self.pad + 1)) if self.pad else (None, None)
         flip_B = integers(2).bool() if self.flip else None
-        centre = [integers(height), integers(width)] if self.cutout else [None, None]
-        return Draw(*corners, flip_B, *centre)
+        row_B, column_B = (integers(height), integers(width)) if self.cutout else (None, None)
+        return Draw(top_B, left_B, flip_B, row_B, column_B)
 
     def apply_draw(self, images_BCHW: Tensor, draw: Draw) -> Tensor:
         """Applies given draws: the deterministic half of `forward`."""
@@ -114,7 +117,7 @@ class BatchAugment(nn.Module):
         x_BCHW.div_(255).sub_(self.mean_C11).div_(self.std_C11)
         # After the arithmetic, which a CPU does four times slower with three channels innermost.
         x_BCHW = x_BCHW.contiguous(memory_format=self.memory_format)
-        if draw.row_B is None:
+        if draw.row_B is None or draw.column_B is None:
             return x_BCHW
         height, width = x_BCHW.shape[2:]
         hole_BHW = self._reach(draw.row_B, height)[:, :, None] & self._reach(draw.column_B, width)[:, None, :]
@@ -130,7 +133,7 @@ class BatchAugment(nn.Module):
         columns = torch.arange(width, device=device).expand(num_images, width)
         if draw.flip_B is not None:
             columns = torch.where(draw.flip_B[:, None], width - 1 - columns, columns)
-        if draw.top_B is not None:
+        if draw.top_B is not None and draw.left_B is not None:
             images_BCHW = F.pad(images_BCHW, (self.pad,) * 4)
             rows = rows + draw.top_B[:, None]
             columns = columns + draw.left_B[:, None]

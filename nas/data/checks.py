@@ -13,10 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from nas.data.declared import check_row, named, read_part
-from nas.data.sources import ImageSource, TensorImages
+from nas.data.sources import Images, ImageSource, TensorImages
 from nas.errors import ConfigError, require
 
 log = logging.getLogger(__name__)
@@ -25,7 +24,7 @@ SAMPLES = 8
 WORDS = {"train": "training images", "test": "test images"}
 
 
-def read_images(source: ImageSource, part: str = "train", augmented: bool = True) -> Dataset:
+def read_images(source: ImageSource, part: str = "train", augmented: bool = True) -> Images:
     """Reads a part of a source and checks it.
 
     Args:
@@ -53,7 +52,7 @@ def check_images(source: ImageSource, images: Any, part: str) -> None:
             class has no training image, or an image cannot be fetched.
     """
     where, what = named(source), WORDS[part]
-    labels_N = getattr(images, "labels", None)
+    labels_N: Any = getattr(images, "labels", None)
     check_row(labels_N, f"{where}: {part}() must have labels")
     require(hasattr(images, "__len__") and len(images) > 0, f"{where}: there are no {what}")
     require(

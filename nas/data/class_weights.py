@@ -5,13 +5,13 @@ Shapes: N images, K classes.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from nas.data.checks import absent_classes
-from nas.data.sources import ImageSource, domain_of
-from nas.data.text import TextSource
+from nas.data.sources import domain_of
 from nas.errors import require
 
 KEY = "dataset.class_weights"
@@ -44,9 +44,7 @@ def class_weights(setting: str | Sequence[float] | None, labels_N: Tensor, num_c
     return len(labels_N) / (num_classes * labels_N.bincount(minlength=num_classes).double())
 
 
-def stand_in_weights(
-    setting: str | Sequence[float] | None, source: ImageSource | TextSource
-) -> Tensor | None:
+def stand_in_weights(setting: str | Sequence[float] | None, source: Any) -> Tensor | None:
     """Weights for steps on made-up batches: as given, or all 1 where they depend on images. None for a text.
 
     Raises:

@@ -42,11 +42,11 @@ def check_source(source: Any) -> None:
     )
     for name in ("mean", "std"):
         values = _numbers(getattr(source, name))
-        require(
-            values is not None and len(values) == shape[0],
-            f"{where}: {name} must be a finite number for each of the {shape[0]} channels, not "
-            f"{getattr(source, name)!r}",
-        )
+        if values is None or len(values) != shape[0]:
+            raise ConfigError(
+                f"{where}: {name} must be a finite number for each of the {shape[0]} channels, not "
+                f"{getattr(source, name)!r}"
+            )
         require(
             name == "mean" or min(values) > 0, f"{where}: std must be above 0 in every channel, not {values}"
         )

@@ -8,15 +8,15 @@ from pathlib import Path
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torch.utils.data import Dataset
 from torchvision import datasets
 from torchvision.transforms import InterpolationMode, v2
 
+from nas.data.sources import Images
 from nas.errors import ConfigError, require
 from nas.reading.files import check_regular
 
 
-class FolderImages(Dataset):
+class FolderImages(Images):
     """Image files, each decoded and transformed when it is asked for.
 
     Args:
@@ -57,7 +57,7 @@ def read_rgb(path: str) -> Image.Image:
     try:
         with Image.open(path) as image:
             if image.mode.startswith("I;16") or image.mode == "I":
-                image = image.convert("I").point(lambda value: value / 256).convert("L")
+                return image.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         kind = "no image" if isinstance(error, UnidentifiedImageError) else f"damaged ({error})"

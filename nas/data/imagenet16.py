@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,7 @@ class ImageNet16(CachedImages):
             f"dataset.root: {path} was altered: its md5 is {found} instead of {md5}; fetch it again from "
             f"{ADDRESS}",
         )
-        data_NP, labels_N = _arrays(unpickle(content, path), path, np.prod(self.image_shape))
+        data_NP, labels_N = _arrays(unpickle(content, path), path, math.prod(self.image_shape))
         ours_N = (labels_N >= 1) & (labels_N <= self.num_classes)
         images_NCHW = torch.from_numpy(data_NP[ours_N]).view(-1, *self.image_shape)
         return images_NCHW, torch.from_numpy(labels_N[ours_N] - 1)
@@ -119,13 +120,16 @@ class ImageNet16(CachedImages):
 
 def _arrays(entry: object, path: Path, num_pixels: int) -> tuple[np.ndarray, np.ndarray]:
     data_NP, labels = (entry.get(IMAGES), entry.get(LABELS)) if isinstance(entry, dict) else (None, None)
-    fits = isinstance(data_NP, np.ndarray) and data_NP.dtype == np.uint8 and isinstance(labels, list)
-    require(
-        fits
+    if not (
+        isinstance(data_NP, np.ndarray)
+        and data_NP.dtype == np.uint8
+        and isinstance(labels, list)
         and data_NP.shape == (len(labels), num_pixels)
-        and all(isinstance(label, int | np.integer) for label in labels),
-        f"dataset.root: {path} holds no uint8 {IMAGES!r} [N, {num_pixels}] with a list of N {LABELS!r}",
-    )
+        and all(isinstance(label, int | np.integer) for label in labels)
+    ):
+        raise ConfigError(
+            f"dataset.root: {path} holds no uint8 {IMAGES!r} [N, {num_pixels}] with a list of N {LABELS!r}"
+        )
     return data_NP, np.asarray(labels, dtype=np.int64)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nas.data.split import Split
-from nas.errors import require
+from nas.errors import ConfigError, require
 from nas.printable import shown
 from nas.reading.files import MEBIBYTE, read_text
 
@@ -87,11 +87,11 @@ def split_from_lists(images: Any, files: Mapping[str, str]) -> Split:
             that is not there, or both lists name the same image.
     """
     names: Sequence[str] | None = getattr(images, "names", None)
-    require(
-        names is not None,
-        "dataset.lists: this data set is no folder of image files, so its images have no names; use "
-        "dataset.split, dataset.fraction and split_seed",
-    )
+    if names is None:
+        raise ConfigError(
+            "dataset.lists: this data set is no folder of image files, so its images have no names; use "
+            "dataset.split, dataset.fraction and split_seed"
+        )
     numbers = {name: index for index, name in enumerate(names)}
     parts = {part: _read(part, Path(files[part]).expanduser(), numbers) for part in PARTS}
     shared = set(parts["weight"].tolist()) & set(parts["architecture"].tolist())

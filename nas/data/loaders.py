@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset, default_collate
+from torch.utils.data import DataLoader, DistributedSampler, Subset, default_collate
 
 from nas.data.draws import SeededItems, item_seed
-from nas.data.sources import TensorImages
+from nas.data.sources import Images, TensorImages
 from nas.errors import require
 
 
@@ -30,7 +30,7 @@ class EpochSampler(DistributedSampler):
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Subset,
         num_replicas: int,
         rank: int,
         shuffle: bool,
@@ -65,7 +65,7 @@ class EpochSampler(DistributedSampler):
 
 
 def batches(
-    dataset: Dataset,
+    dataset: Images,
     indices: Tensor,
     *,
     batch_size: int,
@@ -142,7 +142,7 @@ def batches(
     )
 
 
-def _check_part(dataset: Dataset, indices: Tensor) -> None:
+def _check_part(dataset: Images, indices: Tensor) -> None:
     require(len(indices) > 0, "the part of the data set to load holds no image")
     lowest, highest = int(indices.min()), int(indices.max())
     require(

@@ -5,7 +5,7 @@ Shapes: N images of a data set, B of a batch, C channels, H rows, W columns.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ class ImageSource(Protocol):
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def train(self, augmented: bool = True) -> Dataset:
+    def train(self, augmented: bool = True) -> "Images":
         """Returns the training images as (uint8 image CHW, int label), with `.labels` (int64 [N]).
 
         `augmented=False` prepares each image as `test` does, for a validation share. It makes a difference
@@ -39,12 +39,27 @@ class ImageSource(Protocol):
         """
         ...
 
-    def test(self) -> Dataset:
+    def test(self) -> "Images":
         """Returns the test images in the same form."""
         ...
 
 
-class TensorImages(Dataset):
+class Images(Dataset[tuple[Tensor, int]]):
+    """What a source returns: uint8 images [C, H, W] and their labels, one by one.
+
+    For type checkers alone: any data set that has what this one has will do.
+
+    Attributes:
+        labels: int64 [N].
+    """
+
+    labels: Tensor
+
+    def __len__(self) -> int:
+        raise NotImplementedError(f"{type(self).__name__} must say how many images it has")
+
+
+class TensorImages(Images):
     """Images held in memory, read as whole batches by one index operation.
 
     Args:
@@ -117,7 +132,7 @@ def domain_of(source: object) -> str:
     return "text" if hasattr(source, "vocabulary_size") else "images"
 
 
-def inputs_of(source: object) -> tuple:
+def inputs_of(source: Any) -> tuple:
     """What the networks of a space are sized by: (image shape, classes), or of a text (vocabulary,)."""
     if domain_of(source) == "text":
         return (source.vocabulary_size,)

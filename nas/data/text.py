@@ -161,7 +161,8 @@ def read_text(root: Path, layout: TextLayout) -> TextStreams:
         f"dataset.root: the three files in {paths[0].parent} hold {len(index):,} different words ({EOS} "
         f"included) instead of the {layout.vocabulary_size:,} of {layout.title}; {layout.remedy}",
     )
-    return TextStreams(*streams, words=tuple(index))
+    train, valid, test = streams
+    return TextStreams(train, valid, test, tuple(index))
 
 
 def _find(root: Path, layout: TextLayout) -> list[Path]:

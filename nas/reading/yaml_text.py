@@ -30,7 +30,7 @@ FLOATS = re.compile(
 )
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the compiled one if any
     """Plain containers; refuses a key that is there twice, as OmegaConf does."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 (a table that nobody changes)

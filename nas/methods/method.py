@@ -105,7 +105,8 @@ class Method(Hooks, nn.Module):
         self.regularizers = dict(regularizers)
         for regularizer in self.regularizers.values():
             regularizer.check(relaxation)
-            architecture_optimizer = regularizer.optimizer(architecture_optimizer)
+            if architecture_optimizer is not None:
+                architecture_optimizer = regularizer.optimizer(architecture_optimizer)
         self.architecture_optimizer = architecture_optimizer
         self.update = update
         self.alpha = nn.ParameterDict(
@@ -180,8 +181,9 @@ class Method(Hooks, nn.Module):
         optimizer: torch.optim.Optimizer | None = None,
     ) -> None:
         """Drops what the `index`-th leg of the search begins without."""
-        if self.stages is not None and self.stages[index].keep is not None:
-            self.prune(self.stages[index].keep, optimizer)
+        keep = None if self.stages is None else self.stages[index].keep
+        if keep is not None:
+            self.prune(keep, optimizer)
 
     def moves(self, epoch: int, iteration: int) -> bool:
         """Whether alpha moves in this step, the `iteration`-th of the search from 0."""
@@ -205,6 +207,7 @@ class Method(Hooks, nn.Module):
     ) -> torch.optim.lr_scheduler.LRScheduler:
         """The schedule of a new stage's weight optimiser; see `nas.methods.schedules.stage_scheduler`."""
         at_stage = self.schedule.learning_rate_at_stage
+        assert self.weight_scheduler is not None  # a method with stages trains
         return stage_scheduler(self.weight_scheduler, optimizer, previous, at_stage)
 
     def op_weights(self) -> dict[str, Tensor]:
@@ -283,7 +286,9 @@ class Method(Hooks, nn.Module):
         Returns:
             Its `loss` is the architecture loss without the regularizers.
         """
-        found = (update or self.update).gradient(problem, weight_batch, architecture_batch)
+        chosen = update or self.update
+        assert chosen is not None  # a method that only draws takes no steps
+        found = chosen.gradient(problem, weight_batch, architecture_batch)
         if self.architecture_clip is not None:
             norm = torch.nn.utils.get_total_norm(found.gradients)
             share = (self.architecture_clip / (norm + 1e-6)).clamp(max=1.0)
@@ -328,6 +333,7 @@ class Method(Hooks, nn.Module):
             ConfigError: `keep` is less than 1.
         """
         require(keep >= 1, f"method.stages: keep={keep}: must be at least 1")
+        assert isinstance(self.candidates, Kept)  # a sparse method has no stages, and drops by its zeros
         for group, alpha_EO in self.alpha.items():
             self._rest(alpha_EO, ~self.candidates.prune(group, alpha_EO, keep), optimizer)
 

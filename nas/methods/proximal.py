@@ -97,7 +97,7 @@ class AcceleratedProximalGradient(torch.optim.Optimizer):
         self._scales[parameter] = scale.detach().to(parameter.device, parameter.dtype)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of every parameter that has a gradient.
 
         Args:
@@ -113,14 +113,14 @@ class AcceleratedProximalGradient(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._step(parameter, group)
+                    self._step(parameter, parameter.grad, group)
         return loss
 
-    def _step(self, parameter: Tensor, group: Mapping[str, Any]) -> None:
+    def _step(self, parameter: Tensor, gradient: Tensor, group: Mapping[str, Any]) -> None:
         state = self.state[parameter]
         if not state:
             state["velocity"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-        velocity, gradient = state["velocity"], parameter.grad
+        velocity = state["velocity"]
         if group["clip"] is not None:
             gradient = gradient.clamp(-group["clip"], group["clip"])
         moved = parameter - group["lr"] * gradient

@@ -53,6 +53,7 @@ class SparseMethod(Method):
     """
 
     drops_candidates = True
+    candidates: Alive
 
     def __init__(
         self,
@@ -90,6 +91,7 @@ class SparseMethod(Method):
             f"method.latency_table={latency_table}: read by method.adaptive=latency alone, not {adaptive}",
         )
         self.latency_table = latency_table
+        self.wants_times = adaptive == "latency"
         self.budget = _budget(budget)
         super().__init__(
             name,
@@ -105,7 +107,8 @@ class SparseMethod(Method):
             architecture_optimizer=architecture_optimizer,
         )
         self.sparsity = Sparsity(gamma, adaptive, prune_every)
-        self.architecture_optimizer = partial(_proximal, architecture_optimizer, gamma)
+        if architecture_optimizer is not None:
+            self.architecture_optimizer = partial(_proximal, architecture_optimizer, gamma)
         self.weight_steps = weight_steps
         self.tied_rate = tied_rate
         self.clip_value = clip_value
@@ -113,11 +116,6 @@ class SparseMethod(Method):
 
     def _candidates(self) -> Alive:
         return Alive({group: tuple(alpha_EO.shape) for group, alpha_EO in self.alpha.items()})
-
-    @property
-    def wants_times(self) -> bool:
-        """Whether gamma follows the time of each candidate."""
-        return self.sparsity.adaptive == "latency"
 
     def attach(
         self, costs: Callable[[], Mapping[str, GroupCosts]], guards: Mapping[str, Sequence[Guarded]]
@@ -137,6 +135,7 @@ class SparseMethod(Method):
         """Times change which candidates die and not what a step needs."""
         if self.wants_times:
             self.sparsity.adaptive = "none"
+            self.wants_times = False
 
     def check_settings(self, several: bool, implicit_every: int) -> None:
         """Refuses times that differ from process to process, and second order, which there is none of."""
@@ -196,6 +195,7 @@ class SparseMethod(Method):
     @contextmanager
     def stepping(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
         """Sets the thresholds before the step; after it the dropped are 0 and the guarded are not."""
+        assert isinstance(optimizer, AcceleratedProximalGradient)  # `_proximal` builds no other
         factors = {group: alpha_EO.detach() for group, alpha_EO in self.alpha.items()}
         before = {group: factor_EO.clone() for group, factor_EO in factors.items()}
         for group, scale in self.sparsity.scales(factors, self.costs, self.seconds).items():

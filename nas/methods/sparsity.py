@@ -5,7 +5,7 @@ reads a tensor's value to the host.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -101,30 +101,30 @@ class Sparsity:
         """
         if self.adaptive == "none":
             return {group: alpha_EO.new_ones(()) for group, alpha_EO in alpha.items()}
-        known = seconds if self.adaptive == "latency" else costs
-        missing = sorted(set(alpha) - set(known or {}))
+        known: Mapping[str, Any] = (seconds if self.adaptive == "latency" else costs) or {}
+        missing = sorted(set(alpha) - set(known))
         if missing:
             what = "measured times" if self.adaptive == "latency" else "costs"
             raise ConfigError(
                 f"method.adaptive={self.adaptive}: needs {what}, and there are none for group "
                 f"{', '.join(missing)}; use none"
             )
+        scale = _slowness if self.adaptive == "latency" else self._scale
         return {
-            group: self._scale(alpha_EO != 0, known[group]).to(alpha_EO.device)
-            for group, alpha_EO in alpha.items()
+            group: scale(alpha_EO != 0, known[group]).to(alpha_EO.device) for group, alpha_EO in alpha.items()
         }
 
-    def _scale(self, alive_EO: Tensor, known: GroupCosts | Tensor) -> Tensor:
+    def _scale(self, alive_EO: Tensor, costs: GroupCosts) -> Tensor:
         if self.adaptive == "flops":
-            return known.share(alive_EO)
-        if self.adaptive == "count":
-            return known.count(alive_EO)
-        if self.adaptive == "memory":
-            return known.memory_EO
-        seconds_EO = known.to(alive_EO.device)
-        least = seconds_EO.where(alive_EO, torch.inf).amin()
-        most = seconds_EO.where(alive_EO, -torch.inf).amax()
-        return (0.5 + 0.5 * (seconds_EO - least) / (most - least)).where(alive_EO & (most > least), 1.0)
+            return costs.share(alive_EO)
+        return costs.count(alive_EO) if self.adaptive == "count" else costs.memory_EO
+
+
+def _slowness(alive_EO: Tensor, seconds_EO: Tensor) -> Tensor:
+    seconds_EO = seconds_EO.to(alive_EO.device)
+    least = seconds_EO.where(alive_EO, torch.inf).amin()
+    most = seconds_EO.where(alive_EO, -torch.inf).amax()
+    return (0.5 + 0.5 * (seconds_EO - least) / (most - least)).where(alive_EO & (most > least), 1.0)
 
 
 @torch.no_grad()

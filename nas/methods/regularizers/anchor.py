@@ -40,6 +40,7 @@ class Anchor(Regularizer):
         self.kind = kind
         self.form = form
         self.lam = 0.0 if kind == "none" else float(lam)
+        self.explicit = self.lam > 0 and form == "objective"
 
     def check(self, relaxation: Relaxation) -> None:
         """Raises `ConfigError` where the distance is one of distributions and there are none."""
@@ -49,20 +50,17 @@ class Anchor(Regularizer):
             "method.relaxation=dirichlet",
         )
 
-    @property
-    def explicit(self) -> bool:
-        """Whether a term is added to the objective."""
-        return self.lam > 0 and self.form == "objective"
-
     def penalty(self, relaxation: Relaxation, alphas: Sequence[Tensor]) -> Tensor:
         """The term of the objective, a scalar; 0 in the optimiser's form."""
+        zero = alphas[0].new_zeros(())
         if not self.explicit:
-            return alphas[0].new_zeros(())
+            return zero
         if self.kind == "l2":
-            return self.lam / 2 * sum(alpha_EK.square().sum() for alpha_EK in alphas)
-        return self.lam * sum(self._divergence(relaxation, alpha_EK) for alpha_EK in alphas)
+            return self.lam / 2 * sum((alpha_EK.square().sum() for alpha_EK in alphas), zero)
+        return self.lam * sum((self._divergence(relaxation, alpha_EK) for alpha_EK in alphas), zero)
 
-    def _divergence(self, relaxation: Dirichlet, alpha_EK: Tensor) -> Tensor:
+    def _divergence(self, relaxation: Relaxation, alpha_EK: Tensor) -> Tensor:
+        assert isinstance(relaxation, Dirichlet)  # `check` lets no other in
         wide = torch.promote_types(alpha_EK.dtype, torch.float32)
         beta_EK = relaxation.concentration(alpha_EK).to(wide)
         learnt, uniform = (

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nas.errors import require
+from nas.errors import ConfigError, require
 from nas.methods.relaxations.scaling import ScalingFactors
 
 
@@ -21,11 +21,11 @@ class Connections(ScalingFactors):
 
     def __init__(self, density: float | None = None):
         super().__init__()
-        require(
-            density is not None,
-            "method.density=null: method.relaxation=connections needs the share of connections, above 0 and "
-            "at most 1",
-        )
+        if density is None:
+            raise ConfigError(
+                "method.density=null: method.relaxation=connections needs the share of connections, above 0 "
+                "and at most 1"
+            )
         require(0 < density <= 1, f"method.density={density}: must be above 0 and at most 1")
         self.density = density
 

@@ -109,8 +109,8 @@ def exact_product(
         loss = problem.loss(weight_batch)
         first = torch.autograd.grad(loss, list(problem.weights), create_graph=True, allow_unused=True)
         pairs = [(g, v) for g, v in zip(first, vector, strict=True) if g is not None and g.requires_grad]
-        inner = sum((g * v).sum() for g, v in pairs)
-        return problem.gradients(inner, problem.alphas)
+        start, *others = ((g * v).sum() for g, v in pairs)
+        return problem.gradients(sum(others, start), problem.alphas)
 
 
 def finite_difference_product(

@@ -15,7 +15,7 @@ from nas.data.augment import BatchAugment
 from nas.data.checks import read_images as read_part
 from nas.data.loaders import batches
 from nas.data.sources import ImageSource, TensorImages
-from nas.errors import require
+from nas.errors import ConfigError, require
 
 
 def read_images(source: ImageSource) -> TensorImages:
@@ -25,10 +25,10 @@ def read_images(source: ImageSource) -> TensorImages:
         ConfigError: they are missing, not as declared, or augmented one by one in any case.
     """
     images = read_part(source)
-    require(
-        isinstance(images, TensorImages),
-        f"bench.data=true: {source.name} is augmented image by image, so there is nothing to compare",
-    )
+    if not isinstance(images, TensorImages):
+        raise ConfigError(
+            f"bench.data=true: {source.name} is augmented image by image, so there is nothing to compare"
+        )
     return images
 
 
@@ -92,11 +92,11 @@ def measure(
     }
     for pipeline in pipelines.values():
         next(pipeline)
-    rates = {name: [] for name in pipelines}
+    rates: dict[str, list[float]] = {name: [] for name in pipelines}
     for _ in range(rounds):
         for name, pipeline in pipelines.items():
             rates[name].append(_rate(pipeline, seconds / (2 * rounds)))
-    result = {name: spread(values) for name, values in rates.items()}
+    result: dict[str, Any] = {name: spread(values) for name, values in rates.items()}
     result["ratio"] = result["batched"]["median"] / result["per_image"]["median"]
     return result
 

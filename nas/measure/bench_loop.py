@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import CombinedLoader
 from torch import Tensor
 
 from nas.analysis.cost.timing import seconds_of, spread, synchronise
@@ -176,7 +177,7 @@ class Loops:
         self.folder = folder
         self.seed = seed
         # An epoch is one pass over the weight split.
-        self.epoch_steps = len(data.train_dataloader().iterables["weight"])
+        self.epoch_steps = len(self._loaders()["weight"])
         # The fixed pair takes one pair of batches, and the last of an epoch may be smaller than the others.
         self.num_steps = min(num_steps, self.epoch_steps - 2)
         require(
@@ -188,7 +189,7 @@ class Loops:
     def run(self, recorded: bool) -> Passage:
         """One passage, with or without what a search writes after an epoch."""
         passage = Passage()
-        loaders = self.data.train_dataloader().iterables
+        loaders = self._loaders()
         self._wait()
         start = time.perf_counter()
         pairs = self._pairs(loaders)
@@ -202,6 +203,11 @@ class Loops:
             if recorded:
                 passage.pictures = self._draw(folder)
         return passage
+
+    def _loaders(self) -> Mapping[str, Any]:
+        loader = self.data.train_dataloader()
+        assert isinstance(loader, CombinedLoader)  # of data whose every batch has a part for alpha
+        return loader.iterables
 
     def _wait(self) -> None:
         synchronise(self.steps.where.device)
@@ -248,10 +254,8 @@ class Loops:
             clock,
             [recorder] if recorded else [],
         )
-        trainer.callbacks = [
-            baton,
-            *(c for c in trainer.callbacks if recorded or not isinstance(c, EpochCheckpoints)),
-        ]
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning does not declare it
+        callbacks[:] = [baton, *(c for c in callbacks if recorded or not isinstance(c, EpochCheckpoints))]
         return trainer
 
     def _draw(self, folder: RunFolder) -> float:

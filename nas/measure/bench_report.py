@@ -185,12 +185,12 @@ def _loop(result: Mapping[str, Any]) -> Table:
     table = Table(title=title)
     for column in ("steps", "seconds a step", "added to an epoch"):
         table.add_column(column, justify="left" if column == "steps" else "right")
-    for words, passage, share in (
-        ("bare, on one pair of batches", "bare", None),
+    for words, passage, overhead in (
+        ("bare, on one pair of batches", "bare", ""),
         ("with the loader", "loader", "loader_overhead"),
         ("with Lightning's loop", "lightning", "loop_overhead"),
     ):
-        table.add_row(words, _spread(result[f"loop_{passage}_seconds"]), _shares(result.get(share)))
+        table.add_row(words, _spread(result[f"loop_{passage}_seconds"]), _shares(result.get(overhead)))
     table.add_row("once an epoch: record, checkpoint", _spread(result["record_seconds_per_epoch"]), "")
     pictures = _spread(result["pictures_seconds"])
     table.add_row("once a run: pictures", pictures, _shares(result["record_overhead"]))

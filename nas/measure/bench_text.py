@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nas.analysis.cost.complexity import Cost, count_cost, one_word
 from nas.engine.tasks import TextBatch
-from nas.errors import require
+from nas.errors import ConfigError, require
 from nas.genotype import Genotype
 from nas.measure.steps import Numerics
 from nas.spaces.recurrent.language_model import Dropouts, Extras, keep_mask
@@ -51,7 +51,7 @@ def text_supernet_cost(
     def build() -> nn.Module:
         supernet = space.supernet(vocabulary, partial, kept).requires_grad_(False)
         equal = {name: torch.ones(group.shape) for name, group in space.groups.items()}
-        supernet.forward = functools.partial(supernet.forward, op_weights=equal)
+        supernet.forward = functools.partial(supernet.forward, op_weights=equal)  # type: ignore[method-assign]
         return supernet
 
     return count_cost(build, one_word)
@@ -98,7 +98,7 @@ class LiteralWithMasks(nn.Module):
 
     def __init__(self, literal: nn.Module, dropouts: Dropouts):
         super().__init__()
-        self.literal = literal
+        self.literal: Any = literal
         self.dropouts = dropouts
 
     def forward(self, tokens_LB: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Extras]:
@@ -131,10 +131,10 @@ def literal_network(literal: Callable, genotype: Genotype, network: nn.Module) -
     Raises:
         ConfigError: the network is torch's LSTM, or its matrices are not tied.
     """
-    require(
-        isinstance(network, RecurrentNetwork) and network.tied,
-        "bench.evaluation=true: there is no literal network of an LSTM, nor of matrices that are not tied; "
-        "choose another genotype and space.tied=true, or set bench.evaluation=false",
-    )
+    if not isinstance(network, RecurrentNetwork) or not network.tied:
+        raise ConfigError(
+            "bench.evaluation=true: there is no literal network of an LSTM, nor of matrices that are not "
+            "tied; choose another genotype and space.tied=true, or set bench.evaluation=false"
+        )
     found = literal(genotype, network.vocabulary, network.hidden_size)
     return LiteralWithMasks(found, network.dropouts)

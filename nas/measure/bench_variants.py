@@ -21,6 +21,7 @@ def stage_supernet(space: Space, method: Method, inputs: tuple, index: int) -> n
         ConfigError: the stage's K does not divide the channels.
     """
     stages = StageBuilder(space, method, inputs, 0, lambda network: network)
+    assert method.stages is not None
     for stage in method.stages.stages[: index + 1]:
         if stage.keep is not None:
             method.prune(stage.keep)
@@ -30,6 +31,7 @@ def stage_supernet(space: Space, method: Method, inputs: tuple, index: int) -> n
 def about_stage(method: Method, index: int) -> dict[str, Any]:
     """What `bench.json` says of a stage whose candidates the method has."""
     masks = method.kept().values()
+    assert method.stages is not None
     return {
         "stage": index + 1,
         "partial": method.stages[index].partial,

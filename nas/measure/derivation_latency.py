@@ -59,6 +59,7 @@ class Latencies:
         Raises:
             ConfigError: the table lacks a piece.
         """
+        assert self.predict is not None  # there is a table
         for one in watch("predicting latency", found):
             one.predicted = self.predict(one.genotype)
         print(f"latency of {len(found):,} predicted from {self.settings['table']}", flush=True)
@@ -75,7 +76,8 @@ class Latencies:
 
         At most `latency.candidates` are measured.
         """
-        confirmed, tried = [], 0
+        confirmed: list[Architecture] = []
+        tried = 0
         for one in watch("measuring latency", ranked[: self.settings["candidates"]]):
             if len(confirmed) == keep:
                 break

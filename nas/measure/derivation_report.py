@@ -137,7 +137,8 @@ def _cells(one: Architecture, rank: str, predicted: bool, latency: bool, accurac
     if predicted:
         cells.append(f"{one.predicted:.3g}")
     if latency:
-        cells.append("" if one.latency is None else f"{one.latency:.3g} ± {one.latency_spread / 2:.2g}")
+        spread = one.latency_spread
+        cells.append("" if spread is None else f"{one.latency:.3g} ± {spread / 2:.2g}")
     if accuracy:
         cells.append("" if one.accuracy is None else f"{100 * one.accuracy:.2f}%")
     return [*cells, "yes" if one.front else ""]

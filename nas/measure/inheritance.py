@@ -70,7 +70,8 @@ class Inheritance:
         self._valid = self._read(images, split.architecture, batch_size, batches, seed, ARCHITECTURE)
         self._recalibration = self._read(images, split.weight, batch_size, recalibrate, seed, WEIGHT)
         self.num_images = sum(len(labels_B) for _, labels_B in self._valid)
-        self._norms = [module for module in supernet.modules() if hasattr(module, "running_mean")]
+        norms = [module for module in supernet.modules() if hasattr(module, "running_mean")]
+        self._statistics = [norm.get_buffer(f"running_{name}") for norm in norms for name in ("mean", "var")]
 
     def _read(
         self, images: Any, part: Tensor, batch_size: int, count: int, seed: int, stream: int
@@ -103,16 +104,14 @@ class Inheritance:
 
     def _gather(self, weights: Mapping[str, Tensor]) -> None:
         self.supernet.train()
-        for norm in self._norms:
-            norm.running_mean.zero_()
-            norm.running_var.zero_()
+        for statistics in self._statistics:
+            statistics.zero_()
         for images_BCHW, _ in self._recalibration:
             self._logits(images_BCHW, weights)
         # A moving average that started at 0 has seen this share of its weights; Adam corrects its moments so.
         share = 1 - (1 - BN_MOMENTUM) ** len(self._recalibration)
-        for norm in self._norms:
-            norm.running_mean.div_(share)
-            norm.running_var.div_(share)
+        for statistics in self._statistics:
+            statistics.div_(share)
 
     def _logits(self, images_BCHW: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         x_BCHW = self.augment(images_BCHW, False).to(self.where.dtype)

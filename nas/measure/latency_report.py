@@ -1,6 +1,6 @@
 """What `nas.latency` leaves in its folder and prints: the table, pictures, how far it can be trusted."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -112,7 +112,7 @@ def print_line(line: Line) -> None:
 
 def print_network(checked: Checked, pieces: Counter, times: Mapping[Piece, Latency]) -> None:
     """Prints a network's sum, its measurement, and which kinds of pieces the sum consists of."""
-    totals: Counter[str] = Counter()
+    totals: defaultdict[str, float] = defaultdict(float)
     counts: Counter[str] = Counter()
     for piece, count in pieces.items():
         totals[piece.name] += count * times[piece].median
@@ -120,7 +120,7 @@ def print_network(checked: Checked, pieces: Counter, times: Mapping[Piece, Laten
     table = Table(title="where the sum comes from")
     for name in ("piece", "in the network", "ms", "share"):
         table.add_column(name, justify="left" if name == "piece" else "right")
-    for name, total in totals.most_common():
+    for name, total in sorted(totals.items(), key=lambda item: item[1], reverse=True):
         table.add_row(name, str(counts[name]), f"{total:.3g}", f"{100 * total / checked.sum:.0f}%")
     console = Console()
     console.print(table)

@@ -44,11 +44,11 @@ class Room:
     """The memory of a device.
 
     Attributes:
-        limit: bytes there are; None where nothing is to be checked.
+        limit: bytes there are.
         taken: bytes that are in use before a step.
     """
 
-    limit: float | None
+    limit: float
     taken: float
 
     def needed(self, footprint: Footprint, batch_size: int) -> float:
@@ -84,6 +84,7 @@ class Demand:
         # A larger K never asks for more.
         while low <= high:
             middle = (low + high) // 2
+            assert self.with_partial is not None  # where there are `partials`
             if room.needed(self.with_partial(self.partials[middle]), batch_size) <= room.limit:
                 fitting, high = self.partials[middle], middle - 1
             else:
@@ -111,7 +112,7 @@ def check_search(
         ConfigError: a step needs more than `hardware.memory_gib` or than the GPU has; says what would fit.
     """
     room = _room(config, source, images)
-    if room.limit is None or not method.trains:
+    if room is None or not method.trains:
         return
     for demand in _search_demands(config, space, method, source):
         _check(config["hardware"], room, demand, config["dataset"]["batch_size"], "dataset.batch_size")
@@ -134,14 +135,14 @@ def check_evaluation(
         ConfigError: a step needs more than `hardware.memory_gib` or than the GPU has; says what would fit.
     """
     room = _room(config, source, images)
-    if room.limit is None:
+    if room is None:
         return
     recipe = config["recipe"]
     where, options = _on_cpu(config["hardware"])
 
     def prepare(size: int) -> tuple[Iterable[Tensor], Callable[[], None]]:
         trained = apply_hardware(copy.deepcopy(network), options)
-        trained.set_drop_path(recipe["drop_path"])
+        trained.set_drop_path(recipe["drop_path"])  # type: ignore[operator]  # of an evaluation network
         batch = where.batch(size, source.image_shape, source.num_classes, seed=1)
         auxiliary = recipe["auxiliary_weight"]
         steps = EvaluationSteps(trained, optimizer, task, recipe["clip"], batch, where, auxiliary)
@@ -164,7 +165,7 @@ def fit_rows(
     has.
     """
     room = _room(config, source, images)
-    if room.limit is None or not method.trains:
+    if room is None or not method.trains:
         return []
     batch_size, rows = config["dataset"]["batch_size"], []
     for demand in _search_demands(config, space, method, source):
@@ -217,8 +218,8 @@ def _word(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
-def _room(config: Mapping, source: ImageSource, images: int) -> Room:
-    """The device's memory as the profile or the device itself has it, and what is in use from the start."""
+def _room(config: Mapping, source: ImageSource, images: int) -> Room | None:
+    """The device's memory as the profile or the device itself has it; None where nothing is to be checked."""
     hardware = config["hardware"]
     given, gpu = hardware.get("memory_gib"), hardware["accelerator"] in GPU
     limit = None if given is None else given * GIB
@@ -229,7 +230,7 @@ def _room(config: Mapping, source: ImageSource, images: int) -> Room:
     if not hardware.get("check_memory", True) or not known:
         limit = None
     if limit is None:
-        return Room(None, 0.0)
+        return None
     taken = LIBRARIES["cuda" if gpu else "cpu"]
     return Room(limit, taken + images * (torch.Size(source.image_shape).numel() + LABEL_BYTES))
 
@@ -261,7 +262,7 @@ def _search_demands(config: Mapping, space: Space, method: Method, source: Image
                         space.supernet(*inputs, partial=partial, kept=own.kept()), options
                     )
                 batches = [where.batch(size, *inputs, seed) for seed in (1, 2)]
-                steps = SearchSteps(supernet, own, *batches, where)
+                steps = SearchSteps(supernet, own, batches[0], batches[1], where)
                 known = [*_primed(supernet, steps.optimizer, several), *steps.alphas]
                 return [*known, *(tensor for batch in batches for tensor in batch)], steps.search
 
@@ -291,11 +292,11 @@ def _prefer_convolutions(method: Method, groups: Mapping[str, EdgeGroup]) -> Non
 def _primed(network: nn.Module, optimizer: torch.optim.Optimizer, several: bool = False) -> list[Tensor]:
     """Gives weights the gradients and the momentum that a first step leaves; all tensors there are then."""
     weights = list(network.parameters())
-    for weight in weights:
-        weight.grad = torch.zeros_like(weight)
+    gradients = [torch.zeros_like(weight) for weight in weights]
+    for weight, gradient in zip(weights, gradients, strict=True):
+        weight.grad = gradient
     optimizer.step()
     state = [value for one in optimizer.state.values() for value in one.values() if isinstance(value, Tensor)]
-    gradients = [weight.grad for weight in weights]
     # Distributed training averages gradients in buckets beside them.
     buckets = [torch.zeros_like(gradient) for gradient in gradients] if several else []
     return [*weights, *network.buffers(), *gradients, *state, *buckets]

@@ -1,18 +1,18 @@
 """How long each candidate operation takes, measured once or read from a table, and kept with the run."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas.analysis.cost.latency import measure_latency
 from nas.analysis.cost.latency_table import read_table
-from nas.errors import require
+from nas.errors import ConfigError, require
 from nas.files import write_text
 from nas.methods.method import Method
-from nas.methods.sparsity import GroupCosts
 from nas.printable import shown
 from nas.reading.json_text import read_object
 from nas.reading.plain import is_time
@@ -23,7 +23,23 @@ FILE = "operation_times.json"
 REPEATS = 9
 
 
-def measure_operations(costs: Mapping[str, GroupCosts], batch_size: int, device: str) -> dict[str, float]:
+class OperationCosts(Protocol):
+    """What is asked of the costs of a group whose operations can be timed.
+
+    Attributes:
+        names_EO: for each connection its candidates.
+    """
+
+    names_EO: Sequence[Sequence[str]]
+
+    def piece(self, row: int, name: str) -> Piece:
+        """What a candidate of a connection is."""
+
+    def build(self, piece: Piece) -> nn.Module:
+        """That as a module."""
+
+
+def measure_operations(costs: Mapping[str, OperationCosts], batch_size: int, device: str) -> dict[str, float]:
     """Milliseconds of a batch for every distinct operation and shape, `Piece.key` -> median."""
     found: dict[str, float] = {}
     # Neither the weights nor the images may move the generators of the search.
@@ -41,10 +57,11 @@ def measure_operations(costs: Mapping[str, GroupCosts], batch_size: int, device:
 def time_operations(method: Method, batch_size: int, device: str) -> None:
     """Tells a method the times of its candidates, measured here and now, if it goes by them."""
     if method.wants_times:
+        assert method.costs is not None  # a method that goes by times has asked for them in `attach`
         method.seconds = operation_seconds(method.costs, measure_operations(method.costs, batch_size, device))
 
 
-def look_up_operations(costs: Mapping[str, GroupCosts], table: str, command: str) -> dict[str, float]:
+def look_up_operations(costs: Mapping[str, OperationCosts], table: str, command: str) -> dict[str, float]:
     """The same from a table of `nas.latency`, whatever device and batch it is of.
 
     Args:
@@ -60,7 +77,7 @@ def look_up_operations(costs: Mapping[str, GroupCosts], table: str, command: str
     return {piece.key: read.milliseconds(piece, command, where) for piece, _ in _pieces(costs)}
 
 
-def operation_seconds(costs: Mapping[str, GroupCosts], times: Mapping[str, float]) -> dict[str, Tensor]:
+def operation_seconds(costs: Mapping[str, OperationCosts], times: Mapping[str, float]) -> dict[str, Tensor]:
     """Those times as tensors {group: [E, O]}, in seconds; 0 for `none`, which is never computed."""
     return {
         group: torch.tensor(
@@ -76,7 +93,7 @@ def operation_seconds(costs: Mapping[str, GroupCosts], times: Mapping[str, float
 
 def load_or_measure(
     path: Path,
-    costs: Mapping[str, GroupCosts],
+    costs: Mapping[str, OperationCosts],
     batch_size: int,
     device: str,
     measure: bool,
@@ -102,10 +119,10 @@ def load_or_measure(
     if measure:
         return measure_operations(costs, batch_size, device)
     times = read_object(path).get("milliseconds")
-    require(
-        isinstance(times, dict) and all(is_time(one) for one in times.values()),
-        f"{path}: damaged (its milliseconds={shown(times)} must be a number for each operation)",
-    )
+    if not isinstance(times, dict) or not all(is_time(one) for one in times.values()):
+        raise ConfigError(
+            f"{path}: damaged (its milliseconds={shown(times)} must be a number for each operation)"
+        )
     lacking = sorted({piece.key for piece, _ in _pieces(costs)} - set(times))
     require(not lacking, f"{path}: damaged (it lacks the time of {shown(', '.join(lacking))})")
     return times
@@ -116,7 +133,7 @@ def write(path: Path, times: Mapping[str, float]) -> None:
     write_text(path, json.dumps({"milliseconds": dict(times)}, indent=1) + "\n")
 
 
-def _pieces(costs: Mapping[str, GroupCosts]) -> Iterator[tuple[Piece, GroupCosts]]:
+def _pieces(costs: Mapping[str, OperationCosts]) -> Iterator[tuple[Piece, OperationCosts]]:
     """What candidates there are, in order of groups and names, some of them several times."""
     for cost in costs.values():
         found = {

@@ -1,7 +1,7 @@
 """The steps of a search as the authors of DARTS released them: what `nas.bench` measures ours against."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -65,8 +65,9 @@ class OriginalSteps(SearchSteps):
         self.loss(self.architecture_batch).backward()
         self.taken.step_alpha()
 
-    # The release knows the finite difference only.
-    second_order_exact = None
+    def step(self, name: str) -> Callable[[], None] | None:
+        """The step of a name; the release knows second order by the finite difference only."""
+        return None if name == "second_order_exact" else super().step(name)
 
     def second_order(self) -> None:
         """One architecture step through a virtual weight step, in a second network."""
@@ -75,8 +76,7 @@ class OriginalSteps(SearchSteps):
         virtual = self._virtual(step, train)
         self.architecture_optimizer.zero_grad()
         self.loss(self.architecture_batch, virtual).backward()
-        direct = [alpha_EO.grad for alpha_EO in self.alphas]
-        vector = [weight.grad for weight in virtual.parameters()]
+        direct, vector = _gradients(self.alphas), _gradients(virtual.parameters())
         radius = float(self.unrolled.epsilon / torch.cat([v.flatten() for v in vector]).norm())
         plus = self._gradient_after(vector, radius)
         minus = self._gradient_after(vector, -2 * radius)
@@ -107,3 +107,12 @@ class OriginalSteps(SearchSteps):
     @torch.no_grad()
     def _shift(self, vector: Sequence[Tensor], by: float) -> None:
         torch._foreach_add_(self.weights, list(vector), alpha=by)
+
+
+def _gradients(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Those of a backward pass that every tensor has a part in."""
+    found = []
+    for one in tensors:
+        assert one.grad is not None
+        found.append(one.grad)
+    return found

@@ -91,7 +91,6 @@ def _search_rows(config: Mapping, space: Space, method: Method, work: Workload) 
     number = trainer["max_epochs"]
     require_whole("trainer.max_epochs", number, 1)
     steps, validation = work.epochs(number), work.validation()
-    unknown = steps is None or validation is None
     legs = legs_of(method, number)
     if method.stages is None:
         # What a sparse method will drop is not known: the time of the whole network is an upper bound.
@@ -102,8 +101,9 @@ def _search_rows(config: Mapping, space: Space, method: Method, work: Workload) 
     total = 0.0
     for leg in legs:
         # Which candidates go is not known yet, and makes little difference to the time.
-        if method.stages is not None and method.stages[leg.index].keep is not None:
-            method.prune(method.stages[leg.index].keep)
+        keep = None if method.stages is None else method.stages[leg.index].keep
+        if keep is not None:
+            method.prune(keep)
 
         def build(options: Mapping, index: int = leg.index) -> SearchSteps:
             stages = StageBuilder(
@@ -120,7 +120,7 @@ def _search_rows(config: Mapping, space: Space, method: Method, work: Workload) 
             cost = work.supernet_cost(space, method.stages[leg.index].partial, method.kept())
             rows += [(stage + name, value) for name, value in _cost_rows("supernet", cost, work.unit)]
         rows += [(stage + name, value) for name, value in found]
-        if unknown:
+        if steps is None or validation is None:
             rows += _thousand_rows(stage, method, work, seconds)
             continue
         moving = sum(steps[epoch] for epoch in epochs if method.active(epoch)) / method.weight_steps
@@ -130,7 +130,7 @@ def _search_rows(config: Mapping, space: Space, method: Method, work: Workload) 
         total += sum(steps[epoch] for epoch in epochs) * seconds["weight"]
         total += moving * seconds.get("architecture", 0.0)
         total += validations * validation * seconds["validation"]
-    if unknown:
+    if steps is None or validation is None:
         return [*rows, ("epochs", f"{number:,}")]
     few, many = min(steps), max(steps)
     return [

@@ -190,8 +190,9 @@ class SearchSteps:
 
     def architecture(self) -> None:
         """One architecture step as the method is configured; a joint method has none of its own."""
-        if not self.method.joint:
-            self._architecture(self.method.update)
+        update = self.method.update
+        if update is not None and not update.joint:
+            self._architecture(update)
 
     def search(self) -> None:
         """All that a batch of the search costs where alpha moves."""

@@ -34,8 +34,11 @@ class GroupCosts(Protocol):
 class Guarded(Protocol):
     """A rule of a group: at least `least` of these rows keep a factor that is not 0."""
 
-    rows: Sequence[int]
-    least: int
+    @property
+    def rows(self) -> Sequence[int]: ...
+
+    @property
+    def least(self) -> int: ...
 
 
 class Sparsity:

@@ -253,7 +253,7 @@ def _run_apart(name: str, config: DictConfig) -> None:
 
 def _broken(error: BaseException, name: str) -> int:
     """Reports an error, and sums up the sweep that it broke between two jobs; returns the exit status."""
-    config = HydraConfig.instance().cfg
+    config: Any = HydraConfig.instance().cfg  # all of it, though Hydra calls it the part under `hydra`
     sweep = config is not None and config.hydra.mode == RunMode.MULTIRUN
     if not sweep or REPORT not in (config.hydra.callbacks or {}):
         return report(error, name)

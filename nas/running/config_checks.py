@@ -182,6 +182,7 @@ def _check_nodes(known: Declared, config: DictConfig, chosen: DictConfig | None 
                 _check_missing(above, path)
             continue
         node, kind = above._get_node(key), known.kind(path)
+        assert node is not None
         if known.group(path) and kind is not None and not isinstance(node, DictConfig):
             given = node._value() if not isinstance(node, ListConfig) else list(node)
             interpolated = isinstance(given, str) and "${" in given
@@ -241,14 +242,14 @@ def _added(config: DictConfig, chosen: Any, path: str = "") -> Iterator[tuple[st
     """(path, parent, key) of every key that a configuration has and another lacks, the topmost alone."""
     for key in config:
         node = config._get_node(key)
-        here = f"{path}.{key}".lstrip(".")
+        here = f"{path}.{key!s}".lstrip(".")
         if here == "hydra":
             continue
         if not isinstance(chosen, DictConfig) or key not in chosen:
             yield here, path, str(key)
         elif isinstance(node, DictConfig) and not (node._is_none() or node._is_interpolation()):
             below = chosen._get_node(key)
-            if below._is_none():
+            if below is None or below._is_none():
                 yield from _added(node, DictConfig({}), here)
             elif isinstance(below, DictConfig) and not below._is_interpolation():
                 yield from _added(node, below, here)
@@ -288,7 +289,7 @@ def _argument(known: Declared, path: str) -> bool:
     return not known.group(path) and any(f"{one}._target_" in known.examples for one in parents)
 
 
-def _recipe_keys(config: DictConfig) -> Sequence[str]:
+def _recipe_keys(config: Any) -> Sequence[str]:
     """The keys of a recipe that size the networks of the configuration's space, or tune their training."""
     target = target_of(config.space)
     return (*getattr(target, "recipe_sizes", ()), *getattr(target, "recipe_options", ()))
@@ -296,7 +297,7 @@ def _recipe_keys(config: DictConfig) -> Sequence[str]:
 
 def _siblings(known: Declared, above: DictConfig, chosen: DictConfig, parent: str) -> Iterable[str]:
     """The keys that would have been taken where an unknown one stands."""
-    found = [str(key) for key in above if _has(chosen, f"{parent}.{key}".lstrip("."))]
+    found = [str(key) for key in above if _has(chosen, f"{parent}.{key!s}".lstrip("."))]
     found += [name for name in parameters_of(above) or () if name != "self"]
     if parent == "recipe":
         found += _recipe_keys(above._get_root())
@@ -304,7 +305,7 @@ def _siblings(known: Declared, above: DictConfig, chosen: DictConfig, parent: st
         from nas.engine.trainer import trainer_arguments
 
         found += trainer_arguments()
-    return [f"{parent}.{key}".lstrip(".") for key in found if not key.startswith("_")]
+    return [f"{parent}.{key!s}".lstrip(".") for key in found if not key.startswith("_")]
 
 
 def _check_values(known: Declared, config: DictConfig, chosen: DictConfig | None = None) -> None:
@@ -318,7 +319,7 @@ def _check_below(
 ) -> None:
     signature = _signature(known, path, config)
     for key in config:
-        here = f"{path}.{key}".lstrip(".")
+        here = f"{path}.{key!s}".lstrip(".")
         if here == "hydra" or OmegaConf.is_missing(config, key):
             continue
         try:
@@ -331,10 +332,12 @@ def _check_below(
             require(given in right, f"{here}={shown(given)}: must be {shown(right[0])} here")
         kind = known.by_hand(here) or ranged(here, signature.get(str(key))) or known.kind(here)
         held = isinstance(value, DictConfig) and kind is not None and "map" in kind.types
-        if kind is not None and config._get_node(key)._is_interpolation() == referring and not held:
+        node = config._get_node(key)
+        assert node is not None
+        if kind is not None and node._is_interpolation() == referring and not held:
             usual = _usual(chosen, here)
             about = f" (it is {shown(usual)} by default)" if usual is not None else ""
-            named = re.fullmatch(r"\$\{([\w.]+)\}", str(config._get_node(key)._value()))
+            named = re.fullmatch(r"\$\{([\w.]+)\}", str(node._value()))
             typed = named[1] if named else here
             require(kind.fits(given), f"{typed}={typed_again(given)}: must be {kind.words()}{about}")
         if isinstance(value, DictConfig):
@@ -358,7 +361,8 @@ def _signature(known: Declared, path: str, node: DictConfig) -> dict[str, Kind]:
 
 def _of_short_key(key: str) -> Kind | None:
     target, option = SHORT.get(key, (None, ""))
-    found = None if target is None else kinds_of_target(named(target)).get(option)
+    owner = None if target is None else named(target)
+    found = None if owner is None else kinds_of_target(owner).get(option)
     return found if found is None or key not in OF_RELAXATIONS else either((found, kind("null")))
 
 

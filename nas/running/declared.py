@@ -137,7 +137,7 @@ class Declared:
             if path:
                 self.examples.setdefault(path, []).append({})
             for key in node:
-                self.add(node._get_node(key), f"{path}.{key}".lstrip("."))
+                self.add(node._get_node(key), f"{path}.{key!s}".lstrip("."))
             return
         given = self.examples.setdefault(path, [])
         if node is None or node._is_interpolation() or node._is_missing():
@@ -180,11 +180,18 @@ def files_of(name: str) -> Iterator[tuple[str, Path]]:
             yield "" if group in GLOBAL else group, path
 
 
+def read_file(path: Path) -> DictConfig:
+    """A configuration file of this project as it stands; every one holds keys."""
+    found = OmegaConf.load(path)
+    assert isinstance(found, DictConfig)
+    return found
+
+
 def declared(name: str) -> Declared:
     """What the root, the options of its groups and the debug modes of a command say (experiments aside)."""
     found = Declared(name)
     for prefix, path in files_of(name):
-        node = OmegaConf.load(path)
+        node = read_file(path)
         for key in ("defaults", "hydra"):
             node.pop(key, None)
         found.add(node, prefix)
@@ -200,7 +207,7 @@ def known_keys(name: str) -> list[str]:
             continue
         prefix = "" if not group or group[0] in GLOBAL else group[0]
         found = Declared(name)
-        node = OmegaConf.load(path)
+        node = read_file(path)
         node.pop("defaults", None)
         found.add(node, prefix)
         keys |= set(found.examples)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -90,8 +91,9 @@ def _limited(saved: DictConfig, before: int, epochs: int) -> str:
     return "" if constant else f"the learning rate ({key})"
 
 
-def _schedule(saved: DictConfig) -> tuple[Callable | None, Callable]:
+def _schedule(saved: DictConfig) -> tuple[Any, Callable]:
     """Optimiser -> schedule, and what makes an optimiser of a layer; None for a method without any."""
+    optimizer: Any
     optimizer, build = (
         None if OmegaConf.select(saved, key) is None else instantiate(OmegaConf.select(saved, key))
         for key in SCHEDULES[saved.command]

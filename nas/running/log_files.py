@@ -16,7 +16,7 @@ def guard_log_files() -> None:
     root = logging.getLogger()
     for handler in root.handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.handleError = _ender(root, handler)
+            handler.handleError = _ender(root, handler)  # type: ignore[method-assign, assignment]  # of this one
 
 
 def lost_output() -> str | None:

@@ -102,7 +102,7 @@ def update_word(root: Any) -> str:
         return "first_order"
     update = raw(method, "update")
     target = raw(update, "_target_") if isinstance(update, DictConfig) else None
-    word = BY_TARGET.get(target, ("", "another"))[1] if isinstance(update, DictConfig) else update
+    word = BY_TARGET.get(str(target), ("", "another"))[1] if isinstance(update, DictConfig) else update
     return "none" if word is None else str(word)
 
 
@@ -272,9 +272,10 @@ def _layers(name: str, overrides: Sequence[str]) -> tuple[list[DictConfig], list
     loader, texts = GlobalHydra.instance().config_loader(), [*_searched(), *overrides]
     found = loader.compute_defaults_list(name, texts, RunMode.RUN)
     # Hydra has no public way to one of its files as it merges it.
-    _, files = loader._parse_overrides_and_create_caching_repo(name, texts)
+    inner: Any = loader
+    _, files = inner._parse_overrides_and_create_caching_repo(name, texts)
     ours = [one for one in found.defaults if not str(one.config_path).startswith("hydra/")]
-    return [loader._load_single_config(one, files).config for one in ours], list(found.config_overrides)
+    return [inner._load_single_config(one, files).config for one in ours], list(found.config_overrides)
 
 
 def _keep_own(node: DictConfig, layers: Sequence[DictConfig], typed: Sequence[Override], path: str) -> None:

@@ -13,6 +13,7 @@ from nas.domains.networks import unread_sizes
 from nas.engine.machine import processes
 from nas.running import trust
 from nas.running.config import CONF, instantiate, plain
+from nas.running.declared import read_file
 from nas.running.parts import compose
 from nas.running.resuming import online
 from nas.running.words import key_of, pasted, quoted, word
@@ -36,7 +37,7 @@ def _record(config: DictConfig) -> list[str]:
     logger = plain(config.logger) if "logger" in config else {}
     if not online(logger):
         return []
-    usual = OmegaConf.to_container(OmegaConf.load(CONF / "logger" / "wandb.yaml"), resolve=False)
+    usual: Any = OmegaConf.to_container(read_file(CONF / "logger" / "wandb.yaml"), resolve=False)
     # What follows from other choices does not follow from `resume=`.
     usual |= {key: None for key, value in usual.items() if "${" in str(value)}
     changed = [f"logger.{key}={word(value)}" for key, value in logger.items() if value != usual.get(key)]
@@ -128,7 +129,7 @@ def _differences(name: str, config: DictConfig, choices: Sequence[str]) -> list[
 
 def _unlike(name: str, config: DictConfig, overrides: Sequence[str], derived: bool) -> Iterator[str]:
     """Overrides for the leaves that differ: those that follow from other keys, or the others."""
-    base, own = compose(name, overrides), OmegaConf.load(CONF / f"{name}.yaml")
+    base, own = compose(name, overrides), read_file(CONF / f"{name}.yaml")
     for part in PARTS:
         decided = {*(own.get(part) or ()), *(SEARCHED if part == "dataset" else ())}
         target = dict(_flat(OmegaConf.to_container(config[part], resolve=True)))

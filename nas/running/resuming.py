@@ -74,7 +74,7 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
         if key in config and key not in saved:
             saved[key] = [] if key == "restarts" else config[key]
     _keep_to_here(saved, config, [key for key, _ in replaced])
-    missing = [key for key in config if key not in saved]
+    missing = [str(key) for key in config if key not in saved]
     require(not missing, f"resume={config.resume}: config.yaml is damaged (it lacks {', '.join(missing)})")
     _check_record(saved, folder, f"resume={config.resume}", [key for key, _ in replaced])
     saved.resume_schedule = None

@@ -137,13 +137,13 @@ def _read_run(folder: Path, place: Path, summary: Mapping[str, Any]) -> Run:
     if status == "finished":
         return Run(name, found, status, figures=figures_of(summary))
     # The rest of a longer message is in the run's error.txt.
-    error = shown(str(summary.get("error") or "").strip().partition("\n")[0], 1000)
+    message = shown(str(summary.get("error") or "").strip().partition("\n")[0], 1000)
     epochs = summary.get("epochs")
     after = f" after epoch {epochs}" if epochs is not None and status != "failed" else ""
     if status == "running":
         status = "died" if launching.is_dead(place) else status
     words = "still running, or killed" if status == "running" else status
-    reason = f"{words}{after}: {error}" if error else f"{words}{after}"
+    reason = f"{words}{after}: {message}" if message else f"{words}{after}"
     return Run(name, found, status, reason, _again(place, summary, typed))
 
 

@@ -133,9 +133,10 @@ def together(trainer: pl.Trainer, lost: Callable[[str], str]) -> Iterator[None]:
         yield
         return
     watch: Children | Parent | Peers | None = None
+    strategy: Any = trainer.strategy  # one of several processes
     if processes.by_launcher():
         watch = Parent()
-    elif not trainer.strategy.cluster_environment.creates_processes_externally:
+    elif not strategy.cluster_environment.creates_processes_externally:
         watch = Children(trainer, lost)
     elif processes.by_torchrun():
         watch = Peers(lost)
@@ -204,7 +205,7 @@ class Children(_Watch):
 
     def __init__(self, trainer: pl.Trainer, lost: Callable[[str], str]):
         super().__init__("children")
-        self.launcher = trainer.strategy.launcher
+        self.launcher: Any = trainer.strategy.launcher  # that of processes on one node
         self.world_size = trainer.world_size
         self.lost = lost
         self.children: list[subprocess.Popen] = []

@@ -3,9 +3,10 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from nas.errors import causes
 
@@ -25,7 +26,7 @@ class Sigterm:
     def __init__(self) -> None:
         self.received = False
         self._recorded_only = False
-        self._of_children: signal.Handlers | None = None
+        self._of_children: Callable[[int, FrameType | None], Any] | int | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """The handler."""
@@ -35,7 +36,7 @@ class Sigterm:
         # Workers get the signal too if it is sent to the whole job, and torch would raise an error for each
         # of them, wherever this process is.
         self._of_children = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        if signal.getsignal(signal.SIGTERM) is self and not self._recorded_only:
+        if not self._recorded_only and signal.getsignal(signal.SIGTERM) is self:
             raise KeyboardInterrupt
 
     def only_record(self) -> None:

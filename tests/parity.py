@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from nas.methods.updates import Bilevel, FirstOrder, Unrolled
 from nas.spaces.darts.space import DartsSpace
+from nas.spaces.space import ImageInputs
 from tests.reference.mapping import literal_view, load_literal
 
 OPERATIONS = [
@@ -46,7 +47,7 @@ class Parity:
 
     def fresh(self):
         """A supernet, its alphas and an SGD optimiser in the file's initial state."""
-        network = self.space.supernet(self.image_shape, self.num_classes).double()
+        network = self.space.supernet(ImageInputs(self.image_shape, self.num_classes)).double()
         load_literal(network, self.state)
         alphas = {group: self.data[key].clone().requires_grad_() for group, key in GROUPS.items()}
         optimizer = torch.optim.SGD(network.parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4)
@@ -114,7 +115,7 @@ class Parity:
             buffers = {id(p): torch.zeros_like(p) for p in tensors.values()}
             for p in tensors.values():
                 optimizer.state[p]["momentum_buffer"] = buffers[id(p)]
-            shadow = self.space.supernet(self.image_shape, self.num_classes).double()
+            shadow = self.space.supernet(ImageInputs(self.image_shape, self.num_classes)).double()
             load_literal(shadow, {n: self.data[f"momentum.{n}"] for n in names})
             for name, p in shadow.named_parameters():
                 buffers[id(tensors[name])].copy_(p.detach())

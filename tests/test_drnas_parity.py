@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.native.library import load_library
+from nas.spaces.space import ImageInputs
 from nas.spaces.supernet.growth import growth_maps, inherit
 from tests.reference.mapping import literal_view, load_literal
 from tests.shared import shared
@@ -29,11 +30,11 @@ def numbers():
 def test_logits_and_gradients(numbers, case, way):
     found = {n[len(case) + 1 :]: value for n, value in numbers.items() if n.startswith(f"{case}.")}
     space = DartsSpace("darts", OPERATIONS, num_cells=4, init_channels=4, partial=1 if case == "k1" else 2)
-    supernet = space.supernet((3, 32, 32), 10).double()
+    supernet = space.supernet(ImageInputs((3, 32, 32), 10)).double()
     load_literal(supernet, {n[6:]: value for n, value in found.items() if n.startswith("state.")})
     kept = {name: found.get(f"mask_{name}") for name in GROUPS}
     if case == "k2mask":
-        few = space.supernet((3, 32, 32), 10, kept=kept).double()
+        few = space.supernet(ImageInputs((3, 32, 32), 10), kept=kept).double()
         maps = growth_maps(supernet, few, torch.Generator())
         few.load_state_dict(inherit(supernet.state_dict(), few, maps))
         supernet = few

@@ -18,7 +18,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from nas.analysis.exploration import check_exploration
 from nas.commands import evaluate
-from nas.data.sources import inputs_of
 from nas.domains import images, text
 from nas.domains.choose import choose
 from nas.domains.networks import network_of
@@ -236,7 +235,7 @@ def method_of(config, space):
 
 def built_space(config, space, source):
     with torch.device("meta"):
-        supernet = space.supernet(*inputs_of(source))
+        supernet = space.supernet(choose(space, source).inputs(source))
         ranked = {
             name: torch.rand(group.shape, device="cpu", generator=torch.Generator().manual_seed(1))
             for name, group in space.groups.items()
@@ -305,7 +304,7 @@ def built_hardware(config, space, source, folder, calls):
     hardware.check_hardware(config.hardware)
     hardware.use_device(config.hardware)
     with torch.device("meta"):
-        supernet = apply_execution(space.supernet(*inputs_of(source)), config.hardware)
+        supernet = apply_execution(space.supernet(choose(space, source).inputs(source)), config.hardware)
     room = fit._room(plain(config), source, None)
     return list(calls), supernet, arguments_of(config, space, source), room, built_trainer(config, folder)
 

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,7 @@ class Bench:
         data.prepare()
         steps = self._steps(self.hardware)
         torch.manual_seed(config.seed)
-        supernet = self.space.supernet(*self.inputs)
+        supernet = self.space.supernet(self.inputs)
         module = SearchModule(apply_hardware(supernet, self.hardware), self._method(), self.task)
         return Loops(
             steps, module, data, self.space, self.hardware, path, config.bench.loop_steps, config.seed
@@ -163,7 +163,7 @@ class Bench:
         shapes = {name: group.shape for name, group in groups.items()}
         method = instantiate(self.config.method, shapes=shapes, layout=layout_of(groups))
         guards = {name: group.guards for name, group in groups.items()}
-        method.attach(lambda: self.space.costs(self.inputs[0]), guards)
+        method.attach(lambda: self.space.costs(self.inputs), guards)
         return method
 
     def _batches(self, where: Any) -> tuple:
@@ -182,7 +182,7 @@ class Bench:
         if alive is not None:
             method.drop(alive)
         if method.stages is None:
-            supernet = self.space.supernet(*self.inputs, kept=alive)
+            supernet = self.space.supernet(self.inputs, kept=alive)
         else:
             supernet = stage_supernet(self.space, method, self.inputs, stage)
         network, where = apply_hardware(supernet, hardware), numerics(hardware)
@@ -260,7 +260,7 @@ class Bench:
         known["operations"] = next(iter(groups.values())).operations[0]
         stages = self._method().stages
         known |= {} if stages is None else {"partial": stages[0].partial}
-        known |= zip(self.domain.reference_inputs, self.inputs, strict=True)
+        known |= asdict(self.inputs)
         named = inspect.signature(self.reference).parameters
         network = self.reference(**{name: value for name, value in known.items() if name in named})
         where = replace(self.where, channels_last=settings.reference_channels_last)

@@ -216,7 +216,7 @@ class Derivation:
             # As it stood in the epoch of the checkpoint: pruned, and widened.
             stage, _ = self.method.stages.at(self.epochs - 1)
             partial, kept = self.method.stages[stage].partial, self.method.candidates.masks()
-        supernet = self.space.supernet(self.source.image_shape, self.source.num_classes, partial, kept)
+        supernet = self.space.supernet(self.domain.inputs(self.source), partial, kept)
         load_part(supernet, self.state, "supernet", self.checkpoint)
         return Inheritance(
             supernet,

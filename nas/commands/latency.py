@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from nas import genotype as genotypes
 from nas.analysis.cost.latency import check_repeats
 from nas.analysis.cost.latency_table import LatencyTable, Predictor, fit_line
-from nas.domains.choose import choose
+from nas.domains.choose import choose, of_space
 from nas.domains.networks import check_sizes, sizes_of, source_of
 from nas.engine import trainer
 from nas.engine.machine import hardware
@@ -62,7 +62,7 @@ class Measurement:
         self.space = instantiate(config.space)
         self.source = source_of(config)
         check_pieces(self.space)
-        choose(self.space, self.source)
+        self.inputs = choose(self.space, self.source).inputs(self.source)
         check_sizes(config, self.space)
         self.hardware = plain(config.hardware)
         self.layout = pieces_of(config, self.space, self.source)
@@ -71,8 +71,8 @@ class Measurement:
         self.named = None if named is None else genotypes.load(named, self.space.family)
         self.drawn = random_architectures(self.space, config.latency.validate, config.seed)
         self.genotypes = [*self.drawn, *([] if self.named is None else [self.named])]
-        inputs, sizes = _inputs_and_sizes(config, self.space, self.source)
-        self.networks = [self.space.network(one, *inputs, **sizes) for one in self.genotypes]
+        sizes = _sizes(config, self.space)
+        self.networks = [self.space.network(one, self.inputs, **sizes) for one in self.genotypes]
         self.pieces = list(dict.fromkeys(self.layout.all()))
         for one in self.genotypes:
             known = set(self.pieces)
@@ -86,7 +86,7 @@ class Measurement:
             self.layout,
             self.pieces,
             self.networks,
-            self.source.image_shape,
+            self.inputs,
             self.conditions,
             self.hardware,
             settings.warmup,
@@ -176,10 +176,8 @@ def check_pieces(space: Any) -> None:
 
 def pieces_of(config: DictConfig, space: Any, source: Any) -> Any:
     """The evaluation networks that a configuration sizes, cut into pieces."""
-    inputs, sizes = _inputs_and_sizes(config, space, source)
-    return space.pieces(*inputs, **sizes)
+    return space.pieces(of_space(space).inputs(source), **_sizes(config, space))
 
 
-def _inputs_and_sizes(config: DictConfig, space: Any, source: Any) -> tuple[tuple, dict[str, Any]]:
-    sizes = {name: size for name, size in sizes_of(config, space).items() if name in space.recipe_sizes}
-    return (source.image_shape, source.num_classes), sizes
+def _sizes(config: DictConfig, space: Any) -> dict[str, Any]:
+    return {name: size for name, size in sizes_of(config, space).items() if name in space.recipe_sizes}

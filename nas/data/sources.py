@@ -130,10 +130,3 @@ class CachedImages(ABC):
 def domain_of(source: object) -> str:
     """`text` or `images`: what a source holds."""
     return "text" if hasattr(source, "vocabulary_size") else "images"
-
-
-def inputs_of(source: Any) -> tuple:
-    """What the networks of a space are sized by: (image shape, classes), or of a text (vocabulary,)."""
-    if domain_of(source) == "text":
-        return (source.vocabulary_size,)
-    return source.image_shape, source.num_classes

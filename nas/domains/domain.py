@@ -15,7 +15,7 @@ from nas.engine.tasks import Task
 from nas.measure.steps import Numerics
 from nas.measure.workload import Workload
 from nas.methods.method import Method
-from nas.spaces.space import Space
+from nas.spaces.space import Inputs, Space
 
 
 class Domain(Protocol):
@@ -27,7 +27,6 @@ class Domain(Protocol):
         sets: data sets that come with the project, in words.
         metric: of its task; `<part>_<metric>` in tables and summaries.
         exported: whether there are forms in which others read its networks.
-        reference_inputs: names of what the literal networks of the tests are sized by.
     """
 
     name: str
@@ -35,14 +34,13 @@ class Domain(Protocol):
     sets: str
     metric: str
     exported: bool
-    reference_inputs: tuple[str, ...]
 
     def written_for(self, recipe: Mapping) -> bool:
         """Whether a recipe trains networks of this domain."""
         ...
 
-    def inputs(self, source: Any) -> tuple:
-        """What the networks of a space are sized by, in the order in which they take it."""
+    def inputs(self, source: Any) -> Inputs:
+        """What the networks of a space are sized by."""
         ...
 
     def task(self, space: Space, recipe: Mapping | None, weights: Tensor | None, source: Any) -> Task:

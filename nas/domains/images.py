@@ -28,7 +28,7 @@ from nas.measure.steps import Numerics
 from nas.measure.workload import image_steps, limited, processes_of
 from nas.methods.method import Method
 from nas.running.config import instantiate, plain
-from nas.spaces.space import Space, network_sizes, recipe_fits
+from nas.spaces.space import ImageInputs, Space, network_sizes, recipe_fits
 
 
 class Images:
@@ -39,15 +39,14 @@ class Images:
     sets = "digits, cifar10, cifar100, imagenet16_120, imagenet"
     metric = Classification.metric
     exported = True
-    reference_inputs = ("image_shape", "num_classes")
 
     def written_for(self, recipe: Mapping) -> bool:
         """Recipes of texts say how long pieces are."""
         return "bptt" not in recipe
 
-    def inputs(self, source: ImageSource) -> tuple:
+    def inputs(self, source: ImageSource) -> ImageInputs:
         """(C, H, W) of an image, and the number of classes."""
-        return source.image_shape, source.num_classes
+        return ImageInputs(source.image_shape, source.num_classes)
 
     def task(
         self, space: Space, recipe: Mapping | None, weights: Tensor | None, source: ImageSource
@@ -60,7 +59,7 @@ class Images:
         self, space: Space, genotype: Any, source: ImageSource, auxiliary: bool, sizes: Mapping
     ) -> nn.Module:
         """The evaluation network of a genotype."""
-        return space.network(genotype, *self.inputs(source), auxiliary=auxiliary, **sizes)
+        return space.network(genotype, self.inputs(source), auxiliary=auxiliary, **sizes)
 
     def example(self, source: ImageSource) -> Any:
         """The shape of an image."""
@@ -70,7 +69,7 @@ class Images:
         self, space: Space, source: Any, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
     ) -> Cost:
         """Parameters, and multiply-adds an image."""
-        return supernet_cost(space, *self.inputs(source), partial, kept)
+        return supernet_cost(space, self.inputs(source), partial, kept)
 
     def search_data(self, config: DictConfig, source: ImageSource, method: Method) -> SearchData:
         """Both parts of the training set."""
@@ -149,7 +148,7 @@ class Images:
 
     def batch(self, config: DictConfig, source: ImageSource, where: Numerics, size: int, seed: int) -> Any:
         """Noise and labels."""
-        return where.batch(size, *self.inputs(source), seed)
+        return where.batch(size, self.inputs(source), seed)
 
     def noise(self, config: DictConfig, source: ImageSource, where: Numerics, size: int, seed: int) -> Tensor:
         """Noise [B, C, H, W]."""
@@ -195,7 +194,7 @@ class ImageWork:
         self.config = config
         self.source = source
         self.joint = method.joint
-        self.inputs = (source.image_shape, source.num_classes)
+        self.inputs = ImageInputs(source.image_shape, source.num_classes)
         given = config["dataset"]
         weights = stand_in_weights(given.get("class_weights"), source)
         self.task = Classification(class_weights=weights, num_classes=source.num_classes)
@@ -253,20 +252,20 @@ class ImageWork:
     def batches(self, where: Numerics) -> tuple[Any, Any, Any]:
         """Made-up batches for the weights, the architecture and the validation."""
         size = self.config["dataset"]["batch_size"]
-        weight, architecture = (where.batch(size, *self.inputs, seed) for seed in (1, 2))
+        weight, architecture = (where.batch(size, self.inputs, seed) for seed in (1, 2))
         return weight, architecture, architecture
 
     def supernet_cost(
         self, space: Space, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
     ) -> Cost:
         """The cost of a supernet; `partial` and `kept` are as in `Space.supernet`."""
-        return supernet_cost(space, *self.inputs, partial, kept)
+        return supernet_cost(space, self.inputs, partial, kept)
 
     def network_cost(self, space: Space, genotype: Any, recipe: Mapping) -> Cost:
         """The cost of an evaluation network."""
         sizes = network_sizes(space, recipe)
         auxiliary = recipe_fits(space, recipe) and recipe["auxiliary_weight"] > 0
         return count_cost(
-            lambda: space.network(genotype, *self.inputs, auxiliary=auxiliary, **sizes),
+            lambda: space.network(genotype, self.inputs, auxiliary=auxiliary, **sizes),
             self.source.image_shape,
         )

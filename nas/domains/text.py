@@ -33,7 +33,7 @@ from nas.measure.steps import Numerics
 from nas.measure.workload import limited, processes_of
 from nas.methods.method import Method
 from nas.running.config import CONF, instantiate, plain
-from nas.spaces.space import Space, network_sizes
+from nas.spaces.space import Space, TextInputs, network_sizes
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +46,14 @@ class Text:
     sets = "wikitext_mini, wikitext2, ptb"
     metric = Language.metric
     exported = False
-    reference_inputs = ("vocabulary",)
 
     def written_for(self, recipe: Mapping) -> bool:
         """Recipes of texts say how long pieces are."""
         return "bptt" in recipe
 
-    def inputs(self, source: TextSource) -> tuple:
+    def inputs(self, source: TextSource) -> TextInputs:
         """The size of the vocabulary."""
-        return (source.vocabulary_size,)
+        return TextInputs(source.vocabulary_size)
 
     def task(
         self, space: Space, recipe: Mapping | None, weights: Tensor | None, source: TextSource
@@ -66,7 +65,7 @@ class Text:
         self, space: Space, genotype: Any, source: TextSource, auxiliary: bool, sizes: Mapping
     ) -> nn.Module:
         """The evaluation network of a genotype; language models have no auxiliary head."""
-        return space.network(genotype, *self.inputs(source), **sizes)
+        return space.network(genotype, self.inputs(source), **sizes)
 
     def example(self, source: TextSource) -> Any:
         """One word."""
@@ -76,7 +75,7 @@ class Text:
         self, space: Space, source: Any, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
     ) -> Cost:
         """Parameters, and multiply-adds a word."""
-        return text_supernet_cost(space, *self.inputs(source), partial, kept)
+        return text_supernet_cost(space, self.inputs(source), partial, kept)
 
     def search_data(self, config: DictConfig, source: TextSource, method: Method) -> TextSearchData:
         """Both parts of the training text."""
@@ -152,7 +151,7 @@ class Text:
         self, config: DictConfig, source: TextSource, where: Numerics, size: int, seed: int
     ) -> TextBatch:
         """A piece of usual length, words drawn uniformly."""
-        return text_batch(where, config.dataset.bptt.steps, size, *self.inputs(source), seed)
+        return text_batch(where, config.dataset.bptt.steps, size, source.vocabulary_size, seed)
 
     def noise(self, config: DictConfig, source: TextSource, where: Numerics, size: int, seed: int) -> Tensor:
         """Words [T, B]."""
@@ -198,7 +197,7 @@ class TextWork:
 
     def __init__(self, config: Mapping, space: Space, method: Method, source: TextSource):
         self.config = config
-        self.inputs = (source.vocabulary_size,)
+        self.inputs = TextInputs(source.vocabulary_size)
         self.task = Language(space.ar, space.tar)
         given, processes = config["dataset"], processes_of(config)
         refuse_class_weights(given.get("class_weights"))
@@ -251,8 +250,9 @@ class TextWork:
         given = self.config["dataset"]
         sizes = (given["batch_size"], given["batch_size"], given["valid_batch_size"])
         steps = self.lengths.steps if self.rows is None else min(self.lengths.steps, self.rows - 1)
+        words = self.inputs.vocabulary
         weight, architecture, valid = (
-            text_batch(where, steps, size, *self.inputs, seed) for seed, size in enumerate(sizes, start=1)
+            text_batch(where, steps, size, words, seed) for seed, size in enumerate(sizes, start=1)
         )
         return weight, architecture, valid
 
@@ -260,12 +260,12 @@ class TextWork:
         self, space: Space, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
     ) -> Cost:
         """The cost of a supernet; `partial` and `kept` are as in `Space.supernet`."""
-        return text_supernet_cost(space, *self.inputs, partial, kept)
+        return text_supernet_cost(space, self.inputs, partial, kept)
 
     def network_cost(self, space: Space, genotype: Any, recipe: Mapping) -> Cost:
         """The cost of an evaluation network."""
         return count_cost(
-            lambda: space.network(genotype, *self.inputs, **network_sizes(space, recipe)), one_word
+            lambda: space.network(genotype, self.inputs, **network_sizes(space, recipe)), one_word
         )
 
 

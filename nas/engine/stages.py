@@ -20,17 +20,17 @@ from nas.engine.search_module import SearchModule, search_module
 from nas.engine.tasks import Classification, Task
 from nas.errors import ConfigError, require
 from nas.methods.method import Method
-from nas.spaces.space import Space
+from nas.spaces.space import Inputs, Space
 from nas.spaces.supernet.growth import TensorMap, growth_maps, inherit
 
 # A stride between the seeds of stages, far above the number of seeds that anyone tries.
 STAGE_SEEDS = 1_000_003
 
 
-def attach(method: Method, space: Space, inputs: tuple) -> Method:
+def attach(method: Method, space: Space, inputs: Inputs) -> Method:
     """Tells a method what it goes by in a space, before anything is built with it; returns it."""
     guards = {name: group.guards for name, group in space.groups.items()}
-    method.attach(lambda: space.costs(inputs[0]), guards)
+    method.attach(lambda: space.costs(inputs), guards)
     method.begin(lambda masks: space.clean(masks))
     return method
 
@@ -66,7 +66,7 @@ class StageBuilder:
     Args:
         space: builds supernets.
         method: owns alpha, the masks and the list of stages; `attach` has told it of the space.
-        inputs: what the space's networks are sized by, see `nas.data.sources.inputs_of`.
+        inputs: what the space's networks are sized by.
         seed: of the channels that are copied.
         execution: applies the hardware's options to a network.
         task: what is learnt.
@@ -76,7 +76,7 @@ class StageBuilder:
         self,
         space: Space,
         method: Method,
-        inputs: tuple,
+        inputs: Inputs,
         seed: int,
         execution: Callable[[nn.Module], nn.Module],
         task: Task | None = None,
@@ -100,10 +100,10 @@ class StageBuilder:
 
     def _sized(self, index: int, kept: dict[str, Tensor] | None = None) -> nn.Module:
         if self.method.stages is None:
-            return self.space.supernet(*self.inputs, kept=kept)
+            return self.space.supernet(self.inputs, kept=kept)
         partial = self.method.stages[index].partial
         try:
-            return self.space.supernet(*self.inputs, partial=partial, kept=kept)
+            return self.space.supernet(self.inputs, partial=partial, kept=kept)
         except ConfigError as error:
             # A space knows the number by its own key.
             words = str(error).replace("space.partial=", f"method.stages[{index}].partial=", 1)

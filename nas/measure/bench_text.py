@@ -22,6 +22,7 @@ from nas.spaces.recurrent.language_model import Dropouts, Extras, keep_mask
 from nas.spaces.recurrent.network import RecurrentNetwork
 from nas.spaces.recurrent.space import RecurrentSpace
 from nas.spaces.recurrent.supernet import RECURRENT
+from nas.spaces.space import TextInputs
 
 
 def text_batch(where: Numerics, steps: int, columns: int, vocabulary: int, seed: int) -> TextBatch:
@@ -39,7 +40,7 @@ def text_batch(where: Numerics, steps: int, columns: int, vocabulary: int, seed:
 
 def text_supernet_cost(
     space: RecurrentSpace,
-    vocabulary: int,
+    inputs: TextInputs,
     partial: int | None = None,
     kept: Mapping[str, Tensor] | None = None,
 ) -> Cost:
@@ -49,7 +50,7 @@ def text_supernet_cost(
     """
 
     def build() -> nn.Module:
-        supernet = space.supernet(vocabulary, partial, kept).requires_grad_(False)
+        supernet = space.supernet(inputs, partial, kept).requires_grad_(False)
         equal = {name: torch.ones(group.shape) for name, group in space.groups.items()}
         supernet.forward = functools.partial(supernet.forward, op_weights=equal)  # type: ignore[method-assign]
         return supernet

@@ -9,10 +9,10 @@ from nas.analysis.cost.complexity import Cost
 from nas.engine.stages import StageBuilder
 from nas.measure.steps import Counts
 from nas.methods.method import Method
-from nas.spaces.space import Space
+from nas.spaces.space import Inputs, Space
 
 
-def stage_supernet(space: Space, method: Method, inputs: tuple, index: int) -> nn.Module:
+def stage_supernet(space: Space, method: Method, inputs: Inputs, index: int) -> nn.Module:
     """The network of a stage, from 0; drops from the method what is dropped up to there.
 
     Which candidates go follows from the start of alpha: it makes no difference to the time.

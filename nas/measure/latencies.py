@@ -15,7 +15,7 @@ from nas.errors import require, require_whole
 from nas.genotype import Genotype
 from nas.measure.steps import Numerics, apply_hardware, numerics
 from nas.spaces.pieces import Piece, Pieces
-from nas.spaces.space import Space
+from nas.spaces.space import ImageInputs, Space
 
 # Below this share of a processor other jobs had so much of it that long calls and short ones do not compare.
 BUSY = 0.9
@@ -86,7 +86,7 @@ def measure(
     layout: Pieces,
     pieces: Sequence[Piece],
     networks: Sequence[nn.Module],
-    image_shape: Sequence[int],
+    inputs: ImageInputs,
     conditions: Conditions,
     hardware: Mapping,
     warmup: int,
@@ -102,7 +102,7 @@ def measure(
         layout: builds the pieces.
         pieces: what to time.
         networks: whole ones, timed in the same rounds.
-        image_shape: (C, H, W) of an image.
+        inputs: what the networks are sized by.
         conditions: batch size and clock.
         hardware: the profile.
         warmup: calls of each before the first round.
@@ -117,7 +117,7 @@ def measure(
         for piece in watch("warming pieces up", pieces):
             module = apply_hardware(layout.build(piece), hardware).eval()
             race.enter(piece.key, _caller(module, _inputs(piece, maps, where, conditions.batch_size), where))
-        image_BCHW = where.batch(conditions.batch_size, image_shape, 1, 0)[0]
+        image_BCHW = where.batch(conditions.batch_size, inputs, 0)[0]
         for index, network in enumerate(watch("warming networks up", networks)):
             network = apply_hardware(network, hardware).eval()
             race.enter(f"network {index}", _caller(network, [image_BCHW], where))

@@ -25,7 +25,7 @@ from nas.errors import ConfigError
 from nas.measure.footprint import Footprint, measure_footprint
 from nas.measure.steps import PRECISIONS, EvaluationSteps, Numerics, SearchSteps, apply_hardware, numerics
 from nas.methods.method import Method
-from nas.spaces.space import EdgeGroup, Space
+from nas.spaces.space import EdgeGroup, ImageInputs, Space
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ def check_evaluation(
     def prepare(size: int) -> tuple[Iterable[Tensor], Callable[[], None]]:
         trained = apply_hardware(copy.deepcopy(network), options)
         trained.set_drop_path(recipe["drop_path"])  # type: ignore[operator]  # of an evaluation network
-        batch = where.batch(size, source.image_shape, source.num_classes, seed=1)
+        batch = where.batch(size, ImageInputs(source.image_shape, source.num_classes), seed=1)
         auxiliary = recipe["auxiliary_weight"]
         steps = EvaluationSteps(trained, optimizer, task, recipe["clip"], batch, where, auxiliary)
         return [*_primed(trained, steps.optimizer), *batch], steps.train
@@ -237,7 +237,7 @@ def _room(config: Mapping, source: ImageSource, images: int) -> Room | None:
 
 def _search_demands(config: Mapping, space: Space, method: Method, source: ImageSource) -> Iterator[Demand]:
     """One for each stage, in order."""
-    inputs, several = (source.image_shape, source.num_classes), _several(config["hardware"])
+    inputs, several = ImageInputs(source.image_shape, source.num_classes), _several(config["hardware"])
     where, options = _on_cpu(config["hardware"])
     stages = [None] if method.stages is None else list(method.stages.stages)
     method = copy.deepcopy(method)
@@ -259,9 +259,9 @@ def _search_demands(config: Mapping, space: Space, method: Method, source: Image
                     supernet = built.supernet(stage)
                 else:
                     supernet = apply_hardware(
-                        space.supernet(*inputs, partial=partial, kept=own.kept()), options
+                        space.supernet(inputs, partial=partial, kept=own.kept()), options
                     )
-                batches = [where.batch(size, *inputs, seed) for seed in (1, 2)]
+                batches = [where.batch(size, inputs, seed) for seed in (1, 2)]
                 steps = SearchSteps(supernet, own, batches[0], batches[1], where)
                 known = [*_primed(supernet, steps.optimizer, several), *steps.alphas]
                 return [*known, *(tensor for batch in batches for tensor in batch)], steps.search

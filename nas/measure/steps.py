@@ -1,6 +1,6 @@
 """The steps that `nas.bench` times and `plan=true` prices: on made-up batches, without Lightning or data."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from nas.errors import require
 from nas.methods.method import Method
 from nas.methods.sparsity import guard
 from nas.methods.updates import FirstOrder, Unrolled, Update
-from nas.spaces.space import Space
+from nas.spaces.space import ImageInputs, Space
 
 Batch = tuple[Tensor, Tensor]
 PRECISIONS = {
@@ -52,12 +52,12 @@ class Numerics:
             return nullcontext()
         return torch.autocast(self.device.type, self.autocast)
 
-    def batch(self, size: int, image_shape: Sequence[int], num_classes: int, seed: int) -> Batch:
+    def batch(self, size: int, inputs: ImageInputs, seed: int) -> Batch:
         """Normal noise and uniform labels: a step takes as long on them as on real images."""
         require(size >= 1, f"dataset.batch_size={size}: must be at least 1")
         generator = torch.Generator().manual_seed(seed)
-        images_BCHW = torch.randn(size, *image_shape, generator=generator)
-        labels_B = torch.randint(num_classes, (size,), generator=generator)
+        images_BCHW = torch.randn(size, *inputs.image_shape, generator=generator)
+        labels_B = torch.randint(inputs.num_classes, (size,), generator=generator)
         images_BCHW = images_BCHW.to(self.device, self.dtype).contiguous(memory_format=self.layout())
         return images_BCHW, labels_B.to(self.device)
 

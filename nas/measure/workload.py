@@ -10,7 +10,7 @@ from nas.analysis.cost.complexity import Cost
 from nas.engine.tasks import Task
 from nas.measure.steps import Numerics
 from nas.methods.method import Method
-from nas.spaces.space import Space
+from nas.spaces.space import Inputs, Space
 
 
 class Workload(Protocol):
@@ -29,7 +29,7 @@ class Workload(Protocol):
     items: str
     step_items: int
     size: str
-    inputs: tuple
+    inputs: Inputs
     task: Task
 
     def epochs(self, number: int) -> list[int] | None:

@@ -1,6 +1,6 @@
 """What a method and the engine know of a search space."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +13,33 @@ from nas.spaces.pieces import Pieces
 
 ZERO = "none"
 SKIP = "skip_connect"
+
+
+@dataclass(frozen=True)
+class ImageInputs:
+    """What networks of images are sized by.
+
+    Attributes:
+        image_shape: (C, H, W) of an image.
+        num_classes: outputs of the classifier.
+    """
+
+    image_shape: tuple[int, int, int]
+    num_classes: int
+
+
+@dataclass(frozen=True)
+class TextInputs:
+    """What networks of texts are sized by.
+
+    Attributes:
+        vocabulary: V, the number of different words; as many come in as go out.
+    """
+
+    vocabulary: int
+
+
+Inputs = ImageInputs | TextInputs
 
 
 @dataclass(frozen=True)
@@ -88,18 +115,12 @@ class Space(Protocol):
     recipe_options: tuple[str, ...]
 
     def supernet(
-        self,
-        image_shape: Sequence[int],
-        num_classes: int,
-        partial: int | None = None,
-        kept: Mapping[str, Tensor] | None = None,
+        self, inputs: Inputs, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
     ) -> nn.Module:
-        """The network that holds every candidate: `forward(x_BCHW, {group: op weights [E, O]})`.
+        """The network that holds every candidate: `forward(x, {group: op weights [E, O]})`.
 
         Args:
-            image_shape: (C, H, W) of an image; in the domain of texts the size of the vocabulary instead of
-                this and the next.
-            num_classes: outputs of the classifier.
+            inputs: of the space's domain.
             partial: K, of which 1/K of the channels go through the candidates; None for the space's own.
             kept: {group: [E, O], true where a candidate is to be held}; None for all.
         """
@@ -110,16 +131,16 @@ class Space(Protocol):
         Without the rest the supernet's outputs are the same.
         """
 
-    def costs(self, image_shape: Sequence[int]) -> dict[str, Any]:
+    def costs(self, inputs: Inputs) -> dict[str, Any]:
         """What the candidates of each group cost in the supernet; see `nas.methods.sparsity.GroupCosts`."""
 
     def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:
         """The discrete architecture that strengths [E, O] a group stand for."""
 
-    def network(self, genotype: Genotype, image_shape: Sequence[int], num_classes: int, **sizes) -> nn.Module:
+    def network(self, genotype: Genotype, inputs: Inputs, **sizes) -> nn.Module:
         """The evaluation network of a genotype."""
 
-    def pieces(self, image_shape: Sequence[int], num_classes: int, **sizes) -> Pieces:
+    def pieces(self, inputs: ImageInputs, **sizes) -> Pieces:
         """What evaluation networks of some sizes are made of, to look their latency up; images only."""
 
 

@@ -8,6 +8,7 @@ from nas.analysis.cost.complexity import count_cost, one_word
 from nas.analysis.cost.pricing import EdgePrices
 from nas.genotype import load, parse
 from nas.spaces.recurrent.space import RecurrentSpace
+from nas.spaces.space import TextInputs
 from tests.shared import shared_json
 
 PTB, WIKITEXT2 = 10_000, 33_278  # words
@@ -16,7 +17,7 @@ PTB, WIKITEXT2 = 10_000, 33_278  # words
 def cost_of(name, vocabulary, units, **options):
     space = RecurrentSpace("darts_rnn", **options)
     genotype = name if not isinstance(name, str) else load(name, "darts_rnn")
-    return count_cost(lambda: space.network(genotype, vocabulary, units), one_word)
+    return count_cost(lambda: space.network(genotype, TextInputs(vocabulary), units), one_word)
 
 
 @pytest.mark.parametrize("name", ["DARTS_V1", "DARTS_V2"])

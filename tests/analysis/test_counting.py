@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from nas.analysis.cost.counting import count_operators, count_saved_bytes, supernet_cost
 from nas.spaces.darts.space import DartsSpace
+from nas.spaces.space import ImageInputs
 
 
 def test_operators_of_a_linear_layer_forward_and_backward():
@@ -57,11 +58,11 @@ def test_nothing_is_saved_where_nothing_needs_a_gradient():
 
 def test_cost_of_a_supernet_is_that_of_its_convolutions():
     space = DartsSpace("darts", ["skip_connect"], num_cells=3, init_channels=4)
-    cost = supernet_cost(space, (3, 8, 8), 10)
-    supernet = space.supernet((3, 8, 8), 10)
+    cost = supernet_cost(space, ImageInputs((3, 8, 8), 10))
+    supernet = space.supernet(ImageInputs((3, 8, 8), 10))
     assert cost.params == sum(p.numel() for p in supernet.parameters())
     stem = 3 * 9 * 12 * 64
     assert cost.macs > stem
-    bigger = supernet_cost(space, (3, 16, 16), 10)
+    bigger = supernet_cost(space, ImageInputs((3, 16, 16), 10))
     classifier = supernet.classifier.weight.numel()
     assert bigger.macs - classifier == 4 * (cost.macs - classifier)

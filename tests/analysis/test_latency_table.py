@@ -23,6 +23,7 @@ from nas.measure.latencies import random_architectures
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.nasbench201.space import NasBench201Space
 from nas.spaces.pieces import Piece
+from nas.spaces.space import ImageInputs
 
 HERE = Conditions("some processor", 2, 1, "32-true", True)
 SPACE = DartsSpace("darts", ["none", "skip_connect", "sep_conv_3x3", "max_pool_3x3"])
@@ -57,7 +58,7 @@ def test_what_is_written_is_read(table):
 
 
 def test_the_latency_of_a_network_is_the_sum_over_its_cells_node_by_node():
-    layout = SPACE.pieces(SHAPE, 10, **SIZES)
+    layout = SPACE.pieces(ImageInputs(SHAPE, 10), **SIZES)
     table = fake_table(layout)
     time = {piece.key: one.median for piece, one in table.entries.items()}
     predict = Predictor(table, layout, "nas.latency")
@@ -91,7 +92,7 @@ def test_the_latency_of_a_network_is_the_sum_over_its_cells_node_by_node():
 
 def test_a_cell_of_nasbench201_computes_no_none():
     space = NasBench201Space("nb", cells_per_stage=2, init_channels=4)
-    layout = space.pieces(SHAPE, 10)
+    layout = space.pieces(ImageInputs(SHAPE, 10))
     table = fake_table(layout)
     time = {piece.key: one.median for piece, one in table.entries.items()}
     fixed = time["stem@3x32x32>4"] + time["residual@4x32x32>8/2"] + time["residual@8x16x16>16/2"]
@@ -110,7 +111,7 @@ def test_a_cell_of_nasbench201_computes_no_none():
 
 
 def test_a_fitted_line_corrects_sums_if_it_is_wanted():
-    layout = SPACE.pieces(SHAPE, 10, **SIZES)
+    layout = SPACE.pieces(ImageInputs(SHAPE, 10), **SIZES)
     line = Line(5, 1.5, -2.0, 0.9, 0.95, 0.1, 0.05)
     table, genotype = fake_table(layout, line), random_architectures(SPACE, 1, seed=1)[0]
     plain = Predictor(table, layout, "")(genotype)
@@ -122,13 +123,13 @@ def test_a_fitted_line_corrects_sums_if_it_is_wanted():
 
 
 def test_what_a_table_lacks_is_named_with_the_command_that_measures_it():
-    table = fake_table(SPACE.pieces(SHAPE, 10, **SIZES))
+    table = fake_table(SPACE.pieces(ImageInputs(SHAPE, 10), **SIZES))
     command = "python -m nas.latency space=darts"
     with pytest.raises(ConfigError, match=r"t=x: .*lacks sep_conv_3x3@16x32x32; .* at 8x32x32"):
         table.milliseconds(Piece("sep_conv_3x3", 16, 32, 32), command, "t=x")
     with pytest.raises(ConfigError, match=f"it has no blur at all. Measure it with: {command}"):
         table.milliseconds(Piece("blur", 8, 32, 32), command)
-    wider = Predictor(table, SPACE.pieces(SHAPE, 10, num_cells=6, init_channels=10), command)
+    wider = Predictor(table, SPACE.pieces(ImageInputs(SHAPE, 10), num_cells=6, init_channels=10), command)
     with pytest.raises(ConfigError, match="lacks stem_cifar@3x32x32>30"):
         wider(random_architectures(SPACE, 1, seed=0)[0])
 

@@ -28,7 +28,7 @@ from nas.analysis.sampling import (
 from nas.errors import ConfigError
 from nas.genotype import Cell, Edge, Genotype
 from nas.spaces.darts.space import DartsSpace
-from nas.spaces.space import EdgeGroup
+from nas.spaces.space import EdgeGroup, ImageInputs
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3")
 DARTS = DartsSpace("darts", list(OPERATIONS))
@@ -165,7 +165,9 @@ def test_sums_over_edges_are_those_of_real_networks(stem):
 
     def price(genotype):
         cost = count_cost(
-            lambda: DARTS.network(genotype, (3, size, size), 10, num_cells=3, init_channels=4, stem=stem),
+            lambda: DARTS.network(
+                genotype, ImageInputs((3, size, size), 10), num_cells=3, init_channels=4, stem=stem
+            ),
             (3, size, size),
         )
         return cost.params, cost.macs

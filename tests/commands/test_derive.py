@@ -15,6 +15,7 @@ from nas.genotype import load
 from nas.measure.inheritance import Inheritance
 from nas.running.config import CONF, plain
 from nas.spaces.darts.space import DartsSpace
+from nas.spaces.space import ImageInputs
 
 FILES = ["architectures.csv", "genotype.json", "figures/pareto.png", "figures/genotype.png", "summary.json"]
 OPERATIONS = "space.operations=[none,skip_connect,sep_conv_3x3]"
@@ -286,7 +287,7 @@ def test_recalibration_gives_the_statistics_of_one_architecture():
         "darts", ["none", "skip_connect", "sep_conv_3x3"], num_nodes=2, num_cells=3, init_channels=4
     )
     torch.manual_seed(0)
-    supernet = space.supernet((1, 8, 8), 10).double()
+    supernet = space.supernet(ImageInputs((1, 8, 8), 10)).double()
     genotype = space.derive({name: torch.rand(group.shape) for name, group in space.groups.items()})
     hardware = plain(OmegaConf.load(CONF / "hardware/cpu.yaml")) | {"precision": "64-true", "native": False}
     split = Split(torch.arange(8), torch.arange(8, 16))

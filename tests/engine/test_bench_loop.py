@@ -12,6 +12,7 @@ from nas.measure.bench_loop import Loops, Passage, measure_loop, relate_loop
 from nas.measure.steps import SearchSteps, apply_hardware, numerics
 from nas.methods.method import layout_of
 from nas.spaces.darts.space import DartsSpace
+from nas.spaces.space import ImageInputs
 from tests.methods.flat import flat_method
 
 HARDWARE = {
@@ -48,7 +49,7 @@ def method_of(warmup_epochs=0):
 
 def network():
     torch.manual_seed(0)
-    return apply_hardware(SPACE.supernet(Digits.image_shape, Digits.num_classes), HARDWARE)
+    return apply_hardware(SPACE.supernet(ImageInputs(Digits.image_shape, Digits.num_classes)), HARDWARE)
 
 
 def loops_of(folder, num_steps=3, batch_size=64, warmup_epochs=0, **hardware):
@@ -60,7 +61,7 @@ def loops_of(folder, num_steps=3, batch_size=64, warmup_epochs=0, **hardware):
     )
     data.prepare()
     where = numerics(HARDWARE)
-    noise = where.batch(4, source.image_shape, source.num_classes, 1)
+    noise = where.batch(4, ImageInputs(source.image_shape, source.num_classes), 1)
     steps = SearchSteps(network(), method_of(), noise, noise, where)
     module = SearchModule(network(), method_of(warmup_epochs), Classification())
     return Loops(steps, module, data, SPACE, HARDWARE | hardware, folder, num_steps, seed=5)

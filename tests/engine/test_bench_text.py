@@ -15,6 +15,7 @@ from nas.measure.original_steps import OriginalSteps
 from nas.measure.steps import EvaluationSteps, SearchSteps, numerics
 from nas.spaces.recurrent.language_model import Dropouts
 from nas.spaces.recurrent.space import OPERATIONS, RecurrentSpace
+from nas.spaces.space import TextInputs
 from tests.methods.flat import flat_method
 from tests.reference.recurrent import LiteralNetwork, LiteralSupernet, load_literal
 
@@ -29,7 +30,7 @@ def pair():
     space = RecurrentSpace("darts_rnn", num_nodes=NODES, hidden_size=UNITS, **NONE)
     torch.manual_seed(0)
     literal = LiteralSupernet(OPERATIONS, WORDS, UNITS, NODES).double()
-    supernet = space.supernet(WORDS).double()
+    supernet = space.supernet(TextInputs(WORDS)).double()
     load_literal(supernet, literal)
     batches = [text_batch(WHERE, STEPS, COLUMNS, WORDS, seed) for seed in (1, 2)]
 
@@ -70,7 +71,9 @@ def test_steps_are_those_of_the_literal_network(step):
 
 def test_an_evaluation_step_is_that_of_the_literal_network():
     genotype = load("DARTS_V2", "darts_rnn")
-    network = RecurrentSpace("darts_rnn", hidden_size=UNITS, **NONE).network(genotype, WORDS).double()
+    network = (
+        RecurrentSpace("darts_rnn", hidden_size=UNITS, **NONE).network(genotype, TextInputs(WORDS)).double()
+    )
     literal = literal_network(LiteralNetwork, genotype, network).double()
     load_literal(network, literal.literal)
     batch = text_batch(WHERE, STEPS, COLUMNS, WORDS, 1)
@@ -87,6 +90,6 @@ def test_the_literal_network_draws_masks_in_training_alone():
 
 def test_an_lstm_has_no_literal_network():
     lstm = load("LSTM", "darts_rnn")
-    network = RecurrentSpace("darts_rnn", hidden_size=UNITS).network(lstm, WORDS)
+    network = RecurrentSpace("darts_rnn", hidden_size=UNITS).network(lstm, TextInputs(WORDS))
     with pytest.raises(ConfigError, match="no literal network of an LSTM"):
         literal_network(LiteralNetwork, lstm, network)

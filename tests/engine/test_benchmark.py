@@ -14,6 +14,7 @@ from nas.methods.proximal import AcceleratedProximalGradient
 from nas.methods.updates import Unrolled
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.dso.space import DsoSpace
+from nas.spaces.space import ImageInputs
 from tests.methods.flat import flat_method, flat_sparse
 from tests.reference import dso
 from tests.reference.literal import LiteralDarts
@@ -56,7 +57,9 @@ def sparse_method_of(space, gamma=1e-3, adaptive="flops", clip_value=2.0):
         weight_optimizer=lambda p: torch.optim.SGD(p, 0.025, momentum=0.9, weight_decay=1e-4),
         architecture_optimizer=lambda p: AcceleratedProximalGradient(p, lr=0.1, momentum=0.9),
     )
-    method.attach(lambda: space.costs(SHAPE), {name: group.guards for name, group in groups.items()})
+    method.attach(
+        lambda: space.costs(ImageInputs(SHAPE, 10)), {name: group.guards for name, group in groups.items()}
+    )
     return method
 
 
@@ -69,10 +72,10 @@ def dso_pair(**options):
     space = dso_space()
     where = numerics(HARDWARE)
     torch.manual_seed(0)
-    supernet = apply_hardware(space.supernet(SHAPE, 10), HARDWARE)
+    supernet = apply_hardware(space.supernet(ImageInputs(SHAPE, 10)), HARDWARE)
     literal = dso.literal_of(space, SHAPE, 10).double()
     dso.load_literal(supernet, literal)
-    batches = [where.batch(4, SHAPE, 10, seed) for seed in (1, 2)]
+    batches = [where.batch(4, ImageInputs(SHAPE, 10), seed) for seed in (1, 2)]
     return (
         SearchSteps(supernet, sparse_method_of(space, **options), *batches, where),
         OriginalSteps(literal, sparse_method_of(space, **options), *batches, where),
@@ -84,10 +87,10 @@ def pair():
     space = DartsSpace("darts", OPERATIONS, num_cells=3, init_channels=4)
     where = numerics(HARDWARE)
     torch.manual_seed(0)
-    supernet = apply_hardware(space.supernet(SHAPE, 10), HARDWARE)
+    supernet = apply_hardware(space.supernet(ImageInputs(SHAPE, 10)), HARDWARE)
     literal = LiteralDarts(space.groups, SHAPE, 10, 3, 4).double()
     load_literal(supernet, literal.state_dict())
-    batches = [where.batch(4, SHAPE, 10, seed) for seed in (1, 2)]
+    batches = [where.batch(4, ImageInputs(SHAPE, 10), seed) for seed in (1, 2)]
     return (
         SearchSteps(supernet, method_of(space), *batches, where),
         OriginalSteps(literal, method_of(space), *batches, where),
@@ -216,17 +219,17 @@ def test_the_method_decides_the_architecture_step():
 def test_batches_have_the_layout_of_the_hardware():
     for channels_last in (True, False):
         where = numerics(HARDWARE | {"channels_last": channels_last, "precision": "bf16-mixed"})
-        images, labels = where.batch(4, SHAPE, 10, 1)
+        images, labels = where.batch(4, ImageInputs(SHAPE, 10), 1)
         assert images.is_contiguous(memory_format=where.layout())
         assert images.dtype == torch.float32 and where.matrix_type() == torch.bfloat16
-        assert torch.equal(images, where.batch(4, SHAPE, 10, 1)[0]) and labels.max() < 10
+        assert torch.equal(images, where.batch(4, ImageInputs(SHAPE, 10), 1)[0]) and labels.max() < 10
 
 
 def test_what_cannot_be_measured_is_refused():
     with pytest.raises(ConfigError, match=r"hardware\.precision=16-mixed"):
         numerics(HARDWARE | {"precision": "16-mixed"})
     with pytest.raises(ConfigError, match=r"dataset\.batch_size=0"):
-        numerics(HARDWARE).batch(0, SHAPE, 10, 1)
+        numerics(HARDWARE).batch(0, ImageInputs(SHAPE, 10), 1)
     random = flat_method("random", {"cell": (2, 2)}, update="none")
     with pytest.raises(ConfigError, match="trains nothing"):
         SearchSteps(nn.Identity(), random, None, None, numerics(HARDWARE))

@@ -13,6 +13,7 @@ from nas.measure.steps import SearchSteps, draw_alive, numerics
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.dso.space import DsoSpace
 from nas.spaces.native.library import load_library
+from nas.spaces.space import ImageInputs
 from tests.engine.test_benchmark import HARDWARE, method_of, sparse_method_of
 from tests.reference.dso import literal_of
 from tests.reference.literal import LiteralDarts
@@ -30,7 +31,7 @@ def profile(name):
 
 def counts_of(network, space, channels_last=True, original=False, alive=None):
     where = numerics(HARDWARE | {"precision": "32-true", "channels_last": channels_last})
-    batches = [where.batch(BATCH, SHAPE, 10, seed) for seed in (1, 2)]
+    batches = [where.batch(BATCH, ImageInputs(SHAPE, 10), seed) for seed in (1, 2)]
     method = sparse_method_of(space) if space.family == "dso" else method_of(space)
     if alive is not None:
         method.drop(alive)
@@ -55,7 +56,7 @@ def literal(space):
 
 
 def ratios(space, literal, hardware):
-    supernet = apply_execution(space.supernet(SHAPE, 10), hardware)
+    supernet = apply_execution(space.supernet(ImageInputs(SHAPE, 10)), hardware)
     found = counts_of(supernet, space)
     return (
         found.operators.computing / literal.operators.computing,
@@ -87,9 +88,9 @@ def test_without_the_kernel_the_cpu_profile_keeps_less_than_the_literal_network(
 def test_options_that_exclude_each_other_are_refused(space):
     cpu = profile("cpu")
     with pytest.raises(ConfigError, match=r"hardware\.native=false"):
-        apply_execution(space.supernet(SHAPE, 10), cpu | {"wide": True})
+        apply_execution(space.supernet(ImageInputs(SHAPE, 10)), cpu | {"wide": True})
     with pytest.raises(ConfigError, match=r"hardware\.wide=true"):
-        apply_execution(space.supernet(SHAPE, 10), cpu | {"recompute": True})
+        apply_execution(space.supernet(ImageInputs(SHAPE, 10)), cpu | {"recompute": True})
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_dropped_connections_of_dso_cost_nothing(dso):
     hardware = profile("cpu") | {"native": False}
 
     def counts(alive):
-        supernet = apply_execution(dso.supernet(SHAPE, 10, kept=alive), hardware)
+        supernet = apply_execution(dso.supernet(ImageInputs(SHAPE, 10), kept=alive), hardware)
         return counts_of(supernet, dso, alive=alive)
 
     everything, *fewer = (draw_alive(dso, share, seed=0) for share in (1.0, 0.5, 0.25))

@@ -29,6 +29,7 @@ from nas.methods.method import layout_of
 from nas.methods.proximal import AcceleratedProximalGradient
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.dso.space import DsoSpace
+from nas.spaces.space import ImageInputs
 from tests.methods.flat import flat_method, flat_sparse
 
 HARDWARE = {
@@ -110,9 +111,9 @@ def test_the_peak_is_that_of_a_real_step_of_that_batch():
     for batch in (5, 16):
         torch.manual_seed(0)
         steps = fit.SearchSteps(
-            fit.apply_hardware(space.supernet((1, 8, 8), 10), options),
+            fit.apply_hardware(space.supernet(ImageInputs((1, 8, 8), 10)), options),
             method_of(space),
-            *(where.batch(batch, (1, 8, 8), 10, seed) for seed in (1, 2)),
+            *(where.batch(batch, ImageInputs((1, 8, 8), 10), seed) for seed in (1, 2)),
             where,
         )
         known = [*fit._primed(steps.supernet, steps.optimizer), *steps.alphas]
@@ -158,7 +159,7 @@ def test_second_order_holds_copies_of_the_weights():
     first, second = (
         footprint_of(space, method_of(space, update=update)) for update in ("first_order", "unrolled")
     )
-    weights = 4 * sum(p.numel() for p in space.supernet((1, 8, 8), 10).parameters())
+    weights = 4 * sum(p.numel() for p in space.supernet(ImageInputs((1, 8, 8), 10)).parameters())
     # The weights as they were, and the gradient at the virtual weights.
     assert second.peak(2) - first.peak(2) >= weights
 
@@ -271,8 +272,8 @@ def test_a_check_draws_nothing():
 def test_an_evaluation_is_checked_with_its_auxiliary_head():
     space = DartsSpace("darts", operations=OPERATIONS)
     network = space.network(
-        genotypes.load("DARTS_V2", "darts"), (3, 32, 32), 10, num_cells=3, init_channels=4, stem="cifar",
-        auxiliary=True,
+        genotypes.load("DARTS_V2", "darts"), ImageInputs((3, 32, 32), 10), num_cells=3, init_channels=4,
+        stem="cifar", auxiliary=True,
     )  # fmt: skip
     recipe = {"drop_path": 0.2, "auxiliary_weight": 0.4, "clip": 5.0}
     optimizer = partial(torch.optim.SGD, lr=0.1, momentum=0.9)

@@ -24,6 +24,7 @@ from nas.engine.text_data import TextEvaluationData
 from nas.errors import ConfigError
 from nas.genotype import Cell, Edge, Genotype
 from nas.spaces.recurrent.space import RecurrentSpace
+from nas.spaces.space import TextInputs
 
 WORDS, STEPS, RATE, DECAY, CLIP = 7, 5, 20.0, 1e-5, 0.25
 CONSTANT = partial(ConstantLR, factor=1.0, total_iters=0)
@@ -76,7 +77,7 @@ def data():
 def module(folder=None, schedule=CONSTANT, **changes):
     torch.manual_seed(0)
     space = RecurrentSpace("darts_rnn", hidden_size=6, dropout_embed=0.1, dropout_x=0.2, dropout_output=0.1)
-    network = space.network(Genotype("darts_rnn", (("recurrent", CELL),)), WORDS)
+    network = space.network(Genotype("darts_rnn", (("recurrent", CELL),)), TextInputs(WORDS))
     optimizer = partial(torch.optim.SGD, lr=RATE, weight_decay=DECAY)
     best = None if folder is None else folder / "best.pt"
     settings = {"nonmono": 2, "best_file": best, **changes}

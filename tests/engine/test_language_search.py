@@ -15,6 +15,7 @@ from nas.methods.functional import twice_differentiable
 from nas.methods.method import layout_of
 from nas.methods.updates import Bilevel
 from nas.spaces.recurrent.space import RecurrentSpace
+from nas.spaces.space import TextInputs
 from tests.methods.flat import flat_method, update_of
 
 WORDS, COLUMNS, STEPS = 11, 3, 4
@@ -48,7 +49,7 @@ def build(monkeypatch, update="first_order", operations=("none", "tanh", "sigmoi
         architecture_optimizer=partial(torch.optim.Adam, lr=0.1),
         **settings,
     ).double()
-    module = search_module(space.supernet(WORDS).double(), method, Language(tar=0.5))
+    module = search_module(space.supernet(TextInputs(WORDS)).double(), method, Language(tar=0.5))
     assert isinstance(module, LanguageSearch)
     module.log = module.log_dict = lambda *args, **kwargs: None
     optimizers = module.configure_optimizers()[0]

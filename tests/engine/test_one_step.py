@@ -9,8 +9,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from torch.utils.data import DataLoader
 
-from nas.data.sources import inputs_of
 from nas.data.text_pieces import Piece, SearchPiece
+from nas.domains.choose import choose
 from nas.domains.networks import source_of
 from nas.engine.stages import Leg, StageBuilder, attach
 from nas.engine.tasks import Classification, Language
@@ -63,7 +63,7 @@ def test_the_timed_step_is_the_trained_step(overrides):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("search", list(overrides))
     space, source = instantiate(config.space), source_of(config)
-    inputs, where = inputs_of(source), numerics(plain(config.hardware))
+    inputs, where = choose(space, source).inputs(source), numerics(plain(config.hardware))
     text = space.domain == "text"
     torch.manual_seed(0)
     shapes = {name: group.shape for name, group in space.groups.items()}
@@ -80,11 +80,11 @@ def test_the_timed_step_is_the_trained_step(overrides):
         method.seconds = operation_seconds(method.costs, times)
     task = Language(space.ar, space.tar) if text else Classification()
     if text:
-        batches = [text_batch(where, 5, 4, *inputs, seed) for seed in (1, 2)]
+        batches = [text_batch(where, 5, 4, inputs.vocabulary, seed) for seed in (1, 2)]
         pieces = (Piece(one.tokens_LB, one.targets_LB, 1.0, True) for one in batches)
         batch = SearchPiece(*pieces)
     else:
-        batches = [where.batch(8, *inputs, seed) for seed in (1, 2)]
+        batches = [where.batch(8, inputs, seed) for seed in (1, 2)]
         batch = {"weight": batches[0], "architecture": batches[1]}
     module = StageBuilder(space, method, inputs, 0, lambda network: network, task).start(Leg(0, 0, 1))
     supernet, own = copy.deepcopy(module.supernet), copy.deepcopy(method)

@@ -14,9 +14,11 @@ from nas.methods.proximal import AcceleratedProximalGradient
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.dso.space import DsoSpace
 from nas.spaces.nasbench201.space import NasBench201Space
+from nas.spaces.space import ImageInputs
 from tests.methods.flat import flat_method, flat_sparse
 
 IMAGE, CLASSES = (3, 8, 8), 4
+INPUTS = ImageInputs(IMAGE, CLASSES)
 SPACES = {
     "nasbench201": partial(NasBench201Space, cells_per_stage=1, init_channels=2),
     "darts": partial(
@@ -44,9 +46,7 @@ def stages_of(kind, **settings):
         architecture_optimizer=partial(AcceleratedProximalGradient, lr=0.1),
         **settings,
     )
-    return StageBuilder(
-        space, attach(method, space, (IMAGE, CLASSES)), (IMAGE, CLASSES), 0, lambda network: network.double()
-    )
+    return StageBuilder(space, attach(method, space, INPUTS), INPUTS, 0, lambda network: network.double())
 
 
 def stepped(stages, density=0.5):

@@ -12,6 +12,7 @@ from nas.engine.stages import Leg, StageBuilder
 from nas.errors import ConfigError
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.nasbench201.space import NasBench201Space
+from nas.spaces.space import ImageInputs
 from tests.methods.flat import flat_method
 
 COSINE = partial(CosineAnnealingLR, T_max=2)
@@ -28,7 +29,7 @@ def stages_of(list_of_stages, space_partial=1, schedule=COSINE, **settings):
         architecture_optimizer=torch.optim.Adam,
         **settings,
     )
-    return StageBuilder(space, method, ((3, 8, 8), 10), 0, lambda network: network)
+    return StageBuilder(space, method, ImageInputs((3, 8, 8), 10), 0, lambda network: network)
 
 
 TWO = [{"epochs": 1, "partial": 4}, {"epochs": 1, "partial": 2}]
@@ -77,7 +78,7 @@ def test_a_single_candidate_an_edge_leaves_nothing_to_choose_edges_by():
     shapes = {name: group.shape for name, group in space.groups.items()}
     for keep, fits in ((1, False), (2, True)):
         method = flat_method("m", shapes, stages=[{"epochs": 1, "keep": keep}])
-        stages = StageBuilder(space, method, ((3, 8, 8), 10), 0, lambda network: network)
+        stages = StageBuilder(space, method, ImageInputs((3, 8, 8), 10), 0, lambda network: network)
         with nullcontext() if fits else pytest.raises(ConfigError, match="keep at least 2"):
             stages.check()
     # NAS-Bench-201 takes every edge, so that one candidate an edge is an architecture.

@@ -11,6 +11,7 @@ from nas.engine.tasks import Classification
 from nas.methods.method import layout_of
 from nas.methods.updates import Bilevel
 from nas.spaces.darts.space import DartsSpace
+from nas.spaces.space import ImageInputs
 from tests.methods.flat import flat_method, update_of
 
 SPACE = {
@@ -23,7 +24,7 @@ SPACE = {
 def build(update, clip=None, warmup_epochs=0):
     torch.manual_seed(0)
     space = DartsSpace(name="darts", **SPACE)
-    supernet = space.supernet((1, 8, 8), 10).double()
+    supernet = space.supernet(ImageInputs((1, 8, 8), 10)).double()
     method = flat_method(
         "m",
         {name: group.shape for name, group in space.groups.items()},

@@ -12,6 +12,7 @@ from nas.genotype import Edge
 from nas.running.config import CONF
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.operations import operation, operation_builders
+from nas.spaces.space import ImageInputs
 from tests.shared import shared_json
 
 THREE = ["none", "skip_connect", "sep_conv_3x3"]
@@ -83,7 +84,9 @@ def test_evaluation_networks_cost_what_the_references_cost(name, network):
     shape, classes, cells, channels = sizes[network]
     space = DartsSpace("darts", THREE)
     cost = count_cost(
-        lambda: space.network(genotypes.load(name), shape, classes, cells, channels, network, auxiliary=True),
+        lambda: space.network(
+            genotypes.load(name), ImageInputs(shape, classes), cells, channels, network, auxiliary=True
+        ),
         shape,
     )
     assert cost.params == expected["params_without_aux"]
@@ -95,7 +98,7 @@ def test_evaluation_networks_cost_what_the_references_cost(name, network):
 
 def test_the_supernet_has_the_references_parameters():
     expected = shared_json("goldens/counts.json")["supernet_darts_C16_8cells"]["params_without_aux"]
-    supernet = space_file("darts").supernet((3, 32, 32), 10)
+    supernet = space_file("darts").supernet(ImageInputs((3, 32, 32), 10))
     assert sum(p.numel() for p in supernet.parameters()) == expected
 
 
@@ -104,7 +107,9 @@ def test_every_published_cell_builds_and_runs(name):
     entries = genotypes.published()[name]
     if "darts" not in entries:
         pytest.skip("a recurrent cell")
-    network = DartsSpace("darts", THREE).network(entries["darts"], (3, 32, 32), 10, 3, 4, auxiliary=True)
+    network = DartsSpace("darts", THREE).network(
+        entries["darts"], ImageInputs((3, 32, 32), 10), 3, 4, auxiliary=True
+    )
     network.set_drop_path(0.5)
     logits, auxiliary = network.train()(torch.randn(2, 3, 32, 32))
     assert logits.shape == auxiliary.shape == (2, 10)
@@ -120,7 +125,7 @@ def test_operations_keep_channels_and_divide_the_size(name, stride):
 
 def test_drop_path_spares_identities_and_evaluation():
     cell = genotypes.load("DARTS_V2")
-    network = DartsSpace("darts", THREE).network(cell, (3, 16, 16), 10, 3, 4)
+    network = DartsSpace("darts", THREE).network(cell, ImageInputs((3, 16, 16), 10), 3, 4)
     x = torch.randn(2, 3, 16, 16)
     network.eval()
     before = network(x)[0]
@@ -148,7 +153,7 @@ def test_sub_spaces_are_data(name, normal, reduce):
     small = DartsSpace(
         name, {g: space.groups[g].operations for g in space.groups}, num_cells=3, init_channels=4
     )
-    supernet = small.supernet((1, 8, 8), 10)
+    supernet = small.supernet(ImageInputs((1, 8, 8), 10))
     weights = {g: torch.full(group.shape, 0.5) for g, group in small.groups.items()}
     assert supernet(torch.randn(2, 1, 8, 8), weights).shape == (2, 10)
     assert small.derive(weights).space == "darts"
@@ -185,20 +190,20 @@ def test_bad_settings_say_what_is_wrong(settings, message):
 @pytest.mark.parametrize("size", [(3, 6, 6), (3, 7, 8), (3, 2, 2)])
 def test_images_that_do_not_halve_twice_are_refused(size):
     with pytest.raises(ConfigError, match="multiples of 4"):
-        DartsSpace("darts", THREE).supernet(size, 10)
+        DartsSpace("darts", THREE).supernet(ImageInputs(size, 10))
 
 
 def test_networks_refuse_other_spaces_and_small_auxiliary_maps():
     space = DartsSpace("darts", THREE)
     with pytest.raises(ConfigError, match="'darts_rnn', not 'darts'"):
-        space.network(genotypes.load("ENAS"), (3, 32, 32), 10)
+        space.network(genotypes.load("ENAS"), ImageInputs((3, 32, 32), 10))
     with pytest.raises(ConfigError, match="auxiliary_weight=0"):
-        space.network(genotypes.load("DARTS_V2"), (3, 16, 16), 10, 3, 4, auxiliary=True)
+        space.network(genotypes.load("DARTS_V2"), ImageInputs((3, 16, 16), 10), 3, 4, auxiliary=True)
 
 
 def test_op_weights_of_the_wrong_shape_are_refused():
     space = DartsSpace("darts", THREE, num_cells=3, init_channels=4)
-    supernet = space.supernet((1, 8, 8), 10)
+    supernet = space.supernet(ImageInputs((1, 8, 8), 10))
     with pytest.raises(ConfigError, match="shape"):
         supernet(torch.randn(2, 1, 8, 8), {"normal": torch.ones(14, 2), "reduce": torch.ones(14, 3)})
     with pytest.raises(ConfigError, match="groups"):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from nas.analysis.cost.complexity import count_cost
 from nas.spaces.dso.space import DsoSpace
+from nas.spaces.space import ImageInputs
 
 IMAGES = (3, 8, 8)
 
@@ -28,7 +29,7 @@ def draw_alive(space, seed, density):
 def macs_of(space, alive, image_shape=IMAGES):
     """Multiply-adds of the blocks of the evaluation network, by counting operators."""
     genotype = space.derive({name: values.float() for name, values in alive.items()})
-    found = count_cost(lambda: space.network(genotype, image_shape, 10), image_shape)
+    found = count_cost(lambda: space.network(genotype, ImageInputs(image_shape, 10)), image_shape)
     return sum(macs for name, _, macs in found.parts if name.startswith("blocks"))
 
 
@@ -43,7 +44,7 @@ def macs_of(space, alive, image_shape=IMAGES):
 def test_multiply_adds_are_those_of_the_network_that_is_derived(seed, density, share, stem, size):
     space = small(share, stem=stem)
     alive = draw_alive(space, seed, density)
-    costs = space.costs((3, size, size))
+    costs = space.costs(ImageInputs((3, size, size), 10))
     total = sum(costs[name].macs(alive[name]) for name in space.groups)
     assert total == macs_of(space, alive, (3, size, size))
 
@@ -51,7 +52,7 @@ def test_multiply_adds_are_those_of_the_network_that_is_derived(seed, density, s
 @pytest.mark.parametrize("share", [True, False])
 def test_the_share_is_that_of_the_multiply_adds_which_can_be_pruned(share):
     space = small(share)
-    costs = space.costs(IMAGES)
+    costs = space.costs(ImageInputs(IMAGES, 10))
     whole, nothing = (draw_alive(space, 0, density) for density in (1.1, 0.0))
     alive = draw_alive(space, 1, 0.4)
     for name, cost in costs.items():
@@ -69,7 +70,7 @@ def test_what_has_no_way_out_costs_nothing():
     layout = space.layout
     alive = torch.ones(len(layout.edges), 1, dtype=torch.bool)
     alive[-layout.num_operations :] = False
-    costs = space.costs(IMAGES)["block"]
+    costs = space.costs(ImageInputs(IMAGES, 10))["block"]
     assert costs.share(alive) == 0
     assert costs.macs(alive) == 8 * 8 * 4 * 4  # the first block's shortcut
     alive[layout.row(3, layout.output)] = True  # a pooling of level 1: its 1x1 convolution alone
@@ -79,19 +80,19 @@ def test_what_has_no_way_out_costs_nothing():
 def test_the_authors_count_is_one_a_convolution():
     """(separable convolutions fed + connections out + 1) / (1.5*M*N + 1); those of level 1 are always fed."""
     space = DsoSpace("dso", init_channels=4)
-    layout, cost = space.layout, space.costs(IMAGES)["block"]
+    layout, cost = space.layout, space.costs(ImageInputs(IMAGES, 10))["block"]
     alive = torch.zeros(124, 1, dtype=torch.bool)
     assert cost.count(alive).item() == pytest.approx((2 + 1) / 25)
     for edge in ((1, 5), (2, 5), (0, 6), (3, 7), (5, 17), (8, 17), (9, 17)):  # 5, 6 convolve, 7 pools
         alive[layout.row(*edge)] = True
     assert cost.count(alive).item() == pytest.approx((2 + 2 + 3 + 1) / 25)
     assert cost.count(torch.ones(124, 1, dtype=torch.bool)) == 1
-    assert space.costs(IMAGES)["reduce_1"].count(torch.zeros(2, 1, dtype=torch.bool)) == 1
+    assert space.costs(ImageInputs(IMAGES, 10))["reduce_1"].count(torch.zeros(2, 1, dtype=torch.bool)) == 1
 
 
 def test_memory_access_is_what_an_operation_moves_relative_to_the_largest():
     space = DsoSpace("dso", blocks_per_stage=(1, 1), init_channels=4, share=False)
-    costs = space.costs(IMAGES)
+    costs = space.costs(ImageInputs(IMAGES, 10))
     moved = 2 * 8 * 8 * 4
     literal = {
         "sep_conv_3x3": 2 * moved + 4 * 9 + 4 * 4,
@@ -113,13 +114,17 @@ def test_a_shared_group_adds_up_the_memory_access_of_its_blocks():
     space = DsoSpace("dso", blocks_per_stage=(1, 1), init_channels=4)
     three, five = (2 * 2 * 8 * 8 * 4 + 2 * 2 * 4 * 4 * 8 + 12 * k + 4 * 4 + 8 * 8 for k in (9, 25))
     memory = dict(
-        zip(space.layout.edges, space.costs(IMAGES)["block"].memory_EO.flatten().tolist(), strict=True)
+        zip(
+            space.layout.edges,
+            space.costs(ImageInputs(IMAGES, 10))["block"].memory_EO.flatten().tolist(),
+            strict=True,
+        )
     )
     assert (memory[0, 5], memory[0, 6]) == pytest.approx((three / five, 1))
 
 
 def test_every_name_can_be_built_and_takes_the_shape_that_it_is_measured_on():
-    costs = small(False).costs(IMAGES)
+    costs = small(False).costs(ImageInputs(IMAGES, 10))
     assert costs["block_03"].piece(0, "sep_conv_3x3").key == "sep_conv_3x3@8x4x4"
     assert costs["reduce_1"].piece(0, "conv_3x3").key == "conv_3x3@4x8x8>8/2"
     for cost in costs.values():

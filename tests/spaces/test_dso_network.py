@@ -11,6 +11,7 @@ from nas.errors import ConfigError
 from nas.genotype import Cell, Genotype, parse
 from nas.spaces.dso.network import DsoNetwork, EvaluationBlock, EvaluationReduction
 from nas.spaces.dso.space import DsoSpace
+from nas.spaces.space import ImageInputs
 
 DEAD = Cell(((),) * 4, (0,), 1)
 BLOCK = "block:4[1=sep_conv_3x3(0) 2=max_pool_3x3(0) 3=sep_conv_5x5(0,1,2) 4=avg_pool_3x3(1)]>2,3,4"
@@ -46,7 +47,7 @@ def test_it_is_the_supernet_with_factors_of_one_and_zero(share, train):
     }
     assert any(scores[name].any() for name in scores if name.startswith("block"))
     torch.manual_seed(0)
-    supernet = space.supernet((3, 8, 8), 5).double()
+    supernet = space.supernet(ImageInputs((3, 8, 8), 5)).double()
     found = DsoNetwork(genotype, (3, 8, 8), 5, (2, 1), 4, "cifar", auxiliary=False).double()
     copy_weights(supernet, found)
     x_BCHW = images(8).double()

@@ -10,6 +10,7 @@ from nas.errors import ConfigError
 from nas.genotype import Edge
 from nas.spaces.dso.space import DsoSpace
 from nas.spaces.native.library import load_library
+from nas.spaces.space import ImageInputs
 from tests.reference.dso import is_only_literal, literal_of, load_literal
 
 IMAGES = (3, 8, 8)
@@ -41,7 +42,7 @@ def pair(space, image_shape=IMAGES):
     for parameter in literal.parameters():
         if parameter.requires_grad and parameter.dim() == 1:  # no bias is 0 and no scale is 1
             parameter.data.add_(torch.randn_like(parameter), alpha=0.3)
-    fast = space.supernet(image_shape, 10).double()
+    fast = space.supernet(ImageInputs(image_shape, 10)).double()
     load_literal(fast, literal)
     return fast, literal
 
@@ -142,7 +143,7 @@ def test_second_derivatives_agree():
 
 def test_autocast_gives_finite_gradients_in_single_precision():
     space = small()
-    supernet = space.supernet(IMAGES, 10)
+    supernet = space.supernet(ImageInputs(IMAGES, 10))
     factors = {name: values.float().requires_grad_() for name, values in draw_factors(space).items()}
     for memory_format in FORMATS:
         x = torch.randn(4, *IMAGES).contiguous(memory_format=memory_format)
@@ -193,7 +194,7 @@ def test_cleaning_and_rebuilding_leave_the_logits_as_they_were(
     x = torch.randn(4, *IMAGES).double().contiguous(memory_format=memory_format)
     whole(x, factors)  # running statistics of its own
     kept = space.clean({name: values != 0 for name, values in factors.items()})
-    pruned = space.supernet(IMAGES, 10, kept=kept).double()
+    pruned = space.supernet(ImageInputs(IMAGES, 10), kept=kept).double()
     state = whole.state_dict()
     own = pruned.state_dict()
     assert own.keys() <= state.keys()
@@ -215,7 +216,7 @@ def test_a_pruned_network_holds_what_is_alive_and_no_more():
     alive = torch.zeros(space.groups["block"].shape, dtype=torch.bool)
     for edge in ((2, 4), (4, layout.output), (3, 5)):  # node 5 has no way out
         alive[layout.row(*edge)] = True
-    block = space.supernet(IMAGES, 10, kept={"block": alive}).blocks[0]
+    block = space.supernet(ImageInputs(IMAGES, 10), kept={"block": alive}).blocks[0]
     assert (set(block.operations), set(block.outputs)) == ({"2", "4"}, {"4"})
 
 
@@ -229,7 +230,9 @@ def test_a_dead_block_is_its_shortcut(train):
     torch.testing.assert_close(fast.blocks[1](x, factors), x, rtol=0, atol=0)
     expected = fast.blocks[0].shortcut(x)
     torch.testing.assert_close(fast.blocks[0](x, factors), expected, rtol=0, atol=0)
-    rebuilt = space.supernet(IMAGES, 10, kept={"block": torch.zeros_like(dead["block"], dtype=torch.bool)})
+    rebuilt = space.supernet(
+        ImageInputs(IMAGES, 10), kept={"block": torch.zeros_like(dead["block"], dtype=torch.bool)}
+    )
     assert [name for name, _ in rebuilt.blocks[1].named_parameters()] == []
 
 
@@ -315,6 +318,6 @@ def test_a_space_that_cannot_be_is_refused(arguments, complaint):
 def test_partial_channels_and_a_reduction_without_branches_are_refused():
     space = small()
     with pytest.raises(ConfigError, match=r"space\.partial=2"):
-        space.supernet(IMAGES, 10, partial=2)
+        space.supernet(ImageInputs(IMAGES, 10), partial=2)
     with pytest.raises(ConfigError, match="reduce_1: both branches"):
-        space.supernet(IMAGES, 10, kept={"reduce_1": torch.zeros(2, 1, dtype=torch.bool)})
+        space.supernet(ImageInputs(IMAGES, 10), kept={"reduce_1": torch.zeros(2, 1, dtype=torch.bool)})

@@ -11,6 +11,7 @@ from nas import genotype as genotypes
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.native.library import load_library
 from nas.spaces.operations import operation
+from nas.spaces.space import ImageInputs
 from nas.spaces.supernet.fan_out import Execution
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
@@ -131,7 +132,9 @@ def test_not_a_number_is_not_hidden(library):
 def darts_network(cell="DARTS_V2", cells=5):
     torch.manual_seed(0)
     space = DartsSpace("darts", ["none", "skip_connect", "sep_conv_3x3"])
-    return space.network(genotypes.load(cell), (3, 32, 32), 10, cells, 6, auxiliary=True).double()
+    return space.network(
+        genotypes.load(cell), ImageInputs((3, 32, 32), 10), cells, 6, auxiliary=True
+    ).double()
 
 
 def training_step(network, layout, drop_path):

@@ -7,6 +7,7 @@ from nas.errors import ConfigError
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.nasbench201.space import NasBench201Space
 from nas.spaces.native.library import load_library
+from nas.spaces.space import ImageInputs
 from nas.spaces.supernet.candidates import SeparableCandidate
 from nas.spaces.supernet.fan_out import Execution, Shared
 from nas.spaces.supernet.growth import TensorMap, growth_maps, inherit
@@ -36,8 +37,8 @@ def numbered(network):
 
 def stages(before, after, kept=None, mapping="code", seed=0):
     torch.manual_seed(0)
-    old = space().supernet((3, 16, 16), 10, partial=before).double()
-    new = space().supernet((3, 16, 16), 10, partial=after, kept=kept).double()
+    old = space().supernet(ImageInputs((3, 16, 16), 10), partial=before).double()
+    new = space().supernet(ImageInputs((3, 16, 16), 10), partial=after, kept=kept).double()
     maps = growth_maps(old, new, torch.Generator().manual_seed(seed), mapping)
     return old, new, maps
 
@@ -87,7 +88,9 @@ def test_a_copied_feature_is_read_by_a_copy_of_its_own_column():
     torch.manual_seed(0)
     every = ["sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"]
     old, new = (
-        DartsSpace("darts", every, num_cells=3, init_channels=16).supernet((3, 16, 16), 10, partial=k)
+        DartsSpace("darts", every, num_cells=3, init_channels=16).supernet(
+            ImageInputs((3, 16, 16), 10), partial=k
+        )
         for k in (4, 2)
     )
     maps = growth_maps(old, new, torch.Generator().manual_seed(0))
@@ -117,7 +120,7 @@ def test_a_copied_feature_is_read_by_a_copy_of_its_own_column():
 def test_the_axes_of_a_dense_convolution_are_drawn_by_themselves():
     """NAS-Bench-201, as the authors' code: inputs and outputs alike by chance alone; batch norm follows."""
     space = NasBench201Space("nasbench201", ["none", "nor_conv_1x1", "nor_conv_3x3"], 1, 16)
-    old, new = (space.supernet((3, 8, 8), 10, partial=k) for k in (4, 2))
+    old, new = (space.supernet(ImageInputs((3, 8, 8), 10), partial=k) for k in (4, 2))
     maps = growth_maps(old, new, torch.Generator().manual_seed(0))
     convolutions = {name: index for name, index in maps.items() if "nor_conv" in name and "weight" in name}
     assert len(convolutions) > 0
@@ -222,6 +225,6 @@ def test_stages_that_cannot_follow_each_other_are_refused():
     with pytest.raises(ConfigError, match=r"method\.widen=both"):
         stages(4, 2, mapping="both")
     _, pruned, _ = stages(2, 2, masks([0]))
-    full = space().supernet((3, 16, 16), 10, partial=2)
+    full = space().supernet(ImageInputs((3, 16, 16), 10), partial=2)
     with pytest.raises(ConfigError, match="cannot come back"):
         growth_maps(pruned, full, torch.Generator())

@@ -15,6 +15,7 @@ from nas.spaces.darts.space import DartsSpace
 from nas.spaces.dso.parts import Norm
 from nas.spaces.dso.space import DsoSpace
 from nas.spaces.nasbench201.space import NasBench201Space
+from nas.spaces.space import ImageInputs
 
 # Six classes, as many as the narrowest network has features: each output is a condition of its own.
 IMAGES, NUM_IMAGES, CLASSES = (3, 8, 8), 48, 6
@@ -30,7 +31,7 @@ def exact_norms(monkeypatch):
 def prepared(space, seed=0):
     """A supernet away from its start, factors around 1, and images."""
     torch.manual_seed(seed)
-    network = space.supernet(IMAGES, CLASSES).double().train()
+    network = space.supernet(ImageInputs(IMAGES, CLASSES)).double().train()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = 1e-13

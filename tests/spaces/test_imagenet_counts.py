@@ -8,6 +8,7 @@ import pytest
 from nas import genotype
 from nas.analysis.cost.complexity import count_cost
 from nas.spaces.darts.space import DartsSpace
+from nas.spaces.space import ImageInputs
 from tests.reference.mobile_cost import imagenet_cost
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,8 +31,7 @@ def cost_of(name):
     def build():
         return space.network(
             cells,
-            (3, 224, 224),
-            1000,
+            ImageInputs((3, 224, 224), 1000),
             auxiliary=True,
             num_cells=14,
             init_channels=48,

@@ -13,6 +13,7 @@ from nas.errors import ConfigError
 from nas.genotype import Genotype, parse
 from nas.spaces.nasbench201.network import EvaluationCell
 from nas.spaces.nasbench201.space import EDGES, OPERATIONS, NasBench201Space
+from nas.spaces.space import ImageInputs
 from nas.spaces.supernet.growth import growth_maps, inherit
 from tests.reference.literal_nasbench201 import LiteralNasBench201, literal_view, load_literal
 from tests.shared import shared, shared_json
@@ -71,7 +72,7 @@ def pair(operations=OPERATIONS, channels=4, cells=1, image_shape=IMAGES, partial
     """The fast and the literal supernet with equal parameters, and random op weights."""
     torch.manual_seed(0)
     space = NasBench201Space("nasbench201", operations, cells, channels, partial)
-    fast = space.supernet(image_shape, 10).double()
+    fast = space.supernet(ImageInputs(image_shape, 10)).double()
     literal = LiteralNasBench201(space.groups, image_shape, 10, cells, channels, partial).double()
     load_literal(fast, literal)
     return fast, literal, {"cell": torch.rand(space.groups["cell"].shape).double()}
@@ -145,7 +146,7 @@ def test_dropped_candidates_are_not_built_and_count_nothing(partial):
     space = NasBench201Space("nasbench201", cells_per_stage=1, init_channels=4, partial=partial)
     kept = torch.rand(6, 5, generator=torch.Generator().manual_seed(0)) < 0.5
     kept[0] = torch.tensor([True, False, False, False, False])
-    fast = space.supernet(IMAGES, 10, kept={"cell": kept}).double()
+    fast = space.supernet(ImageInputs(IMAGES, 10), kept={"cell": kept}).double()
     literal = LiteralNasBench201(space.groups, IMAGES, 10, 1, 4, partial).double()
     load_literal(fast, literal)
     weights = {"cell": torch.rand(6, 5).double() * kept}
@@ -161,9 +162,9 @@ def test_a_stage_with_more_channels_inherits_copies_of_the_old_ones():
     """DrNAS's progressive search in this space: K from 4 to 2, 5 candidates to 3."""
     torch.manual_seed(0)
     space = NasBench201Space("nasbench201", cells_per_stage=1, init_channels=8)
-    old = space.supernet(IMAGES, 10, partial=4)
+    old = space.supernet(ImageInputs(IMAGES, 10), partial=4)
     kept = torch.tensor([[False, True, False, True, True]] * 6)
-    new = space.supernet(IMAGES, 10, partial=2, kept={"cell": kept})
+    new = space.supernet(ImageInputs(IMAGES, 10), partial=2, kept={"cell": kept})
     maps = growth_maps(old, new, torch.Generator().manual_seed(0))
     state = inherit(old.state_dict(), new, maps)
     new.load_state_dict(state)
@@ -194,7 +195,9 @@ def test_second_derivatives_agree():
 def test_nodes_that_only_none_leads_to_are_zero():
     """All that is left of the images is the bias of the residual blocks: every image looks the same."""
     space = NasBench201Space("nasbench201", ["none"], 1, 4)
-    logits = space.supernet(IMAGES, 10).eval()(torch.randn(2, *IMAGES), {"cell": torch.ones(6, 1)})
+    logits = space.supernet(ImageInputs(IMAGES, 10)).eval()(
+        torch.randn(2, *IMAGES), {"cell": torch.ones(6, 1)}
+    )
     assert logits.isfinite().all()
     assert torch.equal(logits[0], logits[1])
 
@@ -222,7 +225,9 @@ def test_a_one_hot_supernet_is_the_evaluation_network_of_its_architecture():
 
 def cost(architecture, image_shape=(3, 32, 32), num_classes=10):
     space = NasBench201Space("nasbench201")
-    found = count_cost(lambda: space.network(parse(architecture), image_shape, num_classes), image_shape)
+    found = count_cost(
+        lambda: space.network(parse(architecture), ImageInputs(image_shape, num_classes)), image_shape
+    )
     return found.params, found.macs
 
 
@@ -262,7 +267,7 @@ def test_costs_of_all_architectures_are_the_derived_tables():
 @pytest.mark.parametrize("architecture", [DISCONNECTED, text(["nor_conv_1x1", *OPERATIONS])])
 def test_networks_train_at_every_image_size_connected_or_not(architecture, image_shape):
     network = NasBench201Space("nasbench201", cells_per_stage=1, init_channels=4).network(
-        parse(architecture), image_shape, 10
+        parse(architecture), ImageInputs(image_shape, 10)
     )
     network.set_drop_path(0.2)
     logits, auxiliary = network(torch.randn(4, *image_shape))
@@ -274,7 +279,10 @@ def test_networks_train_at_every_image_size_connected_or_not(architecture, image
 def test_a_recipes_sizes_come_before_the_spaces_own():
     space = NasBench201Space("nasbench201", cells_per_stage=2, init_channels=4)
     genotype = parse(DISCONNECTED)
-    own, given = space.network(genotype, IMAGES, 10), space.network(genotype, IMAGES, 10, 1, 8)
+    own, given = (
+        space.network(genotype, ImageInputs(IMAGES, 10)),
+        space.network(genotype, ImageInputs(IMAGES, 10), 1, 8),
+    )
     assert (len(own.cells), own.stem[0].out_channels) == (8, 4)
     assert (len(given.cells), given.stem[0].out_channels) == (5, 8)
 
@@ -314,9 +322,9 @@ def test_a_space_that_cannot_be_is_refused(arguments, complaint):
 )
 def test_a_network_that_cannot_be_is_refused(architecture, sizes, complaint):
     with pytest.raises(ConfigError, match=complaint):
-        NasBench201Space("nasbench201").network(parse(architecture), IMAGES, 10, **sizes)
+        NasBench201Space("nasbench201").network(parse(architecture), ImageInputs(IMAGES, 10), **sizes)
 
 
 def test_images_that_cannot_be_halved_twice_are_refused():
     with pytest.raises(ConfigError, match="6x6"):
-        NasBench201Space("nasbench201").supernet((3, 6, 6), 10)
+        NasBench201Space("nasbench201").supernet(ImageInputs((3, 6, 6), 10))

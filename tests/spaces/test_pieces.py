@@ -13,6 +13,7 @@ from nas.spaces.darts.space import DartsSpace
 from nas.spaces.dso.space import DsoSpace
 from nas.spaces.nasbench201.space import NasBench201Space
 from nas.spaces.pieces import ADD, Piece
+from nas.spaces.space import ImageInputs
 
 OPERATIONS = ["none", "max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_5x5", "noise"]
 SPACES = {
@@ -47,10 +48,10 @@ def cost_of(piece, module):
 
 @each
 def test_the_pieces_of_a_network_cost_what_it_costs(space, shape, sizes):
-    pieces = space.pieces(shape, 7, **sizes)
+    pieces = space.pieces(ImageInputs(shape, 7), **sizes)
     known = {piece: cost_of(piece, pieces.build(piece)) for piece in pieces.all()}
     for genotype in random_architectures(space, 6, seed=3):
-        whole = count_cost(lambda one=genotype: space.network(one, shape, 7, **sizes), shape)
+        whole = count_cost(lambda one=genotype: space.network(one, ImageInputs(shape, 7), **sizes), shape)
         found = pieces.of(genotype)
         sums = tuple(sum(count * known[piece][i] for piece, count in found.items()) for i in (0, 1))
         assert sums == (whole.params, whole.macs)
@@ -58,7 +59,7 @@ def test_the_pieces_of_a_network_cost_what_it_costs(space, shape, sizes):
 
 @each
 def test_every_piece_shrinks_and_widens_as_it_says(space, shape, sizes):
-    pieces = space.pieces(shape, 7, **sizes)
+    pieces = space.pieces(ImageInputs(shape, 7), **sizes)
     listed = pieces.all()
     assert len({piece.key for piece in listed}) == len(set(listed)) == len(listed)
     for piece in listed:
@@ -91,9 +92,9 @@ def sums_in(network, images):
 
 @each
 def test_sums_are_counted_where_they_are(space, shape, sizes):
-    pieces = space.pieces(shape, 7, **sizes)
+    pieces = space.pieces(ImageInputs(shape, 7), **sizes)
     for genotype in random_architectures(space, 4, seed=5):
-        network = space.network(genotype, shape, 7, **sizes)
+        network = space.network(genotype, ImageInputs(shape, 7), **sizes)
         found = sums_in(network, torch.zeros(1, *shape))
         # The one within a residual block belongs to that piece.
         for piece, count in pieces.of(genotype).items():
@@ -108,11 +109,12 @@ def test_sums_are_counted_where_they_are(space, shape, sizes):
 
 def test_a_published_cell_with_other_output_nodes_has_its_own_pieces():
     space = DartsSpace("darts", OPERATIONS)
-    pieces = space.pieces((3, 32, 32), 10, num_cells=3, init_channels=4)
+    pieces = space.pieces(ImageInputs((3, 32, 32), 10), num_cells=3, init_channels=4)
     found = pieces.of(load("AmoebaNet"))
     assert any(piece.name == "preprocess" for piece in set(found) - set(pieces.all()))
     whole = count_cost(
-        lambda: space.network(load("AmoebaNet"), (3, 32, 32), 10, num_cells=3, init_channels=4), (3, 32, 32)
+        lambda: space.network(load("AmoebaNet"), ImageInputs((3, 32, 32), 10), num_cells=3, init_channels=4),
+        (3, 32, 32),
     )
     sums = [cost_of(piece, pieces.build(piece)) for piece in found.elements()]
     assert tuple(map(sum, zip(*sums, strict=True))) == (whole.params, whole.macs)

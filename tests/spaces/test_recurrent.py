@@ -13,6 +13,7 @@ from nas.spaces.native.library import SOURCES, load_library
 from nas.spaces.recurrent import language_model as recurrent_parts
 from nas.spaces.recurrent.language_model import Dropouts, keep_mask
 from nas.spaces.recurrent.space import OPERATIONS, RecurrentSpace
+from nas.spaces.space import TextInputs
 from tests.reference.recurrent import LiteralNetwork, LiteralSupernet, load_literal
 from tests.shared import shared_json
 
@@ -96,7 +97,7 @@ def parameters(network):
 
 def test_the_search_network_has_the_published_number_of_parameters(counts):
     with torch.device("meta"):
-        supernet = RecurrentSpace("darts_rnn").supernet(10_000)
+        supernet = RecurrentSpace("darts_rnn").supernet(TextInputs(10_000))
     assert parameters(supernet) == counts["search_ptb_300"]["params"] == 4_810_000
 
 
@@ -104,15 +105,15 @@ def test_the_search_network_has_the_published_number_of_parameters(counts):
 def test_evaluation_networks_have_the_published_number_of_parameters(name, counts):
     space, genotype = RecurrentSpace("darts_rnn"), load(name, "darts_rnn")
     with torch.device("meta"):
-        ptb = space.network(genotype, 10_000, hidden_size=850)
-        wikitext2 = space.network(genotype, 33_278, hidden_size=700)
+        ptb = space.network(genotype, TextInputs(10_000), hidden_size=850)
+        wikitext2 = space.network(genotype, TextInputs(33_278), hidden_size=700)
     assert parameters(ptb) == counts[name]["params_ptb_850"] == 22_960_000
     assert parameters(wikitext2) == counts[name]["params_wt2_700"] == 33_127_878
     assert ptb.first.numel() + ptb.weights.numel() == counts[name]["cell_params"]
 
 
 def test_weights_start_within_4_hundredths_and_the_bias_at_0():
-    network = tiny().supernet(WORDS)
+    network = tiny().supernet(TextInputs(WORDS))
     for name, parameter in network.named_parameters():
         largest = parameter.abs().max()
         assert largest == 0 if name == "bias" else 0.03 < largest <= 0.04
@@ -124,7 +125,7 @@ def test_weights_start_within_4_hundredths_and_the_bias_at_0():
 def pair(space, kept=None):
     """The fast and the literal supernet with equal parameters."""
     torch.manual_seed(0)
-    fast = space.supernet(WORDS, kept=kept).double()
+    fast = space.supernet(TextInputs(WORDS), kept=kept).double()
     group = space.groups["recurrent"]
     literal = LiteralSupernet(group.operations[0], WORDS, UNITS, space.num_nodes).double()
     with torch.no_grad():
@@ -260,7 +261,11 @@ def test_every_state_of_a_sequence_moves_the_one_batch_norm():
 def small_function():
     """Last hidden state of a supernet of 3 units as a function of cell weights and op weights."""
     torch.manual_seed(4)
-    supernet = RecurrentSpace("darts_rnn", num_nodes=2, hidden_size=3, **NO_DROPOUTS).supernet(5).double()
+    supernet = (
+        RecurrentSpace("darts_rnn", num_nodes=2, hidden_size=3, **NO_DROPOUTS)
+        .supernet(TextInputs(5))
+        .double()
+    )
     tokens = torch.randint(5, (2, 3))
     hidden = torch.randn(1, 3, 3).double()
 
@@ -300,7 +305,7 @@ def test_evaluation_networks_agree_with_the_literal_one(name, train, monkeypatch
     monkeypatch.setattr(recurrent_parts, "GATHERED_ROWS", 2 * COLUMNS)
     genotype = load(name, "darts_rnn")
     torch.manual_seed(0)
-    fast = tiny().network(genotype, WORDS).double().train(train)
+    fast = tiny().network(genotype, TextInputs(WORDS)).double().train(train)
     literal = LiteralNetwork(genotype, WORDS, UNITS).double()
     load_literal(fast, literal)
     tokens, targets, hidden = text()
@@ -315,7 +320,7 @@ def test_evaluation_networks_agree_with_the_literal_one(name, train, monkeypatch
 
 def test_an_untied_decoder_has_a_matrix_of_its_own():
     space = tiny(tied=False, embedding_size=7)
-    network = space.network(load("DARTS_V1", "darts_rnn"), WORDS)
+    network = space.network(load("DARTS_V1", "darts_rnn"), TextInputs(WORDS))
     assert network.embedding.shape == (WORDS, 7) and network.decoder.shape == (WORDS, UNITS)
     network(text()[0])[0].sum().backward()
     assert network.decoder.grad.abs().sum() > 0
@@ -324,7 +329,9 @@ def test_an_untied_decoder_has_a_matrix_of_its_own():
 # --- dropout -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("build", [lambda s: s.supernet(WORDS), lambda s: s.network(load("ENAS"), WORDS)])
+@pytest.mark.parametrize(
+    "build", [lambda s: s.supernet(TextInputs(WORDS)), lambda s: s.network(load("ENAS"), TextInputs(WORDS))]
+)
 def test_outputs_are_dropped_by_one_mask_at_all_steps_and_anew_in_the_next_sequence(build):
     network = build(tiny(**{**NO_DROPOUTS, "dropout_output": 0.3}))
     weights = [{"recurrent": torch.rand(6, 5)}] if hasattr(network, "groups") else []
@@ -345,7 +352,7 @@ def test_masks_keep_the_mean_and_drop_as_often_as_they_are_told():
 
 
 def test_nothing_is_dropped_outside_training():
-    network = tiny().supernet(WORDS).eval()
+    network = tiny().supernet(TextInputs(WORDS)).eval()
     assert all(mask is None for mask in network.draw_masks(COLUMNS))
 
 
@@ -370,17 +377,17 @@ def test_a_space_refuses_what_it_cannot_be(changes, message):
 def test_networks_refuse_what_does_not_fit():
     space, genotype = tiny(), load("DARTS_V1", "darts_rnn")
     with pytest.raises(ConfigError, match="tied"):
-        tiny(embedding_size=7).supernet(WORDS)
+        tiny(embedding_size=7).supernet(TextInputs(WORDS))
     with pytest.raises(ConfigError, match="vocabulary=0"):
-        space.network(genotype, 0)
+        space.network(genotype, TextInputs(0))
     with pytest.raises(ConfigError, match="belongs to space 'darts'"):
-        space.network(load("DARTS_V1", "darts"), WORDS)
+        space.network(load("DARTS_V1", "darts"), TextInputs(WORDS))
     with pytest.raises(ConfigError, match="none"):
-        space.network(parse("Genotype(recurrent=[('none', 0)], concat=[1])"), WORDS)
+        space.network(parse("Genotype(recurrent=[('none', 0)], concat=[1])"), TextInputs(WORDS))
     with pytest.raises(ConfigError, match="hidden state of shape"):
-        space.network(genotype, WORDS)(text()[0], torch.zeros(1, COLUMNS + 1, UNITS))
+        space.network(genotype, TextInputs(WORDS))(text()[0], torch.zeros(1, COLUMNS + 1, UNITS))
     with pytest.raises(ConfigError, match="batch_size=1"):
-        space.supernet(WORDS)(text()[0][:, :1], {"recurrent": torch.rand(6, 5)})
+        space.supernet(TextInputs(WORDS))(text()[0][:, :1], {"recurrent": torch.rand(6, 5)})
 
 
 def test_probabilities_are_checked_one_by_one():

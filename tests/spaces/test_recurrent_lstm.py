@@ -11,6 +11,7 @@ from nas.genotype import load, parse
 from nas.spaces.recurrent.language_model import Dropouts
 from nas.spaces.recurrent.lstm import LstmNetwork
 from nas.spaces.recurrent.space import RecurrentSpace
+from nas.spaces.space import TextInputs
 
 WORDS, COLUMNS, STEPS, UNITS = 13, 4, 5, 7
 LSTM = load("LSTM", "darts_rnn")
@@ -21,7 +22,7 @@ def lstm(**rates) -> LstmNetwork:
     torch.manual_seed(0)
     space = RecurrentSpace("darts_rnn", hidden_size=UNITS, dropout_input=0.0)
     given = {f"dropout_{name}": rates.get(name, 0.0) for name in RATES}
-    return space.network(LSTM, WORDS, **given).double()
+    return space.network(LSTM, TextInputs(WORDS), **given).double()
 
 
 def words() -> torch.Tensor:
@@ -63,7 +64,9 @@ def test_it_is_an_lstm_with_locked_dropout(rates):
 
 def test_its_masks_are_those_of_a_searched_cells_network():
     space = RecurrentSpace("darts_rnn", hidden_size=UNITS)
-    networks = [space.network(load(name, "darts_rnn"), WORDS).train() for name in ("LSTM", "DARTS_V2")]
+    networks = [
+        space.network(load(name, "darts_rnn"), TextInputs(WORDS)).train() for name in ("LSTM", "DARTS_V2")
+    ]
     found = []
     for network in networks:
         network.dropouts = Dropouts(**RATES)
@@ -93,7 +96,7 @@ def test_what_it_costs(tied, embedding_size):
     """Both of torch's biases count as parameters, as torch has them; the embedding is looked up."""
     space = RecurrentSpace("darts_rnn", hidden_size=UNITS, embedding_size=embedding_size, tied=tied)
     wide = embedding_size or UNITS
-    cost = count_cost(lambda: space.network(LSTM, WORDS), one_word)
+    cost = count_cost(lambda: space.network(LSTM, TextInputs(WORDS)), one_word)
     matrices = 4 * UNITS * (wide + UNITS)
     assert cost.params == WORDS * wide + WORDS + matrices + 8 * UNITS + (0 if tied else WORDS * UNITS)
     assert cost.macs == matrices + WORDS * UNITS
@@ -110,9 +113,9 @@ def test_what_it_refuses():
     space = RecurrentSpace("darts_rnn", hidden_size=UNITS)
     mixed = parse("Genotype(recurrent=[('tanh', 0), ('lstm', 1)], concat=[1, 2])")
     with pytest.raises(ConfigError, match="unknown operations \\['lstm'\\]"):
-        space.network(mixed, WORDS)
+        space.network(mixed, TextInputs(WORDS))
     with pytest.raises(ConfigError, match="tied to the embedding"):
-        space.network(LSTM, WORDS, hidden_size=UNITS, embedding_size=3)
+        space.network(LSTM, TextInputs(WORDS), hidden_size=UNITS, embedding_size=3)
     with pytest.raises(ConfigError, match="hidden_size=0"):
         LstmNetwork(WORDS, 0, Dropouts())
     with pytest.raises(ConfigError, match="the batch size has changed"):
@@ -128,5 +131,5 @@ def test_what_it_refuses():
 )
 def test_checkpoints_know_parameters_by_these_names(genotype, names):
     space = RecurrentSpace("darts_rnn", num_nodes=2, hidden_size=3, embedding_size=4, tied=False)
-    network = space.network(load(genotype, "darts_rnn"), 7)
+    network = space.network(load(genotype, "darts_rnn"), TextInputs(7))
     assert list(network.state_dict()) == ["embedding", "decoder", "bias", *names]

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from nas.errors import ConfigError
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.native.library import load_library
+from nas.spaces.space import ImageInputs
 from nas.spaces.supernet.growth import growth_maps, inherit
 from tests.reference.literal import LiteralDarts
 from tests.reference.mapping import literal_view, load_literal
@@ -31,7 +32,7 @@ def library():
 def pair(operations, channels=4, num_cells=4, seed=0, partial=1):
     torch.manual_seed(seed)
     space = DartsSpace("darts", operations, num_cells=num_cells, init_channels=channels, partial=partial)
-    fast = space.supernet((3, 16, 16), 10).double()
+    fast = space.supernet(ImageInputs((3, 16, 16), 10)).double()
     literal = LiteralDarts(space.groups, (3, 16, 16), 10, num_cells, channels, partial=partial).double()
     load_literal(fast, literal.state_dict())
     weights = {name: torch.rand(group.shape).double() for name, group in space.groups.items()}
@@ -216,7 +217,9 @@ def test_a_network_that_holds_few_candidates_equals_zero_weights_for_the_others(
         kept["normal"][row, [0, 3 + row % 5]] = True
         kept["reduce"][row, 0] = True  # nodes 2 to 5 of the reduction cells have no candidate at all
     torch.manual_seed(0)
-    full, few = (space.supernet((3, 16, 16), 10, partial=partial, kept=k).double() for k in (None, kept))
+    full, few = (
+        space.supernet(ImageInputs((3, 16, 16), 10), partial=partial, kept=k).double() for k in (None, kept)
+    )
     for network in (full, few):
         network.execution.native = library if way == "native" else None
         network.execution.wide = way == "wide"

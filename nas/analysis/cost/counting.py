@@ -3,7 +3,7 @@
 Both are free of noise, and the same on every machine that takes the same code path.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.analysis.cost.complexity import Cost, count_cost
-from nas.spaces.space import EdgeGroup, Space
+from nas.spaces.space import EdgeGroup, ImageInputs, Space
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,7 @@ class _WithWeights(nn.Module):
 
 def supernet_cost(
     space: Space,
-    image_shape: Sequence[int],
-    num_classes: int,
+    inputs: ImageInputs,
     partial: int | None = None,
     kept: Mapping[str, Tensor] | None = None,
 ) -> Cost:
@@ -106,7 +105,7 @@ def supernet_cost(
 
     def build() -> nn.Module:
         # torch's counter trips over modules whose inputs need gradients while none are computed.
-        supernet = space.supernet(image_shape, num_classes, partial, kept).requires_grad_(False)
+        supernet = space.supernet(inputs, partial, kept).requires_grad_(False)
         return _WithWeights(supernet, space.groups)
 
-    return count_cost(build, image_shape)
+    return count_cost(build, inputs.image_shape)

@@ -11,7 +11,7 @@ from nas.spaces.darts.network import DartsNetwork
 from nas.spaces.darts.pieces import DartsPieces
 from nas.spaces.darts.supernet import DartsSupernet, reduction_positions
 from nas.spaces.operations import operation, operation_builders
-from nas.spaces.space import ZERO, EdgeGroup, Guard, check_partial
+from nas.spaces.space import ZERO, EdgeGroup, Guard, ImageInputs, check_partial
 from nas.spaces.stems import check_image_size
 from nas.spaces.supernet.costs import CandidateCosts, Place
 
@@ -104,11 +104,7 @@ class DartsSpace:
                 require(set(names) != {ZERO}, f"space.operations: an edge has only {ZERO!r} to choose from")
 
     def supernet(
-        self,
-        image_shape: Sequence[int],
-        num_classes: int,
-        partial: int | None = None,
-        kept: Mapping[str, Tensor] | None = None,
+        self, inputs: ImageInputs, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
     ) -> DartsSupernet:
         """The supernet for images (C, H, W); see `Space.supernet`.
 
@@ -117,11 +113,11 @@ class DartsSpace:
         """
         partial = self.partial if partial is None else partial
         check_partial(partial, self.init_channels)
-        check_image_size(image_shape, self.stem, len(reduction_positions(self.num_cells)))
+        check_image_size(inputs.image_shape, self.stem, len(reduction_positions(self.num_cells)))
         return DartsSupernet(
             self.groups,
-            image_shape,
-            num_classes,
+            inputs.image_shape,
+            inputs.num_classes,
             self.num_cells,
             self.init_channels,
             self.stem_multiplier,
@@ -138,7 +134,7 @@ class DartsSpace:
         }
         return {name: alive_EO & effective[name].to(alive_EO.device) for name, alive_EO in alive.items()}
 
-    def costs(self, image_shape: Sequence[int]) -> dict[str, CandidateCosts]:
+    def costs(self, inputs: ImageInputs) -> dict[str, CandidateCosts]:
         """What candidates cost in the supernet; see `Space.costs`."""
         found = {}
         positions = reduction_positions(self.num_cells)
@@ -159,7 +155,7 @@ class DartsSpace:
                     after = level + reduce
                     channels = self.init_channels * 2**after // self.partial
                     before = shift * 2 ** (after if halves == 1 else level)
-                    size = (image_shape[1] // before, image_shape[2] // before)
+                    size = (inputs.image_shape[1] // before, inputs.image_shape[2] // before)
                     found.append(Place(channels, size, halves))
                 return found
 
@@ -196,8 +192,7 @@ class DartsSpace:
     def network(
         self,
         genotype: Genotype,
-        image_shape: Sequence[int],
-        num_classes: int,
+        inputs: ImageInputs,
         num_cells: int = 20,
         init_channels: int = 36,
         stem: str = "cifar",
@@ -220,8 +215,8 @@ class DartsSpace:
         )
         return DartsNetwork(
             genotype,
-            image_shape,
-            num_classes,
+            inputs.image_shape,
+            inputs.num_classes,
             num_cells,
             init_channels,
             self.stem_multiplier,
@@ -231,15 +226,14 @@ class DartsSpace:
 
     def pieces(
         self,
-        image_shape: Sequence[int],
-        num_classes: int,
+        inputs: ImageInputs,
         num_cells: int = 20,
         init_channels: int = 36,
         stem: str = "cifar",
     ) -> DartsPieces:
         """What evaluation networks of these sizes are made of; see `Space.pieces`."""
         sizes = (num_cells, init_channels, self.stem_multiplier, stem)
-        return DartsPieces(self.groups, self.edges_per_node, image_shape, num_classes, *sizes)
+        return DartsPieces(self.groups, self.edges_per_node, inputs.image_shape, inputs.num_classes, *sizes)
 
 
 def _lists(

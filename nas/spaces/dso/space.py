@@ -21,7 +21,7 @@ from nas.spaces.dso.parts import (
 )
 from nas.spaces.dso.pieces import DsoPieces
 from nas.spaces.dso.supernet import DsoSupernet
-from nas.spaces.space import EdgeGroup, Guard
+from nas.spaces.space import EdgeGroup, Guard, ImageInputs
 
 DEFAULT_OPERATIONS = ("sep_conv_3x3", "sep_conv_5x5", "max_pool_3x3", "avg_pool_3x3")
 
@@ -127,11 +127,7 @@ class DsoSpace:
         }
 
     def supernet(
-        self,
-        image_shape: Sequence[int],
-        num_classes: int,
-        partial: int | None = None,
-        kept: Mapping[str, Tensor] | None = None,
+        self, inputs: ImageInputs, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
     ) -> DsoSupernet:
         """The supernet for images (C, H, W); see `Space.supernet`. Any image size fits.
 
@@ -155,12 +151,12 @@ class DsoSpace:
             require(
                 bool(alive[name].any()), f"{name}: both branches are dropped; a reduction block must keep one"
             )
-        sizes = (image_shape, num_classes, self.stem, self.fixed_scales)
+        sizes = (inputs.image_shape, inputs.num_classes, self.stem, self.fixed_scales)
         return DsoSupernet(self.groups, self.layout, self.places, alive, *sizes)
 
-    def costs(self, image_shape: Sequence[int]) -> dict[str, BlockCosts | ReductionCosts]:
+    def costs(self, inputs: ImageInputs) -> dict[str, BlockCosts | ReductionCosts]:
         """What each group's connections cost on images (C, H, W); see `dso_costs`."""
-        sizes = stage_sizes(image_shape, self.stem, len(self.blocks_per_stage))
+        sizes = stage_sizes(inputs.image_shape, self.stem, len(self.blocks_per_stage))
         found: dict[str, BlockCosts | ReductionCosts] = {}
         for name in self.groups:
             own = [place for place in self.places if place.group == name]
@@ -209,8 +205,7 @@ class DsoSpace:
     def network(
         self,
         genotype: Genotype,
-        image_shape: Sequence[int],
-        num_classes: int,
+        inputs: ImageInputs,
         blocks_per_stage: Sequence[int] | None = None,
         init_channels: int | None = None,
         stem: str | None = None,
@@ -229,8 +224,8 @@ class DsoSpace:
         )
         return DsoNetwork(
             genotype,
-            image_shape,
-            num_classes,
+            inputs.image_shape,
+            inputs.num_classes,
             self.blocks_per_stage if blocks_per_stage is None else blocks_per_stage,
             self.init_channels if init_channels is None else init_channels,
             self.stem if stem is None else stem,
@@ -241,8 +236,7 @@ class DsoSpace:
 
     def pieces(
         self,
-        image_shape: Sequence[int],
-        num_classes: int,
+        inputs: ImageInputs,
         blocks_per_stage: Sequence[int] | None = None,
         init_channels: int | None = None,
         stem: str | None = None,
@@ -250,8 +244,8 @@ class DsoSpace:
         """What evaluation networks of these sizes are made of; see `Space.pieces`."""
         return DsoPieces(
             self.layout,
-            image_shape,
-            num_classes,
+            inputs.image_shape,
+            inputs.num_classes,
             self.blocks_per_stage if blocks_per_stage is None else blocks_per_stage,
             self.init_channels if init_channels is None else init_channels,
             self.stem if stem is None else stem,

@@ -9,7 +9,7 @@ from nas.genotype import Cell, Edge, Genotype, check_operations
 from nas.spaces.nasbench201.network import STAGES, NasBench201Network, cell_operation
 from nas.spaces.nasbench201.pieces import NasBench201Pieces
 from nas.spaces.nasbench201.supernet import CELL, NasBench201Supernet
-from nas.spaces.space import ZERO, EdgeGroup, Guard, check_partial
+from nas.spaces.space import ZERO, EdgeGroup, Guard, ImageInputs, check_partial
 from nas.spaces.supernet.costs import CandidateCosts, Place
 
 # In the order of alpha's columns in the authors' code.
@@ -81,11 +81,7 @@ class NasBench201Space:
         }
 
     def supernet(
-        self,
-        image_shape: Sequence[int],
-        num_classes: int,
-        partial: int | None = None,
-        kept: Mapping[str, Tensor] | None = None,
+        self, inputs: ImageInputs, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
     ) -> NasBench201Supernet:
         """The supernet for images (C, H, W); see `Space.supernet`.
 
@@ -96,8 +92,8 @@ class NasBench201Space:
         check_partial(partial, self.init_channels)
         return NasBench201Supernet(
             self.groups,
-            image_shape,
-            num_classes,
+            inputs.image_shape,
+            inputs.num_classes,
             self.cells_per_stage,
             self.init_channels,
             partial,
@@ -123,12 +119,12 @@ class NasBench201Space:
                 alive_EO[row] = False
         return {CELL: alive_EO}
 
-    def costs(self, image_shape: Sequence[int]) -> dict[str, CandidateCosts]:
+    def costs(self, inputs: ImageInputs) -> dict[str, CandidateCosts]:
         """What candidates cost in the supernet; see `Space.costs`."""
         places = [
             Place(
                 self.init_channels * 2**stage // self.partial,
-                (image_shape[1] // 2**stage, image_shape[2] // 2**stage),
+                (inputs.image_shape[1] // 2**stage, inputs.image_shape[2] // 2**stage),
             )
             for stage in range(STAGES)
             for _ in range(self.cells_per_stage)
@@ -155,8 +151,7 @@ class NasBench201Space:
     def network(
         self,
         genotype: Genotype,
-        image_shape: Sequence[int],
-        num_classes: int,
+        inputs: ImageInputs,
         cells_per_stage: int | None = None,
         init_channels: int | None = None,
         auxiliary: bool = False,
@@ -184,20 +179,21 @@ class NasBench201Space:
         cells_per_stage = self.cells_per_stage if cells_per_stage is None else cells_per_stage
         init_channels = self.init_channels if init_channels is None else init_channels
         _check_sizes("recipe", cells_per_stage=cells_per_stage, init_channels=init_channels)
-        return NasBench201Network(genotype, image_shape, num_classes, cells_per_stage, init_channels)
+        return NasBench201Network(
+            genotype, inputs.image_shape, inputs.num_classes, cells_per_stage, init_channels
+        )
 
     def pieces(
         self,
-        image_shape: Sequence[int],
-        num_classes: int,
+        inputs: ImageInputs,
         cells_per_stage: int | None = None,
         init_channels: int | None = None,
     ) -> NasBench201Pieces:
         """What evaluation networks of these sizes are made of; see `Space.pieces`."""
         return NasBench201Pieces(
             self.groups[CELL].operations[0],
-            image_shape,
-            num_classes,
+            inputs.image_shape,
+            inputs.num_classes,
             self.cells_per_stage if cells_per_stage is None else cells_per_stage,
             self.init_channels if init_channels is None else init_channels,
         )

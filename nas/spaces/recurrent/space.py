@@ -12,7 +12,7 @@ from nas.spaces.recurrent.lstm import LSTM, LstmNetwork, is_lstm
 from nas.spaces.recurrent.mix import SLOTS
 from nas.spaces.recurrent.network import RecurrentNetwork
 from nas.spaces.recurrent.supernet import RECURRENT, RecurrentSupernet
-from nas.spaces.space import ZERO, EdgeGroup, Guard
+from nas.spaces.space import ZERO, EdgeGroup, Guard, TextInputs
 
 # In the order of alpha's columns in the authors' code.
 OPERATIONS = (ZERO, *SLOTS)
@@ -141,12 +141,12 @@ class RecurrentSpace:
         }
 
     def supernet(
-        self, vocabulary: int, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
+        self, inputs: TextInputs, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
     ) -> RecurrentSupernet:
         """The network that holds every candidate, for a text of so many different words.
 
         Args:
-            vocabulary: V.
+            inputs: the size of the vocabulary.
             partial: 1 or None; a recurrent cell has no channels to lead past its candidates.
             kept: {"recurrent": [E, O], true where a candidate is to be held}; None for all.
 
@@ -160,7 +160,7 @@ class RecurrentSpace:
         )
         return RecurrentSupernet(
             self.groups,
-            vocabulary,
+            inputs.vocabulary,
             self.num_nodes,
             self.hidden_size,
             self.dropouts,
@@ -175,7 +175,7 @@ class RecurrentSpace:
         effective_EO = torch.tensor([[name != ZERO for name in names] for names in group.operations])
         return {RECURRENT: alive[RECURRENT] & effective_EO.to(alive[RECURRENT].device)}
 
-    def costs(self, vocabulary: int) -> dict[str, "FreeCandidates"]:
+    def costs(self, inputs: TextInputs) -> dict[str, "FreeCandidates"]:
         """What candidates cost: nothing, as a node's matrix serves all of them."""
         return {RECURRENT: FreeCandidates()}
 
@@ -203,7 +203,7 @@ class RecurrentSpace:
     def network(
         self,
         genotype: Genotype,
-        vocabulary: int,
+        inputs: TextInputs,
         hidden_size: int | None = None,
         embedding_size: int | None = None,
         dropout_input: float | None = None,
@@ -240,5 +240,5 @@ class RecurrentSpace:
             own.embed if dropout_embed is None else dropout_embed,
         )
         if is_lstm(cell):
-            return LstmNetwork(vocabulary, hidden_size, dropouts, embedding_size, self.tied)
-        return RecurrentNetwork(genotype, vocabulary, hidden_size, dropouts, embedding_size, self.tied)
+            return LstmNetwork(inputs.vocabulary, hidden_size, dropouts, embedding_size, self.tied)
+        return RecurrentNetwork(genotype, inputs.vocabulary, hidden_size, dropouts, embedding_size, self.tied)

@@ -5,7 +5,7 @@ Shapes: N images of a data set, B of a batch, C channels, H rows, W columns.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor

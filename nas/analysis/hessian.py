@@ -10,9 +10,8 @@ softmax basis of the theory of Chen et al. 2021 (mu_o = log beta_o - mean log be
 DARTS' alpha, and `eta`, the parameters that the search moves.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,34 +21,8 @@ from torch import Tensor
 from nas.errors import require_one_of
 
 EXACT_UP_TO = 64
-
-
-@dataclass(frozen=True)
-class Basis:
-    """Coordinates of an architecture.
-
-    Attributes:
-        parameters: the coordinates, leaves of autograd, at the present architecture.
-        op_weights: what the supernet uses there, {group: [E, O]}; deterministic, twice differentiable.
-    """
-
-    parameters: Sequence[Tensor]
-    op_weights: Callable[[], dict[str, Tensor]]
-
-
-class HasBases(Protocol):
-    """What `bases` needs of a search method."""
-
-    def bases(self) -> Mapping[str, tuple[Sequence[Tensor], Callable[[], dict[str, Tensor]]]]:
-        """Label -> (parameters, function to op weights)."""
-
-
-def bases(method: HasBases) -> dict[str, Basis]:
-    """The bases of a method by label: `alpha` (softmax), or `mu` and `eta` (Dirichlet, at its mean).
-
-    The parameters are copies of the kept candidates' alone: the method is left alone.
-    """
-    return {label: Basis(*found) for label, found in method.bases().items()}
+# What a method's `bases()` holds: coordinates at the present architecture, and what the supernet uses there.
+Basis = tuple[Sequence[Tensor], Callable[[], dict[str, Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -148,12 +121,13 @@ def dominant_in_basis(
 
     Args:
         losses: op weights -> scalar loss, one function a batch.
-        basis: one of `bases`.
+        basis: one of a method's `bases()`.
         mode: see `dominant_eigenvalue`.
         weight_decay: added to the diagonal.
 
     Raises:
         ConfigError: the mode is unknown.
     """
-    closed = [lambda loss=loss: loss(basis.op_weights()) for loss in losses]
-    return dominant_eigenvalue(closed, basis.parameters, mode, weight_decay)
+    parameters, op_weights = basis
+    closed = [lambda loss=loss: loss(op_weights()) for loss in losses]
+    return dominant_eigenvalue(closed, parameters, mode, weight_decay)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nas.analysis.exploration import COLUMNS as EXPLORATION
 from nas.analysis.exploration import explore
-from nas.analysis.hessian import bases, dominant_in_basis, resolved_mode
+from nas.analysis.hessian import dominant_in_basis, resolved_mode
 from nas.analysis.tabular import Tabular
 from nas.engine.divergence import Diverged, first_broken, refuse_numbers
 from nas.engine.loggers import log_heatmap, log_row
@@ -348,11 +348,11 @@ class SearchRecorder(EpochRecorder):
 
     def _curvature(self, pl_module: pl.LightningModule, mode: str | None) -> None:
         """Notes how the eigenvalues were found, which is in no table."""
-        basis, *_ = bases(pl_module.method).items()
+        (label, (parameters, _)), *_ = pl_module.method.bases().items()
         if mode is None:
             # The run was killed by an earlier version, which told it at the end only.
-            mode = resolved_mode(self.hessian["mode"], basis[1].parameters)
-        self.numbers |= {"hessian_mode": mode, "hessian_basis": basis[0]}
+            mode = resolved_mode(self.hessian["mode"], parameters)
+        self.numbers |= {"hessian_mode": mode, "hessian_basis": label}
 
     def kept(self) -> tuple[str, ...]:
         """The eigenvalues, where they are asked for, and what the table may leave blank."""
@@ -383,7 +383,7 @@ class SearchRecorder(EpochRecorder):
         supernet.train()
         try:
             losses = [partial(_loss, pl_module, batch) for batch in batches]
-            for basis in bases(pl_module.method).values():
+            for basis in pl_module.method.bases().values():
                 # A trial puts BN buffers and random generators back: looking must not change the search.
                 with Trial(supernet, pl_module.weights), twice_differentiable(supernet):
                     found = dominant_in_basis(

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nas.engine.machine.processes import processors
 from nas.errors import ConfigError, require
 from nas.files import write_text
 from nas.reading.json_text import read_object
@@ -82,13 +83,6 @@ class Job:
     overrides: Sequence[str]
     arguments: Sequence[str]
     cwd: str
-
-
-def processors() -> int:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def share_of(launcher: Mapping[str, Any]) -> Share:

@@ -14,6 +14,7 @@ from pytorch_lightning.accelerators import AcceleratorRegistry
 from pytorch_lightning.plugins.environments import LSFEnvironment, TorchElasticEnvironment
 
 from nas.engine.machine.memory import keep_freed_memory
+from nas.engine.machine.processes import processors
 from nas.errors import ConfigError, require, require_whole
 
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -278,11 +279,11 @@ def _check_starting(devices: int, accelerator: str) -> None:
     """That Lightning can start the other processes: as this command again, on processors that there are."""
     if devices == 1:
         return
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = processors()
     require(
-        accelerator != "cpu" or devices <= CROWD * processors,
-        f"hardware.devices={devices}: this run has {processors} processor{'s' * (processors > 1)}, and more "
-        f"than {CROWD} processes for each would only wait for one another; at most {CROWD * processors}",
+        accelerator != "cpu" or devices <= CROWD * cores,
+        f"hardware.devices={devices}: this run has {cores} processor{'s' * (cores > 1)}, and more than "
+        f"{CROWD} processes for each would only wait for one another; at most {CROWD * cores}",
     )
     main = sys.modules["__main__"]
     require(

@@ -161,8 +161,9 @@ def together(trainer: pl.Trainer, lost: Callable[[str], str]) -> Iterator[None]:
 class _Watch(threading.Thread, ABC):
     """Looks now and then whether others are still there; ends this process if it does not notice itself."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, lost: Callable[[str], str] = str):
         super().__init__(name=name, daemon=True)
+        self.lost = lost
         self.message: str | None = None
         self._over = threading.Event()
 
@@ -180,11 +181,18 @@ class _Watch(threading.Thread, ABC):
         """What has happened, or None."""
 
     def end(self, message: str) -> None:
-        """Ends this process, whose main thread waits for one that is gone."""
-        print(f"error: {message}", file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)
+        """Sums up and ends this process, whose main thread waits for one that is gone."""
+        try:
+            message = self.lost(message)
+        finally:
+            self.leave()
+            print(f"error: {message}", file=sys.stderr)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1)
+
+    def leave(self) -> None:
+        """What is done just before this process is ended."""
 
     def settle(self, gone: bool) -> str | None:
         """What has happened; with `gone` something has, and is waited for a little."""
@@ -204,10 +212,9 @@ class Children(_Watch):
     """The leading process of a node watches over those that Lightning's launcher starts for it."""
 
     def __init__(self, trainer: pl.Trainer, lost: Callable[[str], str]):
-        super().__init__("children")
+        super().__init__("children", lost)
         self.launcher: Any = trainer.strategy.launcher  # that of processes on one node
         self.world_size = trainer.world_size
-        self.lost = lost
         self.children: list[subprocess.Popen] = []
         os.environ[processes.STARTED_BY] = str(os.getpid())
         self.start()
@@ -227,14 +234,6 @@ class Children(_Watch):
                 return f"process {rank} of {self.world_size} {_words(status)}"
         return None
 
-    def end(self, message: str) -> None:
-        """Sums up, ends the other children, then this process."""
-        try:
-            message = self.lost(message)
-        finally:
-            self._kill()
-            super().end(message)
-
     def close(self, ended_well: bool) -> None:
         """Waits for the children after a good end, and ends them after any other."""
         super().close(ended_well)
@@ -243,10 +242,11 @@ class Children(_Watch):
             deadline = time.monotonic() + FAREWELL
             while any(child.poll() is None for child in self.children) and time.monotonic() < deadline:
                 time.sleep(LOOK)
-        self._kill()
+        self.leave()
         os.environ.pop(processes.STARTED_BY, None)
 
-    def _kill(self) -> None:
+    def leave(self) -> None:
+        """Ends the children that are left."""
         for child in self.children:
             if child.poll() is None:
                 child.kill()
@@ -260,8 +260,7 @@ class Peers(_Watch):
     """
 
     def __init__(self, lost: Callable[[str], str]):
-        super().__init__("peers")
-        self.lost = lost
+        super().__init__("peers", lost)
         self.roll = processes.Roll()
         self.start()
 
@@ -275,13 +274,6 @@ class Peers(_Watch):
             f"{names} of {self.roll.size} died without a word: killed (SIGKILL, as where memory runs out), "
             "or crashed"
         )
-
-    def end(self, message: str) -> None:
-        """Sums up, then ends this process."""
-        try:
-            message = self.lost(message)
-        finally:
-            super().end(message)
 
     def settle(self, gone: bool) -> str | None:
         """What has happened; then torchrun's SIGTERM, which may still come, must not cut the message off."""

@@ -5,5 +5,5 @@ set; `loaders` yields batches of uint8 images; `augment` turns them into a netwo
 they are on.
 
 `text` says what a source of text is; `ptb`, `wikitext2` and `embedded` are the sources; `text_split` cuts the
-streams; `batchify` yields pieces of columns.
+streams; `batchify` yields segments of columns.
 """

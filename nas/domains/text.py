@@ -16,7 +16,7 @@ from nas.analysis.cost.complexity import Cost, count_cost, one_word
 from nas.data.class_weights import refuse_class_weights
 from nas.data.sizes import streams_at_hand
 from nas.data.text import TextSource
-from nas.data.text_pieces import InOrder, PieceLengths, PieceSampler, columns
+from nas.data.text_segments import InOrder, SegmentLengths, SegmentSampler, columns
 from nas.data.text_split import text_split, text_subset
 from nas.engine.language_evaluation import LanguageEvaluation
 from nas.engine.tasks import Language, TextBatch
@@ -48,7 +48,7 @@ class Text:
     exported = False
 
     def written_for(self, recipe: Mapping) -> bool:
-        """Recipes of texts say how long pieces are."""
+        """Recipes of texts say how long segments are."""
         return "bptt" in recipe
 
     def inputs(self, source: TextSource) -> TextInputs:
@@ -95,7 +95,7 @@ class Text:
     def steps(
         self, config: Mapping, space: Space, method: Method, source: TextSource, data: TextSearchData
     ) -> list[int] | None:
-        """Pieces are drawn anew each epoch, and so is their number."""
+        """Segments are drawn anew each epoch, and so is their number."""
         return TextWork(config, space, method, source).epochs(config["trainer"]["max_epochs"])
 
     def check_search(
@@ -114,7 +114,7 @@ class Text:
             )
         (train, valid), found = text_subset(source, config.dataset.fraction)
         arguments = data_arguments(config, source)
-        # Searches read pieces of equal length, evaluations vary them more (Liu et al. 2019, authors' code).
+        # Searches read segments of equal length, evaluations vary them more (Liu et al. 2019, authors' code).
         arguments["bptt"] |= plain(config.recipe.bptt)
         data = TextEvaluationData(**arguments, parts=(train, valid), tests=config.test)
         return data, {"train": train.to_dict(), "valid": valid.to_dict(), "hash": found}
@@ -150,7 +150,7 @@ class Text:
     def batch(
         self, config: DictConfig, source: TextSource, where: Numerics, size: int, seed: int
     ) -> TextBatch:
-        """A piece of usual length, words drawn uniformly."""
+        """A segment of usual length, words drawn uniformly."""
         return text_batch(where, config.dataset.bptt.steps, size, source.vocabulary_size, seed)
 
     def noise(self, config: DictConfig, source: TextSource, where: Numerics, size: int, seed: int) -> Tensor:
@@ -160,7 +160,7 @@ class Text:
         return torch.randint(source.vocabulary_size, shape, generator=generator).to(where.device)
 
     def words(self, config: DictConfig) -> int:
-        """Of a usual piece."""
+        """Of a usual segment."""
         return config.dataset.bptt.steps
 
     def check_bench(self, settings: Mapping, space: Space) -> None:
@@ -201,7 +201,7 @@ class TextWork:
         self.task = Language(space.ar, space.tar)
         given, processes = config["dataset"], processes_of(config)
         refuse_class_weights(given.get("class_weights"))
-        self.lengths = PieceLengths(**given["bptt"])
+        self.lengths = SegmentLengths(**given["bptt"])
         self.step_items = self.lengths.steps * given["batch_size"] * processes
         text, self.size = _unread(source)
         self.rows = self.valid_rows = None
@@ -215,7 +215,7 @@ class TextWork:
         self.valid_rows = self._rows(parts.architecture.tokens_N, "valid_batch_size")
 
     def _rows(self, tokens_N: Tensor, key: str, processes: int = 1) -> int:
-        """T of a stream in `dataset.<key>` columns a process; one piece if the search is to overfit."""
+        """T of a stream in `dataset.<key>` columns a process; one segment if the search is to overfit."""
         count = self.config["dataset"][key]
         rows = len(columns(tokens_N, count, processes, 0, f"dataset.{key}"))
         return min(rows, self.lengths.steps + 1) if self.config["overfit"] else rows
@@ -225,28 +225,28 @@ class TextWork:
         return []
 
     def epochs(self, number: int) -> list[int] | None:
-        """Steps of every epoch: their pieces are drawn anew, and so is their number."""
+        """Steps of every epoch: their segments are drawn anew, and so is their number."""
         if self.rows is None:
             return None
         lengths = self.lengths
         if self.config["overfit"]:
-            lengths = PieceLengths(**(self.config["dataset"]["bptt"] | {"half": 0.0, "deviation": 0.0}))
-        pieces = PieceSampler(self.rows, lengths, self.config["seed"], WEIGHT)
+            lengths = SegmentLengths(**(self.config["dataset"]["bptt"] | {"half": 0.0, "deviation": 0.0}))
+        segments = SegmentSampler(self.rows, lengths, self.config["seed"], WEIGHT)
         found = []
         for epoch in range(number):
-            pieces.set_epoch(epoch)
-            found.append(limited(len(pieces), self.config["trainer"]["limit_train_batches"]))
+            segments.set_epoch(epoch)
+            found.append(limited(len(segments), self.config["trainer"]["limit_train_batches"]))
         return found
 
     def validation(self) -> int | None:
-        """Pieces of a validation."""
+        """Segments of a validation."""
         if self.valid_rows is None:
             return None
-        pieces = len(InOrder(self.valid_rows, self.lengths.steps))
-        return limited(pieces, self.config["trainer"]["limit_val_batches"])
+        segments = len(InOrder(self.valid_rows, self.lengths.steps))
+        return limited(segments, self.config["trainer"]["limit_val_batches"])
 
     def batches(self, where: Numerics) -> tuple[Any, Any, Any]:
-        """Made-up pieces of usual length for the weights, the architecture and the validation."""
+        """Made-up segments of usual length for the weights, the architecture and the validation."""
         given = self.config["dataset"]
         sizes = (given["batch_size"], given["batch_size"], given["valid_batch_size"])
         steps = self.lengths.steps if self.rows is None else min(self.lengths.steps, self.rows - 1)

@@ -13,7 +13,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from nas.data.text_pieces import Piece
+from nas.data.text_segments import Segment
 from nas.engine.averaging import averaged_descent, averages, scaled, should_average, swapped
 from nas.engine.checkpoints import save
 from nas.engine.decay import optimizer_of
@@ -35,7 +35,7 @@ class LanguageEvaluation(pl.LightningModule):
     Plain descent until the validation loss has not improved for a while, then torch's ASGD, whose averaged
     weights are validated. The best weights on the validation text are kept and are what is tested. Where a
     loss is no number any more, weights and optimiser go back to the best ones, and the epoch goes on with the
-    next piece: repeating it would end the same way, as its random numbers depend on its number alone. (The
+    next segment: repeating it would end the same way, as its random numbers depend on its number alone. (The
     authors' code repeats epochs, with new numbers.)
 
     Logged: `train_loss` (of plain weights with dropout, without regularisers), `valid_loss`, `test_loss`, in
@@ -111,14 +111,14 @@ class LanguageEvaluation(pl.LightningModule):
         """Notes which optimiser this epoch begins with."""
         self.log("averaging", float(self.averaging), on_step=False, on_epoch=True)
 
-    def on_train_batch_start(self, batch: Piece, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Segment, batch_idx: int) -> None:
         """Forgets the state where the text starts again."""
         self._rate = float(batch.rate)
         if batch.first:
             self._hidden_1BH = None
 
-    def training_step(self, batch: Piece, batch_idx: int) -> Tensor:
-        """Cross-entropy of a piece, regularisers included; the state is carried over to the next."""
+    def training_step(self, batch: Segment, batch_idx: int) -> Tensor:
+        """Cross-entropy of a segment, regularisers included; the state is carried over to the next."""
         result, self._hidden_1BH = self._read(batch, self._hidden_1BH, train=True)
         objective = result.objective
         # Every step waits for the device here, which costs little: the loop over time has kept it waiting.
@@ -133,11 +133,11 @@ class LanguageEvaluation(pl.LightningModule):
         return objective
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Optimizer, closure: Callable) -> None:
-        """A step with the learning rate in proportion to the length of the piece."""
+        """A step with the learning rate in proportion to the length of the segment."""
         with scaled(self.trainer.optimizers[0], self._rate):
             super().optimizer_step(epoch, batch_idx, optimizer, closure)
 
-    def on_train_batch_end(self, outputs: Any, batch: Piece, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: Segment, batch_idx: int) -> None:
         """Undoes a step whose loss was no number; it has changed nothing that does not go back as well."""
         if self._broken:
             self._go_back(f"the training loss became nan or infinite, or exploded, in step {batch_idx + 1}")
@@ -149,7 +149,7 @@ class LanguageEvaluation(pl.LightningModule):
         if self.averaging and self.trainer.state.fn == TrainerFn.FITTING:
             self._swapped = averages(self.trainer.optimizers[0], self._weights())
 
-    def validation_step(self, batch: Piece, batch_idx: int) -> None:
+    def validation_step(self, batch: Segment, batch_idx: int) -> None:
         """Cross-entropy of the validation text."""
         self._measure("valid", batch)
 
@@ -185,7 +185,7 @@ class LanguageEvaluation(pl.LightningModule):
         if self.best is not None:
             self._swapped = {name: value.to(self.device) for name, value in self.best["weights"].items()}
 
-    def test_step(self, batch: Piece, batch_idx: int) -> None:
+    def test_step(self, batch: Segment, batch_idx: int) -> None:
         """Cross-entropy of the test text."""
         self._measure("test", batch)
 
@@ -213,15 +213,15 @@ class LanguageEvaluation(pl.LightningModule):
     def _weights(self) -> dict[str, nn.Parameter]:
         return dict(self.network.named_parameters())
 
-    def _read(self, piece: Piece, hidden_1BH: Tensor | None, train: bool) -> tuple[Result, Tensor]:
-        batch = TextBatch(piece.tokens_LB, piece.targets_LB, hidden_1BH, float(piece.rate))
+    def _read(self, segment: Segment, hidden_1BH: Tensor | None, train: bool) -> tuple[Result, Tensor]:
+        batch = TextBatch(segment.tokens_LB, segment.targets_LB, hidden_1BH, float(segment.rate))
         result = self.task.run(self.network, batch, train=train)
         return result, batch.next_1BH
 
-    def _measure(self, part: str, piece: Piece) -> None:
-        hidden_1BH = None if piece.first else self._measured_1BH
+    def _measure(self, part: str, segment: Segment) -> None:
+        hidden_1BH = None if segment.first else self._measured_1BH
         with swapped(self._weights(), self._swapped):
-            result, self._measured_1BH = self._read(piece, hidden_1BH, train=False)
+            result, self._measured_1BH = self._read(segment, hidden_1BH, train=False)
         log_mean(self, f"{part}_loss", result.loss, result.size)
 
     def _keep(self, loss: float) -> None:

@@ -1,6 +1,6 @@
 """A search as a LightningModule: alternate steps of architecture and weights, by hand.
 
-On text the state passes from one piece to the next.
+On text the state passes from one segment to the next.
 """
 
 import logging
@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from nas.data.text_pieces import Piece, SearchPiece
+from nas.data.text_segments import SearchSegment, Segment
 from nas.engine.averaging import scaled
 from nas.engine.divergence import FiniteGuard
 from nas.engine.metrics import balanced_accuracy, log_mean
@@ -203,7 +203,7 @@ class SearchModule(pl.LightningModule):
 
 
 class LanguageSearch(SearchModule):
-    """A search on text: the state of either stream passes from one piece to the next, without a gradient.
+    """A search on text: the state of either stream passes from one segment to the next, without a gradient.
 
     The stream of the weights and that of the architecture are read side by side, each with a state of its
     own, and both start anew with the epoch (the authors' code for language models).
@@ -213,13 +213,13 @@ class LanguageSearch(SearchModule):
         super().__init__(supernet, method, task)
         self._hidden: dict[str, Tensor | None] = {}
 
-    def parts(self, batch: SearchPiece) -> tuple[TextBatch, TextBatch]:
-        """The two pieces of a step, with their states."""
+    def parts(self, batch: SearchSegment) -> tuple[TextBatch, TextBatch]:
+        """The two segments of a step, with their states."""
         return self._batch("weight", batch.weight), self._batch("architecture", batch.architecture)
 
-    def _batch(self, stream: str, piece: Piece) -> TextBatch:
-        hidden_1BH = None if piece.first else self._hidden.get(stream)
-        return TextBatch(piece.tokens_LB, piece.targets_LB, hidden_1BH, piece.rate)
+    def _batch(self, stream: str, segment: Segment) -> TextBatch:
+        hidden_1BH = None if segment.first else self._hidden.get(stream)
+        return TextBatch(segment.tokens_LB, segment.targets_LB, hidden_1BH, segment.rate)
 
     def _step(self, weight_batch: TextBatch, architecture_batch: TextBatch) -> None:
         # The virtual step of second order takes this step's rate too.
@@ -229,11 +229,11 @@ class LanguageSearch(SearchModule):
         # None where the architecture rests: its stream has not been read.
         self._hidden["architecture"] = architecture_batch.next_1BH
 
-    def validation_step(self, batch: Piece, batch_idx: int) -> None:
-        """Loss on a piece of the validation stream, from the state that the one before left."""
-        piece = self._batch("validation", batch)
-        super().validation_step(piece, batch_idx)
-        self._hidden["validation"] = piece.next_1BH
+    def validation_step(self, batch: Segment, batch_idx: int) -> None:
+        """Loss on a segment of the validation stream, from the state that the one before left."""
+        segment = self._batch("validation", batch)
+        super().validation_step(segment, batch_idx)
+        self._hidden["validation"] = segment.next_1BH
 
 
 def search_module(supernet: nn.Module, method: Method, task: Task) -> SearchModule:

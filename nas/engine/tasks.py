@@ -123,13 +123,13 @@ class Classification:
 
 @dataclass
 class TextBatch:
-    """A piece of text with the state that it is read on from.
+    """A segment of text with the state that it is read on from.
 
     Attributes:
         tokens_LB: input, L steps of B columns.
         targets_LB: the tokens that follow.
         hidden_1BH: state before the first step; None for the start of a text.
-        rate: factor of the learning rate, for a piece that is shorter or longer than usual.
+        rate: factor of the learning rate, for a segment that is shorter or longer than usual.
         next_1BH: state after the last step, detached; set by the pass that reads it.
     """
 
@@ -159,7 +159,7 @@ class Language:
     def run(
         self, network: nn.Module, batch: TextBatch, *op_weights: dict[str, Tensor], train: bool = True
     ) -> Result:
-        """Reads a piece; leaves the state after it in the batch."""
+        """Reads a segment; leaves the state after it in the batch."""
         logits_LBV, hidden_1BH, extras = network(batch.tokens_LB, *op_weights, batch.hidden_1BH)
         batch.next_1BH = hidden_1BH.detach()
         loss = F.cross_entropy(logits_LBV.flatten(0, 1), batch.targets_LB.flatten())
@@ -167,7 +167,7 @@ class Language:
         return Result(loss, penalty, None, batch.tokens_LB.numel())
 
     def train(self, network: nn.Module, batch: TextBatch, auxiliary_weight: float = 0.0) -> Result:
-        """Reads a piece; language models have no auxiliary head."""
+        """Reads a segment; language models have no auxiliary head."""
         return self.run(network, batch)
 
     def _penalty(self, extras) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Lightning's view of a text: columns that are read piece by piece."""
+"""Lightning's view of a text: columns that are read segment by segment."""
 
 from collections.abc import Mapping
 
@@ -9,14 +9,20 @@ from torch.utils.data import DataLoader
 from nas.data.checks import read_tokens
 from nas.data.class_weights import refuse_class_weights
 from nas.data.text import TextSource
-from nas.data.text_pieces import PieceLengths, columns, pieces_in_order, search_pieces, training_pieces
+from nas.data.text_segments import (
+    SegmentLengths,
+    columns,
+    search_segments,
+    segments_in_order,
+    training_segments,
+)
 from nas.data.text_split import TextPart, TextSplit
 
 WEIGHT, ARCHITECTURE, TRAIN = range(3)
 
 
 class TextData(pl.LightningDataModule):
-    """Common part: the number of pieces changes from epoch to epoch, so a loader is made for each.
+    """Common part: the number of segments changes from epoch to epoch, so a loader is made for each.
 
     The Trainer has to ask for it (`reload_dataloaders_every_n_epochs=1`).
 
@@ -25,9 +31,9 @@ class TextData(pl.LightningDataModule):
         batch_size: columns of training of one process.
         valid_batch_size: columns of validation.
         test_batch_size: columns of the test.
-        bptt: keyword arguments of `PieceLengths`.
+        bptt: keyword arguments of `SegmentLengths`.
         seed: of the lengths.
-        overfit: keep to one piece of usual length.
+        overfit: keep to one segment of usual length.
     """
 
     def __init__(
@@ -45,7 +51,7 @@ class TextData(pl.LightningDataModule):
         self.batch_size = batch_size
         self.valid_batch_size = valid_batch_size
         self.test_batch_size = test_batch_size
-        self.lengths = PieceLengths(**(dict(bptt) | ({"half": 0.0, "deviation": 0.0} if overfit else {})))
+        self.lengths = SegmentLengths(**(dict(bptt) | ({"half": 0.0, "deviation": 0.0} if overfit else {})))
         self.seed = seed
         self.overfit = overfit
 
@@ -89,18 +95,18 @@ class TextSearchData(TextData):
         self.val_dataloader()
 
     def train_dataloader(self) -> DataLoader:
-        """Pieces of both streams."""
+        """Segments of both streams."""
         weight_TB, architecture_TB = (
             self._columns(part.tokens_N, self.batch_size, "batch_size")
             for part in (self.split.weight, self.split.architecture)
         )
-        return self._at_epoch(search_pieces(weight_TB, architecture_TB, self.lengths, self.seed, WEIGHT))
+        return self._at_epoch(search_segments(weight_TB, architecture_TB, self.lengths, self.seed, WEIGHT))
 
     def val_dataloader(self) -> DataLoader:
         """The architecture stream in order."""
         tokens_N = self.split.architecture.tokens_N
         columns_TB = self._columns(tokens_N, self.valid_batch_size, "valid_batch_size", whole=True)
-        return pieces_in_order(columns_TB, self.lengths.steps)
+        return segments_in_order(columns_TB, self.lengths.steps)
 
 
 class TextEvaluationData(TextData):
@@ -128,19 +134,19 @@ class TextEvaluationData(TextData):
             self.test_dataloader()
 
     def train_dataloader(self) -> DataLoader:
-        """Pieces of the training stream."""
+        """Segments of the training stream."""
         columns_TB = self._columns(self.train_part.tokens_N, self.batch_size, "batch_size")
-        return self._at_epoch(training_pieces(columns_TB, self.lengths, self.seed, TRAIN))
+        return self._at_epoch(training_segments(columns_TB, self.lengths, self.seed, TRAIN))
 
     def val_dataloader(self) -> DataLoader:
         """The validation stream in order."""
         columns_TB = self._columns(
             self.valid_part.tokens_N, self.valid_batch_size, "valid_batch_size", whole=True
         )
-        return pieces_in_order(columns_TB, self.lengths.steps)
+        return segments_in_order(columns_TB, self.lengths.steps)
 
     def test_dataloader(self) -> DataLoader:
         """The test stream in order."""
         tokens_N = read_tokens(self.source, "test")
         columns_TB = self._columns(tokens_N, self.test_batch_size, "test_batch_size", whole=True)
-        return pieces_in_order(columns_TB, self.lengths.steps)
+        return segments_in_order(columns_TB, self.lengths.steps)

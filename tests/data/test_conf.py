@@ -7,7 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from nas.data.augment import BatchAugment
-from nas.data.text_pieces import PieceLengths
+from nas.data.text_segments import SegmentLengths
 
 FILES = sorted((Path(__file__).parents[2] / "conf" / "dataset").glob("*.yaml"))
 NAMES = [path.stem for path in FILES]
@@ -52,7 +52,7 @@ def test_the_text_is_what_the_file_says_and_its_lengths_are_valid(path):
     source = instantiate(config.dataset.source)
     assert source.name == config.dataset.name == path.stem
     assert source.vocabulary_size > 1000
-    PieceLengths(**config.dataset.bptt)
+    SegmentLengths(**config.dataset.bptt)
 
 
 @pytest.mark.parametrize("path", IMAGES, ids=lambda path: path.stem)

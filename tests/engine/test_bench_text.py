@@ -26,7 +26,7 @@ NONE = {f"dropout_{name}": 0.0 for name in ("input", "hidden", "x", "output", "e
 
 
 def pair():
-    """Our steps and the literal ones from the same weights and alpha, nothing dropped, on the same pieces."""
+    """Our steps and the literal ones from the same weights and alpha, nothing dropped, on equal segments."""
     space = RecurrentSpace("darts_rnn", num_nodes=NODES, hidden_size=UNITS, **NONE)
     torch.manual_seed(0)
     literal = LiteralSupernet(OPERATIONS, WORDS, UNITS, NODES).double()

@@ -121,7 +121,7 @@ def load(path):
 
 
 def measured(network, weights, stream_N, columns):
-    """Cross-entropy a word of a text in columns, by hand: one product of all steps, no pieces."""
+    """Cross-entropy a word of a text in columns, by hand: one product of all steps, no segments."""
     rows = len(stream_N) // columns
     text_TB = stream_N[: rows * columns].view(columns, rows).t()
     network = copy.deepcopy(network).eval()
@@ -203,18 +203,18 @@ def test_an_epoch_is_that_of_a_loop_by_hand(tmp_path):
     loader = source.train_dataloader()
     SeedEpochs(0).on_train_epoch_start(SimpleNamespace(current_epoch=0, global_rank=0, world_size=1), None)
     hidden, total, count = None, 0.0, 0
-    for piece in loader:
-        logits, hidden, extras = network(piece.tokens_LB, hidden)
+    for segment in loader:
+        logits, hidden, extras = network(segment.tokens_LB, hidden)
         hidden = hidden.detach()
-        loss = F.cross_entropy(logits.flatten(0, 1), piece.targets_LB.flatten())
-        total, count = total + loss.item() * len(piece.tokens_LB), count + len(piece.tokens_LB)
+        loss = F.cross_entropy(logits.flatten(0, 1), segment.targets_LB.flatten())
+        total, count = total + loss.item() * len(segment.tokens_LB), count + len(segment.tokens_LB)
         optimizer.zero_grad()
         (loss + 1e-3 * (extras.raw_TBH[1:] - extras.raw_TBH[:-1]).pow(2).mean()).backward()
         nn.utils.clip_grad_norm_(network.parameters(), CLIP)
-        optimizer.param_groups[0]["lr"] = RATE * len(piece.tokens_LB) / STEPS
+        optimizer.param_groups[0]["lr"] = RATE * len(segment.tokens_LB) / STEPS
         optimizer.step()
     found, trainer, _ = trained(tmp_path, 1)
-    assert len({len(piece.tokens_LB) for piece in loader}) > 1
+    assert len({len(segment.tokens_LB) for segment in loader}) > 1
     for name, parameter in network.named_parameters():
         torch.testing.assert_close(found.network.get_parameter(name), parameter)
     assert float(trainer.callback_metrics["train_loss"]) == pytest.approx(total / count, rel=1e-5)

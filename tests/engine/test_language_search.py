@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import ConstantLR
 
-from nas.data.text_pieces import Piece, SearchPiece
+from nas.data.text_segments import SearchSegment, Segment
 from nas.engine.search_module import LanguageSearch, SearchModule, search_module
 from nas.engine.tasks import Classification, Language, TextBatch
 from nas.methods.functional import twice_differentiable
@@ -21,16 +21,16 @@ from tests.methods.flat import flat_method, update_of
 WORDS, COLUMNS, STEPS = 11, 3, 4
 
 
-def pieces(number, first_length=STEPS):
-    """Search pieces of made-up text, the first as long as told."""
+def segments(number, first_length=STEPS):
+    """Search segments of made-up text, the first as long as told."""
     generator = torch.Generator().manual_seed(1)
 
-    def piece(length, first):
+    def segment(length, first):
         tokens = torch.randint(WORDS, (length + 1, COLUMNS), generator=generator)
-        return Piece(tokens[:-1], tokens[1:], length / STEPS, first)
+        return Segment(tokens[:-1], tokens[1:], length / STEPS, first)
 
     lengths = [first_length] + [STEPS] * (number - 1)
-    return [SearchPiece(piece(n, i == 0), piece(STEPS, i == 0)) for i, n in enumerate(lengths)]
+    return [SearchSegment(segment(n, i == 0), segment(STEPS, i == 0)) for i, n in enumerate(lengths)]
 
 
 def build(monkeypatch, update="first_order", operations=("none", "tanh", "sigmoid"), dropout=0.0, **settings):
@@ -75,7 +75,7 @@ def test_two_steps_by_hand(monkeypatch):
     sgd = torch.optim.SGD(weights, lr=2.0, weight_decay=1e-2)
     adam = torch.optim.Adam([theirs], lr=0.1)
     states = {"weight": None, "architecture": None}
-    for batch in pieces(2, first_length=2):
+    for batch in segments(2, first_length=2):
         logits, hidden, _ = hand(
             batch.architecture.tokens_LB, {"recurrent": theirs.softmax(-1)}, states["architecture"]
         )
@@ -92,18 +92,18 @@ def test_two_steps_by_hand(monkeypatch):
         states["weight"] = hidden.detach()
         sgd.param_groups[0]["lr"] = 2.0 * len(batch.weight.tokens_LB) / STEPS
         sgd.step()
-    for index, batch in enumerate(pieces(2, first_length=2)):
+    for index, batch in enumerate(segments(2, first_length=2)):
         module.training_step(batch, index)
     torch.testing.assert_close(alpha, theirs)
     for (name, ours), expected in zip(supernet.state_dict().items(), hand.state_dict().values(), strict=True):
         torch.testing.assert_close(ours, expected, msg=name)
-    # The rate of a short piece was for its step alone.
+    # The rate of a short segment was for its step alone.
     assert module.optimizers()[0].param_groups[0]["lr"] == 2.0
 
 
 def test_an_epoch_starts_with_no_state(monkeypatch):
     module = build(monkeypatch)
-    first, second = pieces(2)
+    first, second = segments(2)
     module.training_step(first, 0)
     weight, architecture = module.parts(second)
     assert weight.hidden_1BH is not None and architecture.hidden_1BH is not None
@@ -114,9 +114,9 @@ def test_an_epoch_starts_with_no_state(monkeypatch):
 
 def test_validation_has_a_state_of_its_own(monkeypatch):
     module = build(monkeypatch)
-    first, second = (batch.weight for batch in pieces(2))
-    module.training_step(pieces(1)[0], 0)
-    before = module.parts(pieces(2)[1])[0].hidden_1BH.clone()
+    first, second = (batch.weight for batch in segments(2))
+    module.training_step(segments(1)[0], 0)
+    before = module.parts(segments(2)[1])[0].hidden_1BH.clone()
     module.eval()
     seen = []
     module.log = lambda name, value, **kwargs: seen.append(float(value))
@@ -129,7 +129,7 @@ def test_validation_has_a_state_of_its_own(monkeypatch):
         logits = supernet(tokens, weights)[0]
     expected = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
     assert sum(seen) / 2 == pytest.approx(float(expected))
-    torch.testing.assert_close(module.parts(pieces(2)[1])[0].hidden_1BH, before)
+    torch.testing.assert_close(module.parts(segments(2)[1])[0].hidden_1BH, before)
 
 
 def transcription(module, train, valid, clip):
@@ -167,7 +167,7 @@ def transcription(module, train, valid, clip):
 @pytest.mark.parametrize("clip", [0.05, 100.0])
 def test_second_order_with_the_authors_clipping(monkeypatch, clip):
     module = build(monkeypatch)
-    batch = pieces(1)[0]
+    batch = segments(1)[0]
     train, valid = module.parts(batch)
     expected, share = transcription(module, train, valid, clip)
     assert (share < 1) == (clip < 1)
@@ -193,7 +193,7 @@ def test_a_piece_of_one_step_has_no_change_to_penalise(monkeypatch):
 
 def test_second_order_steps_with_dropout_and_a_frozen_state(monkeypatch):
     module = build(monkeypatch, "unrolled", dropout=0.3, virtual_clip=0.25, clip=None)
-    for index, batch in enumerate(pieces(3)):
+    for index, batch in enumerate(segments(3)):
         module.training_step(batch, index)
     assert all(bool(a.isfinite().all()) for a in module.method.alphas())
     assert module.iteration == 3

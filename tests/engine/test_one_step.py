@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from torch.utils.data import DataLoader
 
-from nas.data.text_pieces import Piece, SearchPiece
+from nas.data.text_segments import SearchSegment, Segment
 from nas.domains.choose import choose
 from nas.domains.networks import source_of
 from nas.engine.stages import Leg, StageBuilder, attach
@@ -81,8 +81,8 @@ def test_the_timed_step_is_the_trained_step(overrides):
     task = Language(space.ar, space.tar) if text else Classification()
     if text:
         batches = [text_batch(where, 5, 4, inputs.vocabulary, seed) for seed in (1, 2)]
-        pieces = (Piece(one.tokens_LB, one.targets_LB, 1.0, True) for one in batches)
-        batch = SearchPiece(*pieces)
+        segments = (Segment(one.tokens_LB, one.targets_LB, 1.0, True) for one in batches)
+        batch = SearchSegment(*segments)
     else:
         batches = [where.batch(8, inputs, seed) for seed in (1, 2)]
         batch = {"weight": batches[0], "architecture": batches[1]}

@@ -101,7 +101,7 @@ def test_a_text_of_known_length_need_not_be_there(source, tmp_path):
     missing = source(tmp_path / "nowhere")
     found = work(config(TEXT | {"batch_size": 256}), missing)
     tokens, valid, _ = missing.num_tokens
-    # A piece has 35 words, or 17 with a probability of 5 %.
+    # A segment has 35 words, or 17 with a probability of 5 %.
     assert found.epochs(1)[0] == pytest.approx(tokens / 256 / 34.1, rel=0.05)
     assert found.validation() == -(-(valid // 10 - 1) // 35)
     weight, architecture, validated = found.batches(SimpleNamespace(device=torch.device("cpu")))

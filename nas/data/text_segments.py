@@ -1,10 +1,10 @@
 """A token stream in columns that are read side by side, a few time steps at once.
 
-Truncated back-propagation through time goes down the columns piece by piece; the hidden state of each column
-passes from one piece to the next. In training the lengths of the pieces are drawn, so that the state is not
-cut at the same tokens in every epoch (Merity et al., 2018, section 5); they depend on seed and epoch alone.
+Truncated back-propagation through time goes down the columns segment by segment; the hidden state of each
+column passes from one to the next. In training the lengths of the segments are drawn, so that the state is
+not cut at the same tokens in every epoch (Merity et al., 2018, section 5); they depend on seed and epoch.
 
-Shapes: N tokens of a stream, T rows, B columns, L time steps of a piece.
+Shapes: N tokens of a stream, T rows, B columns, L time steps of a segment.
 """
 
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from nas.errors import require
 
 
-class Piece(NamedTuple):
+class Segment(NamedTuple):
     """What one step of training reads.
 
     tokens_LB: input, int64 [L, B].
     targets_LB: the tokens that follow, int64 [L, B].
     rate: L over the usual number of time steps: the factor of the step's learning rate, because the loss is
-        a mean over the piece and short pieces would otherwise weigh more a token.
+        a mean over the segment and short segments would otherwise weigh more a token.
     first: whether an epoch starts here, so that hidden states have to be reset.
     """
 
@@ -35,24 +35,24 @@ class Piece(NamedTuple):
     first: bool
 
 
-class SearchPiece(NamedTuple):
-    """One step of a search: a piece for the weights, and one for the architecture."""
+class SearchSegment(NamedTuple):
+    """One step of a search: a segment for the weights, and one for the architecture."""
 
-    weight: Piece
-    architecture: Piece
+    weight: Segment
+    architecture: Segment
 
 
 @dataclass(frozen=True)
-class PieceLengths:
-    """How many time steps the pieces of training have.
+class SegmentLengths:
+    """How many time steps the segments of training have.
 
     max(shortest, int(Normal(m, deviation))) and at most `longest`, where m is `steps`, or half of it with
-    probability `half`. The search of DARTS has deviation 0, so that pieces have 35 or 17 steps; its
+    probability `half`. The search of DARTS has deviation 0, so that segments have 35 or 17 steps; its
     evaluation has deviation 5.
 
     Args:
         steps: the usual number of time steps
-        half: probability of a piece about half as long
+        half: probability of a segment about half as long
         deviation: standard deviation in time steps
         shortest: least number of steps, at least 2 (temporal activation regularisation takes differences)
         longest: greatest number of steps, which bounds the memory
@@ -77,7 +77,7 @@ class PieceLengths:
         require(self.deviation >= 0, f"dataset.bptt.deviation: must be at least 0, not {self.deviation}")
 
     def draw(self, rng: np.random.RandomState) -> int:
-        """Returns the length of the next piece."""
+        """Returns the length of the next segment."""
         mean = self.steps if rng.random_sample() >= self.half else self.steps / 2
         length = int(rng.normal(mean, self.deviation))
         return min(max(self.shortest, length), self.longest)
@@ -118,8 +118,8 @@ def columns(
     return own_N.view(num_columns, num_rows).t().contiguous()
 
 
-class Pieces(Dataset):
-    """Pieces of columns by (first row, number of time steps).
+class Segments(Dataset):
+    """Segments of columns by (first row, number of time steps).
 
     Args:
         columns_TB: as `columns` returns them
@@ -130,10 +130,10 @@ class Pieces(Dataset):
         self.columns_TB = columns_TB
         self.steps = steps
 
-    def __getitem__(self, where: tuple[int, int]) -> Piece:
+    def __getitem__(self, where: tuple[int, int]) -> Segment:
         start, length = where
         stop = start + length
-        return Piece(
+        return Segment(
             self.columns_TB[start:stop],
             self.columns_TB[start + 1 : stop + 1],
             rate=length / self.steps,
@@ -141,10 +141,10 @@ class Pieces(Dataset):
         )
 
 
-class SearchPieces(Dataset):
-    """Pieces for the weights, with one for the architecture beside each.
+class SearchSegments(Dataset):
+    """Segments for the weights, with one for the architecture beside each.
 
-    As in the DARTS code, the architecture's piece starts at the same row as the weights', modulo its own
+    As in the DARTS code, the architecture's segment starts at the same row as the weights', modulo its own
     length, has the usual number of time steps whatever the weights' has, and is cut short by the end of its
     columns. Its `first` is that of the weights: its hidden state is reset with theirs, not where it wraps.
 
@@ -155,24 +155,24 @@ class SearchPieces(Dataset):
     """
 
     def __init__(self, weight_TB: Tensor, architecture_TB: Tensor, steps: int):
-        self.weight = Pieces(weight_TB, steps)
-        self.architecture = Pieces(architecture_TB, steps)
+        self.weight = Segments(weight_TB, steps)
+        self.architecture = Segments(architecture_TB, steps)
 
-    def __getitem__(self, where: tuple[int, int]) -> SearchPiece:
+    def __getitem__(self, where: tuple[int, int]) -> SearchSegment:
         targets = len(self.architecture.columns_TB) - 1
         start = where[0] % targets
         architecture = self.architecture[start, min(self.architecture.steps, targets - start)]
         weight = self.weight[where]
-        return SearchPiece(weight, architecture._replace(first=weight.first))
+        return SearchSegment(weight, architecture._replace(first=weight.first))
 
 
-class PieceSampler(Sampler[tuple[int, int]]):
-    """Goes once down the rows, in pieces whose lengths depend on seed, stream and epoch alone.
+class SegmentSampler(Sampler[tuple[int, int]]):
+    """Goes once down the rows, in segments whose lengths depend on seed, stream and epoch alone.
 
-    A piece of one time step at the end is left out: temporal activation regularisation has no difference to
+    A segment of one time step at the end is left out: temporal activation regularisation has no difference to
     take there. Otherwise every row but the last is read once, in order.
 
-    The number of pieces changes with the epoch. Lightning asks a loader for its length when it gets it, so
+    The number of segments changes with the epoch. Lightning asks a loader for its length when it gets it, so
     let it ask for a new one every epoch (`reload_dataloaders_every_n_epochs=1`) and set the epoch first.
 
     Args:
@@ -185,7 +185,7 @@ class PieceSampler(Sampler[tuple[int, int]]):
         ConfigError: there are fewer than 3 rows, or the seed is out of range.
     """
 
-    def __init__(self, num_rows: int, lengths: PieceLengths, seed: int, stream: int = 0):
+    def __init__(self, num_rows: int, lengths: SegmentLengths, seed: int, stream: int = 0):
         require(
             num_rows >= 3,
             f"dataset.batch_size: leaves {num_rows} tokens a column, and training needs at least 3; use "
@@ -203,26 +203,26 @@ class PieceSampler(Sampler[tuple[int, int]]):
         entropy = np.random.SeedSequence((*self._numbers, epoch))
         # NumPy promises that this generator's stream never changes.
         rng = np.random.RandomState(entropy.generate_state(8))
-        self._pieces = []
+        self._segments = []
         start, targets = 0, self.num_rows - 1
         while targets - start >= 2:
             length = min(self.lengths.draw(rng), targets - start)
-            self._pieces.append((start, length))
+            self._segments.append((start, length))
             start += length
 
     def __len__(self) -> int:
-        return len(self._pieces)
+        return len(self._segments)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return iter(self._pieces)
+        return iter(self._segments)
 
 
 class InOrder(Sampler[tuple[int, int]]):
-    """Goes once down the rows in pieces of equal length; the last is as long as what is left.
+    """Goes once down the rows in segments of equal length; the last is as long as what is left.
 
     Args:
         num_rows: T
-        steps: time steps of a piece
+        steps: time steps of a segment
     """
 
     def __init__(self, num_rows: int, steps: int):
@@ -237,36 +237,38 @@ class InOrder(Sampler[tuple[int, int]]):
         return ((start, min(self.steps, targets - start)) for start in range(0, targets, self.steps))
 
 
-def training_pieces(columns_TB: Tensor, lengths: PieceLengths, seed: int, stream: int = 0) -> DataLoader:
-    """Returns a loader of `Piece` for an evaluation network's training.
+def training_segments(columns_TB: Tensor, lengths: SegmentLengths, seed: int, stream: int = 0) -> DataLoader:
+    """Returns a loader of `Segment` for an evaluation network's training.
 
-    Call `loader.sampler.set_epoch(epoch)` before every epoch (see `PieceSampler`).
+    Call `loader.sampler.set_epoch(epoch)` before every epoch (see `SegmentSampler`).
     """
-    return _loader(Pieces(columns_TB, lengths.steps), PieceSampler(len(columns_TB), lengths, seed, stream))
+    return _loader(
+        Segments(columns_TB, lengths.steps), SegmentSampler(len(columns_TB), lengths, seed, stream)
+    )
 
 
-def search_pieces(
-    weight_TB: Tensor, architecture_TB: Tensor, lengths: PieceLengths, seed: int, stream: int = 0
+def search_segments(
+    weight_TB: Tensor, architecture_TB: Tensor, lengths: SegmentLengths, seed: int, stream: int = 0
 ) -> DataLoader:
-    """Returns a loader of `SearchPiece`; an epoch is one pass down the columns for the weights.
+    """Returns a loader of `SearchSegment`; an epoch is one pass down the columns for the weights.
 
-    Call `loader.sampler.set_epoch(epoch)` before every epoch (see `PieceSampler`).
+    Call `loader.sampler.set_epoch(epoch)` before every epoch (see `SegmentSampler`).
     """
-    pieces = SearchPieces(weight_TB, architecture_TB, lengths.steps)
-    return _loader(pieces, PieceSampler(len(weight_TB), lengths, seed, stream))
+    segments = SearchSegments(weight_TB, architecture_TB, lengths.steps)
+    return _loader(segments, SegmentSampler(len(weight_TB), lengths, seed, stream))
 
 
-def pieces_in_order(columns_TB: Tensor, steps: int) -> DataLoader:
-    """Returns a loader of `Piece` that reads every target once, for validation and test.
+def segments_in_order(columns_TB: Tensor, steps: int) -> DataLoader:
+    """Returns a loader of `Segment` that reads every target once, for validation and test.
 
     Raises:
         ConfigError: `steps` is below 1.
     """
     require(steps >= 1, f"dataset.bptt.steps: must be at least 1, not {steps}")
-    return _loader(Pieces(columns_TB, steps), InOrder(len(columns_TB), steps))
+    return _loader(Segments(columns_TB, steps), InOrder(len(columns_TB), steps))
 
 
-def _loader(pieces: Dataset, sampler: Sampler) -> DataLoader:
-    # A piece is a batch already. Slices of one tensor need no worker processes.
+def _loader(segments: Dataset, sampler: Sampler) -> DataLoader:
+    # A segment is a batch already. Slices of one tensor need no worker processes.
     # A generator of its own: starting to read must not move the one that dropout draws from.
-    return DataLoader(pieces, batch_size=None, sampler=sampler, generator=torch.Generator())
+    return DataLoader(segments, batch_size=None, sampler=sampler, generator=torch.Generator())

@@ -37,7 +37,12 @@ class ImageData(pl.LightningDataModule):
         overfit: keep to one unaugmented batch in a fixed order.
         resident: move images that are held in memory to the device once, each process its own copy, and
             gather batches there; files of images are read as ever.
+
+    Attributes:
+        train_indices: of the images that weights are trained on.
     """
+
+    train_indices: Tensor
 
     def __init__(
         self,
@@ -81,6 +86,10 @@ class ImageData(pl.LightningDataModule):
         parts = [getattr(self, f"{name}_images", None) for name in ("train", "plain", "test")]
         held = {id(part): len(part) for part in parts if isinstance(part, TensorImages)}
         return sum(held.values()) if self.resident else 0
+
+    def class_weights(self, setting: str | Sequence[float] | None) -> Tensor | None:
+        """The weights of the classes [K]; `balanced` counts the images that weights are trained on."""
+        return class_weights(setting, self.train_images.labels[self.train_indices], self.source.num_classes)
 
     def _read_train(self) -> None:
         """Reads the training images, and the same ones prepared as those of the test are."""
@@ -143,16 +152,13 @@ class SearchData(ImageData):
     def __init__(self, *args: Any, split: Split, weight_steps: int = 1, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.split = split
+        self.train_indices = split.weight
         self.weight_steps = weight_steps
 
     def prepare(self) -> None:
         """Reads the training set and builds both loaders once: bad data or sizes are found before a run."""
         self._read_train()
         self.train_dataloader()
-
-    def class_weights(self, setting: str | Sequence[float] | None) -> Tensor | None:
-        """The weights of the classes [K] in both losses; `balanced` counts the images of the weight split."""
-        return class_weights(setting, self.train_images.labels[self.split.weight], self.source.num_classes)
 
     def train_dataloader(self) -> CombinedLoader | EveryFew:
         """Batches {"weight": ..., "architecture": ...}; the latter None where alpha rests in a step."""
@@ -190,10 +196,6 @@ class EvaluationData(ImageData):
         if self.tests:
             self.test_images = read_images(self.source, "test")
         self.train_dataloader()
-
-    def class_weights(self, setting: str | Sequence[float] | None) -> Tensor | None:
-        """The weights of the classes [K]; `balanced` counts the images that are trained on."""
-        return class_weights(setting, self.train_images.labels[self.train_indices], self.source.num_classes)
 
     def train_dataloader(self) -> DataLoader | ResidentBatches:
         """Shuffled and augmented."""

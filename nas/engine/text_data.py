@@ -62,6 +62,10 @@ class TextData(pl.LightningDataModule):
         found_TB = columns(stream_N, count, world_size, rank, f"dataset.{key}")
         return found_TB[: self.lengths.steps + 1] if self.overfit else found_TB
 
+    def _in_order(self, stream_N: Tensor, count: int, key: str) -> DataLoader:
+        """Every process reads all of the stream."""
+        return segments_in_order(self._columns(stream_N, count, key, whole=True), self.lengths.steps)
+
     def class_weights(self, setting: object) -> None:
         """None: words have no weights.
 
@@ -104,9 +108,7 @@ class TextSearchData(TextData):
 
     def val_dataloader(self) -> DataLoader:
         """The architecture stream in order."""
-        tokens_N = self.split.architecture.tokens_N
-        columns_TB = self._columns(tokens_N, self.valid_batch_size, "valid_batch_size", whole=True)
-        return segments_in_order(columns_TB, self.lengths.steps)
+        return self._in_order(self.split.architecture.tokens_N, self.valid_batch_size, "valid_batch_size")
 
 
 class TextEvaluationData(TextData):
@@ -140,13 +142,8 @@ class TextEvaluationData(TextData):
 
     def val_dataloader(self) -> DataLoader:
         """The validation stream in order."""
-        columns_TB = self._columns(
-            self.valid_part.tokens_N, self.valid_batch_size, "valid_batch_size", whole=True
-        )
-        return segments_in_order(columns_TB, self.lengths.steps)
+        return self._in_order(self.valid_part.tokens_N, self.valid_batch_size, "valid_batch_size")
 
     def test_dataloader(self) -> DataLoader:
         """The test stream in order."""
-        tokens_N = read_tokens(self.source, "test")
-        columns_TB = self._columns(tokens_N, self.test_batch_size, "test_batch_size", whole=True)
-        return segments_in_order(columns_TB, self.lengths.steps)
+        return self._in_order(read_tokens(self.source, "test"), self.test_batch_size, "test_batch_size")

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from nas.data.sources import ImageSource
-from nas.engine.machine.hardware import GPU, count_devices
+from nas.engine.machine.hardware import GPU
+from nas.engine.machine.peers import several
 from nas.engine.stages import StageBuilder, attach
 from nas.engine.tasks import Task
 from nas.errors import ConfigError
@@ -206,16 +207,13 @@ def _check(hardware: Mapping, room: Room, demand: Demand, batch_size: int, key: 
             if least
             else f"and no {demand.partial_key} with {key}={batch_size}"
         )
+    memory = hardware.get("memory_gib")
     raise ConfigError(
         f"hardware={hardware['name']}: {demand.stage or 'a step'} needs about {needed / GIB:.1f} GiB with "
         f"{key}={batch_size} (estimated), and there are {room.limit / GIB:.1f} (hardware.memory_gib="
-        f"{_word(hardware.get('memory_gib'))}); what fits: {', '.join(ways)}. hardware.check_memory=false "
+        f"{'null' if memory is None else memory}); what fits: {', '.join(ways)}. hardware.check_memory=false "
         "starts it all the same"
     )
-
-
-def _word(value: Any) -> str:
-    return "null" if value is None else str(value)
 
 
 def _room(config: Mapping, source: ImageSource, images: int) -> Room | None:
@@ -237,7 +235,7 @@ def _room(config: Mapping, source: ImageSource, images: int) -> Room | None:
 
 def _search_demands(config: Mapping, space: Space, method: Method, source: ImageSource) -> Iterator[Demand]:
     """One for each stage, in order."""
-    inputs, several = ImageInputs(source.image_shape, source.num_classes), _several(config["hardware"])
+    inputs = ImageInputs(source.image_shape, source.num_classes)
     where, options = _on_cpu(config["hardware"])
     stages = [None] if method.stages is None else list(method.stages.stages)
     method = copy.deepcopy(method)
@@ -263,7 +261,7 @@ def _search_demands(config: Mapping, space: Space, method: Method, source: Image
                     )
                 batches = [where.batch(size, inputs, seed) for seed in (1, 2)]
                 steps = SearchSteps(supernet, own, batches[0], batches[1], where)
-                known = [*_primed(supernet, steps.optimizer, several), *steps.alphas]
+                known = [*_primed(supernet, steps.optimizer, several(config["hardware"])), *steps.alphas]
                 return [*known, *(tensor for batch in batches for tensor in batch)], steps.search
 
             return _measured(prepare)
@@ -289,7 +287,7 @@ def _prefer_convolutions(method: Method, groups: Mapping[str, EdgeGroup]) -> Non
             alpha_EO.copy_(torch.tensor(heavy))
 
 
-def _primed(network: nn.Module, optimizer: torch.optim.Optimizer, several: bool = False) -> list[Tensor]:
+def _primed(network: nn.Module, optimizer: torch.optim.Optimizer, shared: bool = False) -> list[Tensor]:
     """Gives weights the gradients and the momentum that a first step leaves; all tensors there are then."""
     weights = list(network.parameters())
     gradients = [torch.zeros_like(weight) for weight in weights]
@@ -298,7 +296,7 @@ def _primed(network: nn.Module, optimizer: torch.optim.Optimizer, several: bool 
     optimizer.step()
     state = [value for one in optimizer.state.values() for value in one.values() if isinstance(value, Tensor)]
     # Distributed training averages gradients in buckets beside them.
-    buckets = [torch.zeros_like(gradient) for gradient in gradients] if several else []
+    buckets = [torch.zeros_like(gradient) for gradient in gradients] if shared else []
     return [*weights, *network.buffers(), *gradients, *state, *buckets]
 
 
@@ -306,10 +304,6 @@ def _measured(prepare: Callable[[int], tuple[Iterable[Tensor], Callable[[], None
     # A run with a check and one without draw the same numbers.
     with torch.random.fork_rng(devices=[]):
         return measure_footprint(prepare)
-
-
-def _several(hardware: Mapping) -> bool:
-    return hardware["num_nodes"] > 1 or count_devices(hardware) > 1
 
 
 def _on_cpu(hardware: Mapping) -> tuple[Numerics, dict[str, Any]]:

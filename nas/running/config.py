@@ -235,7 +235,6 @@ def _run_apart(name: str, config: DictConfig) -> None:
     given = [f"--config-dir={one.path}" for one in sources if one.provider == "command-line"]
     job = launching.Job(
         name,
-        number,
         str(hydra_config.job.id),
         folder,
         overrides,

@@ -68,7 +68,6 @@ class Job:
 
     Attributes:
         command: `search` or `evaluate`.
-        number: its place in the sweep.
         id: what the launcher calls it; the same when a cluster starts it again.
         folder: its run folder.
         overrides: what was typed for it.
@@ -77,7 +76,6 @@ class Job:
     """
 
     command: str
-    number: int
     id: str
     folder: Path
     overrides: Sequence[str]

@@ -89,7 +89,7 @@ def apart(tmp_path, monkeypatch):
     def call(number, share, seed=0, gpu=False, id="search_0"):
         folder = tmp_path / f"sweep/{number}"
         arguments = [f"seed={seed}", f"hydra.run.dir={folder}", f"hydra.job.num={number}"]
-        job = launching.Job("search", number, id, folder, arguments[:1], arguments, str(ROOT))
+        job = launching.Job("search", id, folder, arguments[:1], arguments, str(ROOT))
         return launching.run_apart(job, share, gpu, tmp_path / "sweep")
 
     return call

@@ -82,7 +82,9 @@ class WholeCheckpoints(TorchCheckpointIO):
     makes folders that have gone.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Path, storage_options: None = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
         """Raises `WriteFailed` where the run's folder has gone, or the disk is full."""
         save(checkpoint, subfolder(Path(path).parent) / Path(path).name)
 
@@ -144,8 +146,14 @@ def load_into(module: nn.Module, state: Mapping[str, Any], words: str, advice: s
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a folder, newest first."""
-    found = [path for path in folder.glob("*.ckpt") if PATTERN.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(PATTERN.fullmatch(path.name)[1]), reverse=True)
+    return [path for _, path in _numbered(folder)]
+
+
+def _numbered(folder: Path) -> list[tuple[int, Path]]:
+    """The same, each with the epochs that it comes after."""
+    found = [(match, path) for path in folder.glob("*.ckpt") if (match := PATTERN.fullmatch(path.name))]
+    numbered = [(int(match[1]), path) for match, path in found]
+    return sorted(numbered, key=lambda one: one[0], reverse=True)
 
 
 def newest_readable(folder: Path) -> tuple[Path | None, int]:
@@ -156,17 +164,17 @@ def newest_readable(folder: Path) -> tuple[Path | None, int]:
     Raises:
         ConfigError: there are checkpoints, but all are damaged.
     """
-    paths = list_checkpoints(folder)
-    for path in paths:
+    found = _numbered(folder)
+    for epochs, path in found:
         try:
             load(path)
         except ConfigError as error:
             log.warning("warning: %s; falling back to the one before", error)
             continue
-        return path, int(PATTERN.fullmatch(path.name)[1])
-    if paths:
+        return path, epochs
+    if found:
         raise ConfigError(
-            f"resume={folder.parent}: none of its {len(paths)} checkpoint(s) can be read; "
+            f"resume={folder.parent}: none of its {len(found)} checkpoint(s) can be read; "
             f"delete {folder} to repeat this run from its start"
         )
     return None, 0

@@ -75,6 +75,7 @@ class ImageData(pl.LightningDataModule):
         if isinstance(batch, dict):
             return {name: self.on_after_batch_transfer(part, dataloader_idx) for name, part in batch.items()}
         images_BCHW, labels_B = batch
+        assert self.trainer is not None  # Lightning calls this within a run
         train = self.trainer.training and not self.overfit
         augment = self.augment.to(images_BCHW.device)
         # Lightning sets its precision as the default type around steps only, not here.
@@ -132,7 +133,9 @@ class ImageData(pl.LightningDataModule):
         )
         # Of a resumed run Lightning sets the epoch only when workers have begun to read, and `current_epoch`
         # is behind by one then.
-        loader.sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed if trainer else 0)
+        progress: Any = trainer.fit_loop.epoch_progress.current if trainer else None
+        sampler: Any = loader.sampler
+        sampler.set_epoch(0 if progress is None else progress.processed)
         return loader
 
 
@@ -166,11 +169,12 @@ class SearchData(ImageData):
         architecture = self._loader(self.train_images, self.split.architecture, ARCHITECTURE, shuffle=True)
         if self.weight_steps > 1:
             return EveryFew(weight, architecture, self.weight_steps, self._steps_done)
-        mode = "max_size_cycle" if len(architecture) < len(weight) else "min_size"
-        return CombinedLoader({"weight": weight, "architecture": architecture}, mode)
+        parts = {"weight": weight, "architecture": architecture}
+        return CombinedLoader(parts, "max_size_cycle" if len(architecture) < len(weight) else "min_size")
 
     def _steps_done(self) -> int:
-        return self.trainer.lightning_module.iteration if self.trainer else 0
+        module: Any = self.trainer.lightning_module if self.trainer else None
+        return 0 if module is None else module.iteration
 
     def val_dataloader(self) -> DataLoader | ResidentBatches:
         """The architecture split in order, unaugmented."""

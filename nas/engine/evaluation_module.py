@@ -75,7 +75,7 @@ class EvaluationModule(pl.LightningModule):
 
     def drop_path_rate(self, batch: int = 0) -> float:
         """The drop-path rate before a batch of the present epoch, counted from 0."""
-        epochs = self.drop_path_epochs or max(1, self.trainer.max_epochs)
+        epochs = self.drop_path_epochs or max(1, self.trainer.max_epochs or 0)
         if self.drop_path_ramp == "epoch":
             return self.drop_path * min(self.current_epoch, epochs) / epochs
         batches = max(1, int(self.trainer.num_training_batches))
@@ -84,7 +84,7 @@ class EvaluationModule(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Raises the drop-path rate, where it is time."""
         if batch_idx == 0 or self.drop_path_ramp == "step":
-            self.network.set_drop_path(self.drop_path_rate(batch_idx))
+            self.network.set_drop_path(self.drop_path_rate(batch_idx))  # type: ignore[operator]  # it has one
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch, the auxiliary head's share included."""
@@ -92,8 +92,9 @@ class EvaluationModule(pl.LightningModule):
         total, loss = result.objective, result.loss.detach()
         self.guard.watch("training", total, self.current_epoch, self.global_step)
         log_mean(self, "train_loss", loss, result.size)
+        assert result.score is not None  # classes have one
         log_mean(self, f"train_{self.task.metric}", result.score, result.size)
-        bar = {"loss": loss, "acc": result.score, "lr": self.optimizers().param_groups[0]["lr"]}
+        bar = {"loss": loss, "acc": result.score, "lr": self.trainer.optimizers[0].param_groups[0]["lr"]}
         self.log_dict(bar, prog_bar=True, logger=False, on_step=True, on_epoch=False)
         return total
 

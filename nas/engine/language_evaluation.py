@@ -11,7 +11,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from nas.data.text_segments import Segment
 from nas.engine.averaging import averaged_descent, averages, scaled, should_average, swapped
@@ -132,10 +131,12 @@ class LanguageEvaluation(pl.LightningModule):
             self.log_dict(bar, prog_bar=True, logger=False, on_step=True, on_epoch=False)
         return objective
 
-    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Optimizer, closure: Callable) -> None:
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
         """A step with the learning rate in proportion to the length of the segment."""
         with scaled(self.trainer.optimizers[0], self._rate):
-            super().optimizer_step(epoch, batch_idx, optimizer, closure)
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
 
     def on_train_batch_end(self, outputs: Any, batch: Segment, batch_idx: int) -> None:
         """Undoes a step whose loss was no number; it has changed nothing that does not go back as well."""
@@ -156,10 +157,10 @@ class LanguageEvaluation(pl.LightningModule):
     def on_validation_end(self) -> None:
         """Keeps the best weights, and changes to ASGD when plain descent has ceased to help."""
         self._swapped = None
-        loss = self.trainer.callback_metrics.get("valid_loss")
-        if self.trainer.state.fn != TrainerFn.FITTING or loss is None:
+        measured = self.trainer.callback_metrics.get("valid_loss")
+        if self.trainer.state.fn != TrainerFn.FITTING or measured is None:
             return
-        loss = float(loss)
+        loss = float(measured)
         if not loss < EXPLODED:
             self._go_back("the validation loss became nan or infinite, or exploded, at the end")
             return
@@ -213,7 +214,7 @@ class LanguageEvaluation(pl.LightningModule):
     def _weights(self) -> dict[str, nn.Parameter]:
         return dict(self.network.named_parameters())
 
-    def _read(self, segment: Segment, hidden_1BH: Tensor | None, train: bool) -> tuple[Result, Tensor]:
+    def _read(self, segment: Segment, hidden_1BH: Tensor | None, train: bool) -> tuple[Result, Tensor | None]:
         batch = TextBatch(segment.tokens_LB, segment.targets_LB, hidden_1BH, float(segment.rate))
         result = self.task.run(self.network, batch, train=train)
         return result, batch.next_1BH
@@ -277,7 +278,7 @@ class LanguageEvaluation(pl.LightningModule):
         """Another optimiser; learning rates and the schedule stay where they are."""
         strategy = self.trainer.strategy
         (before,), schedules = strategy.optimizers, strategy.lr_scheduler_configs
-        rates = [
+        rates: list[dict[str, Any]] = [
             {key: group[key] for key in ("lr", "initial_lr") if key in group} for group in before.param_groups
         ]
         self.averaging = averaging

@@ -191,6 +191,8 @@ def _check_rate(method: Method) -> None:
     build, key = method.architecture_optimizer, "method.architecture_optimizer.lr"
     if method.tied_rate:
         build, key = method.weight_optimizer, "method.weight_optimizer.lr (method.tied_rate=true)"
+    if build is None:
+        return  # said where optimisers are checked
     try:
         rates = [float(group["lr"]) for group in build([nn.Parameter(torch.zeros(1))]).param_groups]
     except (ValueError, TypeError):

@@ -30,6 +30,8 @@ class BalancedAccuracy(Metric):
         num_classes: K.
     """
 
+    right_K: Tensor
+    images_K: Tensor
     full_state_update = False
     higher_is_better = True
 

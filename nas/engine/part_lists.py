@@ -39,4 +39,5 @@ def keep_lists(folder: RunFolder, images: Any, split: Split, new: bool) -> dict[
                 read_text(path, at_most=1024 * MEBIBYTE) == text,
                 f"{path}: the run was started on other image files than dataset.root holds now",
             )
-    return {"split_files_hash": lists_hash(lists)} if lists else {}
+    digest = lists_hash(lists)
+    return {} if digest is None else {"split_files_hash": digest}

@@ -55,6 +55,10 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600}h{seconds % 3600 // 60:02d}m"
 
 
+# A number, a text, or what Lightning has for several loggers.
+Shown = int | str | float | dict[str, float]
+
+
 class Bar(RichProgressBar):
     """Lightning's rich bar with short numbers and the time left of the whole run."""
 
@@ -62,16 +66,18 @@ class Bar(RichProgressBar):
         super().__init__(leave=False)
         self.clock = clock
 
-    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, int | str | float]:
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Shown]:
         """Loss, accuracy or perplexity, learning rate and time left."""
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
-        shown = {name.replace("perplexity", "ppl"): _short(name, value) for name, value in metrics.items()}
+        shown: dict[str, Shown] = {
+            name.replace("perplexity", "ppl"): _short(name, value) for name, value in metrics.items()
+        }
         left = self.clock.left(trainer)
         return shown | ({"left": left} if left else {})
 
 
-def _short(name: str, value: int | str | float) -> int | str:
+def _short(name: str, value: Shown) -> Shown:
     if not isinstance(value, float):
         return value
     return perplexity(value) if name.endswith(("perplexity", "ppl")) else f"{value:.4g}"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
@@ -138,15 +139,15 @@ class WarmCosine(CosineAnnealingLR):
         self.warmup = warmup
         super().__init__(optimizer, T_max, eta_min)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """The rates of epoch `last_epoch`."""
         return self.warm(self.last_epoch) or super().get_lr()
 
-    def start_of_stage(self, epoch: int) -> list[float]:
+    def start_of_stage(self, epoch: int) -> list[float | Tensor]:
         """The rates of a stage's first epoch: the base rates, or the warm-up's."""
         return self.warm(epoch) or list(self.base_lrs)
 
-    def warm(self, epoch: int) -> list[float]:
+    def warm(self, epoch: int) -> list[float | Tensor]:
         """The warm-up's rates in an epoch; none after it."""
         return [base * (epoch + 1) / self.warmup for base in self.base_lrs] if epoch < self.warmup else []
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -108,11 +109,11 @@ class RatesByEpoch(LRScheduler):
         table: rates of every epoch, one an optimiser's group; the last ones stay.
     """
 
-    def __init__(self, optimizer: Optimizer, table: list[list[float]]):
+    def __init__(self, optimizer: Optimizer, table: list[list]):
         self.table = table
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """The rates of the epoch that the schedule is at."""
         return self.table[min(self.last_epoch, len(self.table) - 1)]
 

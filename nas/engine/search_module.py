@@ -40,6 +40,7 @@ class _Lightning(Frame):
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         plain = self.module.optimizers(use_pl_optimizer=False)
         counted = self.module.optimizers()
+        assert isinstance(plain, list) and isinstance(counted, list)  # that of the weights and that of alpha
         next(one for one, raw in zip(counted, plain, strict=True) if raw is optimizer).step()
 
     def average(self) -> Callable[[Sequence[Tensor]], None] | None:
@@ -85,6 +86,7 @@ class SearchModule(pl.LightningModule):
     def configure_optimizers(self) -> tuple[list, list]:
         """The weight optimiser with its schedule, and the architecture optimiser."""
         optimizers = self.search_step.build_optimizers()
+        assert self.method.weight_scheduler is not None  # it comes with the optimisers
         return optimizers, [self.method.weight_scheduler(optimizers[0])]
 
     def loss(self, batch: Any, op_weights: dict[str, Tensor] | None = None) -> Tensor:
@@ -131,6 +133,7 @@ class SearchModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Forgets the last epoch's batches, which a resumed run would not have."""
         self.recent_batches = []
+        assert self.trainer.max_epochs is not None
         self.method.begin_epoch(self.current_epoch, self.trainer.max_epochs)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
@@ -182,7 +185,7 @@ class SearchModule(pl.LightningModule):
         result = self.search_step.run(batch, train=False)
         self.guard.watch("architecture validation", result.loss, self.current_epoch, batch_idx)
         self._record_result("architecture", result)
-        if self.balanced is not None:
+        if self.balanced is not None and result.answers is not None:
             self.balanced.update(result.answers, batch[1])
             self.log("architecture_balanced_accuracy", self.balanced, on_step=False, on_epoch=True)
 
@@ -190,7 +193,9 @@ class SearchModule(pl.LightningModule):
         """Steps the learning rate, after the epoch has been recorded."""
         self._average_statistics()
         self.guard.check(self.current_epoch)
-        self.lr_schedulers().step()
+        scheduler = self.lr_schedulers()
+        assert scheduler is not None and not isinstance(scheduler, list)  # one, of the weights
+        scheduler.step()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leaves out what cannot be read back as plain containers, and adds the count of steps."""
@@ -223,7 +228,7 @@ class LanguageSearch(SearchModule):
 
     def _step(self, weight_batch: TextBatch, architecture_batch: TextBatch) -> None:
         # The virtual step of second order takes this step's rate too.
-        with scaled(self.optimizers()[0], weight_batch.rate):
+        with scaled(self.search_step.weight_optimizer, weight_batch.rate):
             super()._step(weight_batch, architecture_batch)
         self._hidden["weight"] = weight_batch.next_1BH
         # None where the architecture rests: its stream has not been read.
@@ -238,4 +243,6 @@ class LanguageSearch(SearchModule):
 
 def search_module(supernet: nn.Module, method: Method, task: Task) -> SearchModule:
     """The search of a task."""
-    return (LanguageSearch if isinstance(task, Language) else SearchModule)(supernet, method, task)
+    if isinstance(task, Language):
+        return LanguageSearch(supernet, method, task)
+    return SearchModule(supernet, method, task)

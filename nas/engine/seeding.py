@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -65,7 +66,7 @@ class SeedEpochs(pl.Callback):
         """Seeds the test."""
         torch.manual_seed(derive_seed(self.seed, trainer.global_rank, 2))
 
-    def _seed(self, trainer: pl.Trainer, module: pl.LightningModule, *part: int) -> None:
+    def _seed(self, trainer: pl.Trainer, module: Any, *part: int) -> None:
         epoch = trainer.current_epoch
         torch.manual_seed(derive_seed(self.seed, epoch, trainer.global_rank, *part))
         if trainer.world_size > 1 and hasattr(module, "seed_shared"):

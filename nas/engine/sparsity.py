@@ -16,6 +16,7 @@ def sparsity_rows(space: Space, method: Method, epoch: int) -> list[dict[str, An
     group, of the `macs_of` that they have with every candidate.
     """
     rows = []
+    assert method.costs is not None  # `attach` has asked for them
     for name, alive_EO in space.clean(method.alive()).items():
         costs = method.costs[name]
         whole = costs.macs(alive_EO.new_ones(alive_EO.shape))

@@ -142,8 +142,10 @@ class StageBuilder:
             ConfigError: the schedule does not go on from stage to stage as configured.
         """
         if len(self.method.stages or ()) > 1:
-            first, second = (self.method.weight_optimizer([nn.Parameter(torch.zeros(1))]) for _ in range(2))
-            self.method.stage_scheduler(second, self.method.weight_scheduler(first))
+            build, schedule = self.method.weight_optimizer, self.method.weight_scheduler
+            assert build is not None and schedule is not None  # a method with stages trains
+            first, second = (build([nn.Parameter(torch.zeros(1))]) for _ in range(2))
+            self.method.stage_scheduler(second, schedule(first))
 
     def module(self, index: int) -> SearchModule:
         """The search of a stage."""
@@ -208,6 +210,7 @@ class StageBuilder:
         generator = torch.Generator().manual_seed(self.seed + STAGE_SEEDS * index)
         maps = growth_maps(before.supernet, after.supernet, generator, self.method.widen)
         after.supernet.load_state_dict(inherit(before.supernet.state_dict(), after.supernet, maps))
+        assert self.method.weight_optimizer is not None
         optimizer = self.method.weight_optimizer(after.weights)
         _carry(weight_optimizer, before.supernet, optimizer, after.supernet, maps)
         scheduler = self.method.stage_scheduler(optimizer, schedule)

@@ -73,8 +73,9 @@ class Step:
 
     def build_optimizers(self) -> list[torch.optim.Optimizer]:
         """That of the weights and that of alpha, both new."""
-        self.weight_optimizer = self.method.weight_optimizer(self.weights)
-        self.architecture_optimizer = self.method.architecture_optimizer(self.alphas)
+        build, build_alpha = self.method.weight_optimizer, self.method.architecture_optimizer
+        assert build is not None and build_alpha is not None  # a method that learns brings both
+        self.weight_optimizer, self.architecture_optimizer = build(self.weights), build_alpha(self.alphas)
         return [self.weight_optimizer, self.architecture_optimizer]
 
     def op_weights(self) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Lightning's view of a text: columns that are read segment by segment."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
@@ -75,7 +76,8 @@ class TextData(pl.LightningDataModule):
         refuse_class_weights(setting)
 
     def _at_epoch(self, loader: DataLoader) -> DataLoader:
-        loader.sampler.set_epoch(self.trainer.current_epoch if self.trainer else 0)
+        sampler: Any = loader.sampler
+        sampler.set_epoch(self.trainer.current_epoch if self.trainer else 0)
         return loader
 
 

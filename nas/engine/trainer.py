@@ -179,7 +179,7 @@ def test(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningData
         Stopped: Ctrl-C or SIGTERM.
     """
     with stoppable(trainer):
-        return trainer.test(module, datamodule=data, verbose=False)[0]
+        return dict(trainer.test(module, datamodule=data, verbose=False)[0])
 
 
 @contextmanager

@@ -67,6 +67,10 @@ class Hooks:
             optimizer: of alpha; forgets the moments of what is dropped.
         """
 
+    def alive(self) -> dict[str, Tensor]:
+        """Which candidates count, {group: bool [E, O]}, of a method that drops them one by one."""
+        return {}
+
     def compared(self, mask_EO: Tensor) -> Tensor:
         """Which op weights tell whether the search has learnt, out of those that are kept."""
         return mask_EO

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nas.analysis.benchmark_table import fraction
 from nas.analysis.tabular import Tabular
-from nas.errors import require, require_whole
+from nas.errors import ConfigError, require, require_whole
 from nas.spaces.space import Space
 
 COLUMNS = ("epoch", "samples", "distinct", "min", "mean", "max", "derived", "best")
@@ -27,7 +27,8 @@ def check_exploration(samples: int, tabular: Tabular | None, trains: bool = True
     key = f"analysis.exploration.samples={samples}"
     if samples == 0:
         return
-    require(tabular is not None, f"{key}: needs a table to look the samples up in; set tabular.file")
+    if tabular is None:
+        raise ConfigError(f"{key}: needs a table to look the samples up in; set tabular.file")
     require(
         tabular.metric is not None,
         f"{key}: no column of the table belongs to this data set; set tabular.metric to one of "
@@ -57,6 +58,7 @@ def explore(
         str(space.derive({group: draws_SEO[i] for group, draws_SEO in samples.items()})) for i in range(count)
     ]
     values = [value for value in map(tabular.accuracy, archs) if value is not None]
+    assert tabular.metric is not None
     return {
         "samples": count,
         "distinct": len(set(archs)),

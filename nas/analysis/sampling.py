@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nas.errors import require, require_whole
+from nas.errors import ConfigError, require, require_whole
 from nas.genotype import Genotype
 from nas.spaces.space import EdgeGroup
 
@@ -121,11 +121,11 @@ def choices_of(genotype: Genotype, groups: Mapping[str, EdgeGroup]) -> Choices:
         pairs = []
         for target, edge in genotype[name].edges:
             row = rows.get((edge.source, target))
-            require(
-                row is not None and edge.operation in group.operations[row],
-                f"genotype: {name} has {edge.operation!r} on edge {edge.source}->{target}, which the space "
-                "does not offer",
-            )
+            if row is None or edge.operation not in group.operations[row]:
+                raise ConfigError(
+                    f"genotype: {name} has {edge.operation!r} on edge {edge.source}->{target}, which the "
+                    "space does not offer"
+                )
             pairs.append((row, group.operations[row].index(edge.operation)))
         require(
             len({row for row, _ in pairs}) == len(pairs),

@@ -100,7 +100,7 @@ def figures_of(summary: Mapping[str, Any]) -> dict[str, float]:
     numbers = {
         name: float(value) for name, value in found.items() if place(name) is not None and _number(value)
     }
-    return dict(sorted(numbers.items(), key=lambda item: place(item[0])))
+    return dict(sorted(numbers.items(), key=lambda item: order(item[0])))
 
 
 def _number(value: object) -> bool:
@@ -108,8 +108,8 @@ def _number(value: object) -> bool:
     return is_number(value) and (isinstance(value, float) or is_whole(value, -(2**63)))
 
 
-def _looked_up(table: Mapping[str, Any]) -> dict[str, object]:
-    metric = table.get("metric")
+def _looked_up(table: Mapping[str, Any]) -> dict[str, Any]:
+    metric = str(table.get("metric"))
     found = {"table_accuracy": table.get(metric, table.get("accuracy"))}
     found |= {f"table_{name}": table.get(name) for name in ("rank", "gap")}
     tests = [name for name in table if name.endswith("_test") and name not in (metric, *STANDING)]
@@ -127,3 +127,10 @@ def place(name: str) -> tuple[int, int, int, str] | None:
     if name.startswith("hessian_eigenvalue_"):
         return (3, AFTER_TABLE.index("hessian_eigenvalue"), 1, "")
     return (3, AFTER_TABLE.index(name), 0, "") if name in AFTER_TABLE else None
+
+
+def order(name: str) -> tuple[int, int, int, str]:
+    """The same of what is known to be a result."""
+    found = place(name)
+    assert found is not None
+    return found

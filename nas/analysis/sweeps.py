@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from nas.analysis.summaries import place
+from nas.analysis.summaries import order
 from nas.errors import ConfigError, require
 from nas.printable import shown
 from nas.reading.csv_text import csv_lines
@@ -152,7 +152,7 @@ def axes(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> list[str]:
 def figure_names(runs: Sequence[Run]) -> list[str]:
     """Every figure that some finished run has, the most telling first."""
     found = dict.fromkeys(name for run in runs if run.finished for name in run.figures)
-    return sorted(found, key=place)
+    return sorted(found, key=order)
 
 
 def main_figure(runs: Sequence[Run], wanted: str | None = None) -> str | None:
@@ -195,7 +195,7 @@ def settings(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> list[Setting]:
 def runs_csv(runs: Sequence[Run]) -> str:
     """One row a run: folder, status, what varies (seeds too), figures, and why it is not finished."""
     keys, names = axes(runs, over=()), figure_names(runs)
-    rows = [["folder", "status", *keys, *names, "reason"]]
+    rows: list[list[object]] = [["folder", "status", *keys, *names, "reason"]]
     for run in runs:
         values = [run.overrides.get(key, "") for key in keys]
         numbers = [run.figures.get(name, "") for name in names]
@@ -207,7 +207,7 @@ def table_csv(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> str:
     """One row a setting: axes, runs, n; of every figure its mean, standard deviation and n, unrounded."""
     names = figure_names(runs)
     header = [f"{name}_{part}" for name in names for part in ("mean", "sd", "n")]
-    rows = [[*axes(runs, over), "runs", "n", *header]]
+    rows: list[list[object]] = [[*axes(runs, over), "runs", "n", *header]]
     for setting in settings(runs, over):
         row = [*setting.values, setting.runs, setting.n]
         for name in names:

@@ -41,7 +41,9 @@ class Tabular:
 
     def accuracy(self, arch: str) -> float | None:
         """The judging accuracy, in percent; None if the table does not have it."""
-        return self.table.lookup(arch).get(self.metric) if arch in self.table else None
+        if self.metric is None or arch not in self.table:
+            return None
+        return self.table.lookup(arch).get(self.metric)
 
     def row(self, arch: str) -> dict[str, float | int | None]:
         """An architecture as columns of `metrics.csv`: accuracies are fractions there, None where unknown."""
@@ -61,8 +63,8 @@ class Tabular:
         standing = dict.fromkeys(("rank", "of", "gap", "best"))
         if self.metric is not None:
             standing |= {"of": self.table.count(self.metric), "best": self.table.best(self.metric)}
-            if known and self.accuracy(arch) is not None:
-                gap = self.table.gap(arch, self.metric)
+            gap = self.table.gap(arch, self.metric) if known else None
+            if gap is not None:
                 standing |= {"rank": self.table.rank(arch, self.metric), "gap": round(gap, 6)}
         return {**(self.table.lookup(arch) if known else {}), "metric": self.metric, **standing}
 
@@ -72,7 +74,7 @@ class Tabular:
         others = [
             f"{name} {found[name]:.2f}" for name in self._tests() if name in found and name != self.metric
         ]
-        if found["rank"] is None:
+        if self.metric is None or found["rank"] is None:
             known = ", ".join(others)
             return known or "this architecture is not in it"
         line = (

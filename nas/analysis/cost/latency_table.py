@@ -3,7 +3,7 @@
 import json
 import os
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -238,11 +238,11 @@ class Predictor:
         where: str = "latency.table",
     ):
         self.pieces = pieces
-        self.line: Callable[[float], float] | None = table.line if fitted else None
+        self.line = table.line if fitted else None
         require(
-            self.line is None or table.line.slope > 0,
+            self.line is None or self.line.slope > 0,
             f"{where}: its networks took the less time the more its pieces take (slope "
-            f"{table.line.slope if table.line else 0:.3g}): measure again, or set latency.fitted=false",
+            f"{self.line.slope if self.line else 0:.3g}): measure again, or set latency.fitted=false",
         )
         self._look_up = lambda piece: table.milliseconds(piece, command, where)
         self._known: dict[Piece, float] = {}
@@ -289,15 +289,11 @@ def fit_line(sums: list[float], measured: list[float]) -> Line:
     def error(predicted: list[float]) -> float:
         return statistics.median(abs(a - b) / b for a, b in zip(predicted, measured, strict=True))
 
-    line = Line(
-        len(sums),
-        float(found.slope),
-        float(found.intercept),
-        # Undefined where all measurements are equal: nothing was told apart.
-        *(float(rank(sums, measured).statistic) if told else 0.0 for rank in (kendalltau, spearmanr)),
-        error(sums),
-        0.0,
+    # Undefined where all measurements are equal: nothing was told apart.
+    kendall, spearman = (
+        float(rank(sums, measured).statistic) if told else 0.0 for rank in (kendalltau, spearmanr)
     )
+    line = Line(len(sums), float(found.slope), float(found.intercept), kendall, spearman, error(sums), 0.0)
     return Line(**asdict(line) | {"error_fitted": error([line(one) for one in sums])})
 
 

@@ -53,13 +53,10 @@ class EdgePrices:
         row = {term: weight / scale for term, weight in rest.items()}
         worth = ((found[0] - value[0]) / scale, (found[1] - value[1]) / scale)
         for other, (terms, known) in list(self._rows.items()):
-            factor = terms.get(pivot)
-            if factor:
-                _subtract(terms, row, factor)
-                self._rows[other] = (
-                    terms,
-                    (known[0] - factor * worth[0], known[1] - factor * worth[1]),
-                )
+            share = terms.get(pivot)
+            if share:
+                _subtract(terms, row, share)
+                self._rows[other] = (terms, (known[0] - share * worth[0], known[1] - share * worth[1]))
         self._rows[pivot] = (row, worth)
         return found
 

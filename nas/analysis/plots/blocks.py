@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -256,11 +257,11 @@ def _draw(ax: Axes, plan: _Plan) -> None:
         colour = OUTPUT_LINE if edge[1] == graph.last else FAMILIES[graph.kinds[edge[1]]]
         ax.add_artist(PathPatch(plan.curve(edge), fc="none", ec=colour, lw=2.0 * scale, zorder=2))
     if graph.shortcut:
-        look = {"ec": SHORTCUT, "lw": 2.0 * scale, "ls": (0, (4, 2))}
+        look: dict[str, Any] = {"ec": SHORTCUT, "lw": 2.0 * scale, "ls": (0, (4, 2))}
         ax.add_artist(PathPatch(plan.arch(), fc="none", zorder=1, **look))
     for node, index in plan.column.items():
         _draw_box(ax, plan, node, index, scale)
-    left = {"ha": "left", "va": "top", "color": INK}
+    left: dict[str, Any] = {"ha": "left", "va": "top", "color": INK}
     top = plan.top + CAPTION
     ax.text(MARGIN, top - 2, graph.heading, fontsize=1.1 * FONT * scale, weight="bold", **left)
     ax.text(MARGIN, top - 26, graph.caption, fontsize=0.9 * FONT * scale, **left)
@@ -268,12 +269,16 @@ def _draw(ax: Axes, plan: _Plan) -> None:
 
 def _draw_box(ax: Axes, plan: _Plan, node: int, index: int, scale: float) -> None:
     x, y, half = plan.x[index], plan.y[node], plan.half[index]
-    look = {"fc": "white", "lw": 1.0 * scale, "ec": DEAD_TEXT, "ls": (0, (3, 2))}
+    look: dict[str, Any] = {"fc": "white", "lw": 1.0 * scale, "ec": DEAD_TEXT, "ls": (0, (3, 2))}
     ink = DEAD_TEXT
     if node in plan.ends:
         look, ink = {"fc": "#ececec", "lw": 1.3 * scale, "ec": INK}, INK
     elif node in plan.graph.alive:
-        look = {"fc": "white", "lw": 2.2 * scale, "ec": FAMILIES[plan.graph.kinds.get(node, "other")]}
+        look = {
+            "fc": "white",
+            "lw": 2.2 * scale,
+            "ec": FAMILIES[plan.graph.kinds.get(node, "other")],
+        }
         ink = INK
     ax.add_artist(rounded(x - half, y - BOX_HEIGHT / 2, 2 * half, BOX_HEIGHT, 8, **look))
     ax.text(

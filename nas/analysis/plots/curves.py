@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -51,7 +52,7 @@ PANELS = (
 )
 
 
-def _number(value: object, column: str) -> float:
+def _number(value: Any, column: str) -> float:
     if value is None or (isinstance(value, str) and not value.strip()):
         return math.nan
     try:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -56,7 +57,11 @@ def _draw_accuracies(ax: Axes, found: Mapping[str, np.ndarray]) -> None:
         ax.fill_between(
             epochs, percent["min"], percent["max"], color=BAND, alpha=0.35, lw=0, label="min to max"
         )
-    mean = {"color": LINE_COLOURS[0], "linestyle": "--", "label": f"mean of {samples:.0f} samples"}
+    mean: dict[str, Any] = {
+        "color": LINE_COLOURS[0],
+        "linestyle": "--",
+        "label": f"mean of {samples:.0f} samples",
+    }
     ax.plot(epochs, percent["mean"], **mean, **markers(len(epochs)))
     ax.plot(
         epochs, percent["derived"], color=LINE, lw=2.4, label="derived architecture", **markers(len(epochs))

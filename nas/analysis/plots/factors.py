@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from nas.analysis.plots.names import INK, short_name
@@ -64,6 +65,7 @@ def draw_factors(
             ax.set_xlim(-0.5, wide - 0.5)
             ax.set_ylim(tall - 0.5, -0.5)
             ax.set_title(group.replace("_", " "), loc="left", weight="bold")
+        assert image is not None  # there is a panel
         bar = figure.colorbar(image, ax=axes, label="scaling factor", pad=0.01, aspect=30)
         bar.outline.set_visible(False)
         return save(figure, path)
@@ -84,7 +86,7 @@ def _matrix(
     return matrix, labels, sources
 
 
-def _draw(ax: Axes, matrix: np.ndarray, labels: list[str], sources: list[int], largest: float) -> object:
+def _draw(ax: Axes, matrix: np.ndarray, labels: list[str], sources: list[int], largest: float) -> AxesImage:
     low = -largest if np.nanmin(matrix) < 0 else 0.0
     colours = matplotlib.colormaps["PuOr" if low else "YlGnBu"].with_extremes(bad=ABSENT)
     shown = np.where(matrix == 0, np.nan, matrix)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -98,7 +99,12 @@ def draw_predictions(
                 label=f"measured = {line[1]:.3g} ms + {line[0]:.3g} sum",
             )
         if len(x):
-            look = {"fmt": "o", "color": LINE_COLOURS[0], "ecolor": "#9cc4dd", "markersize": 5}
+            look: dict[str, Any] = {
+                "fmt": "o",
+                "color": LINE_COLOURS[0],
+                "ecolor": "#9cc4dd",
+                "markersize": 5,
+            }
             ax.errorbar(x, y, bars / 2, **look, label=f"random networks ({len(x)})")
         if named is not None:
             ax.scatter(

@@ -60,12 +60,13 @@ def lay_out(cell: Cell) -> Layout:
     for target, edges in enumerate(cell.nodes, start=cell.inputs):
         heights[target] = max(NODE_HEIGHT, len(edges) * (LABEL_HEIGHT + 4) - 4)
     for number, wire in enumerate(wires):
-        wire.lanes = [(number, column) for column in range(depth[wire.source] + 1, depth[wire.target])]
-        for lane in wire.lanes:
-            columns[lane[1]].append(lane)
+        for column in range(depth[wire.source] + 1, depth[wire.target]):
+            lane = (number, column)
+            wire.lanes.append(lane)
+            columns[column].append(lane)
             heights[lane] = LANE_HEIGHT
-    for column in columns:
-        column.reverse()
+    for items in columns:
+        items.reverse()
 
     links = [pair for wire in wires for pair in pairwise(wire.stops)]
     columns = _untangle(columns, links)
@@ -78,7 +79,8 @@ def lay_out(cell: Cell) -> Layout:
 
 
 def _neighbours(links: list[tuple[Hashable, Hashable]]) -> tuple[dict, dict]:
-    before, after = {}, {}
+    before: dict[Hashable, list[Hashable]] = {}
+    after: dict[Hashable, list[Hashable]] = {}
     for left, right in links:
         after.setdefault(left, []).append(right)
         before.setdefault(right, []).append(left)
@@ -109,11 +111,11 @@ def _untangle(columns: list[list[Hashable]], links: list[tuple[Hashable, Hashabl
             place = {item: rank for rank, item in enumerate(beside)}
             toward = before if forward else after
             centre = len(beside) / 2
-            columns[index].sort(
-                key=lambda item, t=toward, p=place, c=centre: (
-                    np.mean([p[o] for o in t[item]]) if item in t else c
-                )
-            )
+            means = {
+                item: float(np.mean([place[one] for one in toward[item]])) if item in toward else centre
+                for item in columns[index]
+            }
+            columns[index].sort(key=means.__getitem__)
         count = _total(columns, after)
         if count < fewest:
             best, fewest = [list(c) for c in columns], count

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def draw_lines(
             require(len(pair) == 2, f"figure: series {name!r} must be a pair (x, y)")
             x, y = numbers(pair[0], f"x of {name!r}"), numbers(pair[1], f"y of {name!r}")
             require(len(x) == len(y), f"figure: series {name!r} has {len(x)} x for {len(y)} y")
-            look = {
+            look: dict[str, Any] = {
                 "color": LINE_COLOURS[index % len(LINE_COLOURS)],
                 "linestyle": LINE_DASHES[index // len(LINE_COLOURS) % len(LINE_DASHES)],
             }

@@ -1,6 +1,7 @@
 """How an operation is called and coloured in a picture."""
 
 import re
+from typing import Any
 
 INK = "#222222"
 FAINT = "#9a9a9a"
@@ -68,7 +69,7 @@ def short_name(operation: str) -> str:
     return " ".join(kept)
 
 
-def line_style(index: int, operation: str) -> dict[str, object]:
+def line_style(index: int, operation: str) -> dict[str, Any]:
     """Line keywords for the `index`-th operation of a legend; `none` is always the faint dotted line."""
     if family(operation) == "none":
         return {"color": FAINT, "linestyle": ":"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,12 +59,24 @@ def draw_pareto(
                 ax.scatter(x[mask], y[mask], s=size, color=colour, alpha=0.7, lw=0, label=label)
         if on.any():
             order = np.lexsort((y[on], x[on]))
-            step = {"drawstyle": "steps-post", "color": FRONT, "marker": "o", "markersize": 4.5}
+            step: dict[str, Any] = {
+                "drawstyle": "steps-post",
+                "color": FRONT,
+                "marker": "o",
+                "markersize": 4.5,
+            }
             ax.plot(x[on][order], y[on][order], **step, label=f"Pareto front ({on.sum():,})", zorder=3)
         if limit is not None:
             ax.axvline(limit, color=LIMIT, linestyle="--", lw=1.4, label=f"budget {limit:,.4g}")
         if derived is not None:
-            look = {"marker": "*", "s": 240, "color": DERIVED, "edgecolor": INK, "lw": 0.8, "zorder": 4}
+            look: dict[str, Any] = {
+                "marker": "*",
+                "s": 240,
+                "color": DERIVED,
+                "edgecolor": INK,
+                "lw": 0.8,
+                "zorder": 4,
+            }
             ax.scatter(*derived, **look, label="derived without a draw")
         ax.margins(0.06)
         ax.set_xlabel(xlabel)

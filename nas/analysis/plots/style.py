@@ -4,12 +4,14 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from nas.analysis.plots.names import INK
@@ -19,7 +21,7 @@ from nas.files import write_bytes
 DPI = 100
 FORMATS = ("png", "pdf", "svg")
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 11.0,
     "text.usetex": False,
@@ -61,7 +63,9 @@ def new_figure(width: float, height: float, constrained: bool = True) -> Figure:
     )
     FigureCanvasAgg(figure)
     if constrained:
-        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+        engine = figure.get_layout_engine()
+        assert isinstance(engine, ConstrainedLayoutEngine)
+        engine.set(w_pad=0.1, h_pad=0.1)
     figure.set_facecolor("white")
     return figure
 
@@ -112,6 +116,6 @@ def whole_numbers(ax: Axes) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=7, steps=[1, 2, 5, 10]))
 
 
-def markers(count: int) -> dict[str, object]:
+def markers(count: int) -> dict[str, Any]:
     """Line keywords that keep a curve of `count` points visible: few points get a marker each."""
     return {"marker": "o", "markersize": 6 if count == 1 else 4} if count <= 12 else {}

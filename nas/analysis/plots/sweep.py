@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.transforms import Transform, offset_copy
 
 from nas.analysis.plots.names import INK, LINE_COLOURS, LINE_DASHES
@@ -74,6 +75,7 @@ def _label_values(ax: Axes, values: Sequence[float], scale: str) -> None:
     """Ticks at the values of the sweep, as many as can stand side by side; 0 of a `symlog` is set apart."""
     ax.margins(x=0.06, y=0.1)
     ax.autoscale_view()
+    assert isinstance(ax.figure, Figure)
     ax.figure.draw_without_rendering()
     transform = ax.transData
     kept, last = [], -math.inf
@@ -120,19 +122,19 @@ def draw_sweep(
     ticks = list(dict.fromkeys(tick for points in series.values() for tick, _ in points))
     known = _numeric(drawn)
     # A single number has no scale.
-    as_numbers = known is not None and len(set(known)) > 1
-    if as_numbers:
+    along = known if known is not None and len(set(known)) > 1 else None
+    if along is not None:
         # A value of which every run failed is often an absurd one: it must not stretch the axis.
         series = {name: [point for point in points if point[0] in drawn] for name, points in series.items()}
         ticks = drawn
-    place = dict(zip(ticks, known if as_numbers else range(len(ticks)), strict=True))
+    place = dict(zip(ticks, range(len(ticks)) if along is None else along, strict=True))
     shown = _shortened(ticks)
     longest = max(len(tick) for tick in shown)
-    crowded = not as_numbers and longest * 7.5 * min(len(ticks), LABELS) > 760
+    crowded = along is None and longest * 7.5 * min(len(ticks), LABELS) > 760
     with styled():
         figure = new_figure(900, 560 + (longest * 4 if crowded else 0))
         ax = figure.subplots()
-        scale = _scale(ax, known) if as_numbers else "category"
+        scale = "category" if along is None else _scale(ax, along)
         for index, (name, points) in enumerate(series.items()):
             _draw_points(ax, index, len(series), points, place)
             if joined:
@@ -157,6 +159,7 @@ def _drawable(values: Sequence[float]) -> list[float]:
 def _beside(ax: Axes, index: int, count: int) -> Transform:
     """Series stand beside each other, by pixels, so that no error bar hides another on any scale."""
     step = min(9.0, 40.0 / count)
+    assert isinstance(ax.figure, Figure)
     return offset_copy(ax.transData, ax.figure, x=(index - (count - 1) / 2) * step, units="points")
 
 

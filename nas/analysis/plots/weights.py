@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
+from matplotlib.image import AxesImage
 
 from nas.analysis.plots.names import INK, short_name
 from nas.analysis.plots.style import new_figure, numbers, save, styled
@@ -25,10 +26,11 @@ def per_edge(operations: Operations, edges: int, what: str) -> list[list[str]]:
         ConfigError: a list is empty, or there are not as many as `edges`.
     """
     require(len(operations) >= 1, f"figure: {what} has no operations")
-    if all(isinstance(name, str) for name in operations):
-        return [list(operations)] * edges
+    words = [name for name in operations if isinstance(name, str)]
+    if len(words) == len(operations):
+        return [words] * edges
     require(
-        len(operations) == edges and not any(isinstance(names, str) for names in operations),
+        len(operations) == edges and not words,
         f"figure: {what} has {edges} edges but lists operations for {len(operations)}",
     )
     require(all(len(names) >= 1 for names in operations), f"figure: an edge of {what} has no operation")
@@ -85,7 +87,7 @@ def _draw_group(
     names: list[list[str]],
     edges: list[str],
     colours: tuple[str, Normalize],
-) -> object:
+) -> AxesImage:
     image = ax.imshow(weights_EO, aspect="auto", cmap=colours[0], norm=colours[1])
     ax.set_yticks(range(len(edges)), edges)
     ax.tick_params(length=0, colors=INK)
@@ -159,9 +161,9 @@ def draw_op_weights(
         figure = new_figure(width, height)
         axes = figure.subplots(1, len(parts), squeeze=False, width_ratios=columns)[0]
         colours = _scale(list(matrices.values()))
-        for ax, (group, rows) in zip(axes, parts, strict=True):
-            edges = edges_by_group[group][rows]
-            image = _draw_group(ax, matrices[group][rows], names[group][rows], edge_names(edges), colours)
+        for ax, (group, part) in zip(axes, parts, strict=True):
+            edges = edges_by_group[group][part]
+            image = _draw_group(ax, matrices[group][part], names[group][part], edge_names(edges), colours)
             whole = len(edges) == len(edges_by_group[group])
             nodes = f"nodes {edges[0][1]} to {edges[-1][1]}"
             ax.set_title(group if whole else f"{group}, {nodes}", loc="left", weight="bold")

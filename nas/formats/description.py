@@ -1,7 +1,7 @@
 """What an exported file says of its network: enough to build it, and to prepare a picture for it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,10 +148,11 @@ def from_json(text: str, where: str) -> Description:
         genotype = genotypes.from_dict(data["genotype"])
         require(data["space"] == genotype.space, f"space={data['space']!r}: its genotype is of another one")
         require(isinstance(dataset, str), f"dataset={dataset!r}: must be a name")
+        channels, height, width = (int(size) for size in data["image_shape"])
         return Description(
             genotype,
             dict(data["sizes"]),
-            _whole_numbers(data["image_shape"]),
+            (channels, height, width),
             int(data["num_classes"]),
             dataset,
             Preprocessing(int(prepared["resize"]), int(prepared["crop"]), prepared["mean"], prepared["std"]),
@@ -163,7 +164,3 @@ def from_json(text: str, where: str) -> Description:
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         words = f"{type(error).__name__}: {shown(str(error), 160)}"
         raise ConfigError(f"{where}: the description of its network is malformed ({words})") from error
-
-
-def _whole_numbers(values: Sequence[Any]) -> tuple[int, ...]:
-    return tuple(int(value) for value in values)

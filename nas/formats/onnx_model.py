@@ -46,6 +46,7 @@ def save_onnx(program: ExportedProgram, description: Description, path: Path, op
             output_names=[OUTPUT],
             verbose=False,
         )
+    assert exported is not None  # of the exporter by dynamo
     model = exported.model_proto
     _name_batch(model)
     model.metadata_props.add(key=KEY, value=description.to_json())

@@ -1,5 +1,7 @@
 """Random weights that can be told from others by what they compute."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -12,7 +14,7 @@ def settle(network: nn.Module, image_shape: tuple[int, int, int], seed: int) -> 
     With those of its construction (mean 0, variance 1) a deep network's signal dies out, and its outputs are
     the classifier's biases whatever the picture: comparing them would compare nothing.
     """
-    norms = [module for module in network.modules() if hasattr(module, "running_mean")]
+    norms: list[Any] = [module for module in network.modules() if hasattr(module, "running_mean")]
     momenta = [norm.momentum for norm in norms]
     generator = torch.Generator().manual_seed(seed)
     try:

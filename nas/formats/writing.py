@@ -86,14 +86,10 @@ def print_table(rows: Sequence[Mapping], title: str) -> None:
         return "-" if row.get(key) is None else form.format(**row)
 
     table = Table(title=title)
-    for name, justify in (
-        ("format", "left"),
-        ("file", "left"),
-        ("MB", "right"),
-        ("largest difference", "right"),
-        ("same top-1", "right"),
-    ):
-        table.add_column(name, justify=justify)
+    for name in ("format", "file"):
+        table.add_column(name)
+    for name in ("MB", "largest difference", "same top-1"):
+        table.add_column(name, justify="right")
     for row in rows:
         table.add_row(
             row["format"],

@@ -41,6 +41,10 @@ class Norm(nn.Module):
             could hide in it (section 3.3).
     """
 
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
     eps = BN_EPS
     momentum = BN_MOMENTUM
     num_batches_tracked = None

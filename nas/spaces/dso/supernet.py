@@ -10,6 +10,7 @@ those of an earlier one, P = B*H*W*C.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -124,6 +125,8 @@ class SearchBlock(nn.Module):
         scale: whether that convolution's BN has a learnable scale.
     """
 
+    outputs: Any  # nn.ModuleDict of nn.Conv2d
+
     def __init__(self, layout: BlockLayout, plan: BlockPlan, channels: int, first: bool, scale: bool):
         super().__init__()
         self.levels = plan.levels
@@ -155,6 +158,7 @@ class SearchBlock(nn.Module):
             stacks[number] = stack
             if level.outputs > 0:
                 total = self._add_outputs(level, stack, weights, total, nhwc)
+        assert total is not None  # a norm is there where some level has outputs
         total_BCHW = total.view(stacks[0].shape[1:]).permute(0, 3, 1, 2) if nhwc else total
         return F.relu(self.norm(total_BCHW, factors.gate), inplace=True) + shortcut_BCHW
 
@@ -174,6 +178,7 @@ class SearchBlock(nn.Module):
             stack_SP = stacks[below].flatten(1)
             matrix_TS = matrix_TS.to(stack_SP.dtype)
             sums_TP = matrix_TS @ stack_SP if sums_TP is None else sums_TP.addmm_(matrix_TS, stack_SP)
+        assert sums_TP is not None
         inputs = sums_TP.view(-1, *stacks[0].shape[1:]).unbind()
         return [one.permute(0, 3, 1, 2) if nhwc else one for one in inputs]
 
@@ -181,7 +186,8 @@ class SearchBlock(nn.Module):
         """A level's operations, stacked: [T, B, H, W, C] or, without `nhwc`, [T, B, C, H, W]."""
         results = []
         for node, input_BCHW in zip(level.nodes, inputs, strict=True):
-            operation: Operation = self.operations[str(node)]
+            operation = self.operations[str(node)]
+            assert isinstance(operation, Operation)
             h_BCHW = operation.before_relu(input_BCHW)
             results.append(h_BCHW.permute(0, 2, 3, 1) if nhwc else h_BCHW)
         # BN keeps its input alone, so its results can go once they are stacked; one ReLU for the level.
@@ -203,6 +209,7 @@ class SearchBlock(nn.Module):
         for branch_BCHW, weight_OI in zip(branches.unbind(), weights_TOI.unbind(), strict=True):
             h_BCHW = F.conv2d(branch_BCHW, weight_OI[:, :, None, None])
             total = h_BCHW if total is None else total.add_(h_BCHW)
+        assert total is not None
         return total
 
 
@@ -224,6 +231,7 @@ class SearchReduction(nn.Module):
             h_BCHW = branch(x_BCHW)
             factor = factors_E[row].to(h_BCHW.dtype)
             total = h_BCHW * factor if total is None else total.addcmul_(h_BCHW, factor)
+        assert total is not None
         return total
 
 
@@ -248,6 +256,8 @@ class DsoSupernet(nn.Module):
         stem: `cifar` or `imagenet`.
         fixed_scales: which scales are fixed to 1 beside those of a block's operations, see `DsoSpace`.
     """
+
+    alive_GE: Tensor
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ class SeparableAffine(torch.autograd.Function):
     def forward(ctx, spec, norms, x_BCHW, factors_B, total_BCHW, *parameters):
         """Returns the new total [B, C, H', W'], in place where there was one in channels-last layout."""
         steps = spec.steps
-        parameters = [parameter.contiguous() for parameter in parameters]
+        parameters = tuple(parameter.contiguous() for parameter in parameters)
         x = nhwc(x_BCHW)
         batch, height, width, channels = x.shape
         out = (batch, (height - 1) // spec.stride + 1, (width - 1) // spec.stride + 1, channels)

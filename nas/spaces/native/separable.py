@@ -106,7 +106,7 @@ class SeparableSum(torch.autograd.Function):
         spec, steps = ctx.spec, ctx.spec.steps
         x, scales, *saved = ctx.saved_tensors
         weights, outputs, norms = saved[: 2 * steps], saved[2 * steps : 3 * steps], saved[3 * steps :]
-        gradients = [nhwc(gradient) for gradient in gradients]
+        gradients = tuple(nhwc(gradient) for gradient in gradients)
         dx = torch.empty_like(x) if ctx.needs_input_grad[2] else None
         need_weights = any(ctx.needs_input_grad[4 : 4 + 2 * steps])
         grads_w = [torch.empty_like(weight) if need_weights else None for weight in weights]

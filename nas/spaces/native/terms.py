@@ -70,7 +70,7 @@ class TermsSum(torch.autograd.Function):
         """Gradients of scales and results; those of the sums pass through."""
         scales, norm, *results = ctx.saved_tensors
         terms = len(results)
-        gradients = [nhwc(gradient) for gradient in gradients]
+        gradients = tuple(nhwc(gradient) for gradient in gradients)
         need_results = ctx.needs_input_grad[3 : 3 + terms]
         d_results = [
             torch.empty_like(result) if needed else None

@@ -11,6 +11,7 @@ operations, S slots (`recurrent_mix`), M nodes after a state.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +74,9 @@ class RecurrentSupernet(CellModel):
         tied: whether the decoder's matrix is the embedding's.
     """
 
+    places: Tensor
+    order: Tensor
+
     def __init__(
         self,
         groups: Mapping[str, EdgeGroup],
@@ -122,6 +126,7 @@ class RecurrentSupernet(CellModel):
         slots_ES = torch.einsum("eso,eo->es", self.places, weights)
         hidden_BH = self._start(columns, hidden_1BH)[0]
         if self.training:
+            assert self.norm.num_batches_tracked is not None
             self.norm.num_batches_tracked += len(tokens_TB) * (self.num_nodes + 1)
         values = (inputs_TBG.to(first_HG.dtype), hidden_BH, masks.hidden_BH, first_HG, self.weights, slots_ES)
         if self.execution.fused:
@@ -173,6 +178,7 @@ def by_source(values_ES: Tensor, nodes: int) -> Sequence[Tensor]:
 
 def _normalise(norm: nn.BatchNorm1d, x_BH: Tensor) -> Tensor:
     """Batch norm, without counting: that is done once for a sequence."""
+    assert norm.momentum is not None
     return nn.functional.batch_norm(
         x_BH, norm.running_mean, norm.running_var, None, None, norm.training, norm.momentum, norm.eps
     )
@@ -249,7 +255,9 @@ class CellOverTime(torch.autograd.Function):
         new = first_HG.new_empty
         d_gates_TB2H = torch.empty_like(gates_TB2H)
         d_packed_HW = torch.zeros_like(packed_HW) if need_weights else None
-        d_slots = [torch.zeros_like(part, dtype=torch.double) if need_slots else None for part in slots]
+        d_slots: list[Any] = [
+            torch.zeros_like(part, dtype=torch.double) if need_slots else None for part in slots
+        ]
         d_sums_BNH, d_state_BH = new(columns, nodes, size), new(columns, size)
         gathered = gathered_steps(steps, columns) if need_weights else 1
         d_products = [new(gathered, *part.shape[1:]) for part in products]
@@ -288,7 +296,7 @@ class CellOverTime(torch.autograd.Function):
             torch.mul(opened_BH, 1 - found_BH.square(), out=d_gates_B2H[:, 1])
             carried_BH = d_state_BH - opened_BH
             add_times(carried_BH, d_gates_B2H.view(columns, width) @ first_GH, mask_BH)
-            if need_weights and place == 0:
+            if d_packed_HW is not None and place == 0:
                 stop = min(t + gathered, steps)
                 for source in range(nodes):
                     read_BH = times(states_NTBH[source, t:stop], mask_BH).view(-1, size)
@@ -299,6 +307,8 @@ class CellOverTime(torch.autograd.Function):
         if need_first:
             read_BH = times(hiddens_TBH[:-1], mask_BH).view(-1, size)
             d_first_HG = read_BH.t() @ d_inputs_TBG.view(-1, width)
-        d_weights_NHG = d_packed_HW.view(size, nodes, width).transpose(0, 1) if need_weights else None
+        d_weights_NHG = None
+        if d_packed_HW is not None:
+            d_weights_NHG = d_packed_HW.view(size, nodes, width).transpose(0, 1)
         d_slots_ES = torch.cat(d_slots).to(first_HG.dtype) if need_slots else None
         return None, None, d_inputs_TBG, carried_BH, None, d_first_HG, d_weights_NHG, d_slots_ES

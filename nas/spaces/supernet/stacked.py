@@ -43,6 +43,9 @@ class StackedConv(nn.Module):
 class StackedNorm(nn.Module):
     """m affine-free batch norms over C channels, whose scale is an op weight (or 1)."""
 
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(self, m: int, channels: int):
         super().__init__()
         self.register_buffer("running_mean", torch.zeros(m, channels))

@@ -52,8 +52,9 @@ class WideSeparable(torch.autograd.Function):
                 d_BCHW = _depthwise(spec, step, h_BCHW, depthwise[step])
                 z_BCHW = torch.conv2d(d_BCHW, pointwise[step], groups=_edges(pointwise[step]))
                 weight = scale if step == spec.steps - 1 else None
+                mean_C, var_C = running[step]
                 h_BCHW, mean, invstd = torch.native_batch_norm(
-                    z_BCHW, weight, None, *running[step], True, BN_MOMENTUM, BN_EPS
+                    z_BCHW, weight, None, mean_C, var_C, True, BN_MOMENTUM, BN_EPS
                 )
                 kept += [z_BCHW, mean, invstd]
                 if step < spec.steps - 1:
@@ -104,9 +105,9 @@ class WideSeparable(torch.autograd.Function):
             g_BCHW, d_weights[spec.steps + step] = _convolution_backward(
                 g_BCHW, d_BCHW, pointwise[step], [1, 1], [0, 0], [1, 1], edges, True, need_weights
             )
-            channels = h_BCHW.shape[1]
+            channels, (stride, padding, dilation) = h_BCHW.shape[1], spec.depthwise(step)
             g_BCHW, d_weights[step] = _convolution_backward(
-                g_BCHW, h_BCHW, depthwise[step], *spec.depthwise(step), channels, True, need_weights
+                g_BCHW, h_BCHW, depthwise[step], stride, padding, dilation, channels, True, need_weights
             )
             if step > 0:
                 g_BCHW = torch.ops.aten.threshold_backward(g_BCHW, h_BCHW, 0)

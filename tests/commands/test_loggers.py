@@ -10,6 +10,7 @@ import time
 import pytest
 
 from tests.conftest import ROOT, TINY, command_line, environment_of
+from tests.forks import finish
 
 
 def test_tensorboard_writes_event_files(run, tiny, tmp_path):
@@ -77,10 +78,8 @@ def test_a_bar_at_a_terminal_and_lines_elsewhere(tmp_path):
     for word in ("loss:", "acc:", "lr:", "left:", "Epoch 2/2"):
         assert word in text, word
     assert "weight loss" not in text
-    done = subprocess.run(
-        command_line("search", *TINY, f"hydra.run.dir={tmp_path / 'b'}"),
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=90, check=True,
-    )  # fmt: skip
+    done = finish(command_line("search", *TINY, f"hydra.run.dir={tmp_path / 'b'}"), env=environment)
+    done.check_returncode()
     assert "\r" not in done.stdout
     assert "\x1b" not in done.stdout
     assert "epoch 1/1  weight loss" in done.stdout

@@ -8,7 +8,6 @@ cell 0 is the output of cell k-2, 1 that of cell k-1, and 2.. are the intermedia
 recurrent cells 0 is the only input.
 """
 
-import ast
 import json
 import os
 import re
@@ -20,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from nas.errors import ConfigError, require
-from nas.genotype_text import read_dso, write_dso
+from nas.genotype_text import Form, form_of, read_form
 from nas.printable import shown
 from nas.reading.files import read_text
 from nas.reading.json_text import parse_json
@@ -135,18 +134,14 @@ class Genotype:
             text,
         )
 
+    @property
+    def form(self) -> Form:
+        """How architectures of this space are written and drawn."""
+        return form_of(self.space)
+
     def to_text(self) -> str:
         """The space's text form: `Genotype(normal=[('op', input), ...], ...)`, `|op~0|+...`, `DSO(...)`."""
-        if self.space == "nasbench201":
-            return nasbench201_text(self)
-        if self.space == "dso":
-            return write_dso(self.to_dict()["cells"])
-        fields = []
-        for name, cell in self.cells:
-            pairs = [(edge.operation, edge.source) for _, edge in cell.edges]
-            concat = "concat" if name == "recurrent" else f"{name}_concat"
-            fields.append(f"{name}={pairs!r}, {concat}={list(cell.output)!r}")
-        return f"Genotype({', '.join(fields)})"
+        return self.form.write(self.to_dict()["cells"])
 
     def __str__(self) -> str:
         return self.to_text()
@@ -193,107 +188,25 @@ def from_dict(data: Mapping) -> Genotype:
 
 
 def parse(text: str) -> Genotype:
-    """Reads any text form: JSON, `Genotype(normal=[...], ...)`, `DSO(...)`, or a NAS-Bench-201 string.
+    """Reads any text form: JSON, or one of `nas.genotype_text`.
 
     Raises:
         ConfigError: the text is none of them.
     """
-    text = text.strip()
+    found = _parse(text.strip())
+    if found is not None:
+        return found
+    raise ConfigError(
+        f"genotype: {text.strip()[:60]!r} is neither JSON, Genotype(...), DSO(...), the name of another "
+        "space with (...) nor a NAS-Bench-201 string"
+    )
+
+
+def _parse(text: str) -> Genotype | None:
     if text.startswith("{"):
         return from_dict(parse_json(text, "genotype: broken JSON"))
-    if text.startswith("|"):
-        return parse_nasbench201(text)
-    if re.match(r"Genotype\s*\(", text):
-        return _parse_literature(text)
-    if re.match(r"DSO\s*\(", text):
-        return from_dict({"schema": SCHEMA, "space": "dso", "cells": read_dso(text)})
-    raise ConfigError(
-        f"genotype: {text[:60]!r} is neither JSON, Genotype(...), DSO(...) nor a NAS-Bench-201 string"
-    )
-
-
-def _literal(node: ast.expr):
-    """A constant expression, where `range(a, b)` is allowed as the literature writes output nodes."""
-    if (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "range"
-        and not node.keywords
-    ):
-        bounds = [_literal(argument) for argument in node.args]
-        require(
-            1 <= len(bounds) <= 2 and all(isinstance(b, int) and abs(b) <= 1000 for b in bounds),
-            "genotype: range(...) takes one or two small integers",
-        )
-        return list(range(*bounds))
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
-        raise ConfigError(f"genotype: only constants are allowed, found a {type(node).__name__}") from error
-
-
-def _parse_literature(text: str) -> Genotype:
-    try:
-        call = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ConfigError(f"genotype: cannot parse {text[:60]!r} ({error})") from error
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-        raise ConfigError("genotype: expected Genotype(name=[...], ...) with keywords only")
-    names = [keyword.arg for keyword in call.keywords]
-    require(None not in names and len(set(names)) == len(names), f"genotype: fields {names} repeat or unpack")
-    fields = {keyword.arg: _literal(keyword.value) for keyword in call.keywords if keyword.arg}
-    if "recurrent" in fields:
-        allowed, pairs_of, inputs, per_node = {"recurrent", "concat"}, {"recurrent": "concat"}, 1, 1
-        space = "darts_rnn"
-    else:
-        allowed = {"normal", "normal_concat", "reduce", "reduce_concat"}
-        pairs_of, inputs, per_node = {"normal": "normal_concat", "reduce": "reduce_concat"}, 2, 2
-        space = "darts"
-    require(set(fields) == allowed, f"genotype: fields {sorted(fields)} where {sorted(allowed)} are expected")
-    cells = {}
-    for name, concat in pairs_of.items():
-        try:
-            edges = [Edge(_index(source), str(operation)) for operation, source in fields[name]]
-            output = tuple(_index(node) for node in fields[concat])
-        except (TypeError, ValueError) as error:
-            raise ConfigError(
-                f"genotype: {name} must be a list of ('operation', input) pairs ({error})"
-            ) from error
-        require(len(edges) % per_node == 0, f"genotype: {name} has {len(edges)} edges, not {per_node} a node")
-        nodes = tuple(tuple(edges[i : i + per_node]) for i in range(0, len(edges), per_node))
-        cells[name] = Cell(nodes, output, inputs)
-    return Genotype(space, tuple(cells.items()))
-
-
-def parse_nasbench201(text: str) -> Genotype:
-    """Reads `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|` (any number of nodes).
-
-    Raises:
-        ConfigError: the string is malformed, or a node does not list every earlier node once.
-    """
-    nodes = []
-    for target, part in enumerate(text.strip().split("+"), start=1):
-        match = re.fullmatch(r"\|((?:[A-Za-z0-9_]+~[0-9]{1,4}\|)+)", part)
-        if match is None:
-            raise ConfigError(f"genotype: malformed NAS-Bench-201 node {part!r}")
-        edges = [
-            Edge(int(source), operation)
-            for operation, source in (item.split("~") for item in match[1][:-1].split("|"))
-        ]
-        require(
-            [edge.source for edge in edges] == list(range(target)),
-            f"genotype: NAS-Bench-201 node {target} must list inputs 0 to {target - 1} in order: {part!r}",
-        )
-        nodes.append(tuple(edges))
-    return Genotype("nasbench201", (("cell", Cell(tuple(nodes), (len(nodes),), inputs=1)),))
-
-
-def nasbench201_text(genotype: Genotype) -> str:
-    """The NAS-Bench-201 architecture string of a genotype of that space."""
-    require("cell" in genotype, f"genotype: space {genotype.space!r} has no NAS-Bench-201 string")
-    return "+".join(
-        "|" + "".join(f"{edge.operation}~{edge.source}|" for edge in node) for node in genotype["cell"].nodes
-    )
+    found = read_form(text)
+    return None if found is None else from_dict({"schema": SCHEMA, "space": found[0], "cells": found[1]})
 
 
 @cache
@@ -333,8 +246,9 @@ def _find(text: str, space: str | None) -> Genotype:
     entries = published().get(text)
     if entries is not None:
         return entries.get(space or "") or next(iter(entries.values()))
-    if text.startswith(("{", "|", "Genotype(", "DSO(")):
-        return parse(text)
+    found = _parse(text)
+    if found is not None:
+        return found
     try:
         path = Path(text).expanduser()
         if path.is_dir():

@@ -15,7 +15,7 @@ EVERYTHING = [
 ]
 COMMANDS = {"search", "evaluate", "derive", "cost", "bench", "report", "sweeps", "export", "latency"}
 # What each room may import of ours. A room may always import itself; commands may import everything.
-BELOW = {"errors", "files", "genotype", "printable", "reading"}
+BELOW = {"errors", "files", "genotype", "genotype_text", "printable", "reading"}
 ALLOWED = {
     "printable": set(),
     "errors": {"printable"},
@@ -23,7 +23,7 @@ ALLOWED = {
     "genotype": {"errors", "genotype_text", "printable", "reading"},
     "genotype_text": {"errors"},
     "files": {"errors"},
-    "spaces": {"errors", "genotype", "printable"},
+    "spaces": {"errors", "genotype", "genotype_text", "printable"},
     "methods": {"errors", "genotype"},
     "data": {"errors", "printable", "reading"},
     "analysis": BELOW | {"spaces"},

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from nas.analysis.benchmark_table import BenchmarkTable, fraction, read_csv
 from nas.analysis.natsbench import read_natsbench
 from nas.errors import require, require_one_of
+from nas.genotype_text import form_of
 
-FAMILY = "nasbench201"
 # Which column judges a search on a data set.
 METRICS = {"cifar10": "cifar10_test", "cifar100": "cifar100_test", "imagenet16_120": "in16_test"}
 
@@ -89,7 +89,7 @@ def open_tabular(settings: Mapping, family: str, dataset: str) -> Tabular | None
 
     Args:
         settings: keys `name`, `file`, `metric`; of `natsbench` also `epochs` and `cache`.
-        family: the space's family; only `nasbench201` has tables.
+        family: the space's family; `nas.genotype_text` says which have tables.
         dataset: the data set that is searched on; decides what `metric: auto` means.
 
     Raises:
@@ -101,9 +101,9 @@ def open_tabular(settings: Mapping, family: str, dataset: str) -> Tabular | None
         return None
     given = f"tabular={name}" if file is None else f"tabular.file={file}"
     require(
-        family == FAMILY,
+        form_of(family).tabular,
         f"{given}: a table has nothing to say about this space (it makes architectures of {family!r}); "
-        f"use space={FAMILY}, or tabular=none without a tabular.file",
+        "use space=nasbench201, or tabular=none without a tabular.file",
     )
     require(
         file is not None,

@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from matplotlib.patches import Circle
 
 from nas.analysis import plots
-from nas.analysis.plots import curves, evolution, weights
+from nas.analysis.plots import cells, curves, evolution, weights
 from nas.analysis.plots.names import FAMILIES, family, line_style, short_name
 from nas.errors import ConfigError
 from nas.genotype import Cell, Edge, Genotype, parse, published
@@ -56,7 +56,7 @@ def _one_cell(cell, recurrent=False):
     figure = Figure(figsize=(9, 6), dpi=100)
     canvas = FigureCanvasAgg(figure)
     ax = figure.add_axes((0, 0, 1, 1))
-    plots.draw_cell(ax, cell, heading="cell", recurrent=recurrent)
+    cells._draw(ax, cells._Plan(cell, "cell", recurrent))
     canvas.draw()
     return figure, ax
 

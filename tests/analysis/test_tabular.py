@@ -13,7 +13,7 @@ from nas.analysis.benchmark_table import SIZE, BenchmarkTable, read_csv
 from nas.analysis.natsbench import FIGURES
 from nas.analysis.tabular import open_tabular
 from nas.errors import ConfigError
-from nas.genotype import parse_nasbench201
+from nas.genotype import parse
 from tests.shared import shared
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -83,7 +83,7 @@ def test_rank_is_one_more_than_the_number_of_better_ones(values, data):
 def test_the_table_knows_a_genotype_by_its_text(operations):
     text = arch(*operations)
     table = BenchmarkTable({text: {"cifar10_test": 90.0}}, "tabular.file=x")
-    assert str(parse_nasbench201(text)) in table
+    assert str(parse(text)) in table
 
 
 def test_what_is_not_in_the_table_is_refused(tmp_path):

@@ -4,7 +4,7 @@ Every function takes plain Python containers or arrays and writes one file; none
 global matplotlib setting.
 """
 
-from nas.analysis.plots.cells import draw_cell, draw_genotype
+from nas.analysis.plots.cells import draw_genotype
 from nas.analysis.plots.curves import draw_curves
 from nas.analysis.plots.dot import to_dot
 from nas.analysis.plots.evolution import draw_weight_evolution
@@ -12,7 +12,6 @@ from nas.analysis.plots.lines import draw_comparison, draw_lines
 from nas.analysis.plots.weights import draw_op_weights
 
 __all__ = [
-    "draw_cell",
     "draw_comparison",
     "draw_curves",
     "draw_genotype",

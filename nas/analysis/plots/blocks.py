@@ -20,13 +20,12 @@ from nas.analysis.plots.shapes import (
     FONT,
     MARGIN,
     MAX_WIDTH,
-    add_legend,
-    add_title,
+    Way,
+    draw_sheet,
     family_handles,
     rounded,
     text_width,
 )
-from nas.analysis.plots.style import new_figure, save, styled
 from nas.errors import require
 from nas.genotype import Cell, Genotype
 
@@ -59,10 +58,12 @@ class _Graph:
     caption: str
 
 
-def _graph(names: list[str], cell: Cell, edges: Edges | None, operations: Sequence | None) -> _Graph:
+def _graph(
+    names: list[str], cell: Cell, edges: Edges | None, operations: Sequence | None, reduces: bool
+) -> _Graph:
     last = cell.inputs + len(cell.nodes)
     # The two branches of a reduction have no shortcut beside them.
-    shortcut = not names[0].startswith("reduce")
+    shortcut = not reduces
     live = {(edge.source, target) for target, edge in cell.edges}
     live |= {(node, last) for node in cell.output if node >= cell.inputs or not shortcut}
     alive = {node for edge in live for node in edge}
@@ -206,21 +207,12 @@ class _Plan:
     def curve(self, edge: tuple[int, int]) -> Curve:
         """The way of a connection: level through the lanes, bent between the columns."""
         first, final = self.column[edge[0]], self.column[edge[1]]
-        points = [(self.x[first] + self.half[first], self.y[edge[0]])]
-        codes = [Curve.MOVETO]
-
-        def bend(x1: float, y1: float) -> None:
-            x0, y0 = points[-1]
-            middle = (x0 + x1) / 2
-            points.extend([(middle, y0), (middle, y1), (x1, y1)])
-            codes.extend([Curve.CURVE4] * 3)
-
+        way = Way(self.x[first] + self.half[first], self.y[edge[0]])
         for index, height in enumerate(self.lanes.get(edge, ()), start=first + 1):
-            bend(self.x[index] - self.half[index], height)
-            points.append((self.x[index] + self.half[index], height))
-            codes.append(Curve.LINETO)
-        bend(self.x[final] - self.half[final], self.y[edge[1]] + self.ports.get(edge, 0.0))
-        return Curve(points, codes)
+            way.bend(self.x[index] - self.half[index], height)
+            way.level(self.x[index] + self.half[index])
+        way.bend(self.x[final] - self.half[final], self.y[edge[1]] + self.ports.get(edge, 0.0))
+        return way.curve()
 
     def arch(self) -> Curve:
         """The shortcut: from the input up, over everything and down to the output."""
@@ -347,30 +339,6 @@ def draw_blocks(
             edges is None or len(rows) == len(edges),
             f"figure: {name} has {len(edges or ())} connections but names operations for {len(rows)}",
         )
-        alike.setdefault((cell, edges, rows, name.startswith("reduce")), []).append(name)
-    plans = [_Plan(_graph(names, cell, edges, rows)) for (cell, edges, rows, _), names in alike.items()]
-    scale = _scale(plans)
-    lines: list[list[_Plan]] = [[]]
-    for plan in plans:
-        if lines[-1] and scale * (sum(p.width for p in lines[-1]) + plan.width) > MAX_WIDTH + 1:
-            lines.append([])
-        lines[-1].append(plan)
-    handles = _handles(plans)
-    legend, header = 40.0, (46.0 if title else 8.0)
-    width = max(scale * sum(plan.width for plan in line) for line in lines)
-    width = max(width, 60.0 + 135.0 * len(handles), 2 * MARGIN + 1.25 * text_width(title or ""))
-    height = scale * sum(max(plan.height for plan in line) for line in lines) + header + legend
-    with styled():
-        figure = new_figure(width, height, constrained=False)
-        top = height - header
-        for line in lines:
-            x = 0.0
-            for plan in line:
-                w, h = scale * plan.width, scale * plan.height
-                _draw(figure.add_axes((x / width, (top - h) / height, w / width, h / height)), plan)
-                x += w
-            top -= scale * max(plan.height for plan in line)
-        if title:
-            add_title(figure, title, width, height)
-        add_legend(figure, handles, width, height)
-        return save(figure, path)
+        alike.setdefault((cell, edges, rows, genotype.form.reduces(name)), []).append(name)
+    plans = [_Plan(_graph(names, *parts)) for parts, names in alike.items()]
+    return draw_sheet(path, plans, _draw, _handles(plans), 135.0, title, _scale(plans))

@@ -20,17 +20,8 @@ from nas.analysis.plots.dot import (
 )
 from nas.analysis.plots.layout import LABEL_HEIGHT, NODE_HEIGHT, Layout, Wire, lay_out
 from nas.analysis.plots.names import FAINT, FAMILIES, INK, family, short_name
-from nas.analysis.plots.shapes import (
-    FONT,
-    MARGIN,
-    MAX_WIDTH,
-    add_legend,
-    add_title,
-    family_handles,
-    rounded,
-    text_width,
-)
-from nas.analysis.plots.style import new_figure, save, styled, write
+from nas.analysis.plots.shapes import FONT, MARGIN, Way, draw_sheet, family_handles, rounded, text_width
+from nas.analysis.plots.style import write
 from nas.genotype import Cell, Edge, Genotype
 
 HEADING = 34.0
@@ -38,13 +29,13 @@ RADIUS = NODE_HEIGHT / 2
 ARROW = 30.0
 # What no search chooses: the way to the output, and to the first state of a recurrent cell.
 GIVEN = "#c4c4c4"
-NAMED = frozenset({"normal", "reduce", "recurrent"})
 
 
 class _Plan:
     """A cell's layout with the x positions (pixels) that its texts need."""
 
-    def __init__(self, cell: Cell, recurrent: bool = False):
+    def __init__(self, cell: Cell, heading: str, recurrent: bool):
+        self.heading = heading
         # The node that a recurrent cell counts as 0 is drawn as one that has inputs of its own.
         ahead = len(RECURRENT_INPUTS) if recurrent else 0
         drawn = _with_first_state(cell) if recurrent else cell
@@ -121,37 +112,16 @@ def _curve(plan: _Plan, wire: Wire) -> Curve:
     """The way from the source through all lanes to the label (or to the output), level at every stop."""
     y, last = plan.layout.y, plan.column[wire.target]
     x = plan.nodes[plan.column[wire.source]] + plan.half[wire.source]
-    points, codes = [(x, y[wire.source])], [Curve.MOVETO]
-
-    def bend(x1: float, y1: float) -> None:
-        x0, y0 = points[-1]
-        middle = (x0 + x1) / 2
-        points.extend([(middle, y0), (middle, y1), (x1, y1)])
-        codes.extend([Curve.CURVE4] * 3)
-
+    way = Way(x, y[wire.source])
     for lane in wire.lanes:
         index = plan.column[lane]
-        bend(plan.left[index], y[lane])
-        points.append((plan.left[index + 1] - plan.bend(index + 1), y[lane]))
-        codes.append(Curve.LINETO)
-    bend(plan.left[last] - (0 if wire.operation else 1), y[wire.target] + wire.offset)
-    return Curve(points, codes)
+        way.bend(plan.left[index], y[lane])
+        way.level(plan.left[index + 1] - plan.bend(index + 1))
+    way.bend(plan.left[last] - (0 if wire.operation else 1), y[wire.target] + wire.offset)
+    return way.curve()
 
 
-def draw_cell(ax: Axes, cell: Cell, heading: str | None = None, recurrent: bool = False) -> None:
-    """Draws one cell over the whole of `ax`; its text fits the size that the axes have at this moment.
-
-    Args:
-        ax: any axes; its ticks and frame are removed and its limits set to the cell's extent.
-        cell: the cell.
-        heading: text above it.
-        recurrent: whether node 0 is a state that a word and the output of the step before make; both are
-            drawn before it.
-    """
-    _draw(ax, _Plan(cell, recurrent), heading)
-
-
-def _draw(ax: Axes, plan: _Plan, heading: str | None) -> None:
+def _draw(ax: Axes, plan: _Plan) -> None:
     ax.set_axis_off()
     ax.set_xlim(0, plan.width)
     ax.set_ylim(plan.bottom, plan.bottom + plan.height)
@@ -171,9 +141,8 @@ def _draw(ax: Axes, plan: _Plan, heading: str | None) -> None:
         else:
             ax.add_patch(Circle((x, y), RADIUS, ec=INK, fc="white", lw=1.6 * scale, zorder=5))
         write_text(x, y, text)
-    if heading:
-        top = plan.bottom + plan.height - MARGIN / 2
-        ax.text(MARGIN, top, heading, fontsize=1.1 * FONT * scale, weight="bold", va="top", color=INK)
+    top = plan.bottom + plan.height - MARGIN / 2
+    ax.text(MARGIN, top, plan.heading, fontsize=1.1 * FONT * scale, weight="bold", va="top", color=INK)
 
 
 def _draw_wire(ax: Axes, plan: _Plan, wire: Wire, scale: float, write_text: partial) -> None:
@@ -207,16 +176,6 @@ def _draw_wire(ax: Axes, plan: _Plan, wire: Wire, scale: float, write_text: part
     ax.add_patch(arrow)
 
 
-def _rows(plans: dict[str, _Plan]) -> list[list[tuple[str, _Plan]]]:
-    """Fills rows from left to right while they stay narrow enough for a page."""
-    rows: list[list[tuple[str, _Plan]]] = [[]]
-    for name, plan in plans.items():
-        if rows[-1] and sum(p.width for _, p in rows[-1]) + plan.width > MAX_WIDTH:
-            rows.append([])
-        rows[-1].append((name, plan))
-    return rows
-
-
 def draw_genotype(
     genotype: Genotype,
     path: str | Path,
@@ -227,11 +186,11 @@ def draw_genotype(
     """Draws all cells of `genotype` to `path` and writes its graphviz text next to it as `.dot`.
 
     Args:
-        genotype: the architecture; one of space `dso` is drawn level by level.
+        genotype: the architecture, drawn as its form says; blocks are drawn level by level.
         path: a .png, .pdf or .svg file; missing folders are made.
         title: text above all cells.
-        edges_by_group: group -> E pairs (source, target) of the space. For `dso` alone: what the architecture
-            has lost of them is drawn faint; None leaves it out.
+        edges_by_group: group -> E pairs (source, target) of the space. For blocks alone: what the
+            architecture has lost of them is drawn faint; None leaves it out.
         operations_by_group: group -> the operations of each of these edges.
 
     Returns:
@@ -241,7 +200,7 @@ def draw_genotype(
         ConfigError: the suffix is unknown or the folder cannot be written.
     """
     path = Path(path)
-    if genotype.space == "dso":
+    if genotype.form.drawing == "blocks":
         draw_blocks(genotype, path, edges_by_group, operations_by_group, title)
     else:
         _draw_cells(genotype, path, title)
@@ -250,26 +209,7 @@ def draw_genotype(
 
 
 def _draw_cells(genotype: Genotype, path: Path, title: str | None) -> None:
-    recurrent = is_recurrent(genotype)
-    plans = {name: _Plan(cell, recurrent) for name, cell in genotype.cells}
-    rows = _rows(plans)
+    recurrent, form = is_recurrent(genotype), genotype.form
+    plans = [_Plan(cell, form.heading.format(name), recurrent) for name, cell in genotype.cells]
     kinds = [kind for kind in FAMILIES if kind in {family(o) for o in genotype.operations}]
-    legend, header = (40.0 if kinds else 0.0), (46.0 if title else 8.0)
-    width = max(sum(plan.width for _, plan in row) for row in rows)
-    width = max(width, 60.0 + 150.0 * len(kinds), 2 * MARGIN + 1.25 * text_width(title or ""))
-    height = sum(max(plan.height for _, plan in row) for row in rows) + header + legend
-    with styled():
-        figure = new_figure(width, height, constrained=False)
-        top = height - header
-        for row in rows:
-            x = 0.0
-            for name, plan in row:
-                spot = (x / width, (top - plan.height) / height, plan.width / width, plan.height / height)
-                _draw(figure.add_axes(spot), plan, f"{name} cell" if name in NAMED else name)
-                x += plan.width
-            top -= max(plan.height for _, plan in row)
-        if title:
-            add_title(figure, title, width, height)
-        if kinds:
-            add_legend(figure, family_handles(kinds), width, height)
-        save(figure, path)
+    draw_sheet(path, plans, _draw, family_handles(kinds), 150.0, title)

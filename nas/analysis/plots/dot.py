@@ -19,7 +19,7 @@ FIRST_STATE = "tanh"
 def is_recurrent(genotype: Genotype) -> bool:
     """Whether its cell is run through step by step, and its node 0 is a state rather than an input."""
     alone = genotype.operations == {"lstm"}
-    return genotype.space == "darts_rnn" and not alone and all(c.inputs == 1 for _, c in genotype.cells)
+    return genotype.form.drawing == "steps" and not alone and all(c.inputs == 1 for _, c in genotype.cells)
 
 
 def _quoted(text: str) -> str:

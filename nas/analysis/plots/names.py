@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from nas.genotype_text import is_import_path
+
 INK = "#222222"
 FAINT = "#9a9a9a"
 
@@ -35,6 +37,8 @@ _ACTIVATIONS = frozenset({"elu", "gelu", "silu", "swish", "leaky_relu"})
 
 def family(operation: str) -> str:
     """The family (a key of `FAMILIES`) that decides an operation's colour."""
+    if is_import_path(operation):
+        return "other"
     name = operation.lower()
     if name in {"none", "zero", "zeroize"}:
         return "none"
@@ -55,7 +59,12 @@ def family(operation: str) -> str:
 
 
 def short_name(operation: str) -> str:
-    """A name that fits on an arrow: "sep 3x3" for `sep_conv_3x3`; unknown names keep their words."""
+    """A name that fits on an arrow: "sep 3x3" for `sep_conv_3x3`; unknown names keep their words.
+
+    Of an import path it is the name of the class.
+    """
+    if is_import_path(operation):
+        return operation.rpartition(".")[2]
     if operation == "skip_connect":
         return "skip"
     # An escaped dollar sign keeps matplotlib from reading a name as a formula.

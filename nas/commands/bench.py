@@ -11,11 +11,10 @@ from hydra import compose
 from hydra.utils import get_object
 from omegaconf import DictConfig
 
-from nas import genotype as genotypes
 from nas.analysis.cost.timing import MatrixProduct, Race, spread
 from nas.data.class_weights import stand_in_weights
 from nas.domains.choose import choose
-from nas.domains.networks import check_sizes, network_of, source_of
+from nas.domains.networks import check_sizes, genotype_of, network_of, source_of, space_of
 from nas.engine import trainer
 from nas.engine.data_module import SearchData, search_split
 from nas.engine.machine import hardware
@@ -27,7 +26,7 @@ from nas.measure.bench_loop import Loops, measure_loop
 from nas.measure.bench_report import head, print_tables, relate
 from nas.measure.bench_variants import about_counts, about_share, about_stage, share_out, stage_supernet
 from nas.measure.operation_times import time_operations
-from nas.measure.original_steps import LITERAL_RNN, REFERENCES, SIZES, OriginalSteps
+from nas.measure.original_steps import LITERAL_RNN, SIZES, OriginalSteps
 from nas.measure.steps import EvaluationSteps, SearchSteps, apply_hardware, draw_alive, numerics
 from nas.methods.method import layout_of
 from nas.running.config import instantiate, plain, typed_keys
@@ -64,7 +63,7 @@ class Bench:
 
     def __init__(self, config: DictConfig, path: Path):
         self.config = config
-        self.space = instantiate(config.space)
+        self.space = space_of(config)
         if config.bench.evaluation:
             check_sizes(config, self.space)
         self.source = source_of(config)
@@ -237,7 +236,7 @@ class Bench:
         return self.domain.supernet_cost(self.space, self.source, partial, kept)
 
     def _reference_class(self, target: str | None = None) -> Callable:
-        target = target or self.config.bench.reference_target or REFERENCES.get(self.space.family)
+        target = target or self.config.bench.reference_target or self.space.reference
         require(
             target is not None,
             f"bench.reference=true: there is no literal supernet of space {self.space.name}; give one as "
@@ -296,7 +295,7 @@ class Bench:
         """The step of the evaluation network, or of what it is measured against."""
         recipe, settings, where = self.config.recipe, self.config.bench, numerics(hardware)
         torch.manual_seed(self.config.seed)
-        genotype = genotypes.load(self.config.genotype, self.space.family)
+        genotype = genotype_of(self.config, self.space, self.config.genotype)
         network = network_of(self.config, self.space, genotype, self.source)
         if reference:
             network = self.domain.reference_network(

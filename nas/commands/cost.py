@@ -5,11 +5,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from nas import genotype as genotypes
 from nas.domains.choose import of_space
-from nas.domains.networks import check_sizes, cost_of, size_overrides
+from nas.domains.networks import check_sizes, cost_of, genotype_of, size_overrides, space_of
 from nas.errors import require, require_one_of
-from nas.running.config import instantiate
 
 
 def run(config: DictConfig, path: Path) -> None:
@@ -21,8 +19,8 @@ def run(config: DictConfig, path: Path) -> None:
     require(config.genotype is not None, "genotype=null: name a run folder, a file or a published genotype")
     require_one_of("format", config.format, ("table", "json"))
 
-    space = instantiate(config.space)
-    genotype = genotypes.load(config.genotype, space.family)
+    space = space_of(config)
+    genotype = genotype_of(config, space, config.genotype)
     check_sizes(config, space)
     cost = cost_of(config, space, genotype)
     if config.format == "json":

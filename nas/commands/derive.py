@@ -21,7 +21,7 @@ from nas.analysis.sampling import (
 )
 from nas.commands.latency import check_pieces, pieces_of
 from nas.domains.choose import of_space
-from nas.domains.networks import fits, network_of, size_overrides, source_of
+from nas.domains.networks import fits, network_of, size_overrides, source_of, space_of
 from nas.engine import checkpoints, data_module, trainer
 from nas.engine.machine import hardware
 from nas.engine.progress import watch
@@ -120,7 +120,7 @@ def resize(config: DictConfig, sizes: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: networks of the run's space do not have such a size.
     """
-    space = instantiate(config.space)
+    space = space_of(config)
     known = getattr(space, "recipe_sizes", ("num_cells", "init_channels"))
     for key, value in sizes.items():
         require(key in known, f"recipe.{key}={value}: space {space.name} is sized by {', '.join(known)}")
@@ -138,7 +138,7 @@ class Derivation:
 
     def __init__(self, config: DictConfig, budget: Any, folder: Any):
         self.config, self.budget, self.folder = config, budget, folder
-        self.space = instantiate(config.space)
+        self.space = space_of(config)
         shapes = {name: group.shape for name, group in self.space.groups.items()}
         self.method = instantiate(config.method, shapes=shapes, layout=layout_of(self.space.groups))
         # The relaxation first: a method without a distribution has none however it was trained.

@@ -5,10 +5,18 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from nas import genotype as genotypes
 from nas.analysis.random_cells import conditions_of, read_random_cells
 from nas.domains.choose import check_recipe, choose
-from nas.domains.networks import check_sizes, cost_of, network_of, size_overrides, sized, source_of
+from nas.domains.networks import (
+    check_sizes,
+    cost_of,
+    genotype_of,
+    network_of,
+    size_overrides,
+    sized,
+    source_of,
+    space_of,
+)
 from nas.engine import checkpoints, trainer
 from nas.engine.divergence import refuse_numbers
 from nas.engine.loggers import build_logger, close_logger
@@ -43,8 +51,8 @@ def run(config: DictConfig, path: Path) -> float | None:
     hardware.check_hardware(config.hardware)
     hardware.use_device(config.hardware)
     seed_run(config.seed)
-    space = instantiate(config.space)
-    genotype = genotypes.load(_genotype(session), space.family)
+    space = space_of(config)
+    genotype = genotype_of(config, space, _genotype(session))
     source = source_of(config)
     domain = choose(space, source)
     check_recipe(domain, config.recipe, source)

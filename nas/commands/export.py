@@ -16,15 +16,15 @@ from nas.data.checks import check_images
 from nas.data.declared import check_source
 from nas.data.folder import ImageFolder
 from nas.domains.choose import of_space
-from nas.domains.networks import check_sizes, network_of, sizes_of
+from nas.domains.networks import check_sizes, genotype_of, network_of, sizes_of, space_of
 from nas.engine import checkpoints
 from nas.engine.run_folder import RunFolder
 from nas.engine.seeding import seed_run
 from nas.engine.trainer import quiet
 from nas.errors import ConfigError, require
+from nas.formats import families
 from nas.formats.catalogue import Subject, chosen
 from nas.formats.description import Description, Preprocessing
-from nas.formats.families import build
 from nas.formats.pictures import list_pictures, normalise, read_pictures
 from nas.formats.untrained import settle
 from nas.formats.writing import check_all, print_table, remove_different, write_all
@@ -53,8 +53,8 @@ def run(config: DictConfig, path: Path) -> None:
     config, folder, finished = with_evaluation(config)
     session = Session(config, path)
     seed_run(config.seed)
-    space = instantiate(config.space)
-    genotype = genotypes.load(config.genotype, space.family)
+    space = space_of(config)
+    genotype = genotype_of(config, space, config.genotype)
     require(
         of_space(space).exported,
         f"space={space.name}: networks of text are not exported; the checkpoints of its run folder hold the "
@@ -223,15 +223,11 @@ def describe(config: DictConfig, space: Any, genotype: Any, source: Any, notes: 
 def sizes_of_network(config: DictConfig, space: Any) -> dict[str, Any]:
     """What sizes the network that `network_of` builds, with nothing left to defaults."""
     parameters = inspect.signature(space.network).parameters
-    sizes = {}
-    for name in ("num_cells", "init_channels", "cells_per_stage", "blocks_per_stage", "stem"):
-        if name in parameters:
-            default = parameters[name].default
-            value = sizes_of(config, space).get(name, default)
-            value = getattr(space, name) if value is None else value
-            sizes[name] = value if isinstance(value, str | int) else list(value)
-    if space.family == "darts":
-        sizes["stem_multiplier"] = space.stem_multiplier
+    typed, sizes = sizes_of(config, space), {}
+    for name in list(inspect.signature(families.classifier_of(space.family).construct).parameters)[4:]:
+        value = typed.get(name, parameters[name].default if name in parameters else None)
+        value = getattr(space, name) if value is None else value
+        sizes[name] = value if isinstance(value, str | int) else list(value)
     return sizes
 
 
@@ -247,7 +243,7 @@ def class_names(source: Any) -> tuple[str, ...] | None:
 
 def classifier_of(network: Any, description: Any) -> Any:
     """The network in the form that is exported."""
-    classifier = build(description)
+    classifier = families.build(description)
     classifier.load_state_dict(network.state_dict())
     return classifier
 

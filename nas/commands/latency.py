@@ -6,11 +6,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nas import genotype as genotypes
 from nas.analysis.cost.latency import check_repeats
 from nas.analysis.cost.latency_table import LatencyTable, Predictor, fit_line
 from nas.domains.choose import choose, of_space
-from nas.domains.networks import check_sizes, sizes_of, source_of
+from nas.domains.networks import check_sizes, genotype_of, sizes_of, source_of, space_of
 from nas.engine import trainer
 from nas.engine.machine import hardware
 from nas.engine.progress import watch
@@ -18,7 +17,7 @@ from nas.engine.provenance import versions
 from nas.errors import require
 from nas.measure.latencies import BUSY, conditions_here, measure, random_architectures
 from nas.measure.latency_report import Checked, draw, print_line, print_network, write_tables
-from nas.running.config import instantiate, plain
+from nas.running.config import plain
 from nas.running.printed import command_for
 from nas.running.session import Session
 from nas.running.words import pasted, quoted
@@ -59,7 +58,7 @@ class Measurement:
 
     def __init__(self, config: DictConfig):
         self.config = config
-        self.space = instantiate(config.space)
+        self.space = space_of(config)
         self.source = source_of(config)
         check_pieces(self.space)
         self.inputs = choose(self.space, self.source).inputs(self.source)
@@ -68,7 +67,7 @@ class Measurement:
         self.layout = pieces_of(config, self.space, self.source)
         self.conditions = conditions_here(self.hardware, config.latency.batch_size, config.latency.clock)
         named = config.genotype
-        self.named = None if named is None else genotypes.load(named, self.space.family)
+        self.named = None if named is None else genotype_of(self.config, self.space, named)
         self.drawn = random_architectures(self.space, config.latency.validate, config.seed)
         self.genotypes = [*self.drawn, *([] if self.named is None else [self.named])]
         sizes = _sizes(config, self.space)
@@ -169,8 +168,8 @@ def check_pieces(space: Any) -> None:
     """Raises `ConfigError` for a space whose networks nobody has cut into pieces."""
     require(
         hasattr(space, "pieces"),
-        f"space={space.name}: there is no table of its operations: one matrix of a recurrent cell serves all "
-        "candidates of a node; nas.derive with latency.table=null measures such networks whole",
+        f"space={space.name}: there is no table of its operations, for its networks are not cut into pieces; "
+        "nas.derive with latency.table=null measures such networks whole",
     )
 
 

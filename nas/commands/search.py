@@ -13,7 +13,15 @@ from nas.analysis.exploration import check_exploration
 from nas.analysis.tabular import open_tabular
 from nas.commands.latency import command_for_supernet
 from nas.domains.choose import choose, of_space
-from nas.domains.networks import check_budget, check_sizes, cost_of, fitted, size_overrides, source_of
+from nas.domains.networks import (
+    check_budget,
+    check_sizes,
+    cost_of,
+    fitted,
+    size_overrides,
+    source_of,
+    space_of,
+)
 from nas.engine import checkpoints, learning, trainer
 from nas.engine.learning import StartValues, check_compile, check_epochs, check_precision, check_steps
 from nas.engine.loggers import build_logger, close_logger
@@ -87,7 +95,7 @@ class Search:
     def __init__(self, session: Session):
         self.session = session
         self.config = config = session.config
-        self.space = space = instantiate(config.space)
+        self.space = space = space_of(config)
         self.source = source_of(config)
         self.domain = choose(space, self.source)
         self.tabular = open_tabular(plain(config.tabular), space.family, config.dataset.name)

@@ -1,24 +1,62 @@
 """What the commands share: the evaluation network that a configuration sizes, its cost, and its budget."""
 
+import importlib
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from nas.analysis.cost.complexity import count_cost
 from nas.analysis.cost.width import fitting_width
 from nas.data.declared import check_source
 from nas.domains.choose import choose
-from nas.errors import require
-from nas.running.config import instantiate, typed_keys
-from nas.spaces.darts.space import DartsSpace
-from nas.spaces.dso.space import DsoSpace
-from nas.spaces.nasbench201.space import NasBench201Space
-from nas.spaces.recurrent.space import RecurrentSpace
+from nas.errors import ConfigError, require
+from nas.genotype import Genotype, load
+from nas.printable import shown
+from nas.running import trust
+from nas.running.config import instantiate, plain, typed_keys
+from nas.running.targets import SPACES
 from nas.spaces.space import network_sizes, recipe_fits
 
 log = logging.getLogger(__name__)
+
+
+def space_of(config: DictConfig) -> Any:
+    """The space of a configuration; operations of others that it names are imported.
+
+    Raises:
+        ConfigError: it refuses its arguments, or an operation cannot be imported.
+    """
+    operations = OmegaConf.select(config, trust.OPERATIONS)
+    if OmegaConf.is_config(operations):
+        _import(trust.import_paths(plain(operations)), trust.OPERATIONS)
+    return instantiate(config.space)
+
+
+def genotype_of(config: DictConfig, space: Any, reference: object) -> Genotype:
+    """The genotype at a reference (`nas.genotype.load`), with the operations of others that it names.
+
+    Raises:
+        ConfigError: it cannot be read, is of another space, or names an operation of others that neither the
+            caller nor the space names.
+    """
+    genotype = load(reference, space.family)
+    known = {name for group in space.groups.values() for names in group.operations for name in names}
+    where = f"genotype={shown(reference, 80)}"
+    trust.check_foreign(genotype.operations - known, config, where)
+    _import(trust.import_paths(sorted(genotype.operations)), where)
+    return genotype
+
+
+def _import(names: Iterable[str], where: str) -> None:
+    for name in names:
+        try:
+            importlib.import_module(trust.module_of(name))
+        except ImportError as error:
+            raise ConfigError(f"{where}: {name} cannot be imported ({error})") from error
 
 
 def source_of(config: DictConfig) -> Any:
@@ -73,8 +111,7 @@ def check_sizes(config: DictConfig, space: Any) -> None:
 
 def unread_sizes(config: DictConfig, space: Any) -> set[str]:
     """The keys, such as `recipe.num_cells`, that size networks of other spaces and not of this one."""
-    spaces = (DartsSpace, DsoSpace, NasBench201Space, RecurrentSpace)
-    known = {name for one in spaces for name in (*one.recipe_sizes, *one.recipe_options)}
+    known = {name for one in map(get_class, SPACES) for name in (*one.recipe_sizes, *one.recipe_options)}
     read = {*space.recipe_sizes, *space.recipe_options} if fits(config, space) else set()
     return {f"recipe.{name}" for name in known - read}
 

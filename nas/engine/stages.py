@@ -21,7 +21,7 @@ from nas.engine.tasks import Classification, Task
 from nas.errors import ConfigError, require
 from nas.methods.method import Method
 from nas.spaces.space import Inputs, Space
-from nas.spaces.supernet.growth import TensorMap, growth_maps, inherit
+from nas.spaces.supernet.growth import TensorMap, check_widening, growth_maps, inherit
 
 # A stride between the seeds of stages, far above the number of seeds that anyone tries.
 STAGE_SEEDS = 1_000_003
@@ -132,8 +132,9 @@ class StageBuilder:
             "best candidate, and a single one always has weight 1; keep at least 2",
         )
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
-            for index in range(len(self.method.stages)):
-                self._sized(index)
+            networks = [self._sized(index) for index in range(len(self.method.stages))]
+        for before, after in pairwise(networks):
+            check_widening(before, after)
 
     def check_schedule(self) -> None:
         """Makes a second stage's learning rates once, which would otherwise be refused when it begins.

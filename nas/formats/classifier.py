@@ -6,7 +6,7 @@ Shapes: B batch, C channels, H W space, K classes, F features.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from timm.layers import SelectAdaptivePool2d
@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.errors import require
+from nas.genotype import Genotype, from_dict, load
+
+Levels = Sequence[tuple[int, int, str]]
 
 
 class Classifier(nn.Module):
@@ -21,8 +24,18 @@ class Classifier(nn.Module):
 
     A level is a resolution. Its feature map is the last one before the resolution is halved.
 
+    Args:
+        genotype: itself, its containers as read from JSON, or a published name, file or text.
+        num_classes: K; 0 for features; None for the number of its usual data set.
+        in_chans: channels of an image.
+        drop_rate: dropout before the classifier, a probability.
+        drop_path_rate: probability of dropping a path that is not an identity, the same at every depth.
+        global_pool: timm's name of the pooling before the classifier.
+        sizes: those of `construct`.
+
     Attributes:
         family: the name that its genotypes carry.
+        imagenet: whether its usual size is that of ImageNet's pictures and classes, or else CIFAR-10's.
         classifier_name: where the last linear layer is.
         last_norm_name: where the norm of the last feature map is, if there is one.
         first_conv: where the convolution is that sees the image.
@@ -34,9 +47,13 @@ class Classifier(nn.Module):
         drop_rate: probability of dropping a feature before the classifier, in training.
         feature_info: of each level `num_chs`, `reduction` and `module`, as timm lists them.
         global_pool: the pooling before the classifier.
+
+    Raises:
+        ConfigError: a probability is none, or the genotype is of another space.
     """
 
     family: str
+    imagenet: bool = False
     classifier_name: str
     last_norm_name: str | None = None
     first_conv: str
@@ -44,30 +61,26 @@ class Classifier(nn.Module):
     stride: int
     feature_info: list[dict[str, Any]]
 
-    def complete(
+    def __init__(
         self,
-        in_chans: int,
-        num_classes: int,
-        levels: Sequence[tuple[int, int, str]],
-        stride: int,
-        drop_rate: float,
-        drop_path_rate: float,
-        global_pool: str,
-    ) -> None:
-        """Ends the construction of a subclass, whose network stands.
-
-        Args:
-            in_chans: channels of an image.
-            num_classes: K; 0 for none.
-            levels: of each its channels, its reduction and its last module.
-            stride: what H and W must be multiples of.
-            drop_rate: dropout before the classifier.
-            drop_path_rate: probability of dropping a path, as the network's own `set_drop_path` takes it.
-            global_pool: timm's name of the pooling before the classifier.
-
-        Raises:
-            ConfigError: a probability is none.
-        """
+        genotype: Genotype | Mapping | str,
+        num_classes: int | None = None,
+        in_chans: int = 3,
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        global_pool: str = "avg",
+        **sizes: Any,
+    ):
+        if isinstance(genotype, Mapping):
+            genotype = from_dict(genotype)
+        elif not isinstance(genotype, Genotype):
+            genotype = load(genotype, self.family)
+        require(
+            genotype.space == self.family,
+            f"genotype: it belongs to space {genotype.space!r}, not {self.family!r}",
+        )
+        num_classes = (1000 if self.imagenet else 10) if num_classes is None else num_classes
+        levels, stride = self.construct(genotype, in_chans, max(num_classes, 1), **sizes)
         require(0 <= drop_rate < 1, f"drop_rate={drop_rate}: must be at least 0 and below 1")
         require(0 <= drop_path_rate < 1, f"drop_path_rate={drop_path_rate}: must be at least 0 and below 1")
         self.in_chans = in_chans
@@ -84,6 +97,22 @@ class Classifier(nn.Module):
             self.num_classes, self.head_hidden_size = num_classes, self.num_features
             self.global_pool = _pool(global_pool)
         self.set_drop_path(drop_path_rate)
+
+    @abstractmethod
+    def construct(
+        self, genotype: Genotype, in_chans: int, num_classes: int, **sizes: Any
+    ) -> tuple[Levels, int]:
+        """Builds the network; an argument after these three is a size.
+
+        Returns:
+            Of each level its channels, its reduction and its last module; and what H and W must be multiples
+            of.
+        """
+
+    @classmethod
+    def num_levels(cls, **sizes: Any) -> int:
+        """How many levels a network of these sizes has; what is left out is as in `construct`."""
+        return 3
 
     @abstractmethod
     def _levels(self, x_BCHW: Tensor) -> Iterator[Tensor]:

@@ -4,38 +4,27 @@ Each class is its space's evaluation network with the same names of parameters, 
 the other.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas import genotype as genotypes
 from nas.errors import ConfigError, require
-from nas.formats.classifier import Classifier
+from nas.formats.classifier import Classifier, Levels
 from nas.formats.description import Description
 from nas.genotype import Genotype
+from nas.spaces.darts.layout import reduction_positions
 from nas.spaces.darts.network import DartsNetwork
-from nas.spaces.darts.supernet import reduction_positions
 from nas.spaces.dso.network import DsoNetwork
 from nas.spaces.nasbench201.network import NasBench201Network, ResidualBlock
-from nas.spaces.nasbench201.space import OPERATIONS
-from nas.spaces.operations import operation_builders
-
-Reference = Genotype | Mapping | str
+from nas.spaces.nasbench201.operations import NASBENCH201
+from nas.spaces.operations import DARTS, Catalogue
 
 
-def _read(genotype: Reference, family: str) -> Genotype:
-    if isinstance(genotype, Mapping):
-        genotype = genotypes.from_dict(genotype)
-    elif not isinstance(genotype, Genotype):
-        genotype = genotypes.load(genotype, family)
-    require(genotype.space == family, f"genotype: it belongs to space {genotype.space!r}, not {family!r}")
-    return genotype
-
-
-def _check_cells(genotype: Genotype, inputs: Mapping[str, int], operations: Iterable[str]) -> None:
-    genotypes.check_operations(genotype, operations)
+def _check_cells(genotype: Genotype, inputs: Mapping[str, int], catalogue: Catalogue) -> None:
+    catalogue.check(genotype.operations, "genotype")
     for name, number in inputs.items():
         require(
             name in genotype and genotype[name].inputs == number,
@@ -47,51 +36,51 @@ class DartsClassifier(Classifier, DartsNetwork):
     """The network of a genotype of the DARTS space (and S1 to S4, which share its family).
 
     Args:
-        genotype: itself, its containers as read from JSON, or a published name, file or text.
-        num_classes: K; 0 for features.
-        in_chans: channels of an image.
         num_cells: cells; the papers 14 on ImageNet.
         init_channels: C of the first cells; the papers 48 on ImageNet.
         stem: `imagenet` or `cifar`.
         stem_multiplier: stem channels / C, for the `cifar` stem.
-        drop_rate: dropout before the classifier.
-        drop_path_rate: probability of dropping a path that is not an identity, the same at every depth.
-        global_pool: timm's name of the pooling before the classifier.
+        others: see `Classifier`.
     """
 
     family = "darts"
     classifier_name = "classifier"
+    first_conv = "stem.stem0.0"
+    imagenet = True
 
-    def __init__(
+    def construct(
         self,
-        genotype: Reference,
-        num_classes: int = 1000,
-        in_chans: int = 3,
+        genotype: Genotype,
+        in_chans: int,
+        num_classes: int,
         num_cells: int = 14,
         init_channels: int = 48,
         stem: str = "imagenet",
         stem_multiplier: int = 3,
-        drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-        global_pool: str = "avg",
-    ):
-        found = _read(genotype, self.family)
-        _check_cells(found, {"normal": 2, "reduce": 2}, operation_builders())
+    ) -> tuple[Levels, int]:
+        """See `Classifier.construct`."""
+        _check_cells(genotype, {"normal": 2, "reduce": 2}, DARTS)
         require(num_cells >= 3, f"num_cells={num_cells}: two reductions need at least 3 cells")
         first = 8 if stem == "imagenet" else 1
         # No parameter depends on the image's size once the auxiliary head is gone.
         shape = (in_chans, 4 * first, 4 * first)
         DartsNetwork.__init__(
-            self, found, shape, max(num_classes, 1), num_cells, init_channels, stem_multiplier, stem, False
+            self, genotype, shape, num_classes, num_cells, init_channels, stem_multiplier, stem, False
         )
-        self.first_conv = "stem.stem0.0" if stem == "imagenet" else "stem.conv"
+        if stem != "imagenet":
+            self.first_conv = "stem.conv"
         self._ends = (*(position - 1 for position in reduction_positions(num_cells)), num_cells - 1)
         levels = [(init_channels, 4, "stem.stem0")] if stem == "imagenet" else []
         for level, index in enumerate(self._ends):
             channels = len(self.cells[index].cell.output) * init_channels * 2**level
             levels.append((channels, first * 2**level, f"cells.{index}"))
         self._stem_level = len(levels) > len(self._ends)
-        self.complete(in_chans, num_classes, levels, 4 * first, drop_rate, drop_path_rate, global_pool)
+        return levels, 4 * first
+
+    @classmethod
+    def num_levels(cls, stem: str = "imagenet", **sizes: Any) -> int:
+        """See `Classifier.num_levels`."""
+        return 4 if stem == "imagenet" else 3
 
     def _levels(self, x_BCHW: Tensor) -> Iterator[Tensor]:
         s0_BCHW, s1_BCHW = self.stem(x_BCHW)
@@ -107,10 +96,9 @@ class NasBench201Classifier(Classifier, NasBench201Network):
     """The network of an architecture of NAS-Bench-201.
 
     Args:
-        genotype: as for `DartsClassifier`; `|op~0|+...` is a text.
-        cells_per_stage: N; the benchmark 5.
         init_channels: C of the first stage; the benchmark 16.
-        num_classes, in_chans, drop_rate, drop_path_rate, global_pool: as for `DartsClassifier`.
+        cells_per_stage: N; the benchmark 5.
+        others: see `Classifier`.
     """
 
     family = "nasbench201"
@@ -118,28 +106,24 @@ class NasBench201Classifier(Classifier, NasBench201Network):
     last_norm_name = "last_norm"
     first_conv = "stem.0"
 
-    def __init__(
+    def construct(
         self,
-        genotype: Reference,
-        num_classes: int = 10,
-        in_chans: int = 3,
-        cells_per_stage: int = 5,
+        genotype: Genotype,
+        in_chans: int,
+        num_classes: int,
         init_channels: int = 16,
-        drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-        global_pool: str = "avg",
-    ):
-        found = _read(genotype, self.family)
-        _check_cells(found, {"cell": 1}, OPERATIONS)
-        NasBench201Network.__init__(
-            self, found, (in_chans, 4, 4), max(num_classes, 1), cells_per_stage, init_channels
-        )
+        cells_per_stage: int = 5,
+    ) -> tuple[Levels, int]:
+        """See `Classifier.construct`."""
+        _check_cells(genotype, {"cell": 1}, NASBENCH201)
+        shape = (in_chans, 4, 4)
+        NasBench201Network.__init__(self, genotype, shape, num_classes, cells_per_stage, init_channels)
         follows = [index - 1 for index, cell in enumerate(self.cells) if isinstance(cell, ResidualBlock)]
         self._ends = (*follows, len(self.cells) - 1)
         levels = [
             (init_channels * 2**level, 2**level, f"cells.{index}") for level, index in enumerate(self._ends)
         ]
-        self.complete(in_chans, num_classes, levels, 4, drop_rate, drop_path_rate, global_pool)
+        return levels, 4
 
     def _levels(self, x_BCHW: Tensor) -> Iterator[Tensor]:
         x_BCHW = self.stem(x_BCHW)
@@ -158,11 +142,10 @@ class DsoClassifier(Classifier, DsoNetwork):
     Any side will do, since what is halved is rounded up.
 
     Args:
-        genotype: as for `DartsClassifier`; `DSO(...)` is a text.
-        blocks_per_stage: blocks of every stage.
         init_channels: C of the first stage.
+        blocks_per_stage: blocks of every stage.
         stem: `imagenet` or `cifar`.
-        num_classes, in_chans, drop_rate, drop_path_rate, global_pool: as for `DartsClassifier`.
+        others: see `Classifier`.
     """
 
     family = "dso"
@@ -170,30 +153,19 @@ class DsoClassifier(Classifier, DsoNetwork):
     last_norm_name = "head.norm"
     first_conv = "stem.0.conv"
 
-    def __init__(
+    def construct(
         self,
-        genotype: Reference,
-        num_classes: int = 10,
-        in_chans: int = 3,
-        blocks_per_stage: Sequence[int] = (8, 8, 8),
+        genotype: Genotype,
+        in_chans: int,
+        num_classes: int,
         init_channels: int = 48,
+        blocks_per_stage: Sequence[int] = (8, 8, 8),
         stem: str = "cifar",
-        drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-        global_pool: str = "avg",
-    ):
-        found = _read(genotype, self.family)
+    ) -> tuple[Levels, int]:
+        """See `Classifier.construct`."""
         stages = len(blocks_per_stage)
-        DsoNetwork.__init__(
-            self,
-            found,
-            (in_chans, 1, 1),
-            max(num_classes, 1),
-            blocks_per_stage,
-            init_channels,
-            stem,
-            False,
-        )
+        shape = (in_chans, 1, 1)
+        DsoNetwork.__init__(self, genotype, shape, num_classes, blocks_per_stage, init_channels, stem, False)
         first = 4 if stem == "imagenet" else 1
         # A reduction follows each stage but the last.
         ends = [sum(blocks_per_stage[: stage + 1]) + stage - 1 for stage in range(stages)]
@@ -202,7 +174,12 @@ class DsoClassifier(Classifier, DsoNetwork):
             (init_channels * 2**stage, first * 2**stage, f"blocks.{index}")
             for stage, index in enumerate(ends)
         ]
-        self.complete(in_chans, num_classes, levels, 1, drop_rate, drop_path_rate, global_pool)
+        return levels, 1
+
+    @classmethod
+    def num_levels(cls, blocks_per_stage: Sequence[int] = (8, 8, 8), **sizes: Any) -> int:
+        """See `Classifier.num_levels`."""
+        return len(blocks_per_stage)
 
     def _levels(self, x_BCHW: Tensor) -> Iterator[Tensor]:
         x_BCHW = self.stem(x_BCHW)
@@ -218,6 +195,16 @@ class DsoClassifier(Classifier, DsoNetwork):
 FAMILIES = {one.family: one for one in (DartsClassifier, NasBench201Classifier, DsoClassifier)}
 
 
+def classifier_of(family: str) -> type[Classifier]:
+    """The classifier of a family's networks.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    require(family in FAMILIES, f"space={family}: networks of {', '.join(FAMILIES)} can be exported")
+    return FAMILIES[family]
+
+
 def build(description: Description) -> Classifier:
     """The described network with random weights, in evaluation mode.
 
@@ -225,9 +212,8 @@ def build(description: Description) -> Classifier:
         ConfigError: its family is not one of images, or a size does not fit.
     """
     family = description.genotype.space
-    require(family in FAMILIES, f"space={family}: networks of {', '.join(FAMILIES)} can be exported")
     try:
-        network = FAMILIES[family](
+        network = classifier_of(family)(
             description.genotype,
             num_classes=description.num_classes,
             in_chans=description.image_shape[0],

@@ -16,12 +16,22 @@ from nas.reading.files import check_regular
 
 
 def export_program(network: Classifier, description: Description) -> ExportedProgram:
-    """The network's forward pass as a graph of torch's operators, for any number of images of its size."""
+    """The network's forward pass as a graph of torch's operators, for any number of images of its size.
+
+    Raises:
+        ConfigError: torch.export cannot trace an operation.
+    """
     # A batch of one would be taken for a constant.
     images_BCHW = torch.zeros(2, *description.image_shape)
-    return torch.export.export(
-        network.eval(), (images_BCHW,), dynamic_shapes={"x_BCHW": {0: Dim("batch", min=1)}}
-    )
+    shapes = {"x_BCHW": {0: Dim("batch", min=1)}}
+    try:
+        return torch.export.export(network.eval(), (images_BCHW,), dynamic_shapes=shapes)
+    except RuntimeError as error:
+        names = ", ".join(sorted(description.genotype.operations))
+        raise ConfigError(
+            f"format: torch.export, which torch_export and onnx begin with, cannot trace {names} "
+            f"({' '.join(str(error).split())[:300]}); choose safetensors or timm"
+        ) from error
 
 
 def save_program(program: ExportedProgram, description: Description, path: Path) -> None:

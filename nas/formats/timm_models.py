@@ -9,17 +9,18 @@ genotype of the DARTS space has an entry of its own without weights, of ImageNet
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import nn
 
 from nas.formats.description import Description, Preprocessing
-from nas.formats.families import FAMILIES, build
+from nas.formats.families import FAMILIES, DartsClassifier, build
 from nas.genotype import published
 
 ENTRIES = {family: f"nas_{family}" for family in FAMILIES}
+PUBLISHED = DartsClassifier.family
 
 
 def entry_name(name: str) -> str:
@@ -29,15 +30,15 @@ def entry_name(name: str) -> str:
 
 def _config(family: str, **others: Any) -> dict[str, Any]:
     """What timm assumes of a network whose folder does not say it."""
-    imagenet = family == "darts"
+    network = FAMILIES[family]
     return {
-        "input_size": (3, 224, 224) if imagenet else (3, 32, 32),
-        "pool_size": (7, 7) if imagenet else (8, 8),
-        "num_classes": 1000 if imagenet else 10,
-        "crop_pct": 0.875 if imagenet else 1.0,
+        "input_size": (3, 224, 224) if network.imagenet else (3, 32, 32),
+        "pool_size": (7, 7) if network.imagenet else (8, 8),
+        "num_classes": 1000 if network.imagenet else 10,
+        "crop_pct": 0.875 if network.imagenet else 1.0,
         "interpolation": "bilinear",
-        "first_conv": "stem.stem0.0" if imagenet else FAMILIES[family].first_conv,
-        "classifier": FAMILIES[family].classifier_name,
+        "first_conv": network.first_conv,
+        "classifier": network.classifier_name,
         **others,
     }
 
@@ -99,7 +100,8 @@ def _entry(name: str, family: str, genotype: str | None) -> Callable[..., nn.Mod
         # Whatever is no argument of timm's builder reaches the class, which refuses what it does not know.
         if genotype is not None:
             arguments.setdefault("genotype", genotype)
-        features = {"feature_cls": "getter", "out_indices": _num_levels(family, arguments)}
+        # timm would ask for five.
+        features = {"feature_cls": "getter", "out_indices": FAMILIES[family].num_levels(**arguments)}
         return build_model_with_cfg(FAMILIES[family], name, pretrained, feature_cfg=features, **arguments)
 
     create.__name__ = create.__qualname__ = name
@@ -109,22 +111,19 @@ def _entry(name: str, family: str, genotype: str | None) -> Callable[..., nn.Mod
     return create
 
 
-def _num_levels(family: str, arguments: Mapping[str, Any]) -> int:
-    """How many feature maps `features_only=True` gives; timm would ask for five."""
-    if family == "dso":
-        return len(arguments.get("blocks_per_stage", (8, 8, 8)))
-    return 4 if family == "darts" and arguments.get("stem", "imagenet") == "imagenet" else 3
-
-
 default_cfgs = generate_default_cfgs(
     {
         **{ENTRIES[family]: _config(family) for family in FAMILIES},
-        **{entry_name(name): _config("darts") for name, spaces in published().items() if "darts" in spaces},
+        **{
+            entry_name(name): _config(PUBLISHED)
+            for name, spaces in published().items()
+            if PUBLISHED in spaces
+        },
     }
 )
 
 for _family, _name in ENTRIES.items():
     register_model(_entry(_name, _family, None))
 for _published, _spaces in published().items():
-    if "darts" in _spaces:
-        register_model(_entry(entry_name(_published), "darts", _published))
+    if PUBLISHED in _spaces:
+        register_model(_entry(entry_name(_published), PUBLISHED, _published))

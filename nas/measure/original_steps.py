@@ -10,14 +10,8 @@ from torch import Tensor, nn
 from nas.measure.steps import SearchSteps
 from nas.methods.updates import ArchitectureGradient, VirtualStep
 
-# The literal supernets of the tests, for each family of spaces. One is called with what its signature names
-# of the space itself, `groups`, `image_shape`, `num_classes`, and the sizes below.
-REFERENCES = {
-    "darts": "tests.reference.literal.LiteralDarts",
-    "nasbench201": "tests.reference.literal_nasbench201.LiteralNasBench201",
-    "dso": "tests.reference.dso.literal_of",
-    "darts_rnn": "tests.reference.recurrent.LiteralSupernet",
-}
+# A space's literal supernet (`Space.reference`) is called with what its signature names of the space itself,
+# `groups`, `image_shape`, `num_classes`, and the sizes below.
 LITERAL_RNN = "tests.reference.recurrent.LiteralNetwork"
 SIZES = (
     "num_cells", "cells_per_stage", "init_channels", "stem_multiplier", "stem", "partial", "hidden_size",

@@ -9,10 +9,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from nas.domains.networks import unread_sizes
+from nas.domains.networks import space_of, unread_sizes
 from nas.engine.machine import processes
 from nas.running import trust
-from nas.running.config import CONF, instantiate, plain
+from nas.running.config import CONF, plain
 from nas.running.declared import read_file
 from nas.running.parts import compose
 from nas.running.resuming import online
@@ -89,7 +89,7 @@ def command_for(
         choices.append(f"hardware={profile}")
 
     # Refused where they are typed: a recipe of another space has sizes that say nothing of these networks.
-    decided = {*(key_of(one) for one in last), *unread_sizes(config, instantiate(config.space))}
+    decided = {*(key_of(one) for one in last), *unread_sizes(config, space_of(config))}
     # What an evaluation takes from its recipe, and refuses of the data set.
     decided |= {f"dataset.bptt.{key}" for key in config.recipe.get("bptt") or ()}
     settings = [one for one in _differences(name, config, choices) if key_of(one) not in decided]

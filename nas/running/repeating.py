@@ -67,9 +67,8 @@ def _refusal(
     if re.match(r"hydra\b", key) or key in IMPORTING:
         return "names code"
     named = set(re.findall(r"_target_[\"']?\s*[:=]\s*[\"']?([^,}\"'\s]*)", text)) | set(
-        trust.targets_in(value)
+        trust.named_by(key, value)
     )
-    named |= {str(value)} if key.endswith("._target_") and not override.is_delete() else set()
     listed = ROLES.get(key.removesuffix("._target_"), ())
     if not all(one in listed or word.vouches(one) for one in named):
         return "names code"

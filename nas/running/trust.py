@@ -20,6 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nas.errors import ConfigError, require
+from nas.genotype_text import is_import_path
 from nas.running.targets import OURS, ROLES
 from nas.running.words import key_of, word
 
@@ -30,6 +31,9 @@ PLACES = re.compile(
     r"(^|_)(dir|dirs|dirpath|directory|path|paths|file|filename|files|folder|root|host|hostname|port|url|uri|"
     r"address|addr|endpoint|server|socket)$"
 )
+# Where the operations of a space stand, which may be import paths.
+OPERATIONS = "space.operations"
+IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 COMMAND_LINE = "command-line"
 SEARCH_PATH = "hydra.searchpath in command-line"
 
@@ -40,14 +44,15 @@ class Caller:
 
     Attributes:
         modules: of `trust=`; each covers what lies below it.
-        names: every `_target_` that was typed, or that a YAML file in a typed folder of configurations holds.
+        names: every `_target_` and operation that was typed, or that a YAML file in a typed folder of
+            configurations holds.
     """
 
     modules: tuple[str, ...] = ()
     names: frozenset[str] = frozenset()
 
     def vouches(self, target: str) -> bool:
-        """Whether a `_target_` needs no list."""
+        """Whether a `_target_` needs no list, and an operation can be imported."""
         return target in self.names or any(
             target == module or target.startswith(f"{module}.") for module in self.modules
         )
@@ -65,11 +70,19 @@ def caller(config: DictConfig) -> Caller:
     names: set[str] = set()
     typed = list(HydraConfig.get().overrides.task)
     for override in OverridesParser.create().parse_overrides(typed):
-        value = override.value()
-        if override.key_or_group.endswith("._target_"):
-            value = {"_target_": value}
-        names |= set(targets_in(value))
+        names |= set(named_by(override.key_or_group, override.value()))
     return Caller(modules(config.get("trust")), frozenset(names | names_in_folders()))
+
+
+def named_by(key: str, value: Any) -> Iterator[str]:
+    """Every `_target_` and operation that an override `key=value` names, a genotype's text among them."""
+    if key.endswith("._target_"):
+        value = {"_target_": value}
+    elif key.startswith(OPERATIONS):
+        value = {"operations": value}
+    elif key == "genotype" and re.match(r"\s*([{|]|\w+\s*\()", str(value)):
+        yield from IMPORT_PATH.findall(value)
+    yield from targets_in(value)
 
 
 def modules(trust: Any) -> tuple[str, ...]:
@@ -88,7 +101,7 @@ def modules(trust: Any) -> tuple[str, ...]:
 
 
 def names_in_folders() -> set[str]:
-    """Every `_target_` in the typed folders of configurations: `--config-dir`, `hydra.searchpath`."""
+    """Every `_target_` and operation in the typed folders of configurations."""
     return {
         name
         for source in HydraConfig.get().runtime.config_sources
@@ -109,22 +122,13 @@ def _named_in(schema: str, path: str) -> Iterator[str]:
 
 
 def _targets_of(text: str) -> Iterator[str]:
-    """Every `_target_` of a YAML text, of which nothing is built; none of a text that is no YAML."""
+    """What `targets_in` finds in a YAML text, of which nothing is built; nothing where it is no YAML."""
     import yaml
 
     try:
-        waiting = [node for node in yaml.compose_all(text, yaml.SafeLoader) if node is not None]
-    except yaml.YAMLError:
+        yield from targets_in(list(yaml.safe_load_all(text)))
+    except (yaml.YAMLError, ValueError):
         return
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-        elif isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == "_target_" and isinstance(value, yaml.ScalarNode):
-                    yield value.value
-                waiting.append(value)
 
 
 def _yaml_files(folder: Any) -> Iterator[Any]:
@@ -138,15 +142,45 @@ def _yaml_files(folder: Any) -> Iterator[Any]:
 
 
 def targets_in(value: Any) -> Iterator[str]:
-    """Every `_target_` of plain containers."""
+    """Every `_target_` of plain containers, and every import path among `operations`."""
     if isinstance(value, dict):
         if isinstance(value.get("_target_"), str):
             yield value["_target_"]
+        yield from import_paths(value.get("operations"))
         for inner in value.values():
             yield from targets_in(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from targets_in(inner)
+
+
+def import_paths(value: Any) -> Iterator[str]:
+    """Every import path among the texts of plain containers."""
+    if isinstance(value, str) and is_import_path(value):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from import_paths(inner)
+
+
+def check_foreign(names: Iterable[str], config: DictConfig, where: str) -> None:
+    """Refuses operations of others that the caller has not named; nothing is imported.
+
+    Args:
+        names: of operations, import paths among them.
+        config: this command's own.
+        where: what names them.
+
+    Raises:
+        ConfigError: the caller does not vouch for one.
+    """
+    known = caller(config)
+    for name in sorted(set(import_paths(list(names)))):
+        require(
+            known.vouches(name),
+            f"{where}: operation {_short(name)} was not imported: it is none of this project's, so it could "
+            f"be anybody's code. If you know it and want it to run, say trust={module_of(name)}",
+        )
 
 
 def check_saved(
@@ -167,6 +201,10 @@ def check_saved(
     """
     known = caller(config)
     check_ours(saved, f"{where}: its config.yaml has ")
+    operations = OmegaConf.select(saved, OPERATIONS)
+    if OmegaConf.is_config(operations):
+        named = import_paths(OmegaConf.to_container(operations, resolve=False))
+        check_foreign(named, config, f"{where}: {OPERATIONS} in its config.yaml")
     for key, value, node in _leaves(OmegaConf.to_container(saved, resolve=False)):
         path = ".".join(str(part) for part in key)
         about = f"{where}: {path}={_short(value)} in its config.yaml"
@@ -286,11 +324,13 @@ def _short(value: Any) -> str:
 
 def unlisted(config: Any, vouched: Caller) -> list[str]:
     """The modules that a folder with this configuration would need `trust=` for, beside the caller's word."""
+    tree = OmegaConf.to_container(config, resolve=False)
     found = [
         value
-        for key, value, _ in _leaves(OmegaConf.to_container(config, resolve=False))
+        for key, value, _ in _leaves(tree)
         if key[-1] == "_target_" and isinstance(value, str) and value not in ROLES.get(role(key[:-1]), ())
     ]
+    found += import_paths((tree.get("space") or {}).get("operations"))
     return sorted({module_of(value) for value in found if not vouched.vouches(value)})
 
 

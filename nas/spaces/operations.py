@@ -1,206 +1,199 @@
-"""Candidate operations as plain modules, one an edge: what evaluation networks are made of.
+"""Candidate operations: one class serves a search, an evaluation, and what both cost.
+
+An operation is found by its published name in a space's catalogue, or by its import path (`theirs.Conv`): a
+class of somebody else's that derives from `Operation`. A name is never imported here, for it may stand in a
+stranger's file: the module must have been imported, by the caller's own code or by the command that she
+trusts it to (docs/trust.md).
 
 DARTS space (Liu et al. 2019, section 3.1 and the authors' release): ReLU-Conv-BN order, separable
-convolutions applied twice, dilated ones once, no convolution bias. The evaluation operations of the NASNet
-and AmoebaNet cells are here as well, so that every published genotype can be built.
+convolutions applied twice, dilated ones once, no convolution bias. The operations of the NASNet and AmoebaNet
+cells are here as well, so that every published genotype can be built.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from nas.errors import ConfigError, require
-from nas.spaces.native.affine import SeparableAffine
-from nas.spaces.native.separable import SeparableSpec
-from nas.spaces.norm import batch_norm
+from nas.genotype_text import is_import_path
+from nas.printable import shown
+from nas.spaces.modules import FactorizedReduce, Noise, Zero, pool, separable_conv, seven_by_seven
+from nas.spaces.pieces import Piece
+from nas.spaces.supernet.candidates import (
+    Copies,
+    IdentityCandidate,
+    PoolCandidate,
+    ReduceCandidate,
+    SeparableCandidate,
+)
+from nas.spaces.supernet.fan_out import Candidate
 
-if TYPE_CHECKING:
-    from nas.spaces.supernet.fan_out import Execution
+MOVING = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
-def relu_conv_bn(c_in: int, c_out: int, kernel: int, stride: int, affine: bool) -> nn.Sequential:
-    """ReLU, dense convolution, BN."""
-    return nn.Sequential(
-        nn.ReLU(),
-        nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False),
-        batch_norm(c_out, affine),
+class Operation(ABC):
+    """A candidate operation of cells whose edges carry feature maps. `build` is all that one must give."""
+
+    @abstractmethod
+    def build(self, channels: int, stride: int, affine: bool) -> nn.Module:
+        """The module of one edge, [B, C, H, W] -> [B, C, H/stride, W/stride]; it leaves its input as it is.
+
+        Args:
+            channels: C.
+            stride: 1 or 2.
+            affine: whether its batch norms have a scale and an offset: not in a search.
+        """
+
+    @property
+    def twice_differentiable(self) -> bool:
+        """Whether its copies have second derivatives; here: whether torch's own modules make it up."""
+        with torch.device("meta"):
+            module = self.build(4, 1, False)
+        return all(type(part).__module__.startswith(("torch.nn.", "nas.")) for part in module.modules())
+
+    def stacked(self, m: int, channels: int, stride: int) -> Candidate:
+        """The operation on m edges of a supernet; here: m copies, one after the other."""
+        return Copies([self.build(channels, stride, False) for _ in range(m)], self.twice_differentiable)
+
+    def cost(self, piece: Piece) -> tuple[int, int]:
+        """Counted on `build`'s module at a piece's shape: multiply-adds and memory access cost.
+
+        The second is what convolutions and poolings read and write, weights included, in numbers (Zhang et
+        al. 2018, equation 10).
+        """
+        moved = 0
+
+        def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            nonlocal moved
+            moved += inputs[0].numel() + output.numel() + sum(p.numel() for p in module.parameters())
+
+        with torch.device("meta"):
+            module = self.build(piece.channels, piece.stride, False)
+            x_BCHW = torch.empty(1, piece.channels, piece.height, piece.width)
+        for part in module.modules():
+            if isinstance(part, MOVING):
+                part.register_forward_hook(note)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            module.eval()(x_BCHW)
+        return counter.get_total_flops() // 2, moved
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The operations that a space knows by name, and those of others by their import paths."""
+
+    published: Mapping[str, Operation]
+
+    def __getitem__(self, name: str) -> Operation:
+        """The operation of that name.
+
+        Raises:
+            ConfigError: there is none, or its module has not been imported.
+        """
+        if name not in self.published:
+            self.check((name,), "space.operations")
+        return self.published[name] if name in self.published else _foreign(name)
+
+    def build(self, name: str, channels: int, stride: int = 1, affine: bool = True) -> nn.Module:
+        """One edge of an evaluation network; see `Operation.build`."""
+        return self[name].build(channels, stride, affine)
+
+    def stacked(self, name: str, m: int, channels: int, stride: int) -> Candidate:
+        """M edges of a supernet; see `Operation.stacked`."""
+        return self[name].stacked(m, channels, stride)
+
+    def check(self, names: Iterable[str], where: str) -> None:
+        """Raises `ConfigError` unless all of these operations can be built."""
+        unknown = sorted({name for name in names if name not in self.published and not is_import_path(name)})
+        require(
+            not unknown,
+            f"{where}: unknown operations {shown(unknown, 400)}; known are "
+            f"{', '.join(sorted(self.published))}, and import paths of classes derived from "
+            "nas.spaces.Operation",
+        )
+        for name in names:
+            if name not in self.published:
+                _foreign(name)
+
+
+def _foreign(name: str) -> Operation:
+    place, _, attribute = name.rpartition(".")
+    module = sys.modules.get(place)
+    require(
+        module is not None,
+        f"operation {shown(name)}: it is somebody's code, which was not imported. If you know it and want it "
+        f"to run, say trust={place}, or in Python import {place} first",
     )
+    found = getattr(module, attribute, None)
+    require(
+        isinstance(found, type) and issubclass(found, Operation),
+        f"operation {name}: not a class derived from nas.spaces.Operation",
+    )
+    try:
+        return found()
+    except TypeError as error:
+        raise ConfigError(f"operation {name}: it cannot be made without arguments ({error})") from error
 
 
-def _depthwise_separable(
-    channels: int, kernel: int, stride: int, dilation: int, affine: bool
-) -> list[nn.Module]:
-    padding = dilation * (kernel - 1) // 2
-    return [
-        nn.ReLU(),
-        nn.Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False),
-        nn.Conv2d(channels, channels, 1, bias=False),
-        batch_norm(channels, affine),
-    ]
-
-
-class SeparableConv(nn.Sequential):
-    """Steps of ReLU, depthwise and pointwise convolution, BN; the compiled kernel where one is given.
+@dataclass(frozen=True)
+class Published(Operation):
+    """An operation that is known by a name.
 
     Attributes:
-        execution: how to compute; None, or an execution without a kernel: module by module.
+        edge: (channels, stride, affine) -> the module of one edge.
+        edges: (m, channels, stride) -> its form in a supernet; None for copies.
     """
 
-    def __init__(self, *modules: nn.Module):
-        super().__init__(*modules)
-        self.execution: Execution | None = None
+    edge: Callable[[int, int, bool], nn.Module]
+    edges: Callable[[int, int, int], Candidate] | None = None
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """[B, C, H, W] -> [B, C, H/stride, W/stride]."""
-        return self.fused(x_BCHW) if self.fuses(x_BCHW) else super().forward(x_BCHW)
+    def build(self, channels: int, stride: int, affine: bool) -> nn.Module:
+        """See `Operation.build`."""
+        return self.edge(channels, stride, affine)
 
-    def fuses(self, x_BCHW: Tensor) -> bool:
-        """Whether the kernel computes this input: in training, on a CPU, outside autocast."""
-        native = None if self.execution is None else self.execution.native
-        if native is None or not self.training or torch.is_autocast_enabled(x_BCHW.device.type):
-            return False
-        depthwise, norm = self[1], self[3]
-        batch, _, height, width = x_BCHW.shape
-        stride = depthwise.stride[0]
-        # A single value a channel cannot be normalised: torch says so in its own words.
-        several = batch > 1 or height > stride or width > stride
-        return (
-            native.supports(x_BCHW, depthwise.kernel_size[0])
-            and depthwise.weight.dtype == x_BCHW.dtype
-            and norm.affine
-            and norm.track_running_stats
-            and several
-        )
-
-    def fused(
-        self, x_BCHW: Tensor, factors_B: Tensor | None = None, total_BCHW: Tensor | None = None
-    ) -> Tensor:
-        """By the kernel: total + factors * self(x), in place where the total is laid out channels-last."""
-        steps = len(self) // 4
-        depthwise, pointwise, norms = ([self[4 * s + i] for s in range(steps)] for i in (1, 2, 3))
-        first = depthwise[0]
-        spec = SeparableSpec(
-            self.execution.native, first.kernel_size[0], first.stride[0], first.dilation[0], steps
-        )
-        return SeparableAffine.apply(
-            spec,
-            norms,
-            x_BCHW,
-            factors_B,
-            total_BCHW,
-            *(conv.weight for conv in (*depthwise, *pointwise)),
-            *(norm.weight for norm in norms),
-            *(norm.bias for norm in norms),
-        )
+    def stacked(self, m: int, channels: int, stride: int) -> Candidate:
+        """See `Operation.stacked`."""
+        return super().stacked(m, channels, stride) if self.edges is None else self.edges(m, channels, stride)
 
 
-def separable_conv(channels: int, kernel: int, stride: int, affine: bool) -> SeparableConv:
-    """ReLU, depthwise and pointwise convolution, BN, twice; the stride is in the first."""
-    return SeparableConv(
-        *_depthwise_separable(channels, kernel, stride, 1, affine),
-        *_depthwise_separable(channels, kernel, 1, 1, affine),
+def _separable(kernel: int, dilation: int = 1, repeats: int = 2) -> Published:
+    """Steps of ReLU, depthwise and pointwise convolution and BN, the stride in the first."""
+    return Published(
+        lambda c, s, a: separable_conv(c, kernel, s, dilation, repeats, a),
+        lambda m, c, s: SeparableCandidate(m, c, kernel, s, dilation, repeats),
     )
 
 
-def dilated_conv(channels: int, kernel: int, stride: int, affine: bool) -> SeparableConv:
-    """Depthwise convolution of dilation 2 and pointwise convolution, once."""
-    return SeparableConv(*_depthwise_separable(channels, kernel, stride, 2, affine))
+def _pool(kind: str) -> Published:
+    return Published(lambda c, s, a: pool(kind, s), lambda m, c, s: PoolCandidate(c, kind, s))
 
 
-def pool(kind: str, stride: int) -> nn.Module:
-    """3x3 pooling; the average leaves padding out of its count."""
-    if kind == "max":
-        return nn.MaxPool2d(3, stride, 1)
-    return nn.AvgPool2d(3, stride, 1, count_include_pad=False)
-
-
-class FactorizedReduce(nn.Module):
-    """Halves the resolution: two 1x1 stride-2 convolutions on grids one pixel apart, concatenated, BN."""
-
-    def __init__(self, c_in: int, c_out: int, affine: bool):
-        super().__init__()
-        require(
-            c_out % 2 == 0, f"space.init_channels: reductions need an even number of channels, not {c_out}"
-        )
-        self.relu = nn.ReLU()
-        self.conv_1 = nn.Conv2d(c_in, c_out // 2, 1, 2, bias=False)
-        self.conv_2 = nn.Conv2d(c_in, c_out // 2, 1, 2, bias=False)
-        self.bn = batch_norm(c_out, affine)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """[B, C_in, H, W] -> [B, C_out, H/2, W/2]; H and W must be even."""
-        x_BCHW = self.relu(x_BCHW)
-        return self.bn(torch.cat([self.conv_1(x_BCHW), self.conv_2(x_BCHW[:, :, 1:, 1:])], dim=1))
-
-
-class Zero(nn.Module):
-    """The `none` operation: zeros of the strided shape."""
-
-    def __init__(self, stride: int):
-        super().__init__()
-        self.stride = stride
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """[B, C, H, W] -> zeros [B, C, H/stride, W/stride]."""
-        return torch.zeros_like(x_BCHW[:, :, :: self.stride, :: self.stride])
-
-
-class Noise(nn.Module):
-    """Fresh N(0, 1) noise of the strided shape, in training and in test (space S4, Zela et al. 2020)."""
-
-    def __init__(self, stride: int):
-        super().__init__()
-        self.stride = stride
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """[B, C, H, W] -> noise [B, C, H/stride, W/stride] that does not depend on the input's values."""
-        return torch.randn_like(x_BCHW[:, :, :: self.stride, :: self.stride])
-
-
-def _skip(channels: int, stride: int, affine: bool) -> nn.Module:
-    return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine)
-
-
-def _seven(channels: int, stride: int, affine: bool) -> nn.Sequential:
-    return nn.Sequential(
-        nn.ReLU(),
-        nn.Conv2d(channels, channels, (1, 7), (1, stride), (0, 3), bias=False),
-        nn.Conv2d(channels, channels, (7, 1), (stride, 1), (3, 0), bias=False),
-        batch_norm(channels, affine),
+# A supernet never computes `none`.
+NONE = Published(lambda c, s, a: Zero(s))
+SKIP_CONNECT = Published(
+    lambda c, s, a: nn.Identity() if s == 1 else FactorizedReduce(c, c, a),
+    lambda m, c, s: IdentityCandidate() if s == 1 else ReduceCandidate(m, c),
+)
+DARTS = Catalogue(
+    MappingProxyType(
+        {
+            "none": NONE,
+            "noise": Published(lambda c, s, a: Noise(s)),
+            "skip_connect": SKIP_CONNECT,
+            "max_pool_3x3": _pool("max"),
+            "avg_pool_3x3": _pool("avg"),
+            "sep_conv_3x3": _separable(3),
+            "sep_conv_5x5": _separable(5),
+            "sep_conv_7x7": _separable(7),
+            "dil_conv_3x3": _separable(3, dilation=2, repeats=1),
+            "dil_conv_5x5": _separable(5, dilation=2, repeats=1),
+            "conv_7x1_1x7": Published(seven_by_seven),
+        }
     )
-
-
-def operation_builders() -> dict[str, Callable[[int, int, bool], nn.Module]]:
-    """Name -> `build(channels, stride, affine)` of every operation that a cell may hold.
-
-    Add an operation here (evaluation) and in `nas.spaces.supernet.fan_out` (search).
-    """
-    return {
-        "none": lambda c, s, a: Zero(s),
-        "noise": lambda c, s, a: Noise(s),
-        "skip_connect": _skip,
-        "max_pool_3x3": lambda c, s, a: pool("max", s),
-        "avg_pool_3x3": lambda c, s, a: pool("avg", s),
-        "sep_conv_3x3": lambda c, s, a: separable_conv(c, 3, s, a),
-        "sep_conv_5x5": lambda c, s, a: separable_conv(c, 5, s, a),
-        "sep_conv_7x7": lambda c, s, a: separable_conv(c, 7, s, a),
-        "dil_conv_3x3": lambda c, s, a: dilated_conv(c, 3, s, a),
-        "dil_conv_5x5": lambda c, s, a: dilated_conv(c, 5, s, a),
-        "conv_7x1_1x7": _seven,
-    }
-
-
-def operation(name: str, channels: int, stride: int, affine: bool = True) -> nn.Module:
-    """Builds one operation [B, C, H, W] -> [B, C, H/stride, W/stride].
-
-    Raises:
-        ConfigError: there is no operation of that name.
-    """
-    builders = operation_builders()
-    if name not in builders:
-        raise ConfigError(
-            f"space.operations: unknown operation {name!r}; known are {', '.join(sorted(builders))}"
-        )
-    return builders[name](channels, stride, affine)
+)

@@ -6,10 +6,10 @@ fixed layers. A space lists the pieces of a genotype's network without building 
 Shapes: B batch, C channels, H W space.
 """
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -58,17 +58,29 @@ class Piece:
         return f"{self.name}@{self.shape}"
 
 
-class Pieces(Protocol):
+class Pieces(ABC):
     """The networks of one space at one size, cut into pieces."""
 
+    @abstractmethod
     def of(self, genotype: Genotype) -> Counter[Piece]:
         """The pieces of a genotype's network, with how often each comes."""
 
+    @abstractmethod
     def all(self) -> list[Piece]:
         """Every piece that some network of the space can hold, in order of network and name."""
 
     def build(self, piece: Piece) -> nn.Module:
-        """A piece as evaluation networks hold it: takes `inputs` tensors [B, C, H, W]."""
+        """A piece as evaluation networks hold it: takes `inputs` tensors [B, C, H, W].
+
+        Raises:
+            ConfigError: there is no operation of that name.
+        """
+        joint = JOINTS.get(piece.name)
+        return self.build_own(piece) if joint is None else joint()
+
+    @abstractmethod
+    def build_own(self, piece: Piece) -> nn.Module:
+        """A piece that is no sum, join or node of zeros: `build` in this space."""
 
 
 class Sum(nn.Module):
@@ -107,10 +119,7 @@ class Classifier(nn.Module):
         return self.linear(x_BCHW.mean(dim=(2, 3)))
 
 
-def build_joint(piece: Piece) -> nn.Module | None:
-    """A sum, join or node of zeros; None for another piece."""
-    kinds = {ADD: Sum, CONCAT: Concat, ZEROS: Zeros}
-    return kinds[piece.name]() if piece.name in kinds else None
+JOINTS = {ADD: Sum, CONCAT: Concat, ZEROS: Zeros}
 
 
 def add(channels: int, size: Sequence[int]) -> Piece:

@@ -1,15 +1,16 @@
 """What a method and the engine know of a search space."""
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from nas.errors import ConfigError, require
+from nas.errors import ConfigError, require, require_whole
 from nas.genotype import Genotype
 from nas.printable import shown
-from nas.spaces.pieces import Pieces
 
 ZERO = "none"
 SKIP = "skip_connect"
@@ -95,25 +96,33 @@ class EdgeGroup:
         return len(self.edges), len(self.operations[0])
 
 
-class Space(Protocol):
+class Space(ABC):
     """A search space. Its supernet owns no architecture parameter: it applies the op weights it is given.
+
+    What a space of others gives is this class alone; that it has none of the optional parts is said where one
+    is asked for. A space whose evaluation networks are cut into pieces, to look their latency up, also has
+    `pieces(inputs, **sizes) -> Pieces`.
 
     Attributes:
         name: the space's name in run folders.
-        family: the name that its genotypes carry.
+        family: the name that its genotypes carry; `nas.genotype_text` says how those of published families
+            are written and drawn, and others are under their own name.
         domain: what its networks read, `images` or `text`.
         groups: edge groups by name.
         recipe_sizes: the keys of a recipe that size the evaluation network.
         recipe_options: keys that a recipe may add, which its training needs and its cost does not depend on.
+        reference: import path of a literal supernet to measure against (`nas.bench`); None if there is none.
     """
 
     name: str
     family: str
-    domain: str
+    domain: str = "images"
     groups: Mapping[str, EdgeGroup]
-    recipe_sizes: tuple[str, ...]
-    recipe_options: tuple[str, ...]
+    recipe_sizes: tuple[str, ...] = ()
+    recipe_options: tuple[str, ...] = ()
+    reference: str | None = None
 
+    @abstractmethod
     def supernet(
         self, inputs: Inputs, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
     ) -> nn.Module:
@@ -125,23 +134,73 @@ class Space(Protocol):
             kept: {group: [E, O], true where a candidate is to be held}; None for all.
         """
 
-    def clean(self, alive: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What has an effect of what is `alive`: {group: bool [E, O]}, never more than was given.
-
-        Without the rest the supernet's outputs are the same.
-        """
-
-    def costs(self, inputs: Inputs) -> dict[str, Any]:
-        """What the candidates of each group cost in the supernet; see `nas.methods.sparsity.GroupCosts`."""
-
+    @abstractmethod
     def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:
         """The discrete architecture that strengths [E, O] a group stand for."""
 
-    def network(self, genotype: Genotype, inputs: Inputs, **sizes) -> nn.Module:
+    @abstractmethod
+    def network(self, genotype: Genotype, inputs: Inputs, **sizes: Any) -> nn.Module:
         """The evaluation network of a genotype."""
 
-    def pieces(self, inputs: ImageInputs, **sizes) -> Pieces:
-        """What evaluation networks of some sizes are made of, to look their latency up; images only."""
+    def clean(self, alive: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What has an effect of what is `alive`: {group: bool [E, O]}, never more than was given.
+
+        Without the rest the supernet's outputs are the same. Here: all but `none`.
+        """
+        found = {}
+        for name, alive_EO in alive.items():
+            effective_EO = [[op != ZERO for op in names] for names in self.groups[name].operations]
+            found[name] = alive_EO & torch.tensor(effective_EO).to(alive_EO.device)
+        return found
+
+    def costs(self, inputs: Inputs) -> dict[str, Any]:
+        """What the candidates of each group cost in the supernet; see `nas.methods.sparsity.GroupCosts`.
+
+        Raises:
+            ConfigError: nobody has said.
+        """
+        raise ConfigError(f"space={self.name}: it does not say what its candidates cost")
+
+    def check_genotype(self, genotype: Genotype, *cells: str) -> None:
+        """Raises `ConfigError` unless a genotype is of this family and has these cells."""
+        require(
+            genotype.space == self.family and all(cell in genotype for cell in cells),
+            f"genotype: it belongs to space {genotype.space!r}, not {self.family!r}",
+        )
+
+
+def edges_to_all(inputs: int, nodes: int) -> tuple[tuple[int, int], ...]:
+    """(source, target) of every edge from an input or node to a later node, by target, then by source."""
+    return tuple((source, target) for target in range(inputs, inputs + nodes) for source in range(target))
+
+
+def guards_of(edges: Sequence[tuple[int, int]], least: int = 1) -> tuple[Guard, ...]:
+    """Of the edges into each node at least so many stay."""
+    rows: dict[int, list[int]] = {}
+    for row, (_, target) in enumerate(edges):
+        rows.setdefault(target, []).append(row)
+    return tuple(Guard(tuple(found), least) for found in rows.values())
+
+
+def check_sizes(where: str, **sizes: int) -> None:
+    """Raises `ConfigError` unless every size is a whole number of at least 1."""
+    for key, value in sizes.items():
+        require_whole(f"{where}.{key}", value, 1)
+
+
+def check_list(operations: Sequence[str]) -> None:
+    """Raises `ConfigError` unless `space.operations` is a list, and not an empty one."""
+    require(
+        not isinstance(operations, str) and len(operations) > 0,
+        f"space.operations: {operations!r} is not a list of names",
+    )
+
+
+def check_names(operations: Sequence[str], known: Collection[str]) -> None:
+    """Raises `ConfigError` unless `space.operations` is a list of known names."""
+    check_list(operations)
+    unknown = sorted(set(map(str, operations)) - set(known))
+    require(not unknown, f"space.operations: unknown operations {unknown}; known are {', '.join(known)}")
 
 
 def kept_operations(group: EdgeGroup, kept_EO: Tensor | None) -> list[tuple[str, ...]]:

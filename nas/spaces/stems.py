@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
-from nas.spaces.operations import batch_norm
+from nas.spaces.norm import batch_norm
 
 
 class CifarStem(nn.Module):

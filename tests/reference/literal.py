@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from nas.spaces.modules import Noise, Zero
 from nas.spaces.norm import BN_EPS, BN_MOMENTUM
-from nas.spaces.operations import Noise, Zero
 
 
 def bn(channels):

@@ -11,7 +11,7 @@ from nas.errors import ConfigError
 from nas.genotype import Edge
 from nas.running.config import CONF
 from nas.spaces.darts.space import DartsSpace
-from nas.spaces.operations import operation, operation_builders
+from nas.spaces.operations import DARTS
 from nas.spaces.space import ImageInputs
 from tests.shared import shared_json
 
@@ -116,11 +116,11 @@ def test_every_published_cell_builds_and_runs(name):
     assert network.eval()(torch.randn(2, 3, 32, 32))[1] is None
 
 
-@pytest.mark.parametrize("name", sorted(operation_builders()))
+@pytest.mark.parametrize("name", sorted(DARTS.published))
 @pytest.mark.parametrize("stride", [1, 2])
 def test_operations_keep_channels_and_divide_the_size(name, stride):
     x = torch.randn(2, 4, 8, 8)
-    assert operation(name, 4, stride)(x).shape == (2, 4, 8 // stride, 8 // stride)
+    assert DARTS.build(name, 4, stride)(x).shape == (2, 4, 8 // stride, 8 // stride)
 
 
 def test_drop_path_spares_identities_and_evaluation():

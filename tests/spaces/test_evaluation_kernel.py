@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from nas import genotype as genotypes
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.native.library import load_library
-from nas.spaces.operations import operation
+from nas.spaces.operations import DARTS
 from nas.spaces.space import ImageInputs
 from nas.spaces.supernet.fan_out import Execution
 
@@ -29,7 +29,7 @@ def library():
 def separable(name, channels, stride, library=None):
     """The operation in float64 training mode, its gammas and betas as awkward as training may make them."""
     torch.manual_seed(0)
-    module = operation(name, channels, stride).double()
+    module = DARTS.build(name, channels, stride).double()
     for norm in (one for one in module if isinstance(one, torch.nn.BatchNorm2d)):
         with torch.no_grad():
             norm.weight.copy_(torch.randn(channels))
@@ -187,7 +187,7 @@ def test_copies_compute_the_same_and_answer_to_their_own_execution(library):
 
 
 def test_the_state_dict_is_that_of_plain_modules(library):
-    module = operation("dil_conv_5x5", 4, 1)
-    plain = torch.nn.Sequential(*operation("dil_conv_5x5", 4, 1))
+    module = DARTS.build("dil_conv_5x5", 4, 1)
+    plain = torch.nn.Sequential(*DARTS.build("dil_conv_5x5", 4, 1))
     assert list(module.state_dict()) == list(plain.state_dict())
     assert not [name for name in darts_network(cells=3).state_dict() if "execution" in name]

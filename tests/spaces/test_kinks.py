@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from nas.spaces.dso.parts import build_operation
-from nas.spaces.nasbench201.candidates import dense_candidate
+from nas.spaces.nasbench201.operations import NASBENCH201
 from nas.spaces.native.library import load_library
 from nas.spaces.native.recurrent import NativeMix
+from nas.spaces.operations import DARTS
 from nas.spaces.recurrent.mix import TorchMix, mix
-from nas.spaces.supernet.candidates import candidate
 from nas.spaces.supernet.fan_out import Execution, FanOut
 
-DARTS = [["max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_5x5"]] * 2
-NASBENCH201 = [["skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"]] * 2
+OURS = [["max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_5x5"]] * 2
+THEIRS = [["skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"]] * 2
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
 
 
@@ -62,7 +62,7 @@ def gradients(execution, operations, build, stride, x_BCHW):
 @pytest.mark.parametrize("way", ["wide", "recomputed", "native"])
 @pytest.mark.parametrize(
     ("operations", "build", "stride"),
-    [(DARTS, candidate, 1), (DARTS, candidate, 2), (NASBENCH201, dense_candidate, 1)],
+    [(OURS, DARTS.stacked, 1), (OURS, DARTS.stacked, 2), (THEIRS, NASBENCH201.stacked, 1)],
 )
 def test_candidates_agree_at_zeros_and_ties(operations, build, stride, way):
     x_BCHW = few_values(2, 4, 8, 8)
@@ -78,9 +78,9 @@ def test_a_relu_at_zero_passes_nothing_on(way, monkeypatch):
     """A candidate behind its ReLU against the same with the ReLU written down."""
     x_BCHW = few_values(2, 4, 8, 8)
     execution = Execution(kernel() if way == "native" else None)
-    found = gradients(execution, [["sep_conv_3x3"]] * 2, candidate, 1, x_BCHW)
+    found = gradients(execution, [["sep_conv_3x3"]] * 2, DARTS.stacked, 1, x_BCHW)
     monkeypatch.setattr("nas.spaces.supernet.fan_out.F.relu", LiteralRelu.apply)
-    expected = gradients(Execution(), [["sep_conv_3x3"]] * 2, candidate, 1, x_BCHW)
+    expected = gradients(Execution(), [["sep_conv_3x3"]] * 2, DARTS.stacked, 1, x_BCHW)
     torch.testing.assert_close(found, expected, **EXACT)
     assert (found[0][x_BCHW == 0] == 0).all() and (found[0][x_BCHW == 1] != 0).any()
 

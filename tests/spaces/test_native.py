@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from nas.spaces.native.library import load_library
 from nas.spaces.native.terms import TermsSum
 from nas.spaces.norm import BN_EPS, BN_MOMENTUM
-from nas.spaces.supernet.candidates import PoolCandidate, SeparableCandidate, candidate
+from nas.spaces.operations import DARTS
+from nas.spaces.supernet.candidates import PoolCandidate, SeparableCandidate
 from nas.spaces.supernet.fan_out import Execution, FanOut, Shared
 
 TERMS = ["max_pool_3x3", "avg_pool_3x3", "skip_connect"]
@@ -31,7 +32,7 @@ def fan_out(operations, channels, native):
     """A fan-out, an edge a sum, in float64 training mode."""
     torch.manual_seed(0)
     return FanOut(
-        channels, 1, range(len(operations)), operations, Execution(native=native), candidate
+        channels, 1, range(len(operations)), operations, Execution(native=native), DARTS.stacked
     ).double()
 
 

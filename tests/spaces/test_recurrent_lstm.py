@@ -8,7 +8,7 @@ from nas.analysis.cost.complexity import count_cost, one_word
 from nas.analysis.plots import draw_genotype
 from nas.errors import ConfigError
 from nas.genotype import load, parse
-from nas.spaces.recurrent.language_model import Dropouts
+from nas.spaces.recurrent.language_model import Dropouts, Sizes
 from nas.spaces.recurrent.lstm import LstmNetwork
 from nas.spaces.recurrent.space import RecurrentSpace
 from nas.spaces.space import TextInputs
@@ -117,7 +117,7 @@ def test_what_it_refuses():
     with pytest.raises(ConfigError, match="tied to the embedding"):
         space.network(LSTM, TextInputs(WORDS), hidden_size=UNITS, embedding_size=3)
     with pytest.raises(ConfigError, match="hidden_size=0"):
-        LstmNetwork(WORDS, 0, Dropouts())
+        LstmNetwork(Sizes(WORDS, 0, Dropouts()))
     with pytest.raises(ConfigError, match="the batch size has changed"):
         lstm()(words(), torch.zeros(1, COLUMNS, UNITS))
 

@@ -7,8 +7,9 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from nas.genotype import Cell, Genotype
-from nas.spaces.darts.supernet import reduction_positions
-from nas.spaces.operations import FactorizedReduce, SeparableConv, operation, relu_conv_bn
+from nas.spaces.darts.layout import cell_places, reduction_positions
+from nas.spaces.modules import FactorizedReduce, SeparableConv, relu_conv_bn
+from nas.spaces.operations import DARTS
 from nas.spaces.space import SKIP
 from nas.spaces.stems import AuxiliaryHead, build_stem, check_image_size
 from nas.spaces.supernet.fan_out import Execution
@@ -69,7 +70,7 @@ class EvaluationCell(nn.Module):
         self.drop_paths = nn.ModuleList()
         for _, edge in cell.edges:
             stride = 2 if reduction and edge.source < 2 else 1
-            self.operations.append(operation(edge.operation, channels, stride))
+            self.operations.append(DARTS.build(edge.operation, channels, stride))
             # The authors never drop an identity, so a node keeps at least that.
             identity = edge.operation == SKIP and stride == 1
             self.drop_paths.append(nn.Identity() if identity else DropPath(0.0))
@@ -113,22 +114,20 @@ class DartsNetwork(nn.Module):
         auxiliary: bool,
     ):
         super().__init__()
-        positions = reduction_positions(num_cells)
-        feature_size = check_image_size(image_shape, stem, len(positions))
+        feature_size = check_image_size(image_shape, stem, len(reduction_positions(num_cells)))
         self.stem = build_stem(stem, image_shape[0], init_channels, stem_multiplier)
         self.cells = nn.ModuleList()
         self.auxiliary_position = 2 * num_cells // 3 if auxiliary else None
         self.auxiliary: AuxiliaryHead | None = None
         c_prev_prev, c_prev = self.stem.channels
-        channels, reduction_prev = init_channels, self.stem.reduced
-        for index in range(num_cells):
-            reduction = index in positions
-            if reduction:
-                channels *= 2
-            cell = genotype["reduce" if reduction else "normal"]
-            self.cells.append(EvaluationCell(cell, c_prev_prev, c_prev, channels, reduction, reduction_prev))
-            reduction_prev = reduction
-            c_prev_prev, c_prev = c_prev, len(cell.output) * channels
+        reduction_prev = self.stem.reduced
+        for index, place in enumerate(cell_places(num_cells, init_channels)):
+            cell = genotype[place.group]
+            self.cells.append(
+                EvaluationCell(cell, c_prev_prev, c_prev, place.channels, place.reduction, reduction_prev)
+            )
+            reduction_prev = place.reduction
+            c_prev_prev, c_prev = c_prev, len(cell.output) * place.channels
             if index == self.auxiliary_position:
                 self.auxiliary = AuxiliaryHead(c_prev, num_classes, stem, feature_size)
         self.classifier = nn.Linear(c_prev, num_classes)

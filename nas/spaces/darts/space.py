@@ -1,24 +1,34 @@
 """The DARTS space and its sub-spaces S1-S4, which are the same class over other lists of candidates."""
 
+import functools
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
-from nas.errors import ConfigError, require
-from nas.genotype import Cell, Edge, Genotype, check_operations
+from nas.errors import require
+from nas.genotype import Cell, Edge, Genotype
+from nas.spaces.darts.layout import INPUTS, NORMAL, REDUCE, cell_places, reduction_positions
 from nas.spaces.darts.network import DartsNetwork
 from nas.spaces.darts.pieces import DartsPieces
-from nas.spaces.darts.supernet import DartsSupernet, reduction_positions
-from nas.spaces.operations import operation, operation_builders
-from nas.spaces.space import ZERO, EdgeGroup, Guard, ImageInputs, check_partial
+from nas.spaces.darts.supernet import DartsSupernet
+from nas.spaces.operations import DARTS
+from nas.spaces.pieces import Piece
+from nas.spaces.space import (
+    ZERO,
+    EdgeGroup,
+    ImageInputs,
+    Space,
+    check_list,
+    check_partial,
+    check_sizes,
+    edges_to_all,
+    guards_of,
+)
 from nas.spaces.stems import check_image_size
-from nas.spaces.supernet.costs import CandidateCosts, Place
-
-INPUTS = 2
+from nas.spaces.supernet.costs import CandidateCosts
 
 
-class DartsSpace:
+class DartsSpace(Space):
     """Cells of two inputs and a few nodes, every node fed by all earlier ones.
 
     Args:
@@ -38,9 +48,8 @@ class DartsSpace:
     """
 
     family = "darts"
-    domain = "images"
     recipe_sizes = ("num_cells", "init_channels", "stem")
-    recipe_options = ()
+    reference = "tests.reference.literal.LiteralDarts"
 
     def __init__(
         self,
@@ -54,18 +63,15 @@ class DartsSpace:
         edges_per_node: int = 2,
         partial: int = 1,
     ):
-        for key, value in {
-            "num_nodes": num_nodes,
-            "num_cells": num_cells,
-            "init_channels": init_channels,
-            "stem_multiplier": stem_multiplier,
-            "edges_per_node": edges_per_node,
-            "partial": partial,
-        }.items():
-            require(
-                isinstance(value, int) and value >= 1,
-                f"space.{key}={value}: must be a whole number of at least 1",
-            )
+        check_sizes(
+            "space",
+            num_nodes=num_nodes,
+            num_cells=num_cells,
+            init_channels=init_channels,
+            stem_multiplier=stem_multiplier,
+            edges_per_node=edges_per_node,
+            partial=partial,
+        )
         require(num_cells >= 3, f"space.num_cells={num_cells}: two reductions need at least 3 cells")
         require(
             init_channels % 2 == 0, f"space.init_channels={init_channels}: must be even, reductions halve it"
@@ -82,25 +88,16 @@ class DartsSpace:
         self.stem_multiplier = stem_multiplier
         self.stem = stem
         self.edges_per_node = edges_per_node
-        edges = tuple(
-            (source, target) for target in range(INPUTS, INPUTS + num_nodes) for source in range(target)
-        )
+        edges = edges_to_all(INPUTS, num_nodes)
         # Derivation takes this many edges a node, so as many must be left.
-        guards = tuple(
-            Guard(tuple(row for row, edge in enumerate(edges) if edge[1] == target), edges_per_node)
-            for target in range(INPUTS, INPUTS + num_nodes)
-        )
+        guards = guards_of(edges, edges_per_node)
         self.groups: dict[str, EdgeGroup] = {
             group: EdgeGroup(edges, _lists(operations, group, len(edges)), guards)
-            for group in ("normal", "reduce")
+            for group in (NORMAL, REDUCE)
         }
-        known = operation_builders()
         for group in self.groups.values():
             for names in group.operations:
-                unknown = sorted(set(names) - set(known))
-                require(
-                    not unknown, f"space.operations: unknown operations {unknown}; known are {sorted(known)}"
-                )
+                DARTS.check(names, "space.operations")
                 require(set(names) != {ZERO}, f"space.operations: an edge has only {ZERO!r} to choose from")
 
     def supernet(
@@ -126,41 +123,24 @@ class DartsSpace:
             kept,
         )
 
-    def clean(self, alive: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Drops `none`, which has no effect; every node is an output, so all else has one."""
-        effective = {
-            name: torch.tensor([[operation != ZERO for operation in names] for names in group.operations])
-            for name, group in self.groups.items()
-        }
-        return {name: alive_EO & effective[name].to(alive_EO.device) for name, alive_EO in alive.items()}
-
     def costs(self, inputs: ImageInputs) -> dict[str, CandidateCosts]:
         """What candidates cost in the supernet; see `Space.costs`."""
-        found = {}
-        positions = reduction_positions(self.num_cells)
-        for name, group in self.groups.items():
-            cells = [
-                (sum(position < index for position in positions))
-                for index in range(self.num_cells)
-                if (index in positions) == (name == "reduce")
-            ]
+        shift = 8 if self.stem == "imagenet" else 1
 
-            def places(
-                source: int, cells: Sequence[int] = cells, reduce: bool = name == "reduce"
-            ) -> list[Place]:
-                halves = 2 if reduce and source < INPUTS else 1
-                shift = 8 if self.stem == "imagenet" else 1
-                found = []
-                for level in cells:
-                    after = level + reduce
-                    channels = self.init_channels * 2**after // self.partial
-                    before = shift * 2 ** (after if halves == 1 else level)
+        def places(name: str, source: int) -> list[Piece]:
+            found = []
+            for cell in cell_places(self.num_cells, self.init_channels):
+                if cell.group == name:
+                    stride = 2 if cell.reduction and source < INPUTS else 1
+                    before = shift * 2 ** (cell.level + (cell.reduction and stride == 1))
                     size = (inputs.image_shape[1] // before, inputs.image_shape[2] // before)
-                    found.append(Place(channels, size, halves))
-                return found
+                    found.append(Piece("", cell.channels // self.partial, *size, stride))
+            return found
 
-            found[name] = CandidateCosts(group, places, lambda n, c, s: operation(n, c, s, affine=False))
-        return found
+        return {
+            name: CandidateCosts(group, functools.partial(places, name), DARTS)
+            for name, group in self.groups.items()
+        }
 
     def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:
         """Keeps, for every node, its strongest in-edges by their best operation other than `none` (section
@@ -203,10 +183,9 @@ class DartsSpace:
         Raises:
             ConfigError: the genotype is of another space or holds unknown operations, or a size does not fit.
         """
-        if genotype.space != self.family or "normal" not in genotype or "reduce" not in genotype:
-            raise ConfigError(f"genotype: it belongs to space {genotype.space!r}, not {self.family!r}")
-        check_operations(genotype, operation_builders())
-        for group in ("normal", "reduce"):
+        self.check_genotype(genotype, NORMAL, REDUCE)
+        DARTS.check(genotype.operations, "genotype")
+        for group in (NORMAL, REDUCE):
             require(genotype[group].inputs == INPUTS, f"genotype: cell {group} must have {INPUTS} inputs")
         require(num_cells >= 3, f"recipe.num_cells={num_cells}: two reductions need at least 3 cells")
         require(
@@ -242,10 +221,7 @@ def _lists(
     if isinstance(operations, Mapping):
         require(group in operations, f"space.operations: no list for group {group!r}")
         operations = operations[group]
-    require(
-        not isinstance(operations, str) and len(operations) > 0,
-        f"space.operations: {operations!r} is not a list of names",
-    )
+    check_list(operations)
     if all(isinstance(name, str) for name in operations):
         return tuple(tuple(operations) for _ in range(num_edges))
     return tuple(tuple(names) for names in operations)

@@ -6,19 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.spaces.darts.layout import cell_places
+from nas.spaces.modules import FactorizedReduce, relu_conv_bn
 from nas.spaces.native.separable import DenseGradient
-from nas.spaces.operations import FactorizedReduce, relu_conv_bn
+from nas.spaces.operations import DARTS
 from nas.spaces.space import EdgeGroup, check_op_weights, kept_operations
 from nas.spaces.stems import build_stem
-from nas.spaces.supernet.candidates import candidate
 from nas.spaces.supernet.fan_out import Execution, FanOut, Sums
 from nas.spaces.supernet.partial import join, part
 from nas.spaces.supernet.scales import ScalePlan
-
-
-def reduction_positions(num_cells: int) -> tuple[int, ...]:
-    """Indices of the reduction cells: a third and two thirds down the network."""
-    return tuple(sorted({num_cells // 3, 2 * num_cells // 3}))
 
 
 class SearchCell(nn.Module):
@@ -70,7 +66,7 @@ class SearchCell(nn.Module):
                 targets=[group.edges[row][1] - 2 for row in rows],
                 operations=[operations[row] for row in rows],
                 execution=execution,
-                build=candidate,
+                build=DARTS.stacked,
             )
         self.fan_out = nn.ModuleDict(fan_outs)
 
@@ -147,27 +143,23 @@ class DartsSupernet(nn.Module):
         self.cells = nn.ModuleList()
         self.kinds: list[str] = []
         c_prev_prev, c_prev = self.stem.channels
-        channels, reduction_prev = init_channels, self.stem.reduced
-        for index in range(num_cells):
-            reduction = index in reduction_positions(num_cells)
-            if reduction:
-                channels *= 2
-            kind = "reduce" if reduction else "normal"
+        reduction_prev = self.stem.reduced
+        for place in cell_places(num_cells, init_channels):
             cell = SearchCell(
-                self.groups[kind],
-                held[kind],
+                self.groups[place.group],
+                held[place.group],
                 c_prev_prev,
                 c_prev,
-                channels,
-                reduction,
+                place.channels,
+                place.reduction,
                 reduction_prev,
                 partial,
                 self.execution,
             )
             self.cells.append(cell)
-            self.kinds.append(kind)
-            reduction_prev = reduction
-            c_prev_prev, c_prev = c_prev, cell.num_nodes * channels
+            self.kinds.append(place.group)
+            reduction_prev = place.reduction
+            c_prev_prev, c_prev = c_prev, cell.num_nodes * place.channels
         self.classifier = nn.Linear(c_prev, num_classes)
         self._plans = {kind: self._plan(kind) for kind in sorted(set(self.kinds))}
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from nas.errors import require
 from nas.genotype import Cell, Genotype
+from nas.genotype_text import REDUCTION
 from nas.spaces.dso.parts import (
     OPERATIONS,
     ConvNormRelu,
@@ -28,7 +29,7 @@ from nas.spaces.dso.parts import (
     stage_sizes,
 )
 
-BLOCK, REDUCTION = "block", "reduce_"
+BLOCK = "block"
 AUTHORS_LEVELS = 4  # levels of their blocks, by which their drop-path counts depth
 
 
@@ -297,8 +298,8 @@ def check_cells(genotype: Genotype, blocks_per_stage: tuple[int, ...]) -> bool:
     """
     require(genotype.space == "dso", f"genotype: it belongs to space {genotype.space!r}, not to 'dso'")
     names = [name for name, _ in genotype.cells]
-    blocks = [name for name in names if not name.startswith(REDUCTION)]
-    reductions = [name for name in names if name.startswith(REDUCTION)]
+    reductions = [name for name in names if genotype.form.reduces(name)]
+    blocks = [name for name in names if name not in reductions]
     known = [f"{REDUCTION}{number + 1}" for number in range(len(reductions))]
     require(
         sorted(reductions) == sorted(known),
@@ -330,7 +331,7 @@ def cell_at(genotype: Genotype, group: str) -> Cell:
     """The cell of a place of the network; a stage too many has the last reduction."""
     if group in genotype:
         return genotype[group]
-    last = max((name for name, _ in genotype.cells if name.startswith(REDUCTION)), key=_number)
+    last = max((name for name, _ in genotype.cells if genotype.form.reduces(name)), key=_number)
     return genotype[last]
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.errors import ConfigError, require
+from nas.genotype_text import REDUCTION
 from nas.spaces.native.affine import SeparableAffine
 from nas.spaces.native.library import Library
 from nas.spaces.native.separable import SeparableSpec
@@ -307,7 +308,7 @@ def places(blocks_per_stage: Sequence[int], init_channels: int, share: bool) -> 
             group = "block" if share else f"block_{number:02}"
             yield Place(group, stage, channels, reduction=False, first=index == 0)
         if stage < len(blocks_per_stage) - 1:
-            yield Place(f"reduce_{stage + 1}", stage, channels, reduction=True, first=False)
+            yield Place(f"{REDUCTION}{stage + 1}", stage, channels, reduction=True, first=False)
 
 
 def stage_sizes(image_shape: Sequence[int], stem: str, stages: int) -> list[tuple[int, int]]:

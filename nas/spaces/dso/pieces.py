@@ -22,7 +22,7 @@ from nas.spaces.dso.parts import (
     places,
     stage_sizes,
 )
-from nas.spaces.pieces import Piece, add, build_joint
+from nas.spaces.pieces import Piece, Pieces, add
 
 Size = tuple[int, int]
 
@@ -40,7 +40,7 @@ class Joined(nn.Module):
         return self.layers(joined_BCHW)
 
 
-class DsoPieces:
+class DsoPieces(Pieces):
     """See `Pieces`; the auxiliary head is of training alone and no piece.
 
     A block's 1x1 convolution is one piece with the join of its branches; with one branch it is also the
@@ -102,12 +102,8 @@ class DsoPieces:
         found[self._head()] = None
         return list(found)
 
-    def build(self, piece: Piece) -> nn.Module:
-        """A piece as evaluation networks hold it.
-
-        Raises:
-            ConfigError: there is no operation of that name.
-        """
+    def build_own(self, piece: Piece) -> nn.Module:
+        """See `build_piece`."""
         return build_piece(piece)
 
     def _block(self, place: Place, cell: Cell) -> list[Piece]:
@@ -135,14 +131,11 @@ class DsoPieces:
 
 
 def build_piece(piece: Piece) -> nn.Module:
-    """A piece of DSO-NAS's networks, without their initial values.
+    """A piece of DSO-NAS's networks that is no sum, without their initial values.
 
     Raises:
         ConfigError: there is no operation of that name.
     """
-    joint = build_joint(piece)
-    if joint is not None:
-        return joint
     if piece.name.startswith("stem_"):
         return build_stem(piece.name.removeprefix("stem_"), piece.channels, piece.outputs)
     if piece.name == "head":

@@ -21,12 +21,12 @@ from nas.spaces.dso.parts import (
 )
 from nas.spaces.dso.pieces import DsoPieces
 from nas.spaces.dso.supernet import DsoSupernet
-from nas.spaces.space import EdgeGroup, Guard, ImageInputs
+from nas.spaces.space import EdgeGroup, Guard, ImageInputs, Space, check_names
 
 DEFAULT_OPERATIONS = ("sep_conv_3x3", "sep_conv_5x5", "max_pool_3x3", "avg_pool_3x3")
 
 
-class DsoSpace:
+class DsoSpace(Space):
     """Stages of blocks in which every operation may be fed by all operations of earlier levels.
 
     A group's rows are connections, its one column is their scaling factor. Reduction blocks have two rows
@@ -62,9 +62,9 @@ class DsoSpace:
     """
 
     family = "dso"
-    domain = "images"
     recipe_sizes = ("blocks_per_stage", "init_channels", "stem")
     recipe_options = ("dropout", "drop_path_depth")
+    reference = "tests.reference.dso.literal_of"
 
     def __init__(
         self,
@@ -83,14 +83,7 @@ class DsoSpace:
         if num_cells is not None:
             blocks_per_stage = _spread(num_cells, len(blocks_per_stage))
         check_stem(stem, init_channels, "space")
-        require(
-            not isinstance(operations, str) and len(operations) > 0,
-            f"space.operations: {operations!r} is not a list of names",
-        )
-        unknown = sorted(set(map(str, operations)) - set(OPERATIONS))
-        require(
-            not unknown, f"space.operations: unknown operations {unknown}; known are {', '.join(OPERATIONS)}"
-        )
+        check_names(operations, OPERATIONS)
         for key, value in (("share", share), ("first_factors", first_factors)):
             require(isinstance(value, bool), f"space.{key}={value}: must be true or false")
         require(
@@ -113,6 +106,7 @@ class DsoSpace:
         )
         blocks = {place.group: block for place in self.places if not place.reduction}
         reductions = {place.group: reduction for place in self.places if place.reduction}
+        self.reductions = frozenset(reductions)
         self.groups: dict[str, EdgeGroup] = blocks | reductions
 
     def clean(self, alive: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -122,7 +116,7 @@ class DsoSpace:
             alive: {group: bool [E, 1]}.
         """
         return {
-            name: alive_EO if self._is_reduction(name) else self.layout.clean(alive_EO[:, 0])[:, None]
+            name: alive_EO if name in self.reductions else self.layout.clean(alive_EO[:, 0])[:, None]
             for name, alive_EO in alive.items()
         }
 
@@ -147,7 +141,7 @@ class DsoSpace:
         with torch.device("cpu"):
             whole = {name: torch.ones(group.shape, dtype=torch.bool) for name, group in self.groups.items()}
             alive = self.clean({name: kept.get(name, mask_EO).bool() for name, mask_EO in whole.items()})
-        for name in filter(self._is_reduction, self.groups):
+        for name in sorted(self.reductions):
             require(
                 bool(alive[name].any()), f"{name}: both branches are dropped; a reduction block must keep one"
             )
@@ -160,7 +154,7 @@ class DsoSpace:
         found: dict[str, BlockCosts | ReductionCosts] = {}
         for name in self.groups:
             own = [place for place in self.places if place.group == name]
-            if self._is_reduction(name):
+            if name in self.reductions:
                 found[name] = ReductionCosts(own[0].channels, sizes[own[0].stage])
             else:
                 found[name] = BlockCosts(
@@ -176,7 +170,7 @@ class DsoSpace:
         alive = self.clean({name: scores[name].detach() > 0 for name in self.groups})
         cells = {}
         for name in self.groups:
-            if self._is_reduction(name):
+            if name in self.reductions:
                 cells[name] = _reduction_cell(alive[name][:, 0].tolist(), scores[name][:, 0].tolist())
             else:
                 cells[name] = self._block_cell(alive[name][:, 0])
@@ -199,9 +193,6 @@ class DsoSpace:
         output = tuple(node for node in range(1, layout.output) if rows[node, layout.output])
         return Cell(tuple(nodes), output or (0,), inputs=1)
 
-    def _is_reduction(self, group: str) -> bool:
-        return group.startswith("reduce")
-
     def network(
         self,
         genotype: Genotype,
@@ -218,10 +209,7 @@ class DsoSpace:
         Raises:
             ConfigError: the genotype is of another space, or does not fit the sizes.
         """
-        require(
-            genotype.space == self.family,
-            f"genotype: it belongs to space {genotype.space!r}, not {self.family!r}",
-        )
+        self.check_genotype(genotype)
         return DsoNetwork(
             genotype,
             inputs.image_shape,

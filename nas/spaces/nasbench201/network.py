@@ -6,9 +6,10 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from nas.errors import ConfigError
 from nas.genotype import Cell, Genotype
-from nas.spaces.operations import batch_norm, pool, relu_conv_bn
+from nas.spaces.modules import relu_conv_bn
+from nas.spaces.nasbench201.operations import NASBENCH201
+from nas.spaces.norm import batch_norm
 from nas.spaces.space import SKIP, ZERO
 from nas.spaces.stems import check_image_size
 
@@ -74,24 +75,6 @@ class MacroNetwork(nn.Module):
         return self.classifier(torch.relu(self.last_norm(x_BCHW)).mean(dim=(2, 3)))
 
 
-def cell_operation(name: str, channels: int) -> nn.Module:
-    """One operation of an evaluation network, [B, C, H, W] -> [B, C, H, W].
-
-    Raises:
-        ConfigError: there is no operation of that name that computes something.
-    """
-    builders = {
-        SKIP: nn.Identity,
-        "nor_conv_1x1": lambda: relu_conv_bn(channels, channels, 1, 1, affine=True),
-        "nor_conv_3x3": lambda: relu_conv_bn(channels, channels, 3, 1, affine=True),
-        "avg_pool_3x3": lambda: pool("avg", 1),
-    }
-    if name not in builders:
-        known = ", ".join(sorted([ZERO, *builders]))
-        raise ConfigError(f"genotype: unknown operation {name!r}; known are {known}")
-    return builders[name]()
-
-
 class EvaluationCell(nn.Module):
     """A discrete cell: every node sums its edges, the last node is the output.
 
@@ -102,7 +85,7 @@ class EvaluationCell(nn.Module):
         super().__init__()
         self.nodes = [[edge for edge in edges if edge.operation != ZERO] for edges in cell.nodes]
         edges = [edge for node in self.nodes for edge in node]
-        self.operations = nn.ModuleList(cell_operation(edge.operation, channels) for edge in edges)
+        self.operations = nn.ModuleList(NASBENCH201.build(edge.operation, channels) for edge in edges)
         # As in the DARTS space an identity is never dropped, so a node keeps at least that.
         self.drop_paths = nn.ModuleList(
             nn.Identity() if edge.operation == SKIP else DropPath(0.0) for edge in edges

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from nas.genotype import Genotype
-from nas.spaces.nasbench201.network import STAGES, ResidualBlock, cell_operation
+from nas.spaces.nasbench201.network import STAGES, ResidualBlock
+from nas.spaces.nasbench201.operations import NASBENCH201
 from nas.spaces.norm import batch_norm
-from nas.spaces.pieces import ZEROS, Classifier, Piece, add, build_joint
+from nas.spaces.pieces import ZEROS, Classifier, Piece, Pieces, add
 from nas.spaces.space import ZERO
 from nas.spaces.stems import check_image_size
 
@@ -27,7 +28,7 @@ class Head(nn.Module):
         return self.classifier(torch.relu(self.norm(x_BCHW)))
 
 
-class NasBench201Pieces:
+class NasBench201Pieces(Pieces):
     """See `Pieces`.
 
     Args:
@@ -87,15 +88,8 @@ class NasBench201Pieces:
                 found[Piece(ZEROS, channels, *size)] = None
         return list(found)
 
-    def build(self, piece: Piece) -> nn.Module:
-        """A piece as evaluation networks hold it.
-
-        Raises:
-            ConfigError: there is no operation of that name.
-        """
-        joint = build_joint(piece)
-        if joint is not None:
-            return joint
+    def build_own(self, piece: Piece) -> nn.Module:
+        """The stem, a residual block, the head or an operation."""
         if piece.name == "stem":
             return nn.Sequential(
                 nn.Conv2d(piece.channels, piece.outputs, 3, padding=1, bias=False),
@@ -105,4 +99,4 @@ class NasBench201Pieces:
             return ResidualBlock(piece.channels, piece.outputs)
         if piece.name == "head":
             return Head(piece.channels, piece.outputs)
-        return cell_operation(piece.name, piece.channels)
+        return NASBENCH201.build(piece.name, piece.channels)

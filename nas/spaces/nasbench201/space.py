@@ -4,26 +4,36 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from nas.errors import ConfigError, require
-from nas.genotype import Cell, Edge, Genotype, check_operations
-from nas.spaces.nasbench201.network import STAGES, NasBench201Network, cell_operation
+from nas.errors import require
+from nas.genotype import Cell, Edge, Genotype
+from nas.spaces.nasbench201.network import STAGES, NasBench201Network
+from nas.spaces.nasbench201.operations import NASBENCH201
 from nas.spaces.nasbench201.pieces import NasBench201Pieces
 from nas.spaces.nasbench201.supernet import CELL, NasBench201Supernet
-from nas.spaces.space import ZERO, EdgeGroup, Guard, ImageInputs, check_partial
-from nas.spaces.supernet.costs import CandidateCosts, Place
+from nas.spaces.pieces import Piece
+from nas.spaces.space import (
+    EdgeGroup,
+    ImageInputs,
+    Space,
+    check_list,
+    check_partial,
+    check_sizes,
+    edges_to_all,
+    guards_of,
+)
+from nas.spaces.supernet.costs import CandidateCosts
 
-# In the order of alpha's columns in the authors' code.
-OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+OPERATIONS = tuple(NASBENCH201.published)
 # In the order of alpha's rows: node 1 from 0; node 2 from 0, 1; node 3 from 0, 1, 2.
-EDGES = tuple((source, target) for target in range(1, 4) for source in range(target))
+EDGES = edges_to_all(1, 3)
 
 
-class NasBench201Space:
+class NasBench201Space(Space):
     """A complete directed graph on 4 nodes, the same cell in every place of a fixed macro network.
 
     Args:
         name: the space's name in run folders; genotypes carry the family name `nasbench201`.
-        operations: candidate operations of every edge, some or all of the benchmark's five.
+        operations: candidate operations of every edge, the benchmark's five, some of them, or others.
         cells_per_stage: N, cells of each of the three stages, of the supernet and, unless a recipe says
             otherwise, of the evaluation network.
         init_channels: C of the first stage, likewise.
@@ -38,9 +48,8 @@ class NasBench201Space:
     """
 
     family = "nasbench201"
-    domain = "images"
     recipe_sizes = ("cells_per_stage", "init_channels")
-    recipe_options = ()
+    reference = "tests.reference.literal_nasbench201.LiteralNasBench201"
 
     def __init__(
         self,
@@ -58,27 +67,17 @@ class NasBench201Space:
                 "space.cells_per_stage counts)",
             )
             cells_per_stage = num_cells // STAGES
-        _check_sizes("space", cells_per_stage=cells_per_stage, init_channels=init_channels, partial=partial)
+        check_sizes("space", cells_per_stage=cells_per_stage, init_channels=init_channels, partial=partial)
         check_partial(partial, init_channels)
-        require(
-            not isinstance(operations, str) and len(operations) > 0,
-            f"space.operations: {operations!r} is not a list of names",
-        )
-        unknown = sorted(set(map(str, operations)) - set(OPERATIONS))
-        require(
-            not unknown, f"space.operations: unknown operations {unknown}; known are {', '.join(OPERATIONS)}"
-        )
+        check_list(operations)
+        NASBENCH201.check(operations, "space.operations")
         self.name = name
         self.cells_per_stage = cells_per_stage
         self.init_channels = init_channels
         self.partial = partial
         # Every node keeps an input, or the network would end there.
-        guards = tuple(
-            Guard(tuple(row for row, edge in enumerate(EDGES) if edge[1] == node)) for node in range(1, 4)
-        )
-        self.groups: dict[str, EdgeGroup] = {
-            CELL: EdgeGroup(EDGES, (tuple(operations),) * len(EDGES), guards)
-        }
+        group = EdgeGroup(EDGES, (tuple(operations),) * len(EDGES), guards_of(EDGES))
+        self.groups: dict[str, EdgeGroup] = {CELL: group}
 
     def supernet(
         self, inputs: ImageInputs, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
@@ -102,11 +101,7 @@ class NasBench201Space:
 
     def clean(self, alive: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Drops `none`, which has no effect, and edges from or to nodes without a path through the cell."""
-        alive_EO = alive[CELL].clone()
-        for row, names in enumerate(self.groups[CELL].operations):
-            for column, name in enumerate(names):
-                if name == ZERO:
-                    alive_EO[row, column] = False
+        alive_EO = super().clean(alive)[CELL]
         reached, needed = {0}, {3}
         for row, (source, target) in enumerate(EDGES):
             if source in reached and bool(alive_EO[row].any()):
@@ -122,18 +117,16 @@ class NasBench201Space:
     def costs(self, inputs: ImageInputs) -> dict[str, CandidateCosts]:
         """What candidates cost in the supernet; see `Space.costs`."""
         places = [
-            Place(
+            Piece(
+                "",
                 self.init_channels * 2**stage // self.partial,
-                (inputs.image_shape[1] // 2**stage, inputs.image_shape[2] // 2**stage),
+                inputs.image_shape[1] // 2**stage,
+                inputs.image_shape[2] // 2**stage,
             )
             for stage in range(STAGES)
             for _ in range(self.cells_per_stage)
         ]
-
-        def build(name: str, channels: int, stride: int) -> nn.Module:
-            return cell_operation(name, channels)
-
-        return {CELL: CandidateCosts(self.groups[CELL], lambda source: places, build)}
+        return {CELL: CandidateCosts(self.groups[CELL], lambda source: places, NASBENCH201)}
 
     def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:
         """Takes the strongest operation of every edge, `none` among them; ties go to the lower index."""
@@ -162,9 +155,8 @@ class NasBench201Space:
             ConfigError: the genotype is of another space, a size does not fit, or an auxiliary head is asked
                 for, which the benchmark's networks do not have.
         """
-        if genotype.space != self.family or CELL not in genotype:
-            raise ConfigError(f"genotype: it belongs to space {genotype.space!r}, not {self.family!r}")
-        check_operations(genotype, OPERATIONS)
+        self.check_genotype(genotype, CELL)
+        NASBENCH201.check(genotype.operations, "genotype")
         cell = genotype[CELL]
         found = tuple((edge.source, target) for target, edge in cell.edges)
         require(
@@ -178,7 +170,7 @@ class NasBench201Space:
         )
         cells_per_stage = self.cells_per_stage if cells_per_stage is None else cells_per_stage
         init_channels = self.init_channels if init_channels is None else init_channels
-        _check_sizes("recipe", cells_per_stage=cells_per_stage, init_channels=init_channels)
+        check_sizes("recipe", cells_per_stage=cells_per_stage, init_channels=init_channels)
         return NasBench201Network(
             genotype, inputs.image_shape, inputs.num_classes, cells_per_stage, init_channels
         )
@@ -196,12 +188,4 @@ class NasBench201Space:
             inputs.num_classes,
             self.cells_per_stage if cells_per_stage is None else cells_per_stage,
             self.init_channels if init_channels is None else init_channels,
-        )
-
-
-def _check_sizes(where: str, **sizes: int) -> None:
-    for key, value in sizes.items():
-        require(
-            isinstance(value, int) and value >= 1,
-            f"{where}.{key}={value}: must be a whole number of at least 1",
         )

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.spaces.nasbench201.candidates import dense_candidate
 from nas.spaces.nasbench201.network import MacroNetwork
+from nas.spaces.nasbench201.operations import NASBENCH201
 from nas.spaces.space import EdgeGroup, check_op_weights, kept_operations
 from nas.spaces.supernet.fan_out import Execution, FanOut, Sums
 from nas.spaces.supernet.partial import join, part
@@ -48,7 +48,7 @@ class SearchCell(nn.Module):
                     targets=[group.edges[row][1] - 1 for row in rows],
                     operations=[operations[row] for row in rows],
                     execution=execution,
-                    build=dense_candidate,
+                    build=NASBENCH201.stacked,
                 )
             )
 

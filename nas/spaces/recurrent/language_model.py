@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.errors import require
+from nas.errors import require, require_whole
 
 INIT_RANGE = 0.04
 GATHERED_ROWS = 512
@@ -101,58 +101,65 @@ def gathered_steps(steps: int, columns: int) -> int:
     return max(1, min(steps, GATHERED_ROWS // columns))
 
 
-class LanguageModel(nn.Module):
-    """Embedding, dropout and decoder around something recurrent. A subclass says what that is.
+@dataclass(frozen=True)
+class Sizes:
+    """What sizes a language model, and what it drops.
 
-    Embedding and decoder start uniform in +-0.04, the decoder's bias at 0.
-
-    Args:
+    Attributes:
         vocabulary: V.
         hidden_size: H.
         dropouts: probabilities of dropping.
         embedding_size: X; None for H.
         tied: whether the decoder's matrix is the embedding's, which takes X = H.
 
+    Raises:
+        ConfigError: a size is not positive, or the matrices cannot be tied.
+    """
+
+    vocabulary: int
+    hidden_size: int
+    dropouts: Dropouts
+    embedding_size: int | None = None
+    tied: bool = True
+
+    @property
+    def width(self) -> int:
+        """X."""
+        return self.hidden_size if self.embedding_size is None else self.embedding_size
+
+    def __post_init__(self):
+        sizes = {"vocabulary": self.vocabulary, "hidden_size": self.hidden_size, "embedding_size": self.width}
+        for key, value in sizes.items():
+            require_whole(key, value, 1)
+        require(
+            not self.tied or self.width == self.hidden_size,
+            f"embedding_size={self.embedding_size}: a decoder that is tied to the embedding needs "
+            f"hidden_size={self.hidden_size} of them; set embedding_size=null, or tied=false",
+        )
+
+
+class LanguageModel(nn.Module):
+    """Embedding, dropout and decoder around something recurrent. A subclass says what that is.
+
+    Embedding and decoder start uniform in +-0.04, the decoder's bias at 0.
+
     Attributes:
         state_size: S, width of what is passed on from step to step.
         embedding: [V, X].
         decoder: [V, H] where it is not tied.
         bias: of the decoder, [V].
-
-    Raises:
-        ConfigError: a size is not positive, or the matrices cannot be tied.
     """
 
-    def __init__(
-        self,
-        vocabulary: int,
-        hidden_size: int,
-        dropouts: Dropouts,
-        embedding_size: int | None = None,
-        tied: bool = True,
-    ):
+    def __init__(self, sizes: Sizes):
         super().__init__()
-        embedding_size = hidden_size if embedding_size is None else embedding_size
-        sizes = {"vocabulary": vocabulary, "hidden_size": hidden_size, "embedding_size": embedding_size}
-        for key, value in sizes.items():
-            require(
-                isinstance(value, int) and value >= 1,
-                f"{key}={value}: must be a whole number of at least 1",
-            )
-        require(
-            not tied or embedding_size == hidden_size,
-            f"embedding_size={embedding_size}: a decoder that is tied to the embedding needs hidden_size="
-            f"{hidden_size} of them; set embedding_size=null, or tied=false",
-        )
-        self.vocabulary = vocabulary
-        self.hidden_size = hidden_size
-        self.state_size = hidden_size
-        self.dropouts = dropouts
-        self.embedding = _uniform(vocabulary, embedding_size)
-        if not tied:
-            self.decoder = _uniform(vocabulary, hidden_size)
-        self.tied = tied
-        self.bias = nn.Parameter(torch.zeros(vocabulary))
+        self.vocabulary = sizes.vocabulary
+        self.hidden_size = self.state_size = sizes.hidden_size
+        self.dropouts = sizes.dropouts
+        self.embedding = _uniform(sizes.vocabulary, sizes.width)
+        if not sizes.tied:
+            self.decoder = _uniform(sizes.vocabulary, sizes.hidden_size)
+        self.tied = sizes.tied
+        self.bias = nn.Parameter(torch.zeros(sizes.vocabulary))
 
     def initial_hidden(self, columns: int) -> Tensor:
         """The state before the first word of a text, zeros [1, B, S]."""
@@ -207,12 +214,8 @@ class CellModel(LanguageModel):
     Every weight starts uniform in +-0.04.
 
     Args:
-        vocabulary: V.
+        sizes: V, H, X and the dropouts.
         num_nodes: N, nodes of the cell after the first state.
-        hidden_size: H.
-        dropouts: probabilities of dropping.
-        embedding_size: X; None for H.
-        tied: whether the decoder's matrix is the embedding's.
 
     Attributes:
         first: what embedded word and previous output are multiplied by, one above the other, [X + H, 2H]:
@@ -220,19 +223,11 @@ class CellModel(LanguageModel):
         weights: the same of every node, shared by all its possible predecessors, [N, H, 2H].
     """
 
-    def __init__(
-        self,
-        vocabulary: int,
-        num_nodes: int,
-        hidden_size: int,
-        dropouts: Dropouts,
-        embedding_size: int | None = None,
-        tied: bool = True,
-    ):
-        super().__init__(vocabulary, hidden_size, dropouts, embedding_size, tied)
+    def __init__(self, sizes: Sizes, num_nodes: int):
+        super().__init__(sizes)
         self.num_nodes = num_nodes
-        self.first = _uniform(self.embedding.shape[1] + hidden_size, 2 * hidden_size)
-        self.weights = _uniform(num_nodes, hidden_size, 2 * hidden_size)
+        self.first = _uniform(self.embedding.shape[1] + self.hidden_size, 2 * self.hidden_size)
+        self.weights = _uniform(num_nodes, self.hidden_size, 2 * self.hidden_size)
 
     def _inputs(self, tokens_TB: Tensor, masks: Masks) -> Tensor:
         """What the words contribute to the first state's gate and candidate, at all steps, [T, B, 2H]."""

@@ -1,6 +1,6 @@
 """An LSTM as a language model: the baseline that a found recurrent cell is compared with.
 
-All around it is `recurrent_parts.LanguageModel`, as around a searched cell, so that both networks differ in
+All around it is `LanguageModel`, as around a searched cell, so that both networks differ in
 what they do at a time step and in nothing else.
 
 Shapes: T time steps, B columns of the batch, V words, H hidden units, X width of an embedding, S = 2H.
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.genotype import Cell
-from nas.spaces.recurrent.language_model import Dropouts, Extras, LanguageModel
+from nas.spaces.recurrent.language_model import Extras, LanguageModel, Sizes
 
 LSTM = "lstm"
 
@@ -25,29 +25,12 @@ class LstmNetwork(LanguageModel):
 
     h is multiplied by one mask at all time steps before its matrix, as the states of a cell are. The LSTM
     starts as torch has it, uniform in +-1/sqrt(H). Its state is h and c side by side.
-
-    Args:
-        vocabulary: V.
-        hidden_size: H.
-        dropouts: probabilities of dropping.
-        embedding_size: X; None for H.
-        tied: whether the decoder's matrix is the embedding's, which takes X = H.
-
-    Raises:
-        ConfigError: a size is not positive, or the matrices cannot be tied.
     """
 
-    def __init__(
-        self,
-        vocabulary: int,
-        hidden_size: int,
-        dropouts: Dropouts,
-        embedding_size: int | None = None,
-        tied: bool = True,
-    ):
-        super().__init__(vocabulary, hidden_size, dropouts, embedding_size, tied)
-        self.state_size = 2 * hidden_size
-        self.lstm = nn.LSTM(self.embedding.shape[1], hidden_size)
+    def __init__(self, sizes: Sizes):
+        super().__init__(sizes)
+        self.state_size = 2 * self.hidden_size
+        self.lstm = nn.LSTM(self.embedding.shape[1], self.hidden_size)
 
     def forward(self, tokens_TB: Tensor, hidden_1BS: Tensor | None = None) -> tuple[Tensor, Tensor, Extras]:
         """Words -> logits [T, B, V], state [1, B, 2H], extras.

@@ -16,8 +16,8 @@ from nas.genotype import Cell, Genotype
 from nas.spaces.recurrent.language_model import (
     FUNCTIONS,
     CellModel,
-    Dropouts,
     Extras,
+    Sizes,
     add_times,
     gathered_steps,
     times,
@@ -28,25 +28,13 @@ class RecurrentNetwork(CellModel):
     """The language model that is trained from scratch (Liu et al. 2019, section 3.2 and appendix A.4).
 
     Args:
+        sizes: V, H, X and the dropouts.
         genotype: an architecture with a cell `recurrent`.
-        vocabulary: V.
-        hidden_size: H.
-        dropouts: probabilities of dropping.
-        embedding_size: X; None for H.
-        tied: whether the decoder's matrix is the embedding's.
     """
 
-    def __init__(
-        self,
-        genotype: Genotype,
-        vocabulary: int,
-        hidden_size: int,
-        dropouts: Dropouts,
-        embedding_size: int | None = None,
-        tied: bool = True,
-    ):
+    def __init__(self, sizes: Sizes, genotype: Genotype):
         cell = genotype["recurrent"]
-        super().__init__(vocabulary, len(cell.nodes), hidden_size, dropouts, embedding_size, tied)
+        super().__init__(sizes, len(cell.nodes))
         self.genotype = genotype
         self.plan = Plan.of(cell)
 

@@ -1,18 +1,28 @@
 """The recurrent space of DARTS (Liu et al. 2019, section 3.1.2): a cell for language models."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
 from nas.genotype import Cell, Edge, Genotype, check_operations
-from nas.spaces.recurrent.language_model import Dropouts
+from nas.spaces.recurrent.language_model import Dropouts, Sizes
 from nas.spaces.recurrent.lstm import LSTM, LstmNetwork, is_lstm
 from nas.spaces.recurrent.mix import SLOTS
 from nas.spaces.recurrent.network import RecurrentNetwork
 from nas.spaces.recurrent.supernet import RECURRENT, RecurrentSupernet
-from nas.spaces.space import ZERO, EdgeGroup, Guard, TextInputs
+from nas.spaces.space import (
+    ZERO,
+    EdgeGroup,
+    Space,
+    TextInputs,
+    check_names,
+    check_sizes,
+    edges_to_all,
+    guards_of,
+)
 
 # In the order of alpha's columns in the authors' code.
 OPERATIONS = (ZERO, *SLOTS)
@@ -45,7 +55,7 @@ class FreeCandidates:
         return 0
 
 
-class RecurrentSpace:
+class RecurrentSpace(Space):
     """A recurrent cell of N nodes, each after the first state fed by every earlier one while it is searched.
 
     How the nodes are counted: `num_nodes` = 8 counts what has its own matrix and is searched for, as the
@@ -83,6 +93,7 @@ class RecurrentSpace:
     domain = "text"
     recipe_sizes = ("hidden_size", "embedding_size")
     recipe_options = ("dropout_input", "dropout_hidden", "dropout_x", "dropout_output", "dropout_embed")
+    reference = "tests.reference.recurrent.LiteralSupernet"
 
     def __init__(
         self,
@@ -104,19 +115,8 @@ class RecurrentSpace:
     ):
         num_nodes = num_nodes if num_cells is None else num_cells
         hidden_size = hidden_size if init_channels is None else init_channels
-        for key, value in {"num_nodes": num_nodes, "hidden_size": hidden_size}.items():
-            require(
-                isinstance(value, int) and value >= 1,
-                f"space.{key}={value}: must be a whole number of at least 1",
-            )
-        require(
-            not isinstance(operations, str) and len(operations) > 0,
-            f"space.operations: {operations!r} is not a list of names",
-        )
-        unknown = sorted(set(map(str, operations)) - set(OPERATIONS))
-        require(
-            not unknown, f"space.operations: unknown operations {unknown}; known are {', '.join(OPERATIONS)}"
-        )
+        check_sizes("space", num_nodes=num_nodes, hidden_size=hidden_size)
+        check_names(operations, OPERATIONS)
         require(
             set(operations) != {ZERO},
             f"space.operations: {ZERO} alone leaves nothing that a cell could be made of; add one of "
@@ -131,14 +131,9 @@ class RecurrentSpace:
         self.tar = tar
         self.dropouts = Dropouts(dropout_input, dropout_hidden, dropout_x, dropout_output, dropout_embed)
         # In the order of alpha's rows in the authors' code: node 1 from 0; node 2 from 0, 1; and so on.
-        edges = tuple((source, target) for target in range(1, num_nodes + 1) for source in range(target))
-        guards = tuple(
-            Guard(tuple(row for row, edge in enumerate(edges) if edge[1] == node))
-            for node in range(1, num_nodes + 1)
-        )
-        self.groups: dict[str, EdgeGroup] = {
-            RECURRENT: EdgeGroup(edges, (tuple(operations),) * len(edges), guards)
-        }
+        edges = edges_to_all(1, num_nodes)
+        group = EdgeGroup(edges, (tuple(operations),) * len(edges), guards_of(edges))
+        self.groups: dict[str, EdgeGroup] = {RECURRENT: group}
 
     def supernet(
         self, inputs: TextInputs, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
@@ -158,22 +153,8 @@ class RecurrentSpace:
             f"space.partial={partial}: a recurrent cell has no channels to lead past its candidates; leave "
             "K at 1",
         )
-        return RecurrentSupernet(
-            self.groups,
-            inputs.vocabulary,
-            self.num_nodes,
-            self.hidden_size,
-            self.dropouts,
-            kept,
-            self.embedding_size,
-            self.tied,
-        )
-
-    def clean(self, alive: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Drops `none`, which has no effect; every node is part of the output, so all else has one."""
-        group = self.groups[RECURRENT]
-        effective_EO = torch.tensor([[name != ZERO for name in names] for names in group.operations])
-        return {RECURRENT: alive[RECURRENT] & effective_EO.to(alive[RECURRENT].device)}
+        sizes = Sizes(inputs.vocabulary, self.hidden_size, self.dropouts, self.embedding_size, self.tied)
+        return RecurrentSupernet(sizes, self.groups, self.num_nodes, kept)
 
     def costs(self, inputs: TextInputs) -> dict[str, "FreeCandidates"]:
         """What candidates cost: nothing, as a node's matrix serves all of them."""
@@ -220,8 +201,7 @@ class RecurrentSpace:
         Raises:
             ConfigError: the genotype is of another space, or a size does not fit.
         """
-        if genotype.space != self.family or RECURRENT not in genotype:
-            raise ConfigError(f"genotype: it belongs to space {genotype.space!r}, not {self.family!r}")
+        self.check_genotype(genotype, RECURRENT)
         cell = genotype[RECURRENT]
         check_operations(genotype, (LSTM,) if is_lstm(cell) else SLOTS)
         require(
@@ -231,14 +211,13 @@ class RecurrentSpace:
         if hidden_size is None:
             hidden_size = self.hidden_size
             embedding_size = self.embedding_size if embedding_size is None else embedding_size
-        own = self.dropouts
-        dropouts = Dropouts(
-            own.input if dropout_input is None else dropout_input,
-            own.hidden if dropout_hidden is None else dropout_hidden,
-            own.x if dropout_x is None else dropout_x,
-            own.output if dropout_output is None else dropout_output,
-            own.embed if dropout_embed is None else dropout_embed,
-        )
-        if is_lstm(cell):
-            return LstmNetwork(inputs.vocabulary, hidden_size, dropouts, embedding_size, self.tied)
-        return RecurrentNetwork(genotype, inputs.vocabulary, hidden_size, dropouts, embedding_size, self.tied)
+        typed = {
+            "input": dropout_input,
+            "hidden": dropout_hidden,
+            "x": dropout_x,
+            "output": dropout_output,
+            "embed": dropout_embed,
+        }
+        dropouts = replace(self.dropouts, **{key: one for key, one in typed.items() if one is not None})
+        sizes = Sizes(inputs.vocabulary, hidden_size, dropouts, embedding_size, self.tied)
+        return LstmNetwork(sizes) if is_lstm(cell) else RecurrentNetwork(sizes, genotype)

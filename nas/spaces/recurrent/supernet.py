@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from nas.errors import require
 from nas.spaces.native.recurrent import NativeMix
 from nas.spaces.norm import BN_EPS, BN_MOMENTUM
-from nas.spaces.recurrent.language_model import CellModel, Dropouts, Extras, add_times, gathered_steps, times
+from nas.spaces.recurrent.language_model import CellModel, Extras, Sizes, add_times, gathered_steps, times
 from nas.spaces.recurrent.mix import SLOTS, TorchMix, mix
 from nas.spaces.space import EdgeGroup, check_op_weights, kept_operations
 from nas.spaces.supernet.fan_out import Execution
@@ -63,15 +63,11 @@ class RecurrentSupernet(CellModel):
     Owns no architecture parameter: `forward` applies the op weights it is given.
 
     Args:
+        sizes: V, H, X and the dropouts.
         groups: the edge group `recurrent`.
-        vocabulary: V.
         num_nodes: N.
-        hidden_size: H.
-        dropouts: probabilities of dropping.
         kept: {"recurrent": [E, O], true where the network holds a candidate}; None for all. Candidates have
             no parameters, so one that is dropped is a weight of 0.
-        embedding_size: X; None for H.
-        tied: whether the decoder's matrix is the embedding's.
     """
 
     places: Tensor
@@ -79,19 +75,15 @@ class RecurrentSupernet(CellModel):
 
     def __init__(
         self,
+        sizes: Sizes,
         groups: Mapping[str, EdgeGroup],
-        vocabulary: int,
         num_nodes: int,
-        hidden_size: int,
-        dropouts: Dropouts,
         kept: Mapping[str, Tensor] | None = None,
-        embedding_size: int | None = None,
-        tied: bool = True,
     ):
-        super().__init__(vocabulary, num_nodes, hidden_size, dropouts, embedding_size, tied)
+        super().__init__(sizes, num_nodes)
         self.groups = dict(groups)
         self.execution = RecurrentExecution()
-        self.norm = nn.BatchNorm1d(hidden_size, eps=BN_EPS, momentum=BN_MOMENTUM, affine=False)
+        self.norm = nn.BatchNorm1d(sizes.hidden_size, eps=BN_EPS, momentum=BN_MOMENTUM, affine=False)
         group = self.groups[RECURRENT]
         held = kept_operations(group, (kept or {}).get(RECURRENT))
         places_ESO = torch.zeros(len(group.edges), len(SLOTS), group.shape[1])

@@ -1,17 +1,15 @@
-"""The candidate operations of the DARTS space, each over the m edges of a source that hold it.
+"""Candidate operations over the m edges of a source that hold them: those of the DARTS space, and others.
 
 Shapes: B batch, C channels, H W space, m edges.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.errors import ConfigError
 from nas.spaces.native.separable import SeparableSpec, SeparableSum
-from nas.spaces.space import SKIP, ZERO
 from nas.spaces.supernet.fan_out import Candidate, Draw, Growth, Shared, Sums, Term, add, add_wide
 from nas.spaces.supernet.stacked import StackedConv, StackedNorm
 from nas.spaces.supernet.wide import WideSeparable, WideSpec
@@ -180,39 +178,29 @@ class ReduceCandidate(Candidate):
         return self.norm.wide(torch.cat(halves, dim=2).flatten(1, 2), scales_M)
 
 
-class NoiseCandidate(Candidate):
-    """Fresh N(0, 1) noise on every edge (space S4)."""
+class Copies(Candidate):
+    """Any operation: a module an edge, one after the other.
 
-    def __init__(self, stride: int):
+    Args:
+        modules: of the m edges, [B, C, H, W] -> [B, C, H/stride, W/stride].
+        twice_differentiable: whether they have second derivatives.
+    """
+
+    widens = False
+
+    def __init__(self, modules: Sequence[nn.Module], twice_differentiable: bool):
         super().__init__()
-        self.stride = stride
+        self.twice_differentiable = twice_differentiable
+        self.place(range(len(modules)), modules)
+
+    def place(self, edges: Sequence[int], modules: Iterable[nn.Module] | None = None) -> None:
+        """Names the modules by their edges, so that a pruned supernet's are some of the whole one's."""
+        modules = self.modules_E.values() if modules is None else modules
+        self.modules_E = nn.ModuleDict(zip(map(str, edges), modules, strict=True))
 
     def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
-        """Adds scaled noise of the strided shape."""
-        like_BCHW = shared.x_BCHW[:, :, :: self.stride, :: self.stride]
-        for scale, target in zip(scales_M.unbind(), targets, strict=True):
-            total, noise_BCHW = sums[target], torch.randn_like(like_BCHW) * scale.to(like_BCHW.dtype)
-            sums[target] = noise_BCHW if total is None else total + noise_BCHW
-
-
-def candidate(name: str, m: int, channels: int, stride: int) -> nn.Module:
-    """Builds the stacked form of operation `name` for m edges.
-
-    Raises:
-        ConfigError: there is no such candidate operation.
-    """
-    builders = {
-        "noise": lambda: NoiseCandidate(stride),
-        SKIP: lambda: IdentityCandidate() if stride == 1 else ReduceCandidate(m, channels),
-        "max_pool_3x3": lambda: PoolCandidate(channels, "max", stride),
-        "avg_pool_3x3": lambda: PoolCandidate(channels, "avg", stride),
-        "sep_conv_3x3": lambda: SeparableCandidate(m, channels, 3, stride, 1, 2),
-        "sep_conv_5x5": lambda: SeparableCandidate(m, channels, 5, stride, 1, 2),
-        "sep_conv_7x7": lambda: SeparableCandidate(m, channels, 7, stride, 1, 2),
-        "dil_conv_3x3": lambda: SeparableCandidate(m, channels, 3, stride, 2, 1),
-        "dil_conv_5x5": lambda: SeparableCandidate(m, channels, 5, stride, 2, 1),
-    }
-    if name not in builders:
-        known = ", ".join(sorted([ZERO, *builders]))
-        raise ConfigError(f"space.operations: unknown candidate operation {name!r}; known are {known}")
-    return builders[name]()
+        """Adds the scaled result of every edge."""
+        for module, scale, target in zip(self.modules_E.values(), scales_M.unbind(), targets, strict=True):
+            h_BCHW = module(shared.x_BCHW)
+            total, term_BCHW = sums[target], h_BCHW * scale.to(h_BCHW.dtype)
+            sums[target] = term_BCHW if total is None else total + term_BCHW

@@ -15,12 +15,13 @@ candidates without parameters of their own.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.errors import require
 from nas.spaces.native.library import Library
 from nas.spaces.native.terms import TermsSum
 from nas.spaces.space import ZERO
@@ -43,15 +44,27 @@ class Execution:
         wide: a candidate's m edges side by side in one operator: fewer launches, for a GPU.
         recompute: with `wide`, keeps only what batch norm read for the backward pass and computes the rest
             again; not differentiable twice.
+        once: operations of which nobody says that they can be differentiated twice.
     """
 
     native: Library | None = None
     wide: bool = False
     recompute: bool = False
+    once: set[str] = field(default_factory=set)
 
     @contextmanager
     def twice_differentiable(self) -> Iterator[None]:
-        """Inside the block every operator has second derivatives, at whatever cost in speed."""
+        """Inside the block every operator has second derivatives, at whatever cost in speed.
+
+        Raises:
+            ConfigError: an operation may have none.
+        """
+        require(
+            not self.once,
+            f"space.operations: {', '.join(sorted(self.once))}: nobody says that it has second derivatives, "
+            "which are needed; say twice_differentiable = True in its class, or do without "
+            "method.implicit=exact and analysis.hessian",
+        )
         native, recompute = self.native, self.recompute
         self.native, self.recompute = None, False
         try:
@@ -84,7 +97,18 @@ class Shared:
 
 
 class Candidate(nn.Module, ABC):
-    """A candidate operation over the m edges that hold it."""
+    """A candidate operation over the m edges that hold it.
+
+    Attributes:
+        twice_differentiable: whether torch's operators give its second derivatives.
+        widens: whether `growth` says how it gets new channels.
+    """
+
+    twice_differentiable: bool = True
+    widens: bool = True
+
+    def place(self, edges: Sequence[int]) -> None:
+        """Hears which of the source's edges hold it, [m]."""
 
     def growth(self, draw: Draw) -> Growth:
         """How its tensors follow from those of the same candidate over fewer channels; see `growth.py`.
@@ -141,6 +165,11 @@ def add_wide(sums: Sums, targets: Sequence[int], terms_BCHW: Tensor) -> None:
         sums[target] = term_BCHW if total is None else total + term_BCHW
 
 
+def key(name: str) -> str:
+    """An operation's name as that of a module, which may hold no dot."""
+    return name.replace(".", "/")
+
+
 class FanOut(nn.Module):
     """All edges that leave one node at one stride.
 
@@ -177,10 +206,13 @@ class FanOut(nn.Module):
         self.all_targets = tuple(targets)
         self.targets = {name: tuple(targets[edge] for edge in edges) for name, edges in holders.items()}
         self.holders = {name: tuple(edges) for name, edges in holders.items()}
-        self.candidates = nn.ModuleDict(
-            {name: build(name, len(edges), channels, stride) for name, edges in holders.items()}
-        )
-        self.terms = [name for name, module in self.candidates.items() if isinstance(module, Term)]
+        self.candidates = nn.ModuleDict()
+        for name, edges in holders.items():
+            module = self.candidates[key(name)] = build(name, len(edges), channels, stride)
+            module.place(edges)
+            if not module.twice_differentiable:
+                execution.once.add(name)
+        self.terms = [name for name in holders if isinstance(self.candidates[key(name)], Term)]
         rows = [row for name in self.terms for row in self.holders[name]]
         columns = [column for column, name in enumerate(self.terms) for _ in self.holders[name]]
         self.register_buffer("places", torch.tensor([rows, columns], dtype=torch.long), persistent=False)
@@ -201,13 +233,13 @@ class FanOut(nn.Module):
             self._add_terms_native(native, shared, scales, sums)
         elif together:
             self._add_terms(shared, scales, sums)
-        for name, module in self.candidates.items():
+        for name, module in zip(self.holders, self.candidates.values(), strict=True):
             if not (together and name in self.terms):
                 module(shared, scales[name], sums, self.targets[name])
 
     def _add_terms(self, shared: Shared, scales: dict[str, Tensor], sums: Sums) -> None:
         """Candidates without parameters as one matrix product: scales [M, P] times results [P, B*C*H*W]."""
-        results = [self.candidates[name].normalised(shared) for name in self.terms]
+        results = [self.candidates[key(name)].normalised(shared) for name in self.terms]
         first = results[0]
         # In the order of memory, so that neither the stack nor the product moves channels.
         nhwc = first.is_contiguous(memory_format=torch.channels_last)
@@ -221,7 +253,7 @@ class FanOut(nn.Module):
         self, native: Library, shared: Shared, scales: dict[str, Tensor], sums: Sums
     ) -> None:
         """Candidates without parameters in one pass of the compiled kernel, which also normalises them."""
-        modules = [self.candidates[name] for name in self.terms]
+        modules = [self.candidates[key(name)] for name in self.terms]
         norms = [module.norm for module in modules]
         running = [None if norm is None else (norm.running_mean, norm.running_var) for norm in norms]
         results = TermsSum.apply(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
-from nas.spaces.supernet.fan_out import FanOut, Term
+from nas.spaces.supernet.fan_out import FanOut, Term, key
 
 MAPPINGS = ("code", "shared")
 
@@ -68,14 +68,27 @@ def growth_maps(
     for place, fan_out in new.named_modules():
         if not isinstance(fan_out, FanOut):
             continue
-        for name, candidate in fan_out.candidates.items():
+        for name in fan_out.holders:
+            candidate = fan_out.candidates[key(name)]
             edges = _positions(before[place], fan_out, name)
             if isinstance(candidate, Term):
                 edges = edges[:1] * 0  # one result for all edges
             draw = _drawer(before[place].channels, fan_out.channels, len(edges), generator, mapping)
             for tensor, channels in candidate.growth(draw):
-                maps[f"{place}.candidates.{name}.{tensor}"] = TensorMap(edges, channels)
+                maps[f"{place}.candidates.{key(name)}.{tensor}"] = TensorMap(edges, channels)
     return maps
+
+
+def check_widening(old: nn.Module, new: nn.Module) -> None:
+    """Raises `ConfigError` where more channels are to run through a candidate that nobody taught to grow."""
+    before = {place: module for place, module in old.named_modules() if isinstance(module, FanOut)}
+    for place, module in new.named_modules():
+        for name in module.holders if isinstance(module, FanOut) else ():
+            require(
+                before[place].channels == module.channels or module.candidates[key(name)].widens,
+                f"space.operations: {name} does not say how it gets new channels, so K cannot change between "
+                "stages; give all of method.stages the same partial",
+            )
 
 
 def inherit(state: Mapping[str, Tensor], new: nn.Module, maps: Mapping[str, TensorMap]) -> dict[str, Tensor]:

@@ -1,16 +1,16 @@
-"""The candidate operations of NAS-Bench-201, each over the m edges of a source that hold it.
+"""The candidate operations of NAS-Bench-201, for one edge and over the m edges of a source that hold it.
 
 Shapes: B batch, C channels, H W space, m edges.
 """
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas.errors import ConfigError, require
-from nas.spaces.space import SKIP, ZERO
-from nas.spaces.supernet.candidates import IdentityCandidate
+from nas.spaces.modules import pool, relu_conv_bn
+from nas.spaces.operations import NONE, SKIP_CONNECT, Catalogue, Published
 from nas.spaces.supernet.fan_out import Candidate, Draw, Growth, Shared, Sums, Term, add, add_wide
 from nas.spaces.supernet.stacked import StackedConv, StackedNorm
 
@@ -53,20 +53,21 @@ class MeanPoolCandidate(Term):
         return F.avg_pool2d(shared.x_BCHW, 3, 1, 1, count_include_pad=False)
 
 
-def dense_candidate(name: str, m: int, channels: int, stride: int) -> Candidate:
-    """Builds the stacked form of operation `name` for m edges; the cells of NAS-Bench-201 have no stride.
+def _dense(kernel: int) -> Published:
+    return Published(
+        lambda c, s, a: relu_conv_bn(c, c, kernel, s, a), lambda m, c, s: DenseCandidate(m, c, kernel)
+    )
 
-    Raises:
-        ConfigError: there is no such candidate operation, or the stride is not 1.
-    """
-    require(stride == 1, f"stride={stride}: cells of NAS-Bench-201 keep the resolution")
-    builders = {
-        SKIP: IdentityCandidate,
-        "nor_conv_1x1": lambda: DenseCandidate(m, channels, 1),
-        "nor_conv_3x3": lambda: DenseCandidate(m, channels, 3),
-        "avg_pool_3x3": MeanPoolCandidate,
-    }
-    if name not in builders:
-        known = ", ".join(sorted([ZERO, *builders]))
-        raise ConfigError(f"space.operations: unknown candidate operation {name!r}; known are {known}")
-    return builders[name]()
+
+# In the order of alpha's columns in the authors' code. Cells of NAS-Bench-201 keep the resolution.
+NASBENCH201 = Catalogue(
+    MappingProxyType(
+        {
+            "none": NONE,
+            "skip_connect": SKIP_CONNECT,
+            "nor_conv_1x1": _dense(1),
+            "nor_conv_3x3": _dense(3),
+            "avg_pool_3x3": Published(lambda c, s, a: pool("avg", s), lambda m, c, s: MeanPoolCandidate()),
+        }
+    )
+)

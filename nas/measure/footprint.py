@@ -99,10 +99,6 @@ class Footprint:
         most_M = (limit - self.fixed_M[grows_M]) / self.image_M[grows_M]
         return int(most_M.min())
 
-    def __add__(self, fixed: float) -> "Footprint":
-        """The same with `fixed` more bytes all the time."""
-        return Footprint(self.fixed_M + fixed, self.image_M)
-
 
 def measure_footprint(
     prepare: Callable[[int], tuple[Iterable[Tensor], Callable[[], None]]],

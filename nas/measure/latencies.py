@@ -133,21 +133,15 @@ def measure(
     )
 
 
-def timed_forward(network: nn.Module, where: Numerics) -> Callable[[Tensor], object]:
-    """The forward pass of a network under the profile's autocast."""
-
-    def call(*inputs: Tensor) -> object:
-        with where.cast():
-            return network(*inputs)
-
-    return call
-
-
 def _caller(module: nn.Module, inputs: Sequence[Tensor], where: Numerics) -> Callable[[], object]:
     if where.autocast is None:
         return lambda: module(*inputs)
-    forward = timed_forward(module, where)
-    return lambda: forward(*inputs)
+
+    def call() -> object:
+        with where.cast():
+            return module(*inputs)
+
+    return call
 
 
 def _inputs(piece: Piece, maps: dict[tuple, Tensor], where: Numerics, batch_size: int) -> list[Tensor]:

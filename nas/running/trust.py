@@ -324,7 +324,7 @@ def _short(value: Any) -> str:
 
 def unlisted(config: Any, vouched: Caller) -> list[str]:
     """The modules that a folder with this configuration would need `trust=` for, beside the caller's word."""
-    tree = OmegaConf.to_container(config, resolve=False)
+    tree: Any = OmegaConf.to_container(config, resolve=False)
     found = [
         value
         for key, value, _ in _leaves(tree)

@@ -96,11 +96,11 @@ class Classifier(nn.Module):
         else:
             self.num_classes, self.head_hidden_size = num_classes, self.num_features
             self.global_pool = _pool(global_pool)
-        self.set_drop_path(drop_path_rate)
+        self.set_drop_path(drop_path_rate)  # type: ignore[operator]  # that of the network
 
     @abstractmethod
     def construct(
-        self, genotype: Genotype, in_chans: int, num_classes: int, **sizes: Any
+        self, genotype: Genotype, in_chans: int, num_classes: int, *args: Any, **sizes: Any
     ) -> tuple[Levels, int]:
         """Builds the network; an argument after these three is a size.
 

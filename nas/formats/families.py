@@ -32,7 +32,7 @@ def _check_cells(genotype: Genotype, inputs: Mapping[str, int], catalogue: Catal
         )
 
 
-class DartsClassifier(Classifier, DartsNetwork):
+class DartsClassifier(Classifier, DartsNetwork):  # type: ignore[misc]  # forward gives logits alone
     """The network of a genotype of the DARTS space (and S1 to S4, which share its family).
 
     Args:
@@ -92,7 +92,7 @@ class DartsClassifier(Classifier, DartsNetwork):
                 yield s1_BCHW
 
 
-class NasBench201Classifier(Classifier, NasBench201Network):
+class NasBench201Classifier(Classifier, NasBench201Network):  # type: ignore[misc]  # forward gives logits alone
     """The network of an architecture of NAS-Bench-201.
 
     Args:
@@ -136,7 +136,7 @@ class NasBench201Classifier(Classifier, NasBench201Network):
         return torch.relu(self.last_norm(x_BCHW))
 
 
-class DsoClassifier(Classifier, DsoNetwork):
+class DsoClassifier(Classifier, DsoNetwork):  # type: ignore[misc]  # forward gives logits alone
     """The network of DSO-NAS's blocks.
 
     Any side will do, since what is halved is rounded up.

@@ -1,6 +1,6 @@
 """The modules of one edge that candidate operations are made of, and the layers beside them."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,8 @@ class SeparableConv(nn.Sequential):
         native = None if self.execution is None else self.execution.native
         if native is None or not self.training or torch.is_autocast_enabled(x_BCHW.device.type):
             return False
-        depthwise, norm = self[1], self[3]
+        depthwise: Any = self[1]
+        norm: Any = self[3]
         batch, _, height, width = x_BCHW.shape
         stride = depthwise.stride[0]
         # A single value a channel cannot be normalised: torch says so in its own words.
@@ -62,7 +63,8 @@ class SeparableConv(nn.Sequential):
         """By the kernel: total + factors * self(x), in place where the total is laid out channels-last."""
         steps = len(self) // 4
         depthwise, pointwise, norms = ([self[4 * s + i] for s in range(steps)] for i in (1, 2, 3))
-        first = depthwise[0]
+        first: Any = depthwise[0]
+        assert self.execution is not None and self.execution.native is not None  # as `fuses` has found
         spec = SeparableSpec(
             self.execution.native, first.kernel_size[0], first.stride[0], first.dilation[0], steps
         )

@@ -131,10 +131,8 @@ def _foreign(name: str) -> Operation:
         f"to run, say trust={place}, or in Python import {place} first",
     )
     found = getattr(module, attribute, None)
-    require(
-        isinstance(found, type) and issubclass(found, Operation),
-        f"operation {name}: not a class derived from nas.spaces.Operation",
-    )
+    if not (isinstance(found, type) and issubclass(found, Operation)):
+        raise ConfigError(f"operation {name}: not a class derived from nas.spaces.Operation")
     try:
         return found()
     except TypeError as error:

@@ -28,7 +28,7 @@ class Piece:
         channels: C of its input, of each one where it takes several.
         height, width: of its input, in pixels.
         stride: the factor that it shrinks height and width by.
-        outputs: channels that it gives (classes, of a classifier); None for as many as come in.
+        outputs: channels that it gives (classes, of a classifier); 0 for as many as come in.
         inputs: how many feature maps it takes.
     """
 
@@ -37,11 +37,11 @@ class Piece:
     height: int
     width: int
     stride: int = 1
-    outputs: int | None = None
+    outputs: int = 0
     inputs: int = 1
 
     def __post_init__(self):
-        if self.outputs is None:
+        if not self.outputs:
             object.__setattr__(self, "outputs", self.channels)
 
     @property
@@ -124,9 +124,11 @@ JOINTS = {ADD: Sum, CONCAT: Concat, ZEROS: Zeros}
 
 def add(channels: int, size: Sequence[int]) -> Piece:
     """The sum of two feature maps [C, H, W]."""
-    return Piece(ADD, channels, *size, inputs=2)
+    height, width = size
+    return Piece(ADD, channels, height, width, inputs=2)
 
 
 def concat(channels: int, size: Sequence[int], count: int) -> Piece:
     """`count` feature maps [C, H, W] side by side."""
-    return Piece(CONCAT, channels, *size, outputs=count * channels, inputs=count)
+    height, width = size
+    return Piece(CONCAT, channels, height, width, outputs=count * channels, inputs=count)

@@ -124,7 +124,7 @@ class Space(ABC):
 
     @abstractmethod
     def supernet(
-        self, inputs: Inputs, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
+        self, inputs: Any, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
     ) -> nn.Module:
         """The network that holds every candidate: `forward(x, {group: op weights [E, O]})`.
 
@@ -139,7 +139,7 @@ class Space(ABC):
         """The discrete architecture that strengths [E, O] a group stand for."""
 
     @abstractmethod
-    def network(self, genotype: Genotype, inputs: Inputs, **sizes: Any) -> nn.Module:
+    def network(self, genotype: Genotype, inputs: Any, *args: Any, **sizes: Any) -> nn.Module:
         """The evaluation network of a genotype."""
 
     def clean(self, alive: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -153,7 +153,7 @@ class Space(ABC):
             found[name] = alive_EO & torch.tensor(effective_EO).to(alive_EO.device)
         return found
 
-    def costs(self, inputs: Inputs) -> dict[str, Any]:
+    def costs(self, inputs: Any) -> dict[str, Any]:
         """What the candidates of each group cost in the supernet; see `nas.methods.sparsity.GroupCosts`.
 
         Raises:

@@ -1,6 +1,7 @@
 """The evaluation network of the DARTS space: a genotype's cells stacked, trained from scratch."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from timm.layers import DropPath
@@ -102,6 +103,8 @@ class DartsNetwork(nn.Module):
         auxiliary: whether to build the auxiliary head after the second reduction.
     """
 
+    cells: Any  # nn.ModuleList of EvaluationCell
+
     def __init__(
         self,
         genotype: Genotype,
@@ -148,6 +151,6 @@ class DartsNetwork(nn.Module):
         auxiliary_BK = None
         for index, cell in enumerate(self.cells):
             s0_BCHW, s1_BCHW = s1_BCHW, cell(s0_BCHW, s1_BCHW)
-            if index == self.auxiliary_position and self.training:
+            if self.auxiliary is not None and index == self.auxiliary_position and self.training:
                 auxiliary_BK = self.auxiliary(s1_BCHW)
         return self.classifier(s1_BCHW.mean(dim=(2, 3))), auxiliary_BK

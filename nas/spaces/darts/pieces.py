@@ -44,8 +44,8 @@ class DartsPieces(Pieces):
         check_image_size(image_shape, stem, len(reduction_positions(num_cells)))
         wide = init_channels * (stem_multiplier if stem == "cifar" else 1)
         shrink = 8 if stem == "imagenet" else 1
-        stride = {"stride": shrink} if shrink > 1 else {}
-        self.stem = Piece(f"stem_{stem}", *image_shape, outputs=wide, **stride)
+        channels, height, width = image_shape
+        self.stem = Piece(f"stem_{stem}", channels, height, width, shrink, wide)
         self.stem_channels, self.reduced_stem = wide, stem == "imagenet"
         self.num_classes = num_classes
         # Every cell with the size of its second input.

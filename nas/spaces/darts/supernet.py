@@ -1,6 +1,7 @@
 """The supernet of the DARTS space: cells whose nodes fan out over every candidate operation."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,8 @@ class SearchCell(nn.Module):
             max pooling where an edge halves the resolution), and the node shuffles both (DrNAS, section 3.3).
         execution: how to compute.
     """
+
+    fan_out: Any  # nn.ModuleDict of FanOut
 
     def __init__(
         self,
@@ -85,6 +88,7 @@ class SearchCell(nn.Module):
                 if mixed_BCHW is None:
                     mixed_BCHW = self._nothing(states[0])
                 if self.partial > 1:
+                    assert past_BCHW is not None  # the inputs' channels at least
                     mixed_BCHW = join(mixed_BCHW, past_BCHW, self.partial)
                 states.append(DenseGradient.apply(mixed_BCHW) if self.execution.native else mixed_BCHW)
             if str(source) in self.fan_out:
@@ -165,6 +169,7 @@ class DartsSupernet(nn.Module):
 
     def _plan(self, kind: str) -> ScalePlan:
         cell = self.cells[self.kinds.index(kind)]
+        assert isinstance(cell, SearchCell)
         return ScalePlan(
             self.groups[kind], {int(source): fan_out.holders for source, fan_out in cell.fan_out.items()}
         )

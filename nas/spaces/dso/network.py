@@ -4,6 +4,7 @@ Zhang et al., "Single Shot NAS via Direct Sparse Optimization", sections 3.2 and
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from timm.layers import DropPath
@@ -48,6 +49,8 @@ class EvaluationBlock(nn.Module):
     Raises:
         ConfigError: the cell is no block.
     """
+
+    input_paths: Any  # nn.ModuleDict of lists of DropPath
 
     def __init__(self, name: str, cell: Cell, channels: int, first: bool):
         super().__init__()
@@ -230,7 +233,7 @@ class DsoNetwork(nn.Module):
         auxiliary_BK = None
         for index, block in enumerate(self.blocks):
             x_BCHW = block(x_BCHW)
-            if index == self.auxiliary_position and self.training:
+            if self.auxiliary is not None and index == self.auxiliary_position and self.training:
                 auxiliary_BK = self.auxiliary(x_BCHW)
         return self.head(x_BCHW), auxiliary_BK
 

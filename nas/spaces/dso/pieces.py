@@ -70,8 +70,9 @@ class DsoPieces(Pieces):
         self.init_channels = init_channels
         check_stem(stem, init_channels, "recipe")
         self.sizes = stage_sizes(image_shape, stem, len(self.blocks_per_stage))
-        stride = {"stride": 4} if stem == "imagenet" else {}
-        self.stem = Piece(f"stem_{stem}", *image_shape, outputs=init_channels, **stride)
+        channels, height, width = image_shape
+        shrink = 4 if stem == "imagenet" else 1
+        self.stem = Piece(f"stem_{stem}", channels, height, width, shrink, init_channels)
 
     def of(self, genotype: Genotype) -> Counter[Piece]:
         """The pieces of a genotype's network, with how often each comes.

@@ -57,7 +57,8 @@ class NasBench201Pieces(Pieces):
             (init_channels * 2**stage, (image_shape[1] // 2**stage, image_shape[2] // 2**stage))
             for stage in range(STAGES)
         ]
-        self.fixed = [Piece("stem", *image_shape, outputs=init_channels)]
+        depth, height, width = image_shape
+        self.fixed = [Piece("stem", depth, height, width, outputs=init_channels)]
         for channels, size in self.places[:-1]:
             self.fixed.append(Piece("residual", channels, *size, stride=2, outputs=2 * channels))
         channels, size = self.places[-1]

@@ -133,7 +133,7 @@ class NasBench201Space(Space):
         group = self.groups[CELL]
         rows = strengths[CELL].detach().tolist()
         chosen = {
-            edge: names[max(range(len(row)), key=lambda column, row=row: (row[column], -column))]
+            edge: names[max(range(len(row)), key=row.__getitem__)]
             for edge, names, row in zip(group.edges, group.operations, rows, strict=True)
         }
         nodes = tuple(

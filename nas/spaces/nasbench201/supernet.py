@@ -1,6 +1,7 @@
 """The supernet of NAS-Bench-201: the macro network with cells whose nodes fan out over every candidate."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ class SearchCell(nn.Module):
         partial: K; the first C/K channels of a source go through the candidates, the others past them.
         execution: how to compute.
     """
+
+    fan_out: Any  # nn.ModuleList of FanOut
 
     def __init__(
         self,

@@ -172,9 +172,7 @@ class RecurrentSpace(Space):
         for (source, target), names, row in zip(
             group.edges, group.operations, strengths[RECURRENT].detach().tolist(), strict=True
         ):
-            column = max(
-                (column for column, name in enumerate(names) if name != ZERO), key=lambda c, row=row: row[c]
-            )
+            column = max((c for c, name in enumerate(names) if name != ZERO), key=row.__getitem__)
             if target not in strongest or row[column] > strongest[target][0]:
                 strongest[target] = row[column], Edge(source, names[column])
         nodes = tuple((strongest[target][1],) for target in range(1, self.num_nodes + 1))

@@ -4,6 +4,7 @@ Shapes: B batch, C channels, H W space, m edges.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,11 @@ from nas.spaces.supernet.wide import WideSeparable, WideSpec
 
 class SeparableCandidate(Candidate):
     """ReLU, depthwise, pointwise, BN; twice for `sep_conv`, once with dilation 2 for `dil_conv`."""
+
+    # Lists of StackedConv and StackedNorm, one a step.
+    depthwise: Any
+    pointwise: Any
+    norm: Any
 
     def __init__(self, m: int, channels: int, kernel: int, stride: int, dilation: int, repeats: int):
         super().__init__()
@@ -187,6 +193,7 @@ class Copies(Candidate):
     """
 
     widens = False
+    modules_E: nn.ModuleDict
 
     def __init__(self, modules: Sequence[nn.Module], twice_differentiable: bool):
         super().__init__()
@@ -196,7 +203,7 @@ class Copies(Candidate):
     def place(self, edges: Sequence[int], modules: Iterable[nn.Module] | None = None) -> None:
         """Names the modules by their edges, so that a pruned supernet's are some of the whole one's."""
         modules = self.modules_E.values() if modules is None else modules
-        self.modules_E = nn.ModuleDict(zip(map(str, edges), modules, strict=True))
+        self.modules_E = nn.ModuleDict(dict(zip(map(str, edges), modules, strict=True)))
 
     def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
         """Adds the scaled result of every edge."""

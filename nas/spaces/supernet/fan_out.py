@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -186,6 +187,9 @@ class FanOut(nn.Module):
         terms: the candidates that have no parameters of their own.
     """
 
+    candidates: Any  # nn.ModuleDict of Candidate
+    places: Tensor
+
     def __init__(
         self,
         channels: int,
@@ -193,7 +197,7 @@ class FanOut(nn.Module):
         targets: Sequence[int],
         operations: Sequence[Sequence[str]],
         execution: Execution,
-        build: Callable[[str, int, int, int], nn.Module],
+        build: Callable[[str, int, int, int], Candidate],
     ):
         super().__init__()
         self.channels = channels
@@ -227,9 +231,10 @@ class FanOut(nn.Module):
         """
         shared = Shared(x_BCHW, self.execution)
         native = self.execution.native
-        compiled = native is not None and self.training and native.supports(x_BCHW)
-        together = (compiled or self.execution.wide) and bool(self.terms)
-        if together and compiled:
+        if native is not None and not (self.training and native.supports(x_BCHW)):
+            native = None
+        together = (native is not None or self.execution.wide) and bool(self.terms)
+        if together and native is not None:
             self._add_terms_native(native, shared, scales, sums)
         elif together:
             self._add_terms(shared, scales, sums)
@@ -246,8 +251,8 @@ class FanOut(nn.Module):
         stacked = torch.stack([r.permute(0, 2, 3, 1) if nhwc else r for r in results])
         mixed = self._matrix(scales).to(first.dtype) @ stacked.flatten(1)
         for target, total in zip(self.all_targets, mixed.view(-1, *stacked.shape[1:]).unbind(), strict=True):
-            total = total.permute(0, 3, 1, 2) if nhwc else total
-            sums[target] = total if sums[target] is None else sums[target] + total
+            total, before = total.permute(0, 3, 1, 2) if nhwc else total, sums[target]
+            sums[target] = total if before is None else before + total
 
     def _add_terms_native(
         self, native: Library, shared: Shared, scales: dict[str, Tensor], sums: Sums

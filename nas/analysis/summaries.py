@@ -4,30 +4,17 @@ A summary says itself what was reached: whether a run has accuracies or perplexi
 it has, never by the names of its data set or method.
 """
 
-import re
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nas.analysis.metrics import is_result, metric_of, place
 from nas.errors import require
 from nas.printable import shown
 from nas.reading.plain import is_number, is_whole
 
 COMMANDS = ("search", "evaluate", "derive", "cost", "bench", "latency", "export")
 STATUSES = ("running", "finished", "stopped", "failed", "died")
-# Parts of a run in the order of a table, and the metrics of a part; `table` comes between them.
-BEFORE_TABLE = re.compile(r"(test|valid)_(?:(\w+)_)?(accuracy|perplexity|loss)")
-AFTER_TABLE = (
-    "architecture_accuracy",
-    "architecture_balanced_accuracy",
-    "architecture_perplexity",
-    "weight_loss",
-    "num_skip",
-    "hessian_eigenvalue",
-    "params",
-    "macs",
-)
-METRICS = ("accuracy", "perplexity", "loss")
-SIZES = ("params", "macs", "num_skip")
 # In `table`: what is no figure of a column.
 STANDING = ("metric", "rank", "of", "gap", "best")
 
@@ -67,15 +54,14 @@ def _anything(value: object) -> bool:
 
 def _kind(key: str) -> tuple[Callable[[Any], bool], str] | None:
     """What a result has to be; None for what is none."""
-    if place(key) is None:
+    _, metric = metric_of(key)
+    if metric is None or not is_result(key):
         return None
-    if key.endswith("accuracy"):
-        return (lambda value: is_number(value, 0, 1)), "a number from 0 to 1"
-    if key in SIZES:
-        return (lambda value: is_number(value, 0, 2**63)), "a number from 0 to 2^63"
-    if key.endswith("perplexity"):
-        return (lambda value: is_number(value, 0)), "a number of at least 0"
-    return is_number, "a number"
+    if metric.least == -math.inf:
+        return is_number, "a number"
+    most = {math.inf: "", 2**63: " to 2^63"}.get(metric.most, f" to {metric.most:g}")
+    allowed = f"a number from {metric.least:g}{most}" if most else f"a number of at least {metric.least:g}"
+    return (lambda value: is_number(value, metric.least, metric.most)), allowed
 
 
 def _table_kind(key: str) -> tuple[Callable[[Any], bool], str]:
@@ -97,10 +83,8 @@ def figures_of(summary: Mapping[str, Any]) -> dict[str, float]:
     found = _looked_up(table) if isinstance(table, Mapping) else {}
     # An eigenvalue in another basis of the same distribution has the basis in its name.
     found |= {name: value for name, value in summary.items() if not name.startswith("table")}
-    numbers = {
-        name: float(value) for name, value in found.items() if place(name) is not None and _number(value)
-    }
-    return dict(sorted(numbers.items(), key=lambda item: order(item[0])))
+    numbers = {name: float(value) for name, value in found.items() if is_result(name) and _number(value)}
+    return dict(sorted(numbers.items(), key=lambda item: place(item[0])))
 
 
 def _number(value: object) -> bool:
@@ -114,23 +98,3 @@ def _looked_up(table: Mapping[str, Any]) -> dict[str, Any]:
     found |= {f"table_{name}": table.get(name) for name in ("rank", "gap")}
     tests = [name for name in table if name.endswith("_test") and name not in (metric, *STANDING)]
     return found | {f"table_{name}_accuracy": table[name] for name in tests}
-
-
-def place(name: str) -> tuple[int, int, int, str] | None:
-    """Where a result stands in a table, as a key to sort by; None for what is no result."""
-    before = BEFORE_TABLE.fullmatch(name)
-    if before is not None:
-        part, more, metric = before.groups()
-        return (0 if part == "test" else 1, METRICS.index(metric), 1 if more else 0, more or "")
-    if name.startswith("table_"):
-        return (2, 0, 0, "")
-    if name.startswith("hessian_eigenvalue_"):
-        return (3, AFTER_TABLE.index("hessian_eigenvalue"), 1, "")
-    return (3, AFTER_TABLE.index(name), 0, "") if name in AFTER_TABLE else None
-
-
-def order(name: str) -> tuple[int, int, int, str]:
-    """The same of what is known to be a result."""
-    found = place(name)
-    assert found is not None
-    return found

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from nas.analysis.summaries import order
+from nas.analysis.metrics import metric_of, place
 from nas.errors import ConfigError, require
 from nas.printable import shown
 from nas.reading.csv_text import csv_lines
@@ -152,7 +152,7 @@ def axes(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> list[str]:
 def figure_names(runs: Sequence[Run]) -> list[str]:
     """Every figure that some finished run has, the most telling first."""
     found = dict.fromkeys(name for run in runs if run.finished for name in run.figures)
-    return sorted(found, key=order)
+    return sorted(found, key=place)
 
 
 def main_figure(runs: Sequence[Run], wanted: str | None = None) -> str | None:
@@ -227,16 +227,11 @@ class Unit:
 
 
 def unit(name: str, values: Sequence[float]) -> Unit:
-    """Per cent for accuracies (a table's are, others are fractions), millions for sizes, else four digits.
-
-    Perplexities have two decimals, as in papers, however large they are.
-    """
-    if name.endswith("accuracy"):
-        return Unit(f"{name} [%]", 1.0 if name.startswith("table_") else 100.0, 2)
-    if name in ("params", "macs"):
-        return Unit(f"{name} [M]", 1e-6, 3)
-    if name == "num_skip" or name.endswith("perplexity"):
-        return Unit(name, 1.0, 2)
+    """As the metric is shown, else with four digits; what a benchmark's table holds as it is."""
+    part, metric = metric_of(name)
+    if metric is not None and metric.decimals is not None:
+        heading = name if metric.factor == 1.0 else f"{name} [{metric.unit}]"
+        return Unit(heading, 1.0 if part == "table" else metric.factor, metric.decimals)
     largest = max((abs(value) for value in values), default=0.0)
     digits = 3 - math.floor(math.log10(largest)) if largest > 0 else 3
     return Unit(name, 1.0, min(max(digits, 0), 6))

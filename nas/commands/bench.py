@@ -11,6 +11,7 @@ from hydra import compose
 from hydra.utils import get_object
 from omegaconf import DictConfig
 
+from nas.analysis.cost.counting import supernet_cost
 from nas.analysis.cost.timing import MatrixProduct, Race, spread
 from nas.data.class_weights import stand_in_weights
 from nas.domains.choose import choose
@@ -233,7 +234,7 @@ class Bench:
     def _cost(self, method: Any, alive: dict | None = None, stage: int = 0) -> Any:
         partial = None if method.stages is None else method.stages[stage].partial
         kept = alive if method.stages is None else method.kept()
-        return self.domain.supernet_cost(self.space, self.source, partial, kept)
+        return supernet_cost(self.space, self.inputs, partial, kept)
 
     def _reference_class(self, target: str | None = None) -> Callable:
         target = target or self.config.bench.reference_target or self.space.reference

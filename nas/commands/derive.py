@@ -11,6 +11,7 @@ from nas.analysis.cost.complexity import count_cost
 from nas.analysis.cost.latency import check_repeats
 from nas.analysis.cost.latency_table import Predictor
 from nas.analysis.cost.pricing import EdgePrices, WholePrices
+from nas.analysis.metrics import ACCURACY, OF_TASKS
 from nas.analysis.sampling import (
     COSTS,
     Architecture,
@@ -154,7 +155,7 @@ class Derivation:
         )
         self.domain = of_space(self.space)
         require(
-            config.rank != "supernet" or self.domain.metric == "accuracy",
+            config.rank != "supernet" or ACCURACY in OF_TASKS[self.domain.name],
             f"rank=supernet: it ranks by accuracy on images, and space {self.space.name} is for text; set "
             "rank=probability",
         )
@@ -172,7 +173,7 @@ class Derivation:
         self.latencies = self._latencies() if times else None
 
     def _price(self, genotype: Any) -> tuple[int, int]:
-        example = self.domain.example(self.source)
+        example = self.domain.inputs(self.source).example
         cost = count_cost(lambda: network_of(self.config, self.space, genotype, self.source), example)
         return cost.params, cost.macs
 

@@ -1,10 +1,12 @@
 """`python -m nas.evaluate`: trains a genotype's network from scratch and tests it once at the end."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from nas.analysis.metrics import LOSS, OF_TASKS, Metric, of_losses
 from nas.analysis.random_cells import conditions_of, read_random_cells
 from nas.domains.choose import check_recipe, choose
 from nas.domains.networks import (
@@ -25,7 +27,7 @@ from nas.engine.machine.execution import apply_execution
 from nas.engine.machine.peers import together
 from nas.engine.pictures import draw_evaluation
 from nas.engine.progress import Clock, wants_bar
-from nas.engine.recording import EpochRecorder, perplexities
+from nas.engine.recording import EpochRecorder
 from nas.engine.restarts import restarts_of, with_restarts
 from nas.engine.seeding import seed_run
 from nas.engine.trainer import fit, test
@@ -39,7 +41,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     """Evaluates as configured; see `conf/evaluate.yaml` for every key.
 
     Returns:
-        The test accuracy or perplexity, or that of the validation where the test set is left alone.
+        What the task is judged by: of the test, or of the validation where the test set is left alone.
 
     Raises:
         ConfigError: a setting cannot be used.
@@ -83,12 +85,12 @@ def run(config: DictConfig, path: Path) -> float | None:
     if checkpoint is not None:
         checkpoints.check_fits(module, checkpoint)
     if session.nothing_left(epochs_done):
-        return _reached(session.earlier)
+        return _reached(session.earlier, domain.name)
     clock = Clock(config.trainer.max_epochs)
     lines = not (config.trainer.enable_progress_bar and wants_bar())
-    metric = module.task.metric
-    recorder = EpochRecorder(folder, clock, epochs_done, lines, session.progress, metric)
-    if not domain.validates(data):
+    metrics = OF_TASKS[domain.name]
+    recorder = EpochRecorder(folder, clock, epochs_done, lines, metrics, session.progress, module.columns)
+    if not domain.validates(config.dataset):
         config.trainer.limit_val_batches = 0
     lightning = trainer_of(config, folder, clock, recorder, clip)
     session.check_split(split["hash"])
@@ -104,7 +106,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     session.run(
         lambda: _train(session, genotype, module, data, lightning, recorder, checkpoint, random_cells)
     )
-    return _reached(session.summary)
+    return _reached(session.summary, domain.name)
 
 
 def _check_lengths(config: DictConfig) -> None:
@@ -137,19 +139,25 @@ def _best(module) -> dict:
     if best is None:
         return {}
     losses = {"valid_loss": best["valid_loss"]}
-    return {"best_epoch": best["epoch"], **losses, **perplexities(losses)}
+    return {"best_epoch": best["epoch"], **losses, **of_losses(OF_TASKS[module.task.domain], losses)}
 
 
-def _reached(summary) -> float | None:
-    """The test's number, or the validation's; of an accuracy or a perplexity."""
-    found = [f"{part}_{metric}" for part in ("test", "valid") for metric in ("accuracy", "perplexity")]
+def _reached(summary, domain: str) -> float | None:
+    """The number that the task is judged by: the test's, or the validation's."""
+    main, *_ = OF_TASKS[domain]
+    found = [main.column(part) for part in ("test", "valid")]
     return next((summary[name] for name in found if name in summary), None)
 
 
-def _beside(accuracy: float, balanced: float | None) -> str:
-    """The balanced accuracy in words, where it is another number than the plain one."""
-    same = balanced is None or f"{100 * balanced:.2f}" == f"{100 * accuracy:.2f}"
-    return "" if same else f", balanced {100 * balanced:.2f}%"
+def _sentence(summary, part: str, metrics: Sequence[Metric]) -> str | None:
+    """What the end of a run says of a part: its metrics, but for what reads like the first, and its loss."""
+    known = [one for one in (*metrics, LOSS) if one.column(part) in summary]
+    if known in ([], [LOSS]):
+        return None
+    words = {one: one.text(summary[one.column(part)]) for one in known}
+    first, *others = known
+    told = [f", {one.title or one.name} {words[one]}" for one in others if words[one] != words[first]]
+    return f"{part} {first.name} {words[first]}{''.join(told)}"
 
 
 def _train(session, genotype, module, data, lightning, recorder, checkpoint, compared) -> None:
@@ -163,7 +171,7 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint, com
             session.summary |= recorder.numbers | steps | _best(module)
             if config.test:
                 tested = {name: float(value) for name, value in test(lightning, module, data).items()}
-                tested |= perplexities(tested) if recorder.metric == "perplexity" else {}
+                tested |= of_losses(recorder.metrics, tested)
                 refuse_numbers(tested, "in the test")
                 session.summary |= tested
                 if compared is not None and "test_accuracy" in tested:
@@ -184,15 +192,9 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint, com
                 close_logger(lightning.logger, session.summary, pictures, failed=not done)
     summary = session.summary
     for part in ("valid", "test"):
-        if f"{part}_accuracy" in summary:
-            accuracy, loss = summary[f"{part}_accuracy"], summary[f"{part}_loss"]
-            top = summary.get(f"{part}_top5_accuracy")
-            more = "" if top is None else f", top-5 {100 * top:.2f}%"
-            more += _beside(accuracy, summary.get(f"{part}_balanced_accuracy"))
-            print(f"{part} accuracy {100 * accuracy:.2f}%{more}, loss {loss:.4f}")
-        if f"{part}_perplexity" in summary:
-            perplexity, loss = summary[f"{part}_perplexity"], summary[f"{part}_loss"]
-            print(f"{part} perplexity {perplexity:.2f}, loss {loss:.4f}")
+        sentence = _sentence(summary, part, recorder.metrics)
+        if sentence is not None:
+            print(sentence)
     if comparison:
         print(comparison)
     print(f"{summary['params'] / 1e6:.3f} M parameters, {summary['macs'] / 1e6:.2f} M multiply-adds")

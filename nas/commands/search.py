@@ -10,6 +10,7 @@ import torch
 from omegaconf import DictConfig
 
 from nas.analysis.exploration import check_exploration
+from nas.analysis.metrics import OF_TASKS
 from nas.analysis.tabular import open_tabular
 from nas.commands.latency import command_for_supernet
 from nas.domains.choose import choose, of_space
@@ -169,7 +170,7 @@ class Search:
         trainer.check_optimizers(module, "method")
         stages.check_schedule()
         clock = Clock(config.trainer.max_epochs)
-        recorder = self._recorder(clock, epochs_done, stages.task.metric)
+        recorder = self._recorder(clock, epochs_done)
         # Built before the folder is opened: what Lightning refuses leaves nothing behind.
         lightning = trainer_of(config, folder, clock, recorder, max_epochs=legs[0].end)
         self._open(data, times)
@@ -208,7 +209,7 @@ class Search:
         method.seconds = operation_times.operation_seconds(method.costs, times)
         return times
 
-    def _recorder(self, clock: Clock, epochs_done: int, metric: str) -> SearchRecorder:
+    def _recorder(self, clock: Clock, epochs_done: int) -> SearchRecorder:
         config = self.config
         return SearchRecorder(
             self.session.folder,
@@ -224,7 +225,7 @@ class Search:
             seed=config.seed,
             sparse=self.method.drops_candidates,
             earlier=self.session.earlier,
-            metric=metric,
+            metrics=OF_TASKS[self.domain.name],
         )
 
     def _open(self, data, times: dict[str, float] | None) -> None:

@@ -14,6 +14,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig
 
 from nas.analysis import sweeps
+from nas.analysis.metrics import LOWER, metric_of
 from nas.analysis.sweeps import Run
 from nas.errors import ConfigError, require
 from nas.printable import printable, shown
@@ -158,8 +159,8 @@ def _draw(folder: Path, runs: Sequence[Run], figure: str, over: Sequence[str]) -
         name: [(x, [value * unit.factor for value in values]) for x, values in points]
         for name, points in series.items()
     }
-    # Beside pictures of accuracies the better end of this axis would be mistaken.
-    direction = " (lower is better)" if figure.endswith("perplexity") else ""
+    _, metric = metric_of(figure)
+    direction = f" ({LOWER})" if metric is not None and metric.axis == LOWER else ""
     label = unit.heading.replace("_", " ") + direction
     return draw_sweep(scaled, folder / "figures/sweep.png", along, label)
 

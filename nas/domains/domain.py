@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from nas.analysis.cost.complexity import Cost
 from nas.engine.tasks import Task
 from nas.measure.steps import Numerics
 from nas.measure.workload import Workload
@@ -25,14 +24,12 @@ class Domain(Protocol):
         name: `images` or `text`, as spaces and sources have it.
         one: what multiply-adds are counted of, with its article.
         sets: data sets that come with the project, in words.
-        metric: of its task; `<part>_<metric>` in tables and summaries.
         exported: whether there are forms in which others read its networks.
     """
 
     name: str
     one: str
     sets: str
-    metric: str
     exported: bool
 
     def written_for(self, recipe: Mapping) -> bool:
@@ -49,16 +46,6 @@ class Domain(Protocol):
 
     def network(self, space: Space, genotype: Any, source: Any, auxiliary: bool, sizes: Mapping) -> nn.Module:
         """The evaluation network of a genotype."""
-        ...
-
-    def example(self, source: Any) -> Any:
-        """What an evaluation network's cost is counted on."""
-        ...
-
-    def supernet_cost(
-        self, space: Space, source: Any, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
-    ) -> Cost:
-        """The cost of a supernet; `partial` and `kept` are as in `Space.supernet`."""
         ...
 
     def search_data(self, config: DictConfig, source: Any, method: Method) -> Any:
@@ -89,8 +76,8 @@ class Domain(Protocol):
         """Refuses an evaluation that does not fit the memory of its device."""
         ...
 
-    def validates(self, data: Any) -> bool:
-        """Whether an evaluation's data hold a validation part."""
+    def validates(self, dataset: Mapping) -> bool:
+        """Whether an evaluation holds a validation part, by its configuration's `dataset`."""
         ...
 
     def evaluation(

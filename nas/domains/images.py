@@ -13,8 +13,6 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from nas.analysis.cost.complexity import Cost, count_cost
-from nas.analysis.cost.counting import supernet_cost
 from nas.data.class_weights import stand_in_weights
 from nas.data.draw_split import split
 from nas.data.lists import given_lists, list_lengths
@@ -28,7 +26,7 @@ from nas.measure.steps import Numerics
 from nas.measure.workload import image_steps, limited, processes_of
 from nas.methods.method import Method
 from nas.running.config import instantiate, plain
-from nas.spaces.space import ImageInputs, Space, network_sizes, recipe_fits
+from nas.spaces.space import ImageInputs, Space
 
 
 class Images:
@@ -37,7 +35,6 @@ class Images:
     name = "images"
     one = "an image"
     sets = "digits, cifar10, cifar100, imagenet16_120, imagenet"
-    metric = Classification.metric
     exported = True
 
     def written_for(self, recipe: Mapping) -> bool:
@@ -60,16 +57,6 @@ class Images:
     ) -> nn.Module:
         """The evaluation network of a genotype."""
         return space.network(genotype, self.inputs(source), auxiliary=auxiliary, **sizes)
-
-    def example(self, source: ImageSource) -> Any:
-        """The shape of an image."""
-        return source.image_shape
-
-    def supernet_cost(
-        self, space: Space, source: Any, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
-    ) -> Cost:
-        """Parameters, and multiply-adds an image."""
-        return supernet_cost(space, self.inputs(source), partial, kept)
 
     def search_data(self, config: DictConfig, source: ImageSource, method: Method) -> SearchData:
         """Both parts of the training set."""
@@ -116,9 +103,9 @@ class Images:
         optimizer = instantiate(config.recipe.optimizer)
         check_evaluation(plain(config), network, source, data.resident_images(), task, optimizer)
 
-    def validates(self, data: EvaluationData) -> bool:
+    def validates(self, dataset: Mapping) -> bool:
         """Whether images are held out."""
-        return len(data.valid_indices) > 0
+        return bool(dataset.get("valid"))
 
     def evaluation(
         self,
@@ -254,18 +241,3 @@ class ImageWork:
         size = self.config["dataset"]["batch_size"]
         weight, architecture = (where.batch(size, self.inputs, seed) for seed in (1, 2))
         return weight, architecture, architecture
-
-    def supernet_cost(
-        self, space: Space, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
-    ) -> Cost:
-        """The cost of a supernet; `partial` and `kept` are as in `Space.supernet`."""
-        return supernet_cost(space, self.inputs, partial, kept)
-
-    def network_cost(self, space: Space, genotype: Any, recipe: Mapping) -> Cost:
-        """The cost of an evaluation network."""
-        sizes = network_sizes(space, recipe)
-        auxiliary = recipe_fits(space, recipe) and recipe["auxiliary_weight"] > 0
-        return count_cost(
-            lambda: space.network(genotype, self.inputs, auxiliary=auxiliary, **sizes),
-            self.source.image_shape,
-        )

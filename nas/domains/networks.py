@@ -148,7 +148,7 @@ def cost_of(config: DictConfig, space: Any, genotype: Any, auxiliary: bool | Non
     source = source_of(config)
     if auxiliary is None:
         auxiliary = config.recipe.get("auxiliary_weight", 0) > 0 and fits(config, space)
-    example = choose(space, source).example(source)
+    example = choose(space, source).inputs(source).example
     return count_cost(lambda: _network(config, space, genotype, source, auxiliary), example)
 
 

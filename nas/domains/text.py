@@ -12,7 +12,6 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from nas.analysis.cost.complexity import Cost, count_cost, one_word
 from nas.data.class_weights import refuse_class_weights
 from nas.data.sizes import streams_at_hand
 from nas.data.text import TextSource
@@ -27,13 +26,12 @@ from nas.measure.bench_text import (
     check_text,
     literal_network,
     text_batch,
-    text_supernet_cost,
 )
 from nas.measure.steps import Numerics
 from nas.measure.workload import limited, processes_of
 from nas.methods.method import Method
 from nas.running.config import CONF, instantiate, plain
-from nas.spaces.space import Space, TextInputs, network_sizes
+from nas.spaces.space import Space, TextInputs
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +42,6 @@ class Text:
     name = "text"
     one = "a word"
     sets = "wikitext_mini, wikitext2, ptb"
-    metric = Language.metric
     exported = False
 
     def written_for(self, recipe: Mapping) -> bool:
@@ -66,16 +63,6 @@ class Text:
     ) -> nn.Module:
         """The evaluation network of a genotype; language models have no auxiliary head."""
         return space.network(genotype, self.inputs(source), **sizes)
-
-    def example(self, source: TextSource) -> Any:
-        """One word."""
-        return one_word
-
-    def supernet_cost(
-        self, space: Space, source: Any, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
-    ) -> Cost:
-        """Parameters, and multiply-adds a word."""
-        return text_supernet_cost(space, self.inputs(source), partial, kept)
 
     def search_data(self, config: DictConfig, source: TextSource, method: Method) -> TextSearchData:
         """Both parts of the training text."""
@@ -124,7 +111,7 @@ class Text:
     ) -> None:
         """Not estimated."""
 
-    def validates(self, data: TextEvaluationData) -> bool:
+    def validates(self, dataset: Mapping) -> bool:
         """A text brings its validation part."""
         return True
 
@@ -255,18 +242,6 @@ class TextWork:
             text_batch(where, steps, size, words, seed) for seed, size in enumerate(sizes, start=1)
         )
         return weight, architecture, valid
-
-    def supernet_cost(
-        self, space: Space, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
-    ) -> Cost:
-        """The cost of a supernet; `partial` and `kept` are as in `Space.supernet`."""
-        return text_supernet_cost(space, self.inputs, partial, kept)
-
-    def network_cost(self, space: Space, genotype: Any, recipe: Mapping) -> Cost:
-        """The cost of an evaluation network."""
-        return count_cost(
-            lambda: space.network(genotype, self.inputs, **network_sizes(space, recipe)), one_word
-        )
 
 
 class _Streams:

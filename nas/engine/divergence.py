@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 # Steps between two looks at the losses on an accelerator.
 LOOK = 50
-# Ends of the names of numbers that a run cannot go on without.
-MEASURED = ("_loss", "_accuracy", "_perplexity", "_entropy")
 
 
 class Diverged(RuntimeError):
@@ -27,13 +25,13 @@ def first_broken(module: nn.Module) -> str | None:
 
 
 def refuse_numbers(numbers: Mapping[str, Any], when: str) -> None:
-    """Refuses losses, accuracies, perplexities and entropies that are no numbers.
+    """Refuses what was measured where it is no number.
 
     Raises:
         Diverged: one is NaN or infinite.
     """
     for name, value in numbers.items():
-        if name.endswith(MEASURED) and value is not None and not math.isfinite(value):
+        if value is not None and not math.isfinite(value):
             raise Diverged(f"{name} became nan or infinite {when}")
 
 

@@ -2,22 +2,19 @@
 
 from collections.abc import Callable
 
-import pytorch_lightning as pl
 from torch import Tensor, nn
 
 from nas.engine.decay import optimizer_of
 from nas.engine.divergence import FiniteGuard
-from nas.engine.metrics import balanced_accuracy, log_mean
+from nas.engine.measured import Measured
 from nas.engine.tasks import Classification
 from nas.errors import require, require_one_of
 
 Batch = tuple[Tensor, Tensor]
-# The papers on ImageNet give top-1 and top-5 error.
-TOP = 5
 RAMPS = ("epoch", "step")
 
 
-class EvaluationModule(pl.LightningModule):
+class EvaluationModule(Measured):
     """Trains an evaluation network from scratch (Liu et al. 2019, section 3.2).
 
     Args:
@@ -33,12 +30,15 @@ class EvaluationModule(pl.LightningModule):
             (DSO-NAS's: rate * (steps so far + 1) / steps).
 
     Attributes:
+        columns: what the table of its epochs has besides.
         goes_back: whether a broken epoch is undone by the module itself.
 
     Raises:
         ConfigError: a value is unknown or out of range.
     """
 
+    task: Classification
+    columns = ("drop_path",)
     goes_back = False
 
     def __init__(
@@ -52,12 +52,11 @@ class EvaluationModule(pl.LightningModule):
         drop_path_epochs: int | None = None,
         drop_path_ramp: str = "epoch",
     ):
-        super().__init__()
+        super().__init__(task, "valid", "test")
         require_one_of("recipe.drop_path_ramp", drop_path_ramp, RAMPS)
         require(0 <= drop_path < 1, f"recipe.drop_path={drop_path}: must be at least 0 and below 1")
         require(auxiliary_weight >= 0, f"recipe.auxiliary_weight={auxiliary_weight}: must be at least 0")
         self.network = network
-        self.task = task
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.drop_path = drop_path
@@ -65,8 +64,6 @@ class EvaluationModule(pl.LightningModule):
         self.auxiliary_weight = auxiliary_weight
         self.drop_path_epochs = drop_path_epochs
         self.guard = FiniteGuard()
-        self.valid_balanced = balanced_accuracy(task)
-        self.test_balanced = balanced_accuracy(task)
 
     def configure_optimizers(self) -> tuple[list, list]:
         """One optimiser, one schedule an epoch."""
@@ -89,38 +86,24 @@ class EvaluationModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch, the auxiliary head's share included."""
         result = self.task.train(self.network, batch, self.auxiliary_weight)
-        total, loss = result.objective, result.loss.detach()
-        self.guard.watch("training", total, self.current_epoch, self.global_step)
-        log_mean(self, "train_loss", loss, result.size)
-        assert result.score is not None  # classes have one
-        log_mean(self, f"train_{self.task.metric}", result.score, result.size)
-        bar = {"loss": loss, "acc": result.score, "lr": self.trainer.optimizers[0].param_groups[0]["lr"]}
-        self.log_dict(bar, prog_bar=True, logger=False, on_step=True, on_epoch=False)
-        return total
+        self.guard.watch("training", result.objective, self.current_epoch, self.global_step)
+        self.record_result("train", result, batch)
+        self.show(result, self.trainer.optimizers[0])
+        return result.objective
 
     def on_train_epoch_end(self) -> None:
         """A last look at the losses of the epoch."""
         self.guard.check(self.current_epoch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and score on the held-out part."""
+        """Loss and metrics on the held-out part."""
         self._measure("valid", batch, batch_idx)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and score on the test set; top-5 accuracy where there are more classes."""
-        logits_BK = self._measure("test", batch, batch_idx)
-        if logits_BK.shape[1] > TOP:
-            top = self.task.score(logits_BK, batch[1], TOP)
-            log_mean(self, f"test_top{TOP}_accuracy", top, len(batch[1]))
+        """Loss and metrics on the test set."""
+        self._measure("test", batch, batch_idx)
 
-    def _measure(self, part: str, batch: Batch, batch_idx: int) -> Tensor:
-        logits_BK, _ = self.network(batch[0])
-        loss = self.task.loss(logits_BK, batch[1], train=False)
-        self.guard.watch(part, loss, self.current_epoch, batch_idx)
-        log_mean(self, f"{part}_loss", loss, len(batch[1]))
-        log_mean(self, f"{part}_{self.task.metric}", self.task.score(logits_BK, batch[1]), len(batch[1]))
-        balanced = {"valid": self.valid_balanced, "test": self.test_balanced}[part]
-        if balanced is not None:
-            balanced.update(logits_BK.argmax(dim=1), batch[1])
-            self.log(f"{part}_balanced_accuracy", balanced, on_step=False, on_epoch=True)
-        return logits_BK
+    def _measure(self, part: str, batch: Batch, batch_idx: int) -> None:
+        result = self.task.measure(self.network, batch)
+        self.guard.watch(part, result.loss, self.current_epoch, batch_idx)
+        self.record_result(part, result, batch)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from nas.engine.averaging import averaged_descent, averages, scaled, should_aver
 from nas.engine.checkpoints import save
 from nas.engine.decay import optimizer_of
 from nas.engine.divergence import Diverged
-from nas.engine.metrics import log_mean
+from nas.engine.measured import Measured
 from nas.engine.tasks import Language, Result, TextBatch
 from nas.errors import require_whole
 from nas.files import subfolder
@@ -28,7 +27,7 @@ EXPLODED = 100.0
 STATE = "language_evaluation"
 
 
-class LanguageEvaluation(pl.LightningModule):
+class LanguageEvaluation(Measured):
     """Trains a language model from scratch (Liu et al. 2019, appendix A.4; Merity et al. 2018, section 5).
 
     Plain descent until the validation loss has not improved for a while, then torch's ASGD, whose averaged
@@ -53,6 +52,7 @@ class LanguageEvaluation(pl.LightningModule):
             checkpoints, so that it is that of the epoch that is resumed.
 
     Attributes:
+        columns: what the table of its epochs has besides.
         goes_back: a broken epoch is undone here.
         averaging: whether the optimiser is ASGD.
         valid_losses: those under plain descent, in order; the trigger looks at them.
@@ -64,6 +64,7 @@ class LanguageEvaluation(pl.LightningModule):
         ConfigError: a number is out of range.
     """
 
+    columns = ("averaging",)
     goes_back = True
 
     def __init__(
@@ -76,11 +77,10 @@ class LanguageEvaluation(pl.LightningModule):
         max_rollbacks: int = 10,
         best_file: Path | None = None,
     ):
-        super().__init__()
+        super().__init__(task)
         for key, value, least in (("nonmono", nonmono, 1), ("max_rollbacks", max_rollbacks, 0)):
             require_whole(f"recipe.{key}", value, least)
         self.network = network
-        self.task = task
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.nonmono = nonmono
@@ -124,11 +124,8 @@ class LanguageEvaluation(pl.LightningModule):
         broken = not float(objective.detach()) < EXPLODED
         self._broken = self.trainer.strategy.reduce_boolean_decision(broken, all=False)
         if not self._broken:
-            loss = result.loss.detach()
-            log_mean(self, "train_loss", loss, result.size)
-            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-            bar = {"loss": loss, "perplexity": loss.exp(), "lr": rate}
-            self.log_dict(bar, prog_bar=True, logger=False, on_step=True, on_epoch=False)
+            self.record_result("train", result, batch)
+            self.show(result, self.trainer.optimizers[0])
         return objective
 
     def optimizer_step(
@@ -223,7 +220,7 @@ class LanguageEvaluation(pl.LightningModule):
         hidden_1BH = None if segment.first else self._measured_1BH
         with swapped(self._weights(), self._swapped):
             result, self._measured_1BH = self._read(segment, hidden_1BH, train=False)
-        log_mean(self, f"{part}_loss", result.loss, result.size)
+        self.record_result(part, result, segment)
 
     def _keep(self, loss: float) -> None:
         optimizer = self.trainer.optimizers[0]

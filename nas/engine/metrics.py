@@ -50,9 +50,3 @@ class BalancedAccuracy(Metric):
         """The mean recall, 0 to 1; nan before the first image."""
         there_K = self.images_K > 0
         return (self.right_K[there_K].float() / self.images_K[there_K].float()).mean()
-
-
-def balanced_accuracy(task: object) -> BalancedAccuracy | None:
-    """The measure for a task, if it is one of classes whose number is known."""
-    num_classes = getattr(task, "num_classes", None)
-    return None if num_classes is None else BalancedAccuracy(num_classes)

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Sequence
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 
+from nas.analysis.metrics import OF_TASKS, all_metrics, metric_of
+from nas.engine.measured import Measured
+
 log = logging.getLogger(__name__)
 
 
@@ -67,47 +70,30 @@ class Bar(RichProgressBar):
         self.clock = clock
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Shown]:
-        """Loss, accuracy or perplexity, learning rate and time left."""
+        """Loss, the task's metric, learning rate and time left."""
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
+        assert isinstance(pl_module, Measured)
+        for metric in OF_TASKS[pl_module.task.domain]:
+            if metric.of_loss is not None and isinstance(loss := metrics.get("loss"), float):
+                metrics[metric.word] = metric.of_loss(loss)
+        briefs = {metric.word: metric.brief for metric in all_metrics()}
         shown: dict[str, Shown] = {
-            name.replace("perplexity", "ppl"): _short(name, value) for name, value in metrics.items()
+            name: briefs.get(name, "{:.4g}".format)(value) if isinstance(value, float) else value
+            for name, value in metrics.items()
         }
         left = self.clock.left(trainer)
         return shown | ({"left": left} if left else {})
-
-
-def _short(name: str, value: Shown) -> Shown:
-    if not isinstance(value, float):
-        return value
-    return perplexity(value) if name.endswith(("perplexity", "ppl")) else f"{value:.4g}"
-
-
-def perplexity(value: float) -> str:
-    """A perplexity as people write it, 123.4; from 100,000 on, where a network is lost, in powers of ten."""
-    return f"{value:.1f}" if value < 1e5 else f"{value:.2g}"
 
 
 def epoch_line(row: dict, epochs: int, left: str) -> str:
     """One line for an epoch: the numbers of its row that people read."""
     parts = [f"epoch {int(row['epoch']) + 1}/{epochs}"]
     for key, value in row.items():
-        if value is None or value == "" or key == "epoch":
-            continue
-        if key.endswith("_balanced_accuracy"):
-            continue  # in the table; beside the plain one it would say little more
-        if key.endswith("_accuracy"):
-            parts.append(f"{key[: -len('_accuracy')]} acc {100 * value:.1f}%")
-        elif key.endswith("_perplexity"):
-            parts.append(f"{key[: -len('_perplexity')]} ppl {perplexity(value)}")
-        elif key.endswith("_loss") and key != "architecture_step_loss":
-            parts.append(f"{key[: -len('_loss')]} loss {value:.3f}")
-        elif key == "learning_rate":
-            parts.append(f"lr {value:.3g}")
-        elif key == "num_skip":
-            parts.append(f"skips {int(value)}")
-        elif key == "hessian_eigenvalue":
-            parts.append(f"eigenvalue {value:.3g}")
+        _, metric = metric_of(key)
+        if value not in (None, "") and metric is not None and metric.word and key.endswith(metric.name):
+            part = key.removesuffix(metric.name)[:-1]
+            parts.append(f"{part} {metric.word} {metric.brief(value)}".lstrip())
     return "  ".join([*parts, f"left {left}"] if left else parts)
 
 

@@ -1,10 +1,9 @@
 """What a run writes after each epoch: the tables, the present genotype, and copies for the loggers."""
 
 import logging
-import math
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from nas.analysis.exploration import COLUMNS as EXPLORATION
 from nas.analysis.exploration import explore
 from nas.analysis.hessian import dominant_in_basis, resolved_mode
+from nas.analysis.metrics import Metric, columns, of_losses
 from nas.analysis.tabular import Tabular
 from nas.engine.divergence import Diverged, first_broken, refuse_numbers
 from nas.engine.loggers import log_heatmap, log_row
@@ -43,25 +43,15 @@ class EpochRecorder(pl.Callback):
         clock: says how long the rest takes.
         first_epoch: rows of this epoch and later are dropped: the run was resumed before them.
         lines: whether to print a line an epoch.
+        metrics: of the task.
         tell: called with the numbers for the summary after each epoch.
-        metric: of the task; a perplexity is the exponential of the epoch's mean loss.
+        further: columns of the module's own, logged or `drop_path`.
     """
-
-    columns = (
-        "epoch",
-        "train_loss",
-        "train_accuracy",
-        "valid_loss",
-        "valid_accuracy",
-        "valid_balanced_accuracy",
-        "learning_rate",
-        "drop_path",
-    )
 
     # Columns that say nothing about the run as a whole.
     passing = ("epoch", "learning_rate", "drop_path", "averaging", "architecture_step_loss")
-    # Columns that only epochs with a validation have.
-    validation: tuple[str, ...] = ("valid_loss", "valid_accuracy", "valid_balanced_accuracy")
+    # The part of the data that only epochs with a validation measure.
+    validated = "valid"
 
     def __init__(
         self,
@@ -69,18 +59,13 @@ class EpochRecorder(pl.Callback):
         clock: Clock,
         first_epoch: int,
         lines: bool,
+        metrics: Sequence[Metric],
         tell: Callable[[Mapping[str, Any]], None] | None = None,
-        metric: str = "accuracy",
+        further: tuple[str, ...] = (),
     ):
-        self.metric = metric
-        if metric != "accuracy":
-            # Words are not weighed by class.
-            self.columns = tuple(name for name in self.columns if "balanced" not in name)
-        self.columns = tuple(name.replace("accuracy", metric) for name in self.columns)
-        if metric == "perplexity":
-            # A language model drops no paths, and may average its weights.
-            self.columns = tuple("averaging" if name == "drop_path" else name for name in self.columns)
-        self.validation = tuple(name.replace("accuracy", metric) for name in self.validation)
+        self.metrics = metrics
+        self.columns = (*self.declared(), *further)
+        self.validation = columns(metrics, self.validated)
         self.folder = folder
         self.clock = clock
         self.lines = lines
@@ -124,7 +109,11 @@ class EpochRecorder(pl.Callback):
             for name, value in trainer.callback_metrics.items()
             if name in self.columns and name not in stale
         }
-        return logged | (perplexities(logged) if self.metric == "perplexity" else {})
+        return logged | of_losses(self.metrics, logged)
+
+    def declared(self) -> tuple[str, ...]:
+        """The columns that every such run has."""
+        return ("epoch", *columns(self.metrics, "train"), *columns(self.metrics, "valid"), "learning_rate")
 
     def kept(self) -> tuple[str, ...]:
         """Columns that appear even where an epoch has no value for them."""
@@ -132,9 +121,7 @@ class EpochRecorder(pl.Callback):
 
     def extras(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """More numbers of this epoch."""
-        if "drop_path" not in self.columns:
-            return {}
-        return {"drop_path": pl_module.drop_path_rate()}
+        return {"drop_path": pl_module.drop_path_rate()} if "drop_path" in self.columns else {}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning calls this before the epoch's checkpoint is saved.
@@ -160,16 +147,6 @@ class EpochRecorder(pl.Callback):
         log_row(trainer, row)
         if self.lines:
             log.info(epoch_line(row, self.clock.epochs, self.clock.left(trainer)))
-
-
-def perplexities(losses: Mapping[str, float]) -> dict[str, float]:
-    """`<part>_perplexity`, the exponential, of every `<part>_loss` in nats a word."""
-    # The loss of the architecture's steps has no name of its own among the perplexities.
-    parts = [name[: -len("_loss")] for name in losses if name.endswith("_loss") and "step" not in name]
-    return {
-        f"{p}_perplexity": math.inf if losses[f"{p}_loss"] >= 700 else math.exp(losses[f"{p}_loss"])
-        for p in parts
-    }
 
 
 def _loss(pl_module: pl.LightningModule, batch: Any, op_weights: dict[str, Tensor]) -> Tensor:
@@ -203,19 +180,7 @@ class SearchRecorder(EpochRecorder):
         earlier: the summary of the run that is continued, of which the tables do not say everything.
     """
 
-    columns = (
-        "epoch",
-        "weight_loss",
-        "weight_accuracy",
-        "architecture_step_loss",
-        "architecture_loss",
-        "architecture_accuracy",
-        "architecture_balanced_accuracy",
-        "learning_rate",
-        "num_skip",
-        "hessian_eigenvalue",
-    )
-    validation = ("architecture_loss", "architecture_accuracy", "architecture_balanced_accuracy")
+    validated = "architecture"
 
     def __init__(
         self,
@@ -319,6 +284,12 @@ class SearchRecorder(EpochRecorder):
         found = implicit_agreement(pl_module.bilevel(), *pl_module.parts(batch), **settings)
         if trainer.is_global_zero:
             self.implicit_table.add([{"epoch": trainer.current_epoch, "step": step, **found}])
+
+    def declared(self) -> tuple[str, ...]:
+        """The columns that every search has."""
+        weight, architecture = columns(self.metrics, "weight"), columns(self.metrics, "architecture")
+        further = ("learning_rate", "num_skip", "hessian_eigenvalue")
+        return ("epoch", *weight, "architecture_step_loss", *architecture, *further)
 
     def extras(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """Skips, entropy, curvature, and what the table says."""

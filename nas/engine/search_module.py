@@ -7,16 +7,16 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from nas.data.text_segments import SearchSegment, Segment
 from nas.engine.averaging import scaled
 from nas.engine.divergence import FiniteGuard
-from nas.engine.metrics import balanced_accuracy, log_mean
+from nas.engine.measured import Measured
+from nas.engine.metrics import log_mean
 from nas.engine.step import Frame, Step
-from nas.engine.tasks import Language, Result, Task, TextBatch
+from nas.engine.tasks import Language, Task, TextBatch
 from nas.methods.method import Method
 from nas.methods.updates import Bilevel
 
@@ -50,7 +50,7 @@ class _Lightning(Frame):
         self.module.watch(name, loss)
 
 
-class SearchModule(pl.LightningModule):
+class SearchModule(Measured):
     """Every step: an architecture step on a batch of the architecture split, then a weight step (alg. 1).
 
     How often alpha steps, or whether both step on one batch, is the method's to say.
@@ -69,13 +69,11 @@ class SearchModule(pl.LightningModule):
     goes_back = False
 
     def __init__(self, supernet: nn.Module, method: Method, task: Task):
-        super().__init__()
+        super().__init__(task, "architecture")
         self.automatic_optimization = False
         self.supernet = supernet
         self.method = method
-        self.task = task
         self.guard = FiniteGuard()
-        self.balanced = balanced_accuracy(task)
         self.search_step = Step(supernet, method, task, _Lightning(self))
         self.weights: list[Tensor] = self.search_step.weights
         # A plain number: a tensor would make every step wait for a GPU.
@@ -162,32 +160,18 @@ class SearchModule(pl.LightningModule):
         result = self.search_step.joint(batch) if joint else self.search_step.weight(batch)
         if joint:
             log_mean(self, "architecture_step_loss", result.loss.detach(), result.size)
-        self._record_result("weight", result)
-        rate = self.search_step.weight_optimizer.param_groups[0]["lr"]
-        bar = {"loss": result.loss.detach(), "lr": rate}
-        if result.score is not None:
-            bar["acc"] = result.score
-        else:
-            bar["ppl"] = result.loss.detach().exp()
-        self.log_dict(bar, prog_bar=True, logger=False, on_step=True, on_epoch=False)
+        self.record_result("weight", result, batch)
+        self.show(result, self.search_step.weight_optimizer)
 
     def watch(self, name: str, loss: Tensor) -> None:
         """Notes a loss that is not finite, by which a diverged epoch is known."""
         self.guard.watch(name, loss, self.current_epoch, self.iteration)
 
-    def _record_result(self, part: str, result: Result) -> None:
-        log_mean(self, f"{part}_loss", result.loss.detach(), result.size)
-        if result.score is not None:
-            log_mean(self, f"{part}_{self.task.metric}", result.score, result.size)
-
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Loss and score on the architecture split, with BN's running statistics."""
         result = self.search_step.run(batch, train=False)
         self.guard.watch("architecture validation", result.loss, self.current_epoch, batch_idx)
-        self._record_result("architecture", result)
-        if self.balanced is not None and result.answers is not None:
-            self.balanced.update(result.answers, batch[1])
-            self.log("architecture_balanced_accuracy", self.balanced, on_step=False, on_epoch=True)
+        self.record_result("architecture", result, batch)
 
     def on_train_epoch_end(self) -> None:
         """Steps the learning rate, after the epoch has been recorded."""

@@ -1,14 +1,37 @@
 """What a network is trained for: the loss of a batch and the number that people read."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import torchmetrics
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.analysis.metrics import ACCURACY, BALANCED, OF_TASKS, TOP5
+from nas.engine.metrics import BalancedAccuracy
 from nas.errors import require
 
 Images = tuple[Tensor, Tensor]
+
+
+def _accuracy(logits_BK: Tensor, answers_B: Tensor, labels_B: Tensor) -> Tensor:
+    return (answers_B == labels_B).float().mean()
+
+
+def _top5(logits_BK: Tensor, answers_B: Tensor, labels_B: Tensor) -> Tensor | None:
+    if logits_BK.shape[1] <= 5:
+        return None
+    return (logits_BK.topk(5, dim=1).indices == labels_B[:, None]).any(dim=1).float().mean()
+
+
+# What computes a metric of a batch of images from its logits [B, K], answers [B] and labels [B]: a scalar, of
+# which an epoch has the mean; None where it says nothing. And what gathers a metric of all images together.
+SCORES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor | None]] = {
+    ACCURACY.name: _accuracy,
+    TOP5.name: _top5,
+}
+TOTALS: dict[str, Callable[[int], torchmetrics.Metric]] = {BALANCED.name: BalancedAccuracy}
 
 
 class Result(NamedTuple):
@@ -16,15 +39,15 @@ class Result(NamedTuple):
 
     loss: what the data say, a scalar; the mean cross-entropy in nats.
     penalty: what the weights are trained for besides, a scalar; None for nothing.
-    score: the number that people read, a scalar; None where it follows from the loss of a whole epoch.
     size: how much the batch counts in an epoch's mean.
+    scores: the metrics that are measured batch by batch, scalars by their names.
     answers: the class that each image is taken for, [B]; None where there are no classes.
     """
 
     loss: Tensor
     penalty: Tensor | None
-    score: Tensor | None
     size: int
+    scores: Mapping[str, Tensor] = {}
     answers: Tensor | None = None
 
     @property
@@ -37,16 +60,19 @@ class Task(Protocol):
     """A task.
 
     Attributes:
-        metric: `accuracy`, or `perplexity`, which is the exponential of the loss.
+        domain: whose metrics it has.
     """
 
-    metric: str
+    domain: str
 
     def run(self, network: nn.Module, batch, *op_weights, train: bool = True) -> Result:
         """A forward pass of a supernet, whose `op_weights` are given, or of a language model."""
 
     def train(self, network: nn.Module, batch, auxiliary_weight: float = 0.0) -> Result:
         """The training pass of an evaluation network; an auxiliary head's weighted loss is a penalty."""
+
+    def totals(self, part: str) -> dict[str, torchmetrics.Metric]:
+        """What gathers the metrics that are not means over batches, on a part of the data."""
 
 
 class Classification:
@@ -63,7 +89,7 @@ class Classification:
         num_classes: K; None where nobody asks for accuracies by class.
     """
 
-    metric = "accuracy"
+    domain = "images"
 
     def __init__(
         self,
@@ -84,19 +110,36 @@ class Classification:
         self, network: nn.Module, batch: Images, *op_weights: dict[str, Tensor], train: bool = True
     ) -> Result:
         """Images and labels through a supernet, whose logits [B, classes] are all it returns."""
-        logits_BK = network(batch[0], *op_weights)
-        answers_B = logits_BK.detach().argmax(dim=1)
-        score = (answers_B == batch[1]).float().mean()
-        return Result(self.loss(logits_BK, batch[1], train), None, score, len(batch[1]), answers_B)
+        return self._result(network(batch[0], *op_weights), batch[1], train)
 
     def train(self, network: nn.Module, batch: Images, auxiliary_weight: float = 0.0) -> Result:
         """Images and labels through an evaluation network: logits, and auxiliary logits or None."""
         logits_BK, auxiliary_BK = network(batch[0])
-        loss = self.loss(logits_BK, batch[1])
         penalty = None if auxiliary_BK is None else auxiliary_weight * self.loss(auxiliary_BK, batch[1])
+        return self._result(logits_BK, batch[1])._replace(penalty=penalty)
+
+    def measure(self, network: nn.Module, batch: Images) -> Result:
+        """What an evaluation network is worth, auxiliary head aside."""
+        return self._result(network(batch[0])[0], batch[1], train=False)
+
+    def _result(self, logits_BK: Tensor, labels_B: Tensor, train: bool = True) -> Result:
         answers_B = logits_BK.detach().argmax(dim=1)
-        score = (answers_B == batch[1]).float().mean()
-        return Result(loss, penalty, score, len(batch[1]), answers_B)
+        wanted = {metric.name for metric in OF_TASKS[self.domain] if not train or "train" in metric.parts}
+        found = {
+            name: value
+            for name, score in SCORES.items()
+            if name in wanted and (value := score(logits_BK.detach(), answers_B, labels_B)) is not None
+        }
+        return Result(self.loss(logits_BK, labels_B, train), None, len(labels_B), found, answers_B)
+
+    def totals(self, part: str) -> dict[str, torchmetrics.Metric]:
+        """Those of so many classes, where their number is known."""
+        declared = [metric.name for metric in OF_TASKS[self.domain] if part in metric.parts]
+        return {
+            name: total(self.num_classes)
+            for name, total in TOTALS.items()
+            if name in declared and self.num_classes is not None
+        }
 
     def loss(self, logits_BK: Tensor, labels_B: Tensor, train: bool = True) -> Tensor:
         """Mean cross-entropy in nats; in training smoothed and weighted."""
@@ -113,12 +156,6 @@ class Classification:
         if placed_K is None or (placed_K.device, placed_K.dtype) != (logits_BK.device, logits_BK.dtype):
             self._placed_K = self.class_weights.to(logits_BK)
         return self._placed_K
-
-    def score(self, logits_BK: Tensor, labels_B: Tensor, top: int = 1) -> Tensor:
-        """Share of right answers, 0 to 1: images whose class is among the `top` likeliest."""
-        if top == 1:
-            return (logits_BK.argmax(dim=1) == labels_B).float().mean()
-        return (logits_BK.topk(top, dim=1).indices == labels_B[:, None]).any(dim=1).float().mean()
 
 
 @dataclass
@@ -148,7 +185,7 @@ class Language:
         tar: weight of the mean square of the change of outputs from step to step, before dropout.
     """
 
-    metric = "perplexity"
+    domain = "text"
 
     def __init__(self, ar: float = 0.0, tar: float = 0.0):
         for key, value in {"ar": ar, "tar": tar}.items():
@@ -164,11 +201,15 @@ class Language:
         batch.next_1BH = hidden_1BH.detach()
         loss = F.cross_entropy(logits_LBV.flatten(0, 1), batch.targets_LB.flatten())
         penalty = self._penalty(extras) if train else None
-        return Result(loss, penalty, None, batch.tokens_LB.numel())
+        return Result(loss, penalty, batch.tokens_LB.numel())
 
     def train(self, network: nn.Module, batch: TextBatch, auxiliary_weight: float = 0.0) -> Result:
         """Reads a segment; language models have no auxiliary head."""
         return self.run(network, batch)
+
+    def totals(self, part: str) -> dict[str, torchmetrics.Metric]:
+        """None: all follows from the loss."""
+        return {}
 
     def _penalty(self, extras) -> Tensor | None:
         found = None

@@ -20,6 +20,7 @@ from pytorch_lightning.utilities import CombinedLoader
 from torch import Tensor
 
 from nas.analysis.cost.timing import seconds_of, spread, synchronise
+from nas.analysis.metrics import OF_TASKS
 from nas.engine.checkpoints import EpochCheckpoints
 from nas.engine.data_module import SearchData
 from nas.engine.pictures import draw_search
@@ -234,6 +235,7 @@ class Loops:
             clock,
             0,
             lines=False,
+            metrics=OF_TASKS[self.module.task.domain],
             tell=lambda numbers: folder.write_json("summary.json", numbers),
             space=self.space,
             hessian=NO_HESSIAN,

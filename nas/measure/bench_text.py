@@ -6,14 +6,12 @@ every word equally frequent, read from the start of a text.
 Shapes: L time steps, B columns, V words, H hidden units.
 """
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nas.analysis.cost.complexity import Cost, count_cost, one_word
 from nas.engine.tasks import TextBatch
 from nas.errors import ConfigError, require
 from nas.genotype import Genotype
@@ -22,7 +20,6 @@ from nas.spaces.recurrent.language_model import Dropouts, Extras, keep_mask
 from nas.spaces.recurrent.network import RecurrentNetwork
 from nas.spaces.recurrent.space import RecurrentSpace
 from nas.spaces.recurrent.supernet import RECURRENT
-from nas.spaces.space import TextInputs
 
 
 def text_batch(where: Numerics, steps: int, columns: int, vocabulary: int, seed: int) -> TextBatch:
@@ -36,27 +33,6 @@ def text_batch(where: Numerics, steps: int, columns: int, vocabulary: int, seed:
     generator = torch.Generator().manual_seed(seed)
     words = torch.randint(vocabulary, (steps + 1, columns), generator=generator).to(where.device)
     return TextBatch(words[:-1], words[1:])
-
-
-def text_supernet_cost(
-    space: RecurrentSpace,
-    inputs: TextInputs,
-    partial: int | None = None,
-    kept: Mapping[str, Tensor] | None = None,
-) -> Cost:
-    """Parameters and forward multiply-adds a word of a supernet, its decoder included.
-
-    `partial` and `kept` are as in `RecurrentSpace.supernet`.
-    """
-
-    def build() -> nn.Module:
-        supernet = space.supernet(inputs, partial, kept).requires_grad_(False)
-        equal = {name: torch.ones(group.shape) for name, group in space.groups.items()}
-        forward = functools.partial(supernet.forward, op_weights=equal)
-        supernet.forward = forward  # type: ignore[method-assign]  # of this one, which is only counted
-        return supernet
-
-    return count_cost(build, one_word)
 
 
 def check_text(settings: Mapping, space: RecurrentSpace) -> None:

@@ -8,7 +8,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from nas.analysis.cost.complexity import Cost
+from nas.analysis.cost.complexity import Cost, count_cost
+from nas.analysis.cost.counting import supernet_cost
 from nas.analysis.cost.timing import Race, spread
 from nas.engine.learning import check_steps
 from nas.engine.machine.hardware import lack
@@ -19,7 +20,7 @@ from nas.measure.operation_times import time_operations
 from nas.measure.steps import Numerics, SearchSteps, apply_hardware, numerics
 from nas.measure.workload import Workload
 from nas.methods.method import Method
-from nas.spaces.space import Space
+from nas.spaces.space import Space, network_sizes, recipe_fits
 
 ROUNDS = 3
 
@@ -47,11 +48,14 @@ def print_plan(
     table.add_column("quantity")
     table.add_column("value", justify="right")
     if method.stages is None:
-        for row in _cost_rows("supernet", work.supernet_cost(space), work.unit):
+        for row in _cost_rows("supernet", supernet_cost(space, work.inputs), work.unit):
             table.add_row(*row)
     recipe = config["recipe"]
     genotype = space.derive({name: torch.rand(group.shape) for name, group in space.groups.items()})
-    cost = work.network_cost(space, genotype, recipe)
+    # A recipe without the sizes of these networks is another space's.
+    head = recipe_fits(space, recipe) and recipe.get("auxiliary_weight", 0) > 0
+    sizes = network_sizes(space, recipe) | ({"auxiliary": True} if head else {})
+    cost = count_cost(lambda: space.network(genotype, work.inputs, **sizes), work.inputs.example)
     for row in _cost_rows(f"a random network (recipe {recipe['name']})", cost, work.unit):
         table.add_row(*row)
     if method.trains:
@@ -117,7 +121,7 @@ def _search_rows(config: Mapping, space: Space, method: Method, work: Workload) 
         epochs = range(leg.first, leg.end)
         stage = f"stage {leg.index + 1}: " if len(legs) > 1 else ""
         if method.stages is not None:
-            cost = work.supernet_cost(space, method.stages[leg.index].partial, method.kept())
+            cost = supernet_cost(space, work.inputs, method.stages[leg.index].partial, method.kept())
             rows += [(stage + name, value) for name, value in _cost_rows("supernet", cost, work.unit)]
         rows += [(stage + name, value) for name, value in found]
         if steps is None or validation is None:

@@ -4,9 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from torch import Tensor
-
-from nas.analysis.cost.complexity import Cost
 from nas.engine.tasks import Task
 from nas.measure.steps import Numerics
 from nas.methods.method import Method
@@ -46,16 +43,6 @@ class Workload(Protocol):
 
     def batches(self, where: Numerics) -> tuple[Any, Any, Any]:
         """Made-up batches for the weights, the architecture and the validation."""
-        ...
-
-    def supernet_cost(
-        self, space: Space, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
-    ) -> Cost:
-        """The cost of a supernet; `partial` and `kept` are as in `Space.supernet`."""
-        ...
-
-    def network_cost(self, space: Space, genotype: Any, recipe: Mapping) -> Cost:
-        """The cost of an evaluation network; a recipe without its sizes is another space's."""
         ...
 
 

@@ -16,13 +16,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nas.analysis.metrics import OF_TASKS, metric_of
 from nas.analysis.summaries import COMMANDS, figures_of
 from nas.errors import ConfigError, require
 from nas.files import write_text
 from nas.printable import shown
 from nas.reading.yaml_text import read_mapping
 from nas.running import launching
-from nas.running.config import BASIC_LAUNCHER, plain
+from nas.running.config import BASIC_LAUNCHER, instantiate, plain
 from nas.running.config_checks import check_composed
 from nas.running.declared import declared
 from nas.running.saved import is_overrides
@@ -217,11 +218,9 @@ def check_sweeper(config: DictConfig, objective: str | Sequence[str] | None) -> 
             "hydra.launcher.n_jobs unless it is set)",
         )
     typed = [*(config.hydra.sweeper.params or {}), *map(str, config.hydra.overrides.task)]
-    varies = "dataset.valid" in map(key_of, typed)
-    held_out = "bptt" in config.dataset or config.dataset.get("valid", 0) or varies
-    unseen = [name for name in names if name.startswith("valid_") and config.command == "evaluate"]
+    unseen = [name for name in names if metric_of(name)[0] == "valid" and config.command == "evaluate"]
     require(
-        held_out or not unseen,
+        not unseen or "dataset.valid" in map(key_of, typed) or _domain(config).validates(config.dataset),
         f"hydra.callbacks.sweep.objective={unseen}: no images are held out of the training; set "
         "dataset.valid=0.1",
     )
@@ -240,20 +239,25 @@ def looks_at_results(config: DictConfig) -> bool:
     return OmegaConf.select(config, "hydra.sweeper._target_") == OPTUNA
 
 
+def _domain(config: DictConfig) -> Any:
+    """What the jobs are about; asked only of sweeps that look at results, since it brings torch along."""
+    from nas.domains.choose import of_space
+
+    return of_space(instantiate(config.space))
+
+
 def objectives(config: DictConfig, objective: str | Sequence[str] | None) -> list[str]:
     """The figures that a sweeper improves: those that are named, or the one that no test set has seen."""
     if objective is None:
-        part = "valid" if config.command == "evaluate" else "architecture"
-        return [f"{part}_{'perplexity' if 'bptt' in config.dataset else 'accuracy'}"]
+        main, *_ = OF_TASKS[_domain(config).name]
+        return [main.column("valid" if config.command == "evaluate" else "architecture")]
     return [objective] if isinstance(objective, str) else list(objective)
 
 
 def better_end(name: str) -> str | None:
     """`maximize` or `minimize`, as is better for a figure; None where that depends."""
-    if name.endswith("accuracy"):
-        return "maximize"
-    lower = name.endswith(("perplexity", "loss")) or name in ("params", "macs", "table_rank", "table_gap")
-    return "minimize" if lower else None
+    _, metric = metric_of(name)
+    return None if metric is None or metric.higher is None else "maximize" if metric.higher else "minimize"
 
 
 def objective_values(

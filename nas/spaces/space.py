@@ -28,6 +28,10 @@ class ImageInputs:
     image_shape: tuple[int, int, int]
     num_classes: int
 
+    def example(self) -> Tensor:
+        """One image [1, C, H, W] of no particular values, which costs are counted on."""
+        return torch.empty(1, *self.image_shape)
+
 
 @dataclass(frozen=True)
 class TextInputs:
@@ -38,6 +42,10 @@ class TextInputs:
     """
 
     vocabulary: int
+
+    def example(self) -> Tensor:
+        """One time step of one text, int64 tokens [1, 1], which costs are counted on."""
+        return torch.zeros(1, 1, dtype=torch.int64)
 
 
 Inputs = ImageInputs | TextInputs

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nas.analysis.cost.complexity import count_cost, one_word
+from nas.analysis.cost.complexity import count_cost
 from nas.analysis.cost.pricing import EdgePrices
 from nas.genotype import load, parse
 from nas.spaces.recurrent.space import RecurrentSpace
@@ -17,7 +17,9 @@ PTB, WIKITEXT2 = 10_000, 33_278  # words
 def cost_of(name, vocabulary, units, **options):
     space = RecurrentSpace("darts_rnn", **options)
     genotype = name if not isinstance(name, str) else load(name, "darts_rnn")
-    return count_cost(lambda: space.network(genotype, TextInputs(vocabulary), units), one_word)
+    return count_cost(
+        lambda: space.network(genotype, TextInputs(vocabulary), units), TextInputs(vocabulary).example
+    )
 
 
 @pytest.mark.parametrize("name", ["DARTS_V1", "DARTS_V2"])

@@ -7,6 +7,7 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
+from nas.running.config import CONF
 from nas.running.multirun import objective_values
 from tests.commands.stand_in import summary
 
@@ -93,24 +94,24 @@ def test_a_study_of_which_every_job_failed_ends_with_its_table(tune):
 
 
 @pytest.mark.parametrize(
-    ("command", "dataset", "objective", "figures"),
+    ("command", "space", "objective", "figures"),
     [
-        ("search", {}, None, 0.5),
-        ("search", {"bptt": {}}, None, 300.0),
-        ("evaluate", {}, None, None),
-        ("evaluate", {}, "table_accuracy", 91.0),
-        ("search", {}, ["params", "seconds"], [7.0, 1.5]),
-        ("search", {}, ["params", "test_accuracy"], None),
+        ("search", "darts", None, 0.5),
+        ("search", "darts_rnn", None, 300.0),
+        ("evaluate", "darts", None, None),
+        ("evaluate", "darts", "table_accuracy", 91.0),
+        ("search", "darts", ["params", "seconds"], [7.0, 1.5]),
+        ("search", "darts", ["params", "test_accuracy"], None),
     ],
 )
 def test_a_sweeper_learns_what_is_named_or_what_no_test_set_has_seen(
-    tmp_path, capsys, command, dataset, objective, figures
+    tmp_path, capsys, command, space, objective, figures
 ):
     reached = {"architecture_accuracy": 0.5, "architecture_perplexity": 300.0, "params": 7, "seconds": 1.5}
     table = {"metric": "cifar10_test", "cifar10_test": 91.0}
     write = (tmp_path / "summary.json").write_text
     write(json.dumps(reached | {"status": "finished", "table": table, "test_accuracy": None}))
-    config = OmegaConf.create({"command": command, "dataset": dataset})
+    config = OmegaConf.create({"command": command, "space": OmegaConf.load(CONF / f"space/{space}.yaml")})
     assert objective_values(config, objective, tmp_path) == figures
     assert ("so no result for the sweeper; there are" in capsys.readouterr().out) == (figures is None)
     write(json.dumps(reached | {"status": "stopped"}))

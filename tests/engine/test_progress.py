@@ -2,7 +2,8 @@
 
 import pytest
 
-from nas.engine.progress import epoch_line, perplexity
+from nas.analysis.metrics import PERPLEXITY
+from nas.engine.progress import epoch_line
 
 
 def test_a_line_of_a_search_on_images():
@@ -30,4 +31,4 @@ def test_a_line_of_a_search_on_texts():
     ("value", "text"), [(58.0, "58.0"), (33278.4, "33278.4"), (2.5e9, "2.5e+09"), (float("inf"), "inf")]
 )
 def test_a_perplexity_stays_short_even_of_a_network_that_knows_nothing(value, text):
-    assert perplexity(value) == text
+    assert PERPLEXITY.brief(value) == text

@@ -11,6 +11,9 @@ def test_the_right_class_counts_where_it_is_among_the_likeliest():
     )
     labels_B = torch.tensor([0, 4, 5, 0])
     task = Classification()
-    assert task.score(logits_BK, labels_B) == 0.25
-    assert task.score(logits_BK, labels_B, top=5) == 0.5
-    assert task.score(logits_BK, labels_B, top=6) == 1.0
+    found = task.measure(lambda images: (images, None), (logits_BK, labels_B)).scores
+    assert found == {"accuracy": 0.25, "top5_accuracy": 0.5}
+    assert task.run(lambda images: images, (logits_BK, labels_B)).scores == {"accuracy": 0.25}
+    # Of five classes or fewer every answer is among the five likeliest.
+    few = (logits_BK[:, :5], labels_B.clamp(max=4))
+    assert task.measure(lambda images: (images, None), few).scores == {"accuracy": 0.25}

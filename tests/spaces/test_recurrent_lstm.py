@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nas.analysis.cost.complexity import count_cost, one_word
+from nas.analysis.cost.complexity import count_cost
 from nas.analysis.plots import draw_genotype
 from nas.errors import ConfigError
 from nas.genotype import load, parse
@@ -96,7 +96,7 @@ def test_what_it_costs(tied, embedding_size):
     """Both of torch's biases count as parameters, as torch has them; the embedding is looked up."""
     space = RecurrentSpace("darts_rnn", hidden_size=UNITS, embedding_size=embedding_size, tied=tied)
     wide = embedding_size or UNITS
-    cost = count_cost(lambda: space.network(LSTM, TextInputs(WORDS)), one_word)
+    cost = count_cost(lambda: space.network(LSTM, TextInputs(WORDS)), TextInputs(WORDS).example)
     matrices = 4 * UNITS * (wide + UNITS)
     assert cost.params == WORDS * wide + WORDS + matrices + 8 * UNITS + (0 if tied else WORDS * UNITS)
     assert cost.macs == matrices + WORDS * UNITS

@@ -30,17 +30,12 @@ class Cost:
     parts: tuple[tuple[str, int, int], ...]
 
 
-def one_word() -> Tensor:
-    """The input of a language model at one time step of one text, int64 tokens [1, 1]."""
-    return torch.zeros(1, 1, dtype=torch.int64)
-
-
 def count_cost(build: Callable[[], nn.Module], example: Sequence[int] | Callable[[], Tensor]) -> Cost:
     """Prices the network that `build` makes, on the meta device: nothing is allocated, nothing is computed.
 
     Args:
         build: makes the network; its forward takes the example alone.
-        example: (C, H, W) of an image, or what makes the input that is priced, such as `one_word`.
+        example: (C, H, W) of an image, or what makes the input that is priced.
     """
     with torch.device("meta"):
         network = build().eval()

@@ -13,7 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.analysis.cost.complexity import Cost, count_cost
-from nas.spaces.space import EdgeGroup, ImageInputs, Space
+from nas.spaces.space import EdgeGroup, Inputs, Space
 
 
 @dataclass(frozen=True)
@@ -81,24 +81,21 @@ def count_saved_bytes(forward: Callable[[], Any], parameters: Iterable[Tensor] =
 
 
 class _WithWeights(nn.Module):
-    """A supernet as a module of images alone, at equal op weights."""
+    """A supernet as a module of its inputs alone, at equal op weights."""
 
     def __init__(self, supernet: nn.Module, groups: Mapping[str, EdgeGroup]):
         super().__init__()
         self.supernet = supernet
         self.op_weights = {name: torch.ones(group.shape) for name, group in groups.items()}
 
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        return self.supernet(images_BCHW, self.op_weights)
+    def forward(self, x: Tensor) -> Any:
+        return self.supernet(x, self.op_weights)
 
 
 def supernet_cost(
-    space: Space,
-    inputs: ImageInputs,
-    partial: int | None = None,
-    kept: Mapping[str, Tensor] | None = None,
+    space: Space, inputs: Inputs, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
 ) -> Cost:
-    """Parameters and forward multiply-adds an image of a space's supernet; convolutions and linear layers.
+    """Parameters and forward multiply-adds an image, or a word, of a space's supernet.
 
     `partial` and `kept` are as in `Space.supernet`.
     """
@@ -108,4 +105,4 @@ def supernet_cost(
         supernet = space.supernet(inputs, partial, kept).requires_grad_(False)
         return _WithWeights(supernet, space.groups)
 
-    return count_cost(build, inputs.image_shape)
+    return count_cost(build, inputs.example)

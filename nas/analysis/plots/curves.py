@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from nas.analysis.metrics import EIGENVALUE, LOSS, OF_TASKS, RATE, SKIPS, Metric, metric_of
 from nas.analysis.plots.names import LINE_COLOURS
 from nas.analysis.plots.style import markers, new_figure, save, styled, whole_numbers
 from nas.errors import ConfigError, require
@@ -17,39 +18,20 @@ from nas.errors import ConfigError, require
 Rows = Sequence[Mapping[str, object]]
 
 
-@dataclass(frozen=True)
-class Panel:
-    """Columns that share an axis: those that end in `suffix`, and that alone if `suffix` is a whole name.
-
-    With `decades` the axis is logarithmic where the values span more than one.
-    """
-
-    heading: str
-    suffix: str
-    unit: str = ""
-    factor: float = 1.0
-    decades: bool = False
-
-    def columns(self, names: Sequence[str]) -> list[str]:
-        """The columns of this panel, in the order of `names`."""
-        return [name for name in names if f"_{name}".endswith("_" + self.suffix) or self._further(name)]
-
-    def _further(self, name: str) -> bool:
-        """Whether it is an eigenvalue in a further basis, `hessian_eigenvalue_eta` for one."""
-        return self.suffix == "hessian_eigenvalue" and name.startswith(f"{self.suffix}_")
+# Of other tables than a run's: they have no words.
+ENTROPY = Metric("entropy", title="entropy of the op weights", unit="nats")
+COSINE = Metric("cosine", title="cosine of the gradients")
+LEFT = Metric("num_operations", title="operations left")
 
 
-PANELS = (
-    Panel("loss", "loss", "nats"),
-    Panel("accuracy", "accuracy", "%", 100.0),
-    Panel("perplexity", "perplexity", "lower is better", decades=True),
-    Panel("entropy of the op weights", "entropy", "nats"),
-    Panel("skip connections", "num_skip", "edges"),
-    Panel("learning rate", "learning_rate"),
-    Panel("Hessian: largest eigenvalue", "hessian_eigenvalue"),
-    Panel("cosine of the gradients", "cosine"),
-    Panel("operations left", "num_operations"),
-)
+def _columns(metric: Metric, names: Sequence[str]) -> list[str]:
+    """The columns of a metric's panel: those that end in its name, and eigenvalues in further bases."""
+    return [n for n in names if f"_{n}".endswith(f"_{metric.name}") or metric_of(n)[1] is metric]
+
+
+def _panels() -> list[Metric]:
+    tasks = [metric for metric in (LOSS, *chain(*OF_TASKS.values())) if metric.word]
+    return [*tasks, ENTROPY, SKIPS, RATE, EIGENVALUE, COSINE, LEFT]
 
 
 def _number(value: Any, column: str) -> float:
@@ -72,19 +54,20 @@ def _epochs(rows: Rows) -> np.ndarray:
     return np.where(np.isnan(epochs), np.arange(len(rows)), epochs)
 
 
-def _draw_panel(ax: Axes, rows: Rows, panel: Panel, columns: list[str]) -> None:
+def _draw_panel(ax: Axes, rows: Rows, metric: Metric, columns: list[str]) -> None:
     epochs = _epochs(rows)
     for index, column in enumerate(columns):
-        values = _column(rows, column) * panel.factor
+        values = _column(rows, column) * metric.factor
         # Loggers write the parts of an epoch in separate rows, so a gap is no reason to break the curve.
         there = np.isfinite(values)
-        label = column.replace(panel.suffix, "", 1).strip("_").replace("_", " ") or "first basis"
+        label = column.replace(metric.name, "", 1).strip("_").replace("_", " ") or "first basis"
         colour = LINE_COLOURS[index % len(LINE_COLOURS)]
         ax.plot(epochs[there], values[there], color=colour, label=label, **markers(int(there.sum())))
-    if panel.decades:
-        _spread(ax, np.concatenate([_column(rows, column) * panel.factor for column in columns]))
-    unit = f" ({panel.unit})" if panel.unit else ""
-    ax.set_title(panel.heading + unit, loc="left", weight="bold")
+    # An exponential falls by powers.
+    if metric.of_loss is not None:
+        _spread(ax, np.concatenate([_column(rows, column) * metric.factor for column in columns]))
+    unit = f" ({metric.axis})" if metric.axis else ""
+    ax.set_title((metric.title or metric.name) + unit, loc="left", weight="bold")
     ax.set_xlabel("epoch")
     whole_numbers(ax)
     first, last = epochs.min(), epochs.max()
@@ -122,20 +105,20 @@ def draw_curves(rows: Rows, path: str | Path, title: str | None = None) -> Path:
         ConfigError: no known column has a number, a value is not a number, or the file cannot be written.
     """
     names = list(dict.fromkeys(name for row in rows for name in row if isinstance(name, str)))
-    panels = []
-    for panel in PANELS:
-        columns = [c for c in panel.columns(names) if np.isfinite(_column(rows, c)).any()]
-        if columns:
-            panels.append((panel, columns))
-    known = ", ".join(panel.suffix for panel in PANELS)
-    require(bool(panels), f"figure: no column to draw among {names}; known endings are {known}")
+    found = {
+        metric: [c for c in _columns(metric, names) if np.isfinite(_column(rows, c)).any()]
+        for metric in _panels()
+    }
+    panels = [(metric, columns) for metric, columns in found.items() if columns]
+    endings = ", ".join(metric.name for metric in found)
+    require(bool(panels), f"figure: no column to draw among {names}; known endings are {endings}")
     across = min(len(panels), 3)
     down = math.ceil(len(panels) / across)
     with styled():
         figure = new_figure(460 * across, 320 * down + (40 if title else 0))
         axes = figure.subplots(down, across, squeeze=False).ravel()
-        for ax, (panel, columns) in zip(axes, panels, strict=False):
-            _draw_panel(ax, rows, panel, columns)
+        for ax, (metric, columns) in zip(axes, panels, strict=False):
+            _draw_panel(ax, rows, metric, columns)
         for ax in axes[len(panels) :]:
             ax.set_visible(False)
         if title:

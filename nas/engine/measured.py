@@ -1,0 +1,47 @@
+"""What modules log of an epoch: the means of the loss and of a task's metrics over all processes."""
+
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+import torchmetrics
+from torch import nn
+
+from nas.analysis.metrics import OF_TASKS
+from nas.engine.metrics import log_mean
+from nas.engine.tasks import Result, Task
+
+
+class Measured(pl.LightningModule):
+    """A module that trains for a task and logs what the task measures.
+
+    Args:
+        task: what is learnt.
+        parts: those that are measured as a whole too, not batch by batch alone.
+    """
+
+    def __init__(self, task: Task, *parts: str):
+        super().__init__()
+        self.task = task
+        gathered = {f"{part}_{name}": total for part in parts for name, total in task.totals(part).items()}
+        self.totals = nn.ModuleDict(gathered)
+
+    def record_result(self, part: str, result: Result, batch: Any) -> None:
+        """Logs the loss of a batch and what the task measures on this part of the data."""
+        log_mean(self, f"{part}_loss", result.loss.detach(), result.size)
+        for metric in OF_TASKS[self.task.domain]:
+            column = metric.column(part)
+            if part in metric.parts and metric.name in result.scores:
+                log_mean(self, column, result.scores[metric.name], result.size)
+            elif column in self.totals:
+                total = cast(torchmetrics.Metric, self.totals[column])
+                total.update(result.answers, batch[1])
+                self.log(column, total, on_step=False, on_epoch=True)
+
+    def show(self, result: Result, optimizer: torch.optim.Optimizer) -> None:
+        """Tells the bar of a step; what follows from the loss it works out itself."""
+        bar = {"loss": result.loss.detach(), "lr": optimizer.param_groups[0]["lr"]}
+        for metric in OF_TASKS[self.task.domain]:
+            if metric.word and metric.name in result.scores:
+                bar[metric.word] = result.scores[metric.name]
+        self.log_dict(bar, prog_bar=True, logger=False, on_step=True, on_epoch=False)

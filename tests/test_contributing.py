@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,6 +72,36 @@ def test_a_method_is_added_as_the_recipe_says(tmp_path):
     assert len(typed) == 3
     for words in typed:
         follow(words, tmp_path, ROOT)
+
+
+def test_a_space_is_added_as_the_recipe_says(tmp_path):
+    """In files outside of the project; the command of the recipe runs."""
+    text = recipe("Add a space")
+    write_own(text, "chain.py", "space/chain.yaml", tmp_path)
+    (words,) = commands(text)
+    follow(words, tmp_path, ROOT)
+
+
+def test_a_data_set_is_added_as_the_recipe_says(tmp_path):
+    """In files outside of the project; the command of the recipe runs."""
+    text = recipe("Add a data set")
+    write_own(text, "arrays.py", "dataset/arrays.yaml", tmp_path)
+    (tmp_path / "numbers").mkdir()
+    rng = np.random.default_rng(0)
+    for part in ("train", "test"):
+        images, labels = rng.integers(0, 256, (120, 1, 8, 8), dtype=np.uint8), np.arange(120) % 3
+        np.savez(tmp_path / "numbers" / part, images=images, labels=labels)
+    (words,) = commands(text)
+    follow(words, tmp_path, ROOT)
+
+
+def write_own(text: str, module: str, config: str, folder: Path) -> None:
+    """Writes the one Python and the one YAML block of a recipe to the files that it names."""
+    (code,), (yaml,) = blocks(text, "python"), blocks(text, "yaml")
+    assert f"`{module}`" in text and f"`own/{config}`" in text
+    (folder / module).write_text(code, encoding="utf-8")
+    (folder / "own" / config).parent.mkdir(parents=True)
+    (folder / "own" / config).write_text(yaml, encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

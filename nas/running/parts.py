@@ -20,7 +20,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nas.errors import require
-from nas.running.signatures import takes
+from nas.running.signatures import takes, target_of
+from nas.running.targets import SOURCES
 from nas.running.words import key_of, shown
 
 
@@ -79,6 +80,8 @@ NAMED: Mapping[str, Mapping[str, Named]] = {
         )
     },
 }
+# What conf/debug sets of spaces.
+SIZES = ("num_cells", "init_channels")
 # What a configuration that does not say has: folders of runs from before there were parts say none.
 USUAL = {"regularizers.anchor": "anchor", "schedule": "stages"}
 # Classes whose parts these are; DSO-NAS's has but the first two.
@@ -114,7 +117,7 @@ def compose(name: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def separate(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
-    """Puts the parts of a composed method in order, in place.
+    """Puts the parts of a composed method, and somebody else's source of data, in order, in place.
 
     Hydra merges the node of a part with those of the files before it. Where a file, or the command line,
     names another class than the files before it, their options are not this class's and go.
@@ -127,19 +130,35 @@ def separate(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: a word stands for no part, or a short key is set that no part reads.
     """
+    _leave_out_sizes(config, overrides)
     method = raw(config, "method")
-    if not isinstance(method, DictConfig):
-        return
-    nodes = {path: raw(method, path) for path in _paths(method)}
+    paths = [f"method.{path}" for path in _paths(method)] if isinstance(method, DictConfig) else []
+    source = raw(config, "dataset.source._target_")
+    if source is not None and source not in SOURCES:
+        paths.append("dataset.source")
+    nodes = {path: raw(config, path) for path in paths}
     # Those with options.
     paths = [path for path, node in nodes.items() if isinstance(node, DictConfig) and {*node} - {"_target_"}]
     if paths:
         layers, typed = _layers(name, overrides)
         for path in paths:
-            with open_dict(method):
-                _keep_own(raw(method, path), layers, typed, f"method.{path}")
-    spell_out(config)
-    _refuse_unread(method, overrides)
+            with open_dict(config):
+                _keep_own(nodes[path], layers, typed, path)
+    if isinstance(method, DictConfig):
+        spell_out(config)
+        _refuse_unread(method, overrides)
+
+
+def _leave_out_sizes(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Takes out the sizes that a debug mode gives every space, where somebody else's class has none such."""
+    space = raw(config, "space")
+    if not isinstance(space, DictConfig) or target_of(space) is None:
+        return
+    typed = {key_of(one) for one in overrides}
+    with open_dict(space):
+        for key in SIZES:
+            if key in space and f"space.{key}" not in typed and not takes(space, key):
+                space.pop(key)
 
 
 def spell_out(config: DictConfig) -> None:

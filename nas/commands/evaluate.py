@@ -144,16 +144,12 @@ def _best(module) -> dict:
 
 def _reached(summary, domain: str) -> float | None:
     """The number that the task is judged by: the test's, or the validation's."""
-    main, *_ = OF_TASKS[domain]
-    found = [main.column(part) for part in ("test", "valid")]
+    found = [OF_TASKS[domain][0].column(part) for part in ("test", "valid")]
     return next((summary[name] for name in found if name in summary), None)
 
 
-def _sentence(summary, part: str, metrics: Sequence[Metric]) -> str | None:
-    """What the end of a run says of a part: its metrics, but for what reads like the first, and its loss."""
-    known = [one for one in (*metrics, LOSS) if one.column(part) in summary]
-    if known in ([], [LOSS]):
-        return None
+def _sentence(part: str, known: Sequence[Metric], summary) -> str:
+    """What the end of a run says of a part: its metrics, but for what reads like the first."""
     words = {one: one.text(summary[one.column(part)]) for one in known}
     first, *others = known
     told = [f", {one.title or one.name} {words[one]}" for one in others if words[one] != words[first]]
@@ -192,9 +188,9 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint, com
                 close_logger(lightning.logger, session.summary, pictures, failed=not done)
     summary = session.summary
     for part in ("valid", "test"):
-        sentence = _sentence(summary, part, recorder.metrics)
-        if sentence is not None:
-            print(sentence)
+        known = [one for one in recorder.metrics if one.column(part) in summary]
+        if known:
+            print(_sentence(part, [*known, LOSS], summary))
     if comparison:
         print(comparison)
     print(f"{summary['params'] / 1e6:.3f} M parameters, {summary['macs'] / 1e6:.2f} M multiply-adds")

@@ -124,22 +124,20 @@ class Classification:
 
     def _result(self, logits_BK: Tensor, labels_B: Tensor, train: bool = True) -> Result:
         answers_B = logits_BK.detach().argmax(dim=1)
-        wanted = {metric.name for metric in OF_TASKS[self.domain] if not train or "train" in metric.parts}
         found = {
-            name: value
-            for name, score in SCORES.items()
-            if name in wanted and (value := score(logits_BK.detach(), answers_B, labels_B)) is not None
+            metric.name: value
+            for metric in OF_TASKS[self.domain]
+            if metric.name in SCORES and (not train or "train" in metric.parts)
+            if (value := SCORES[metric.name](logits_BK.detach(), answers_B, labels_B)) is not None
         }
         return Result(self.loss(logits_BK, labels_B, train), None, len(labels_B), found, answers_B)
 
     def totals(self, part: str) -> dict[str, torchmetrics.Metric]:
         """Those of so many classes, where their number is known."""
-        declared = [metric.name for metric in OF_TASKS[self.domain] if part in metric.parts]
-        return {
-            name: total(self.num_classes)
-            for name, total in TOTALS.items()
-            if name in declared and self.num_classes is not None
-        }
+        if self.num_classes is None:
+            return {}
+        here = [metric.name for metric in OF_TASKS[self.domain] if part in metric.parts]
+        return {name: TOTALS[name](self.num_classes) for name in here if name in TOTALS}
 
     def loss(self, logits_BK: Tensor, labels_B: Tensor, train: bool = True) -> Tensor:
         """Mean cross-entropy in nats; in training smoothed and weighted."""

@@ -114,7 +114,7 @@ class Catalogue:
         require(
             not unknown,
             f"{where}: unknown operations {shown(unknown, 400)}; known are "
-            f"{', '.join(sorted(self.published))}, and import paths of classes derived from "
+            f"{', '.join(self.published)}, and import paths of classes derived from "
             "nas.spaces.Operation",
         )
         for name in names:

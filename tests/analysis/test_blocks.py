@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from matplotlib.patches import FancyBboxPatch, PathPatch
 
 from nas.analysis import plots
-from nas.analysis.plots import blocks
+from nas.analysis.plots import shapes
 from nas.analysis.plots.blocks import DEAD_LINE, DEAD_TEXT, OUTPUT_LINE, SHORTCUT, draw_blocks
 from nas.analysis.plots.names import FAMILIES, INK, TIMES
 from nas.analysis.plots.sparsity import draw_sparsity
@@ -71,7 +71,7 @@ def drawn(tmp_path, monkeypatch):
 
     def draw(genotype, *arguments):
         figures = []
-        monkeypatch.setattr(blocks, "save", lambda figure, path: figures.append(figure))
+        monkeypatch.setattr(shapes, "save", lambda figure, path: figures.append(figure))
         draw_blocks(genotype, tmp_path / "a.png", *arguments)
         figures[0].canvas.draw()
         return figures[0].axes

@@ -107,7 +107,7 @@ def with_evaluation(config: DictConfig) -> tuple[DictConfig, Path | None, dict[s
     where = f"genotype={config.genotype}"
     # A genotype's text may be too long for a path, which this finds out without an error.
     file = folder / "config.yaml"
-    saved = read_config(file, f"{where}: config.yaml") if os.path.isfile(file) else {}
+    saved = read_config(file, f"{where}: config.yaml") if os.path.isfile(file) else DictConfig({})
     if saved.get("command") != "evaluate":
         return merged, None, {}
     check_parts("evaluate", saved, DECIDED, config, folder, where)

@@ -174,11 +174,11 @@ def draw_architectures(
     chunk: int = 500,
     watch: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> Draws:
-    """Draws strengths and derives an architecture from each.
+    """Draws op weights and derives an architecture from each.
 
     Args:
-        sample: number -> strengths {group: [S, E, O]}.
-        derive: strengths {group: [E, O]} -> architecture.
+        sample: number -> op weights {group: [S, E, O]}.
+        derive: scores {group: [E, O]} -> architecture.
         groups: what rows and columns mean.
         count: number of draws.
         chunk: how many to hold at a time.
@@ -192,10 +192,10 @@ def draw_architectures(
     known: dict[Genotype, Choices] = {}
     edgewise = True
     for size in watch([min(chunk, count - start) for start in range(0, count, chunk)]):
-        strengths = {name: values_SEO.detach().cpu() for name, values_SEO in sample(size).items()}
-        best = {name: values_SEO.argmax(dim=-1).tolist() for name, values_SEO in strengths.items()}
+        drawn = {name: values_SEO.detach().cpu() for name, values_SEO in sample(size).items()}
+        best = {name: values_SEO.argmax(dim=-1).tolist() for name, values_SEO in drawn.items()}
         for index in range(size):
-            genotype = derive({name: values_SEO[index] for name, values_SEO in strengths.items()})
+            genotype = derive({name: values_SEO[index] for name, values_SEO in drawn.items()})
             counts[genotype] += 1
             if not edgewise:
                 continue

@@ -55,11 +55,11 @@ def random_architectures(space: Space, count: int, seed: int) -> list[Genotype]:
         if len(found) == count:
             break
         share = 0.1 + 0.9 * torch.rand((), generator=generator)
-        strengths = {}
+        scores = {}
         for name, group in space.groups.items():
             drawn_EO = torch.rand(group.shape, generator=generator)
-            strengths[name] = drawn_EO if group.shape[1] > 1 else drawn_EO.where(drawn_EO < share, 0.0)
-        found[space.derive(strengths)] = None
+            scores[name] = drawn_EO if group.shape[1] > 1 else drawn_EO.where(drawn_EO < share, 0.0)
+        found[space.derive(scores)] = None
     require(
         len(found) == count,
         f"latency.validate={count}: space {space.name} gave only {len(found)} distinct architectures",

@@ -143,8 +143,8 @@ class Space(ABC):
         """
 
     @abstractmethod
-    def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:
-        """The discrete architecture that strengths [E, O] a group stand for."""
+    def derive(self, scores: Mapping[str, Tensor]) -> Genotype:
+        """The discrete architecture that scores [E, O] of every group stand for."""
 
     @abstractmethod
     def network(self, genotype: Genotype, inputs: Any, *args: Any, **sizes: Any) -> nn.Module:

@@ -96,9 +96,9 @@ class Chain(Space):
         edges = tuple((i, i + 1) for i in range(depth))
         self.groups = {"cell": EdgeGroup(edges, (tuple(operations),) * depth)}
 
-    def derive(self, strengths):
+    def derive(self, scores):
         group = self.groups["cell"]
-        best = strengths["cell"].argmax(dim=-1).tolist()
+        best = scores["cell"].argmax(dim=-1).tolist()
         nodes = tuple((Edge(i, group.operations[i][column]),) for i, column in enumerate(best))
         return Genotype(self.family, (("cell", Cell(nodes, (len(nodes),), inputs=1)),))
 

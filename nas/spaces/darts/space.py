@@ -142,7 +142,7 @@ class DartsSpace(Space):
             for name, group in self.groups.items()
         }
 
-    def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:
+    def derive(self, scores: Mapping[str, Tensor]) -> Genotype:
         """Keeps, for every node, its strongest in-edges by their best operation other than `none` (section
         2.4).
 
@@ -154,7 +154,7 @@ class DartsSpace(Space):
                 max(
                     ((value, -column) for column, value in enumerate(row) if operations[column] != ZERO),
                 )
-                for row, operations in zip(strengths[name].detach().tolist(), group.operations, strict=True)
+                for row, operations in zip(scores[name].detach().tolist(), group.operations, strict=True)
             ]
             nodes = []
             for target in sorted({target for _, target in group.edges}):

@@ -128,10 +128,10 @@ class NasBench201Space(Space):
         ]
         return {CELL: CandidateCosts(self.groups[CELL], lambda source: places, NASBENCH201)}
 
-    def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:
+    def derive(self, scores: Mapping[str, Tensor]) -> Genotype:
         """Takes the strongest operation of every edge, `none` among them; ties go to the lower index."""
         group = self.groups[CELL]
-        rows = strengths[CELL].detach().tolist()
+        rows = scores[CELL].detach().tolist()
         chosen = {
             edge: names[max(range(len(row)), key=row.__getitem__)]
             for edge, names, row in zip(group.edges, group.operations, rows, strict=True)

@@ -160,7 +160,7 @@ class RecurrentSpace(Space):
         """What candidates cost: nothing, as a node's matrix serves all of them."""
         return {RECURRENT: FreeCandidates()}
 
-    def derive(self, strengths: Mapping[str, Tensor]) -> Genotype:
+    def derive(self, scores: Mapping[str, Tensor]) -> Genotype:
         """Keeps of every node its one strongest predecessor, and of that edge its strongest operation.
 
         An edge is as strong as its strongest operation other than `none`; ties go to the lower predecessor
@@ -170,7 +170,7 @@ class RecurrentSpace(Space):
         strongest: dict[int, tuple[float, Edge]] = {}
         # Rows of a node come in the order of its predecessors, so that the first of equals stays.
         for (source, target), names, row in zip(
-            group.edges, group.operations, strengths[RECURRENT].detach().tolist(), strict=True
+            group.edges, group.operations, scores[RECURRENT].detach().tolist(), strict=True
         ):
             column = max((c for c, name in enumerate(names) if name != ZERO), key=row.__getitem__)
             if target not in strongest or row[column] > strongest[target][0]:

@@ -187,7 +187,8 @@ class Bench:
             supernet = stage_supernet(self.space, method, self.inputs, stage)
         network, where = apply_hardware(supernet, hardware), numerics(hardware)
         time_operations(method, self.config.dataset.batch_size, where.device.type)
-        return SearchSteps(network, method, *self._batches(where), where, self.task)
+        weight, architecture = self._batches(where)
+        return SearchSteps(network, method, weight, architecture, where, self.task)
 
     def _enter_search(self) -> None:
         steps = self._steps(self.hardware)
@@ -238,11 +239,11 @@ class Bench:
 
     def _reference_class(self, target: str | None = None) -> Callable:
         target = target or self.config.bench.reference_target or self.space.reference
-        require(
-            target is not None,
-            f"bench.reference=true: there is no literal supernet of space {self.space.name}; give one as "
-            "bench.reference_target, or set bench.reference=false",
-        )
+        if target is None:
+            raise ConfigError(
+                f"bench.reference=true: there is no literal supernet of space {self.space.name}; give one as "
+                "bench.reference_target, or set bench.reference=false"
+            )
         try:
             return get_object(target)
         except (ImportError, AttributeError, ValueError) as error:
@@ -261,11 +262,12 @@ class Bench:
         stages = self._method().stages
         known |= {} if stages is None else {"partial": stages[0].partial}
         known |= asdict(self.inputs)
+        assert self.reference is not None
         named = inspect.signature(self.reference).parameters
         network = self.reference(**{name: value for name, value in known.items() if name in named})
         where = replace(self.where, channels_last=settings.reference_channels_last)
         network = self.domain.reference(network, self.space)
-        network = network.to(where.device, where.dtype, memory_format=where.layout())
+        network = network.to(where.device, where.dtype).to(memory_format=where.layout())
         alpha = settings.reference_alpha_gradients
         own = (network, self._method(), *self._batches(where))
         steps = OriginalSteps(*own, where, self.task, alpha_gradients=alpha)

@@ -28,7 +28,7 @@ from nas.engine.machine import hardware
 from nas.engine.progress import watch
 from nas.engine.run_folder import RunFolder, split_hash
 from nas.engine.seeding import seed_run
-from nas.errors import require, require_one_of, require_whole
+from nas.errors import ConfigError, require, require_one_of, require_whole
 from nas.measure.derivation_latency import Latencies, table_here
 from nas.measure.derivation_report import (
     draw,
@@ -98,7 +98,7 @@ def with_run(config: DictConfig) -> DictConfig:
     require(found == "search", f"run={config.run}: it is a run of nas.{found}, not of nas.search")
     check_parts("search", saved, parts, config, folder, f"run={config.run}")
     saved = read_now(saved, f"run={config.run}")
-    merged = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    merged: Any = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
     merged.run = str(folder)
     for key in parts[:-1]:
         merged[key] = saved[key]
@@ -159,18 +159,21 @@ class Derivation:
             f"rank=supernet: it ranks by accuracy on images, and space {self.space.name} is for text; set "
             "rank=probability",
         )
-        self.checkpoint, self.epochs = checkpoints.newest_readable(Path(config.run) / "checkpoints")
-        require(self.checkpoint is not None, f"run={config.run}: it has no checkpoint yet")
+        checkpoint, self.epochs = checkpoints.newest_readable(Path(config.run) / "checkpoints")
+        if checkpoint is None:
+            raise ConfigError(f"run={config.run}: it has no checkpoint yet")
+        self.checkpoint = checkpoint
         self.state = checkpoints.load(self.checkpoint)["state_dict"]
         load_part(self.method, self.state, "method", self.checkpoint)
         self.method.begin_epoch(self.epochs - 1, config.get("epochs") or self.epochs)
         self.source = source_of(config)
-        self.inheritance = self._inheritance() if config.rank == "supernet" else None
-        self.prices = {"edges": EdgePrices, "whole": WholePrices}[config.cost](self._price)
+        self.inheritance: Any = self._inheritance() if config.rank == "supernet" else None
+        kinds: dict[str, type[EdgePrices] | type[WholePrices]] = {"edges": EdgePrices, "whole": WholePrices}
+        self.prices = kinds[config.cost](self._price)
         limited = [name for name in AXES if getattr(budget, name) is not None]
         self.axis = config.front or next(iter(limited), "params")
         times = self.axis == "latency" or budget.latency is not None or config.latency.table is not None
-        self.latencies = self._latencies() if times else None
+        self.latencies: Any = self._latencies() if times else None
 
     def _price(self, genotype: Any) -> tuple[int, int]:
         example = self.domain.inputs(self.source).example
@@ -291,7 +294,7 @@ class Derivation:
         plain_one = self.space.derive(self.method.scores())
         found = [
             Architecture(one, log_probability(one, groups, table), count, derived=one == plain_one)
-            for one, count in (draws.counts | {plain_one: draws.counts.get(plain_one, 0)}).items()
+            for one, count in {**draws.counts, plain_one: draws.counts.get(plain_one, 0)}.items()
         ]
         # Frequency decides between equals, and the text last, so that the order never depends on the draws'.
         found.sort(key=lambda one: (-one.log_probability, -one.count, str(one.genotype)))
@@ -335,7 +338,7 @@ class Derivation:
         """Whether a table says what the draws take."""
         return self.latencies is not None and self.latencies.predict is not None
 
-    def _cost(self, one: Any) -> float | None:
+    def _cost(self, one: Any) -> Any:
         # One scale for all: few of those that a table knows are measured too.
         return one.predicted if self.predicts and self.axis == "latency" else getattr(one, self.axis)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -72,9 +73,10 @@ def run(config: DictConfig, path: Path) -> float | None:
     weights = data.class_weights(plain(config.dataset).get("class_weights"))
     task = domain.task(space, config.recipe, weights, source)
     domain.check_evaluation(config, network, source, data, task)
+    compared = None
     if random_cells is not None:
         conditions = conditions_of(plain(config), size_overrides(config, space), split["hash"])
-        random_cells = partial(random_cells.compared, conditions)
+        compared = partial(random_cells.compared, conditions)
     network = apply_execution(network, config.hardware)
     scheduler = with_restarts(instantiate(config.recipe.scheduler), restarts_of(plain(config.restarts)))
     module = domain.evaluation(config, network, task, scheduler, folder.checkpoints)
@@ -103,9 +105,7 @@ def run(config: DictConfig, path: Path) -> float | None:
         "params_auxiliary": cost.params_auxiliary,
         "macs": cost.macs,
     }
-    session.run(
-        lambda: _train(session, genotype, module, data, lightning, recorder, checkpoint, random_cells)
-    )
+    session.run(lambda: _train(session, genotype, module, data, lightning, recorder, checkpoint, compared))
     return _reached(session.summary, domain.name)
 
 
@@ -119,7 +119,7 @@ def _check_lengths(config: DictConfig) -> None:
         )
 
 
-def _genotype(session) -> object:
+def _genotype(session) -> Any:
     """Where the genotype is: in the folder of a resumed run, which an earlier version may have died before.
 
     Raises:

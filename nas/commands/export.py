@@ -101,7 +101,7 @@ def with_evaluation(config: DictConfig) -> tuple[DictConfig, Path | None, dict[s
         # How networks are trained is of no use here, and refers to keys of other commands.
         for key in ("optimizer", "scheduler"):
             merged.recipe.pop(key, None)
-    merged = OmegaConf.create(OmegaConf.to_container(merged, resolve=True))
+    merged = DictConfig(OmegaConf.to_container(merged, resolve=True))
     # Not pathlib's, which raises where there is no such user: a genotype's text may begin like that.
     folder = Path(os.path.expanduser(str(config.genotype))).absolute()
     where = f"genotype={config.genotype}"
@@ -250,7 +250,7 @@ def classifier_of(network: Any, description: Any) -> Any:
 
 def _offline(source: DictConfig) -> DictConfig:
     """The images as they are on this machine: an export fetches none."""
-    source = OmegaConf.create(OmegaConf.to_container(source, resolve=True))
+    source = DictConfig(OmegaConf.to_container(source, resolve=True))
     if "download" in source:
         source.download = False
     return source

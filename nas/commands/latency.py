@@ -61,7 +61,7 @@ class Measurement:
         self.space = space_of(config)
         self.source = source_of(config)
         check_pieces(self.space)
-        self.inputs = choose(self.space, self.source).inputs(self.source)
+        self.inputs: Any = choose(self.space, self.source).inputs(self.source)
         check_sizes(config, self.space)
         self.hardware = plain(config.hardware)
         self.layout = pieces_of(config, self.space, self.source)
@@ -156,7 +156,7 @@ class Measurement:
 
 def command_for_supernet(config: DictConfig, space: Any) -> str:
     """The command that measures the operations of a search's supernet, the channels that are mixed."""
-    sizes = {name: getattr(space, name, None) for name in space.recipe_sizes}
+    sizes: dict[str, Any] = {name: getattr(space, name, None) for name in space.recipe_sizes}
     if "init_channels" in sizes:
         sizes["init_channels"] //= getattr(space, "partial", 1)
     typed = {name: list(size) if isinstance(size, tuple) else size for name, size in sizes.items()}

@@ -290,7 +290,9 @@ class Training:
 
     def _next(self, leg) -> tuple:
         folder = self.session.folder
-        module, start = self.stages.resume(leg, *checkpoints.newest_readable(folder.checkpoints))
+        checkpoint, done = checkpoints.newest_readable(folder.checkpoints)
+        assert checkpoint is not None  # the leg before has ended in one
+        module, start = self.stages.resume(leg, checkpoint, done)
         self.recorder.first_epoch = leg.first
         masks = module.method.kept().values()
         if module.method.stages is None:

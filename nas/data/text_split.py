@@ -4,6 +4,7 @@ Shapes: N tokens of a stream.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -59,13 +60,11 @@ class TextSplit:
         }
 
 
-def text_split(
-    source: TextSource, mode: str = "valid", ratio: float = 0.5, fraction: float = 1.0
-) -> TextSplit:
+def text_split(source: Any, mode: str = "valid", ratio: float = 0.5, fraction: float = 1.0) -> TextSplit:
     """Returns the two streams of a search.
 
     Args:
-        source: the text
+        source: the text, or what has its `train`, `valid` and `vocabulary_size`
         mode: `valid`: weights on the training part, architecture on the validation part, as DARTS does on
             the Penn Treebank; `ordered`: both on the training part, first and last piece of it
         ratio: share of the weight stream where the training part is divided, strictly between 0 and 1; of

@@ -81,7 +81,7 @@ class Domain(Protocol):
         ...
 
     def evaluation(
-        self, config: DictConfig, network: nn.Module, task: Task, scheduler: Callable, checkpoints: Path
+        self, config: DictConfig, network: nn.Module, task: Any, scheduler: Callable, checkpoints: Path
     ) -> Any:
         """The training of an evaluation network, as a LightningModule."""
         ...

@@ -196,7 +196,7 @@ class ImageWork:
     def resident_images(self) -> int:
         """How many images rest on the device in a run."""
         resting = self.config["hardware"].get("resident") and self.known.in_memory
-        return self.known.count if resting else 0
+        return (self.known.count or 0) if resting else 0
 
     def memory_rows(self, space: Space, method: Method) -> list[tuple[str, str]]:
         """What a plan says of the memory of a step."""

@@ -36,7 +36,7 @@ def space_of(config: DictConfig) -> Any:
     return instantiate(config.space)
 
 
-def genotype_of(config: DictConfig, space: Any, reference: object) -> Genotype:
+def genotype_of(config: DictConfig, space: Any, reference: Any) -> Genotype:
     """The genotype at a reference (`nas.genotype.load`), with the operations of others that it names.
 
     Raises:
@@ -111,7 +111,8 @@ def check_sizes(config: DictConfig, space: Any) -> None:
 
 def unread_sizes(config: DictConfig, space: Any) -> set[str]:
     """The keys, such as `recipe.num_cells`, that size networks of other spaces and not of this one."""
-    known = {name for one in map(get_class, SPACES) for name in (*one.recipe_sizes, *one.recipe_options)}
+    spaces: list[Any] = [get_class(one) for one in SPACES]
+    known = {name for one in spaces for name in (*one.recipe_sizes, *one.recipe_options)}
     read = {*space.recipe_sizes, *space.recipe_options} if fits(config, space) else set()
     return {f"recipe.{name}" for name in known - read}
 

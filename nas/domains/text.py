@@ -53,7 +53,7 @@ class Text:
         return TextInputs(source.vocabulary_size)
 
     def task(
-        self, space: Space, recipe: Mapping | None, weights: Tensor | None, source: TextSource
+        self, space: Any, recipe: Mapping | None, weights: Tensor | None, source: TextSource
     ) -> Language:
         """The next word, with the regularisers of the recipe, or in a search of the space."""
         return Language(space.ar, space.tar) if recipe is None else Language(recipe["ar"], recipe["tar"])
@@ -150,11 +150,11 @@ class Text:
         """Of a usual segment."""
         return config.dataset.bptt.steps
 
-    def check_bench(self, settings: Mapping, space: Space) -> None:
+    def check_bench(self, settings: Mapping, space: Any) -> None:
         """Refuses augmentation, loaders of images, and shares of connections."""
         check_text(settings, space)
 
-    def reference(self, literal: nn.Module, space: Space) -> nn.Module:
+    def reference(self, literal: nn.Module, space: Any) -> nn.Module:
         """With masks drawn as ours are."""
         return LiteralWithMasks(literal, space.dropouts)
 
@@ -182,7 +182,7 @@ class TextWork:
     unit = "a word"
     items = "words"
 
-    def __init__(self, config: Mapping, space: Space, method: Method, source: TextSource):
+    def __init__(self, config: Mapping, space: Any, method: Method, source: TextSource):
         self.config = config
         self.inputs = TextInputs(source.vocabulary_size)
         self.task = Language(space.ar, space.tar)

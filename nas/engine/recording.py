@@ -49,7 +49,7 @@ class EpochRecorder(pl.Callback):
     """
 
     # Columns that say nothing about the run as a whole.
-    passing = ("epoch", "learning_rate", "drop_path", "averaging", "architecture_step_loss")
+    passing: tuple[str, ...] = ("epoch", "learning_rate", "drop_path", "averaging", "architecture_step_loss")
     # The part of the data that only epochs with a validation measure.
     validated = "valid"
 
@@ -119,11 +119,11 @@ class EpochRecorder(pl.Callback):
         """Columns that appear even where an epoch has no value for them."""
         return ()
 
-    def extras(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+    def extras(self, trainer: pl.Trainer, pl_module: Any) -> dict[str, Any]:
         """More numbers of this epoch."""
         return {"drop_path": pl_module.drop_path_rate()} if "drop_path" in self.columns else {}
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Lightning calls this before the epoch's checkpoint is saved.
 
         Raises:
@@ -141,6 +141,7 @@ class EpochRecorder(pl.Callback):
         self._note(row)
         if not trainer.is_global_zero:
             return
+        assert self.table is not None  # since the fit began
         self.table.add([row])
         if self.tell is not None:
             self.tell({**self.numbers, "epochs": trainer.current_epoch + 1})
@@ -149,7 +150,7 @@ class EpochRecorder(pl.Callback):
             log.info(epoch_line(row, self.clock.epochs, self.clock.left(trainer)))
 
 
-def _loss(pl_module: pl.LightningModule, batch: Any, op_weights: dict[str, Tensor]) -> Tensor:
+def _loss(pl_module: Any, batch: Any, op_weights: dict[str, Tensor]) -> Tensor:
     # As in a step: autocast's copies of weights must not outlive a change of them.
     torch.clear_autocast_cache()
     return pl_module.task.run(pl_module.supernet, batch, op_weights).loss
@@ -222,15 +223,16 @@ class SearchRecorder(EpochRecorder):
             self.columns += tabular.columns
             # What the summary says under `table` needs no second place there.
             self.passing += tabular.columns
-        self.weights_table: Table | None = None
-        self.implicit_table: Table | None = None
-        self.exploration_table: Table | None = None
-        self.sparsity_table: Table | None = None
+        # Of the leading process, from when a fit begins.
+        self.weights_table: Table
+        self.implicit_table: Table
+        self.exploration_table: Table
+        self.sparsity_table: Table
         self._began = 0.0
         self.earlier = dict(earlier or {})
         self.eigenvalues: tuple[str, ...] = ()
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Opens the tables, and asks the module to keep the batches that the extras need."""
         if self.hessian["every"]:
             pl_module.keep_batches = self.hessian["batches"]
@@ -263,20 +265,18 @@ class SearchRecorder(EpochRecorder):
                     self.folder / "exploration.csv", EXPLORATION, self.first_epoch, append=True
                 )
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Notes the learning rate and the time."""
         super().on_train_epoch_start(trainer, pl_module)
         self._began = time.monotonic()
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Compares the implicit terms every so many steps, just where the search is about to use them."""
         step = pl_module.iteration + 1
         if not self.implicit_every or step % self.implicit_every:
             return
         update = pl_module.method.update
-        settings = (
+        settings: dict[str, Any] = (
             {"epsilon": update.epsilon, "xi": update.xi, "momentum": update.momentum}
             if isinstance(update, Unrolled)
             else {}
@@ -291,7 +291,7 @@ class SearchRecorder(EpochRecorder):
         further = ("learning_rate", "num_skip", "hessian_eigenvalue")
         return ("epoch", *weight, "architecture_step_loss", *architecture, *further)
 
-    def extras(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+    def extras(self, trainer: pl.Trainer, pl_module: Any) -> dict[str, Any]:
         """Skips, entropy, curvature, and what the table says."""
         strengths, scores = pl_module.method.strengths(), pl_module.method.scores()
         genotype = self.space.derive(scores)
@@ -317,7 +317,7 @@ class SearchRecorder(EpochRecorder):
             log_heatmap(trainer, strengths, self.space, genotype)
         return found
 
-    def _curvature(self, pl_module: pl.LightningModule, mode: str | None) -> None:
+    def _curvature(self, pl_module: Any, mode: str | None) -> None:
         """Notes how the eigenvalues were found, which is in no table."""
         (label, (parameters, _)), *_ = pl_module.method.bases().items()
         if mode is None:
@@ -329,20 +329,19 @@ class SearchRecorder(EpochRecorder):
         """The eigenvalues, where they are asked for, and what the table may leave blank."""
         return self.eigenvalues if self.tabular is None else (*self.eigenvalues, *self.tabular.columns)
 
-    def _explore(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, scores: Mapping[str, Tensor]
-    ) -> None:
+    def _explore(self, trainer: pl.Trainer, pl_module: Any, scores: Mapping[str, Tensor]) -> None:
         """Draws, derives and looks up, with random numbers of its own: looking must not change the search."""
         if not all(bool(scores_EO.isfinite().all()) for scores_EO in scores.values()):
             return  # a diverged search has no distribution left; the guard stops it
         epoch = trainer.current_epoch
         generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch, *EXPLORING))
+        assert self.tabular is not None  # which samples need
         draws = pl_module.method.sample_strengths(self.samples, generator)
         found = explore(self.space, scores, draws, self.tabular)
         self.exploration_table.add([{"epoch": epoch, **found}])
         log_row(trainer, {f"exploration_{name}": value for name, value in found.items()})
 
-    def _eigenvalues(self, pl_module: pl.LightningModule) -> dict[str, float]:
+    def _eigenvalues(self, pl_module: Any) -> dict[str, float]:
         """The dominant eigenvalue in each of the method's bases; the first one's column has no label."""
         if not pl_module.recent_batches:
             # Of several weight steps to one of alpha, an epoch may have had none.

@@ -26,8 +26,12 @@ class Workload(Protocol):
     items: str
     step_items: int
     size: str
-    inputs: Inputs
-    task: Task
+
+    @property
+    def inputs(self) -> Inputs: ...
+
+    @property
+    def task(self) -> Task: ...
 
     def epochs(self, number: int) -> list[int] | None:
         """Steps of every epoch, on every process; None where nobody knows how much data there is."""

@@ -46,14 +46,15 @@ search: setup ## search a cell on the digits, then evaluate it (ARGS and EVALUAT
 test: setup ## run the whole test suite (ARGS go to pytest)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-lint: setup ## check style and formatting
+lint: setup ## check style, formatting and types
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy nas
 
 format: setup ## format the code and sort its imports
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
 clean: ## remove .venv and caches; outputs/ stays
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 	find $(CODE) -type d -name __pycache__ -prune -exec rm -rf {} +

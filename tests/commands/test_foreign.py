@@ -203,10 +203,10 @@ def test_second_derivatives_are_not_assumed_of_unknown_modules(theirs):
         weights = {key: torch.ones(group.shape) for key, group in space.groups.items()}
         assert supernet(x_BCHW, weights).shape == (2, 10)
         if known:
-            with supernet.twice_differentiable():
+            with supernet.execution.twice_differentiable():
                 pass
         else:
-            with pytest.raises(ConfigError, match=r"theirs\.Own"), supernet.twice_differentiable():
+            with pytest.raises(ConfigError, match=r"theirs\.Own"), supernet.execution.twice_differentiable():
                 pass
 
 

@@ -296,7 +296,7 @@ def arguments_of(config, space, source):
 
 
 def built_trainer(config, folder, clip=None):
-    return trainer_of(config, folder, Clock(config.trainer.max_epochs), pl.Callback(), clip)
+    return trainer_of(config, folder, Clock(config.trainer.max_epochs), pl.Callback(), False, clip)
 
 
 def built_hardware(config, space, source, folder, calls):

@@ -327,6 +327,24 @@ def test_nobody_asks_what_kind_of_data_it_is(path):
 
 
 @each_source
+def test_nobody_guesses_a_kind_from_a_name(path):
+    """Spaces, methods and data sets say what they are; their names may be anybody's."""
+    named = re.compile(r"(\bfamily|(space|method|dataset|recipe|domain)\.name)$")
+    wrong = []
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Compare) and any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
+            sides = [node.left, *node.comparators]
+            guessed = any(named.search(ast.unparse(one)) for one in sides)
+            if guessed and any(isinstance(one, ast.Constant) and one.value is not None for one in sides):
+                wrong.append((node.lineno, ast.unparse(node)))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            asked = node.func.attr in ("startswith", "endswith")
+            if asked and named.search(ast.unparse(node.func.value)):
+                wrong.append((node.lineno, ast.unparse(node)))
+    assert not wrong, wrong
+
+
+@each_source
 def test_functions_stay_short(path):
     wrong = [
         f"line {node.lineno}: {node.name} has {length} lines"

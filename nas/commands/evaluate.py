@@ -94,7 +94,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     recorder = EpochRecorder(folder, clock, epochs_done, lines, metrics, session.progress, module.columns)
     if not domain.validates(config.dataset):
         config.trainer.limit_val_batches = 0
-    lightning = trainer_of(config, folder, clock, recorder, clip)
+    lightning = trainer_of(config, folder, clock, recorder, domain.varies, clip)
     session.check_split(split["hash"])
     session.open(split, {"genotype.json": genotype.to_json() + "\n"})
     session.summary |= {

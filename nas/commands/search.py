@@ -172,9 +172,10 @@ class Search:
         clock = Clock(config.trainer.max_epochs)
         recorder = self._recorder(clock, epochs_done)
         # Built before the folder is opened: what Lightning refuses leaves nothing behind.
-        lightning = trainer_of(config, folder, clock, recorder, max_epochs=legs[0].end)
+        varies = self.domain.varies
+        lightning = trainer_of(config, folder, clock, recorder, varies, max_epochs=legs[0].end)
         self._open(data, times)
-        training = Training(session, self.space, stages, legs, data, clock, recorder, start)
+        training = Training(session, self.space, varies, stages, legs, data, clock, recorder, start)
         session.run(lambda: training.run(module, lightning, checkpoint))
 
     def _stages(self, data) -> StageBuilder:
@@ -249,6 +250,7 @@ class Training:
     Attributes:
         session: the run.
         space: derives.
+        varies: whether the number of batches is another in every epoch.
         stages: takes the search from one stage to the next.
         legs: what is left to do.
         data: both parts of the training set.
@@ -259,6 +261,7 @@ class Training:
 
     session: Session
     space: Space
+    varies: bool
     stages: StageBuilder
     legs: Sequence[Leg]
     data: Any
@@ -307,7 +310,9 @@ class Training:
             )
         return (
             module,
-            trainer_of(self.session.config, folder, self.clock, self.recorder, max_epochs=leg.end),
+            trainer_of(
+                self.session.config, folder, self.clock, self.recorder, self.varies, max_epochs=leg.end
+            ),
             start,
         )
 

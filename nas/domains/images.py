@@ -35,6 +35,7 @@ class Images:
     name = "images"
     one = "an image"
     sets = "digits, cifar10, cifar100, imagenet16_120, imagenet"
+    varies = False
     exported = True
 
     def written_for(self, recipe: Mapping) -> bool:

@@ -42,6 +42,7 @@ class Text:
     name = "text"
     one = "a word"
     sets = "wikitext_mini, wikitext2, ptb"
+    varies = True
     exported = False
 
     def written_for(self, recipe: Mapping) -> bool:

@@ -294,6 +294,7 @@ def trainer_of(
     folder: RunFolder,
     clock: Any,
     recorder: Any,
+    varies: bool,
     clip: float | None = None,
     max_epochs: int | None = None,
 ) -> Any:
@@ -302,8 +303,7 @@ def trainer_of(
     strategy = strategy_of(plain(config.hardware), config.processes.timeout, search)
     checks = [DriftCheck(config.processes.drift_check_every)] if search else []
     options = plain(config.trainer)
-    if "bptt" in config.dataset:
-        # Pieces of text are drawn anew each epoch, and so is their number.
+    if varies:
         options["reload_dataloaders_every_n_epochs"] = 1
     if max_epochs is not None:
         options["max_epochs"] = max_epochs

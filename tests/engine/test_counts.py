@@ -10,6 +10,7 @@ from nas.engine.machine.execution import apply_execution
 from nas.errors import ConfigError
 from nas.measure.original_steps import OriginalSteps
 from nas.measure.steps import SearchSteps, draw_alive, numerics
+from nas.running.config import register_resolvers
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.dso.space import DsoSpace
 from nas.spaces.native.library import load_library
@@ -24,6 +25,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 
 def profile(name):
     """A hardware profile as a command composes it."""
+    register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         found = compose("search", overrides=[f"hardware={name}"]).hardware
     return OmegaConf.to_container(found, resolve=True)

@@ -17,7 +17,6 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from nas.analysis.exploration import check_exploration
-from nas.commands import evaluate
 from nas.domains import images, text
 from nas.domains.choose import choose
 from nas.domains.networks import network_of
@@ -27,6 +26,7 @@ from nas.engine.machine import hardware
 from nas.engine.machine.execution import apply_execution
 from nas.engine.progress import Clock
 from nas.engine.recording import SearchRecorder
+from nas.engine.restarts import restarts_of, with_restarts
 from nas.engine.run_folder import RunFolder
 from nas.errors import ConfigError
 from nas.measure import memory_fit as fit
@@ -284,7 +284,8 @@ def built_training(config, space, source, folder):
         network = network_of(config, space, space.derive(zeros), source)
     domain = choose(space, source)
     task = domain.task(space, config.recipe, None, source)
-    module = domain.evaluation(config, network, task, evaluate._scheduler(config), folder.checkpoints)
+    scheduler = with_restarts(instantiate(config.recipe.scheduler), restarts_of(plain(config.restarts)))
+    module = domain.evaluation(config, network, task, scheduler, folder.checkpoints)
     arguments = arguments_of(config, space, source)
     if space.domain == "text":
         arguments["bptt"] |= plain(config.recipe.bptt)
@@ -305,7 +306,7 @@ def built_hardware(config, space, source, folder, calls):
     hardware.use_device(config.hardware)
     with torch.device("meta"):
         supernet = apply_execution(space.supernet(choose(space, source).inputs(source)), config.hardware)
-    room = fit._room(plain(config), source, None)
+    room = fit._room(plain(config), source, 0)
     return list(calls), supernet, arguments_of(config, space, source), room, built_trainer(config, folder)
 
 

@@ -66,6 +66,7 @@ def test_the_cost_table_is_what_the_command_prints():
     from nas import genotype
     from nas.analysis.cost.complexity import count_cost
     from nas.spaces.darts.space import DartsSpace
+    from nas.spaces.space import ImageInputs
 
     sizes = {
         "cifar10": ((3, 32, 32), 10, {"num_cells": 20, "init_channels": 36, "stem": "cifar"}),
@@ -80,7 +81,7 @@ def test_the_cost_table_is_what_the_command_prints():
         found = []
         cell = genotype.load(name, "darts")
         for shape, classes, size in sizes.values():
-            cost = count_cost(partial(space.network, cell, shape, classes, **size), shape)
+            cost = count_cost(partial(space.network, cell, ImageInputs(shape, classes), **size), shape)
             found += [f"{cost.params:,}", f"{cost.macs:,}"]
         assert found == numbers, name
 

@@ -5,12 +5,13 @@ import importlib
 import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.forks import finish
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -33,18 +34,12 @@ def commands(text: str) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in lines]
 
 
-def follow(words: list[str], folder: Path, source: Path) -> None:
-    """Runs a command in a folder, with the project that lies at `source`."""
-    done = subprocess.run(
-        [sys.executable, *words, "hardware.threads=1"] if words[-1][0] != "-"
-        else [sys.executable, *words[:-1], "hardware.threads=1", words[-1]],
-        cwd=folder,
-        env=os.environ | {"NAS_OUTPUTS": str(folder / "outputs"), "PYTHONPATH": str(source), "CI": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )  # fmt: skip
+def follow(words: list[str], folder: Path) -> None:
+    """Runs a command in a folder."""
+    last = [] if words[-1][0] != "-" else [words[-1]]
+    line = [sys.executable, *words[: len(words) - len(last)], "hardware.threads=1", *last]
+    environment = os.environ | {"NAS_OUTPUTS": str(folder / "outputs"), "CI": "1"}
+    done = finish(line, timeout=300, cwd=folder, env=environment)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "run folder:" in done.stdout
 
@@ -56,7 +51,7 @@ def test_an_operation_is_added_as_the_recipe_says(tmp_path):
     assert "`theirs.py`" in text
     (tmp_path / "theirs.py").write_text(code, encoding="utf-8")
     (words,) = commands(text)
-    follow(words, tmp_path, ROOT)
+    follow(words, tmp_path)
 
 
 def test_a_method_is_added_as_the_recipe_says(tmp_path):
@@ -71,7 +66,7 @@ def test_a_method_is_added_as_the_recipe_says(tmp_path):
     typed = commands(text)
     assert len(typed) == 3
     for words in typed:
-        follow(words, tmp_path, ROOT)
+        follow(words, tmp_path)
 
 
 def test_a_space_is_added_as_the_recipe_says(tmp_path):
@@ -79,7 +74,7 @@ def test_a_space_is_added_as_the_recipe_says(tmp_path):
     text = recipe("Add a space")
     write_own(text, "chain.py", "space/chain.yaml", tmp_path)
     (words,) = commands(text)
-    follow(words, tmp_path, ROOT)
+    follow(words, tmp_path)
 
 
 def test_a_data_set_is_added_as_the_recipe_says(tmp_path):
@@ -92,7 +87,7 @@ def test_a_data_set_is_added_as_the_recipe_says(tmp_path):
         images, labels = rng.integers(0, 256, (120, 1, 8, 8), dtype=np.uint8), np.arange(120) % 3
         np.savez(tmp_path / "numbers" / part, images=images, labels=labels)
     (words,) = commands(text)
-    follow(words, tmp_path, ROOT)
+    follow(words, tmp_path)
 
 
 def write_own(text: str, module: str, config: str, folder: Path) -> None:

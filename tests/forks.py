@@ -23,9 +23,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TextIO
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parent.parent
 # What the interpreter and libraries read as they start, so that a fork would not see it change.
-AT_START = ("PYTHON", "OMP_", "MKL_", "KMP_", "LD_", "LC_", "LANG", "TORCH_", "CUDA_", "MPL")
+AT_START = (
+    "PYTHON", "OMP_", "MKL_", "KMP_", "LD_", "LC_", "LANG", "TORCH_", "CUDA_", "MPL",
+    "TMPDIR", "HOME", "XDG_",
+)  # fmt: skip
 IMPORTED = (
     *(f"nas.commands.{name}" for name in ("bench", "cost", "derive", "evaluate", "export", "latency")),
     "nas.commands.search", "nas.commands.sweeps", "matplotlib.pyplot", "matplotlib.backends.backend_agg",
@@ -53,8 +58,9 @@ def launch(
     """
     line = [str(word) for word in words]
     environment = dict(os.environ if env is None else env)
-    if line[1] in ("-m", "-c") and at_start(environment) == at_start(os.environ | {"OMP_NUM_THREADS": "1"}):
-        return Fork(forker(), line, cwd, environment, stdout, stderr, start_new_session)
+    server, started_with = forker()
+    if line[1] in ("-m", "-c") and at_start(environment) == at_start(started_with):
+        return Fork(server, line, cwd, environment, stdout, stderr, start_new_session)
     return subprocess.Popen(
         line, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, text=True,
         start_new_session=start_new_session,
@@ -152,16 +158,17 @@ def pipe(given: int | TextIO | None) -> tuple[int, TextIO | None]:
 
 
 @functools.cache
-def forker() -> socket.socket:
-    """Starts the process that holds the imports, once; it ends when this one does."""
+def forker() -> tuple[socket.socket, Mapping[str, str]]:
+    """Starts the process that holds the imports, once, and its environment; it ends when this one does."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
     subprocess.Popen(
         [sys.executable, "-m", "tests.forks", str(theirs.fileno())],
-        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, pass_fds=[theirs.fileno()],
+        cwd=ROOT, env=environment, pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     theirs.close()
-    return ours
+    return ours, environment
 
 
 def serve(requests: socket.socket) -> list[str]:
@@ -203,6 +210,7 @@ def serve(requests: socket.socket) -> list[str]:
 
 def execute(line: list[str]) -> None:
     """As the interpreter does with `-m module ...` and `-c code ...`."""
+    np.random.seed()
     sys.orig_argv = line
     option, program, *arguments = line[1:]
     sys.path[0] = os.getcwd() if option == "-m" else ""

@@ -44,9 +44,8 @@ def genotype_of(config: DictConfig, space: Any, reference: Any) -> Genotype:
             caller nor the space names.
     """
     genotype = load(reference, space.family)
-    known = {name for group in space.groups.values() for names in group.operations for name in names}
-    where = f"genotype={shown(reference, 80)}"
-    trust.check_foreign(genotype.operations - known, config, where)
+    where = f"genotype={shown(str(reference), 80)}"
+    trust.check_foreign(genotype.operations, config, where)
     _import(trust.import_paths(sorted(genotype.operations)), where)
     return genotype
 
@@ -57,6 +56,10 @@ def _import(names: Iterable[str], where: str) -> None:
             importlib.import_module(trust.module_of(name))
         except ImportError as error:
             raise ConfigError(f"{where}: {name} cannot be imported ({error})") from error
+        except (Exception, SystemExit) as error:
+            # Whatever somebody's module does while it is imported.
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ConfigError(f"{where}: {name} cannot be imported ({said})") from error
 
 
 def source_of(config: DictConfig) -> Any:

@@ -204,7 +204,10 @@ def _check_missing(above: DictConfig, path: str) -> None:
     """A key that was taken out may be one that an object has a default for, or does not take."""
     key = path.rpartition(".")[2]
     parameters = parameters_of(above)
-    needless = parameters is not None and key not in ("name", "_target_", *HYDRA_KEYS)
+    needless = parameters is not None and key not in ("_target_", *HYDRA_KEYS)
+    # A part's name is read by the commands, an object's below it by its class alone.
+    if key == "name" and (path.count(".") == 1 or key in (parameters or ())):
+        needless = False
     require(needless, f"~{path}: this key cannot be taken out; give it a value instead")
 
 

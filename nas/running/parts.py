@@ -154,6 +154,8 @@ def _leave_out_sizes(config: DictConfig, overrides: Sequence[str]) -> None:
     if not isinstance(space, DictConfig) or target_of(space) is None:
         return
     typed = {key_of(one) for one in overrides}
+    if "debug" not in typed:
+        return
     with open_dict(space):
         for key in SIZES:
             if key in space and f"space.{key}" not in typed and not takes(space, key):
@@ -313,11 +315,35 @@ def _keep_own(node: DictConfig, layers: Sequence[DictConfig], typed: Sequence[Ov
     if "_target_" in given and given["_target_"] != raw(own, "_target_"):
         own = OmegaConf.create({})
     own = own if isinstance(own, DictConfig) else OmegaConf.create({})
-    for key in [key for key in node if key != "_target_" and key not in given]:
-        if key not in own:
-            node.pop(key)
-        elif isinstance(own._get_node(key), DictConfig):
-            node[key] = own._get_node(key)
+    for key in [str(key) for key in node if key != "_target_"]:
+        theirs = own._get_node(key) if key in own else None
+        if key in given:
+            if isinstance(raw(node, key), DictConfig):
+                node[key] = _retyped(theirs, typed, path, key)
+        elif key not in own:
+            # What a data set says of itself, such as its root, any source that has such an argument reads.
+            if not (_refers_to_data(raw(node, key)) and takes(node, key)):
+                node.pop(key)
+        elif isinstance(theirs, DictConfig):
+            node[key] = theirs
+
+
+def _refers_to_data(value: Any) -> bool:
+    return re.fullmatch(r"\$\{dataset\.\w+\}", str(value)) is not None
+
+
+def _retyped(base: Any, typed: Sequence[Override], path: str, key: str) -> DictConfig:
+    """An option that is a mapping: what the files say of it, and over it what was typed of it."""
+    made: Any = copy.deepcopy(base) if isinstance(base, DictConfig) else OmegaConf.create({})
+    for override in typed:
+        where, value = override.key_or_group, override.value()
+        if where == path and isinstance(value, dict) and isinstance(value.get(key), dict):
+            made = OmegaConf.merge(made, value[key])
+        elif where == f"{path}.{key}" and isinstance(value, dict):
+            made = OmegaConf.merge(made, value)
+        elif where.startswith(f"{path}.{key}.") and not override.is_delete():
+            OmegaConf.update(made, where.removeprefix(f"{path}.{key}."), value, force_add=True)
+    return made
 
 
 def _merged(layers: Sequence[DictConfig], path: str) -> Any:
@@ -389,19 +415,20 @@ def _refuse_others_keys(method: DictConfig) -> None:
 
 
 def _refuse_unread(method: DictConfig, overrides: Sequence[str]) -> None:
-    """Keys of a relaxation that another took the place of: the files' may stay, typed ones are refused."""
-    node = raw(method, "relaxation")
-    if not isinstance(node, DictConfig) or _known(node) is not None:
-        return
+    """Keys of a part that somebody else's took the place of: the files' may stay, typed ones are refused."""
     text = OmegaConf.to_yaml(method)
     typed = set(map(key_of, overrides))
-    for owner, part in NAMED["relaxation"].items():
-        for key in part.options.values():
-            require(
-                f"method.{key}" not in typed or _referred(key, text),
-                f"method.{key}={shown(raw(method, key))}: only for method.relaxation={owner}, not for "
-                f"{shown(raw(node, '_target_'))}",
-            )
+    for role, words in NAMED.items():
+        node = raw(method, role)
+        if not isinstance(node, DictConfig) or _known(node) is not None:
+            continue
+        for owner, part in words.items():
+            for key in part.options.values():
+                require(
+                    f"method.{key}" not in typed or _referred(key, text) or takes(method, key),
+                    f"method.{key}={shown(raw(method, key))}: only for method.{role}={owner}, not for "
+                    f"{shown(raw(node, '_target_'))}",
+                )
 
 
 def _referred(key: str, text: str) -> bool:

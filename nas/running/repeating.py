@@ -72,6 +72,8 @@ def _refusal(
     listed = ROLES.get(key.removesuffix("._target_"), ())
     if not all(one in listed or word.vouches(one) for one in named):
         return "names code"
+    if re.match(r"(space|genotype)\b", key) and "${" in text:
+        return "refers to another key, which may name code"
     if is_group(key) or "/" in key or override.package is not None:
         return None if _chooses(override) else "is no choice of this command's own configurations"
     if key in typed:

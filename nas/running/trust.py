@@ -7,6 +7,7 @@ this command line is needed: `trust=<module>`, a typed `_target_`, or a typed `-
 Nothing that the folder names is imported here, and nothing of the folder is resolved.
 """
 
+import contextlib
 import importlib.resources
 import os
 import re
@@ -17,9 +18,11 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nas.errors import ConfigError, require
+from nas.genotype import parse
 from nas.genotype_text import is_import_path
 from nas.running.targets import OURS, ROLES
 from nas.running.words import key_of, word
@@ -33,7 +36,6 @@ PLACES = re.compile(
 )
 # Where the operations of a space stand, which may be import paths.
 OPERATIONS = "space.operations"
-IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 COMMAND_LINE = "command-line"
 SEARCH_PATH = "hydra.searchpath in command-line"
 
@@ -76,12 +78,17 @@ def caller(config: DictConfig) -> Caller:
 
 def named_by(key: str, value: Any) -> Iterator[str]:
     """Every `_target_` and operation that an override `key=value` names, a genotype's text among them."""
+    if isinstance(value, ChoiceSweep):
+        for one in value.list:
+            yield from named_by(key, getattr(one, "text", one))
+        return
     if key.endswith("._target_"):
         value = {"_target_": value}
     elif key.startswith(OPERATIONS):
         value = {"operations": value}
-    elif key == "genotype" and re.match(r"\s*([{|]|\w+\s*\()", str(value)):
-        yield from IMPORT_PATH.findall(value)
+    elif key == "genotype" and isinstance(value, str):
+        with contextlib.suppress(ConfigError):
+            yield from import_paths(sorted(parse(value).operations))
     yield from targets_in(value)
 
 
@@ -155,11 +162,11 @@ def targets_in(value: Any) -> Iterator[str]:
 
 
 def import_paths(value: Any) -> Iterator[str]:
-    """Every import path among the texts of plain containers."""
+    """Every import path among the texts of plain containers, keys included."""
     if isinstance(value, str) and is_import_path(value):
         yield value
     elif isinstance(value, dict | list | tuple):
-        for inner in value.values() if isinstance(value, dict) else value:
+        for inner in (*value, *value.values()) if isinstance(value, dict) else value:
             yield from import_paths(inner)
 
 
@@ -331,6 +338,7 @@ def unlisted(config: Any, vouched: Caller) -> list[str]:
         if key[-1] == "_target_" and isinstance(value, str) and value not in ROLES.get(role(key[:-1]), ())
     ]
     found += import_paths((tree.get("space") or {}).get("operations"))
+    found += named_by("genotype", tree.get("genotype"))
     return sorted({module_of(value) for value in found if not vouched.vouches(value)})
 
 

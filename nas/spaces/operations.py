@@ -130,7 +130,8 @@ def _foreign(name: str) -> Operation:
         f"operation {shown(name)}: it is somebody's code, which was not imported. If you know it and want it "
         f"to run, say trust={place}, or in Python import {place} first",
     )
-    found = getattr(module, attribute, None)
+    # Not by getattr: a module may import others when it is asked.
+    found = vars(module).get(attribute)
     if not (isinstance(found, type) and issubclass(found, Operation)):
         raise ConfigError(f"operation {name}: not a class derived from nas.spaces.Operation")
     try:

@@ -77,10 +77,10 @@ def test_a_nested_option_begins_anew_with_its_class(run, own):
     (own / "dataset/deep.yaml").write_text(
         "defaults: [digits, _self_]\nsource: {_target_: owner_sources.Deep, opt: {lr: 1, momentum: 0.9}}\n"
     )
-    words = ("dataset=deep", "recipe=digits", f"--config-dir={own}")
-    assert built(plan(run, *words, "dataset.source.opt.lr=3")) == {"lr": 3, "momentum": 0.9}
+    words, where = ("dataset=deep", "recipe=digits"), f"--config-dir={own}"
+    assert built(plan(run, *words, "dataset.source.opt.lr=3", where)) == {"lr": 3, "momentum": 0.9}
     deeper = "dataset.source._target_=owner_sources.Deeper"
-    assert built(plan(run, *words, deeper, "dataset.source.opt.lr=3")) == {"lr": 3}
+    assert built(plan(run, *words, deeper, "dataset.source.opt.lr=3", where)) == {"lr": 3}
 
 
 @pytest.mark.parametrize(

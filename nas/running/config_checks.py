@@ -174,7 +174,7 @@ def _check_nodes(known: Declared, config: DictConfig, chosen: DictConfig | None 
         if not isinstance(above, DictConfig):
             continue
         if key not in above:
-            if chosen is not None and _has(chosen, path):
+            if chosen is not None and _has(chosen, path) and not _of_another_class(config, chosen, parent):
                 _check_missing(above, path)
             continue
         node, kind = above._get_node(key), known.kind(path)
@@ -198,6 +198,16 @@ def _check_nodes(known: Declared, config: DictConfig, chosen: DictConfig | None 
             idle or isinstance(target, str) or not known.group(path),
             f"{path}._target_={shown(target)}: must be the dotted name of what is to be built",
         )
+
+
+def _of_another_class(config: DictConfig, chosen: DictConfig, path: str) -> bool:
+    """Whether a mapping is an option of a class that was typed in the place of the files' own."""
+    while "." in path:
+        path = path.rpartition(".")[0]
+        ours, theirs = (OmegaConf.select(one, f"{path}._target_") for one in (config, chosen))
+        if ours != theirs:
+            return True
+    return False
 
 
 def _check_missing(above: DictConfig, path: str) -> None:

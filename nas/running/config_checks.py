@@ -21,7 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 from nas.errors import ConfigError, require
 from nas.running.declared import CONF, HYDRA_KEYS, Declared, declared, ranged
 from nas.running.kinds import Kind, either, kind, type_of
-from nas.running.parts import OF_RELAXATIONS, SHORT, WITH_ALL, compose, raw, unread_keys
+from nas.running.layers import of_another_class, raw
+from nas.running.parts import OF_RELAXATIONS, SHORT, WITH_ALL, compose, unread_keys
 from nas.running.repeating import climbs
 from nas.running.signatures import kinds_of, kinds_of_target, named, parameters_of, takes, target_of
 from nas.running.trust import check_ours
@@ -174,7 +175,7 @@ def _check_nodes(known: Declared, config: DictConfig, chosen: DictConfig | None 
         if not isinstance(above, DictConfig):
             continue
         if key not in above:
-            if chosen is not None and _has(chosen, path) and not _of_another_class(config, chosen, parent):
+            if chosen is not None and _has(chosen, path) and not of_another_class(config, chosen, parent):
                 _check_missing(above, path)
             continue
         node, kind = above._get_node(key), known.kind(path)
@@ -198,16 +199,6 @@ def _check_nodes(known: Declared, config: DictConfig, chosen: DictConfig | None 
             idle or isinstance(target, str) or not known.group(path),
             f"{path}._target_={shown(target)}: must be the dotted name of what is to be built",
         )
-
-
-def _of_another_class(config: DictConfig, chosen: DictConfig, path: str) -> bool:
-    """Whether a mapping is an option of a class that was typed in the place of the files' own."""
-    while "." in path:
-        path = path.rpartition(".")[0]
-        ours, theirs = (OmegaConf.select(one, f"{path}._target_") for one in (config, chosen))
-        if ours != theirs:
-            return True
-    return False
 
 
 def _check_missing(above: DictConfig, path: str) -> None:

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from nas.running import trust
 from tests.commands.test_bad_input import assert_refused
 from tests.conftest import TINY
 
@@ -116,3 +118,20 @@ def test_a_genotype_that_is_no_text_costs_no_table(run, tmp_path, genotype):
     )
     OmegaConf.save(OmegaConf.create([f"genotype={genotype}"]), job / "overrides.yaml")
     assert "TypeError" not in run("sweeps", f"folder={tmp_path}").err
+
+
+@pytest.mark.parametrize(
+    ("override", "names"),
+    [
+        ("genotype='best(owner.Conv)'", set()),
+        ("genotype=runs/best", set()),
+        ("genotype=DARTS_V1,DARTS_V2", set()),
+        ("genotype='chain(cell:1[1=owner.Conv(0)]>1)'", {"owner.Conv"}),
+        ("space.operations=[owner.Conv,skip_connect],[other.Conv]", {"owner.Conv", "other.Conv"}),
+        ("space={operations:{owner.Conv:1}}", {"owner.Conv"}),
+        ("dataset.source._target_=owner.Named", {"owner.Named"}),
+    ],
+)
+def test_what_a_typed_word_names(override, names):
+    given = OverridesParser.create().parse_override(override)
+    assert set(trust.named_by(given.key_or_group, given.value())) == names

@@ -40,8 +40,8 @@ def genotype_of(config: DictConfig, space: Any, reference: Any) -> Genotype:
     """The genotype at a reference (`nas.genotype.load`), with the operations of others that it names.
 
     Raises:
-        ConfigError: it cannot be read, is of another space, or names an operation of others that neither the
-            caller nor the space names.
+        ConfigError: it cannot be read, is of another space, or names an operation of others that the caller
+            does not name.
     """
     genotype = load(reference, space.family)
     where = f"genotype={shown(str(reference), 80)}"

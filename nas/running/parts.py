@@ -142,11 +142,8 @@ def separate(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
 
 def _leave_out_sizes(config: DictConfig, overrides: Sequence[str]) -> None:
     """Takes out the sizes that a debug mode gives every space, where somebody else's class has none such."""
-    space = raw(config, "space")
-    if not isinstance(space, DictConfig) or target_of(space) is None:
-        return
-    typed = {key_of(one) for one in overrides}
-    if "debug" not in typed:
+    space, typed = raw(config, "space"), {key_of(one) for one in overrides}
+    if "debug" not in typed or not isinstance(space, DictConfig) or target_of(space) is None:
         return
     with open_dict(space):
         for key in SIZES:

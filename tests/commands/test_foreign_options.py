@@ -1,6 +1,7 @@
 """What is typed or written of somebody else's class reaches it; what was of another class does not."""
 
 import json
+import shlex
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -30,6 +31,13 @@ class Deep(Digits):
 class Deeper(Deep):
     pass
 """
+SPACE = """
+from nas.spaces.darts import DartsSpace
+
+class Fixed(DartsSpace):
+    def __init__(self, name, operations):
+        super().__init__(name, operations, num_cells=3, init_channels=4)
+"""
 PARTS = """
 from nas.methods.updates import FirstOrder
 from nas.methods.regularizers import Anchor
@@ -47,6 +55,7 @@ def own(tmp_path, monkeypatch):
     """Modules of somebody else's on Python's path, and a folder of configurations."""
     (tmp_path / "owner_sources.py").write_text(SOURCES)
     (tmp_path / "owner_parts.py").write_text(PARTS)
+    (tmp_path / "owner_space.py").write_text(SPACE)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "own/dataset").mkdir(parents=True)
     return tmp_path / "own"
@@ -83,6 +92,31 @@ def test_a_nested_option_begins_anew_with_its_class(run, own):
     assert built(plan(run, *words, "dataset.source.opt.lr=3", where)) == {"lr": 3, "momentum": 0.9}
     deeper = "dataset.source._target_=owner_sources.Deeper"
     assert built(plan(run, *words, deeper, "dataset.source.opt.lr=3", where)) == {"lr": 3}
+
+
+def test_a_size_that_a_space_does_not_take_is_refused_unless_a_debug_mode_gave_it(run, own):
+    (own / "space").mkdir()
+    text = "_target_: owner_space.Fixed\nname: fixed\noperations: [skip_connect, sep_conv_3x3]\n"
+    for name, more in (("fixed", ""), ("sized", "num_cells: 7\n")):
+        (own / f"space/{name}.yaml").write_text(text + more)
+    words, where = ("dataset=digits",), f"--config-dir={own}"
+    assert plan(run, "space=fixed", *words, where).status == 0
+    assert_refused(run("search", "plan=true", "space=sized", *words, where), "num_cells")
+
+
+def test_the_printed_evaluation_has_the_options_of_a_source_of_others(run, own, tmp_path):
+    """As printed, and cut short."""
+    source = "dataset.source._target_=owner_sources.Rooted"
+    typed = (source, "dataset.source.name=mine", "dataset.root=/mine", "dataset.download=false")
+    folder = f"hydra.run.dir={tmp_path / 'run'}"
+    done = run("search", "dataset=cifar10", *TINY, "recipe=digits", *typed, "method=random", folder)
+    assert done.status == 0, done.err
+    line = next(one for one in done.out.splitlines() if one.startswith("evaluate:"))
+    words = shlex.split(line.removeprefix("evaluate:"))
+    short = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "test=false")
+    again = run("evaluate", *words[3:], *short, f"hydra.run.dir={tmp_path / 'evaluated'}")
+    assert again.status == 0, (words, again.err)
+    assert built(again)[0] == "/mine" and built(again)[2] == "mine"
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def _eigenvalues(run: Run) -> dict[str, Curve]:
 
 
 def rows_of(runs: Sequence[Found]) -> list[dict[str, object]]:
-    """One flat row a run: what was found, where it stands, what it took."""
+    """One flat row per run: what was found, where it stands, what it took."""
     rows = []
     for one in runs:
         ends = {f"eigenvalue_{basis}": values[-1] for basis, (_, values) in one.eigenvalues.items()}

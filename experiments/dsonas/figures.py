@@ -33,7 +33,7 @@ def draw_all(runs: Sequence[Network], folder: Path) -> list[Path]:
             _searches("accuracy on the architecture split (%)", "architecture_accuracy", 100),
             split,
         ),
-        ("seconds", partial(_draw_searches, _seconds, "seconds an epoch"), searches),
+        ("seconds", partial(_draw_searches, _seconds, "seconds per epoch"), searches),
         ("blocks", _draw_blocks, [run for run in own if run.setting in (BASE, "plain")]),
         ("evaluated", _draw_evaluated, [run for run in runs if run.accuracy is not None]),
     )
@@ -44,7 +44,7 @@ def _searches(label: str, column: str, factor: float) -> Callable:
 
 
 def _seconds(run: Network) -> Curve:
-    # Every group has a row an epoch, with the same time.
+    # Every group has a row per epoch, with the same time.
     by_epoch = {int(row["epoch"]) + 1: float(row["seconds"]) for row in run.sparsity}
     return list(by_epoch), list(by_epoch.values())
 

@@ -135,7 +135,7 @@ def alive_share(space: DsoSpace, genotype: Genotype) -> float:
 
 
 def rows_of(runs: Sequence[Network]) -> list[dict[str, object]]:
-    """One flat row a run: what was found, how well it does, what it took."""
+    """One flat row per run: what was found, how well it does, what it took."""
     return table(runs, RECORD)
 
 

@@ -82,7 +82,7 @@ def collect(kind: str, seed: int, path: Path) -> Cell | None:
 
 
 def rows_of(runs: Sequence[Cell]) -> list[dict[str, object]]:
-    """One flat row a cell: how well its network does, what it costs, what the runs took."""
+    """One flat row per cell: how well its network does, what it costs, what the runs took."""
     return table(runs, RECORD)
 
 

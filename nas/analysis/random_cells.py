@@ -64,7 +64,7 @@ class RandomCells:
         source: the record as the user named it.
         conditions: dotted key -> value of everything that decides an accuracy.
         origin: where the record was made (`device`, `torch`, `threads`, `commit`), for people.
-        cells: a row a cell: `seed`, `genotype`, `params`, `test_accuracy` (a fraction).
+        cells: a row per cell: `seed`, `genotype`, `params`, `test_accuracy` (a fraction).
     """
 
     source: str

@@ -150,7 +150,7 @@ def log_probability(
     """Sum over the architecture's edges of log P(its operation is the strongest of that edge).
 
     Where derivation takes the strongest candidate of every edge this is the log-probability of the
-    architecture. Where it also chooses among edges (DARTS: two a node, `none` left out) it is that of the
+    architecture. Where it also chooses among edges (DARTS: two per node, `none` left out) it is that of the
     chosen candidates alone: how sure the search is of them, comparable between architectures of as many
     edges, and not a probability of the whole.
 

@@ -193,7 +193,7 @@ def settings(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> list[Setting]:
 
 
 def runs_csv(runs: Sequence[Run]) -> str:
-    """One row a run: folder, status, what varies (seeds too), figures, and why it is not finished."""
+    """One row per run: folder, status, what varies (seeds too), figures, and why it is not finished."""
     keys, names = axes(runs, over=()), figure_names(runs)
     rows: list[list[object]] = [["folder", "status", *keys, *names, "reason"]]
     for run in runs:
@@ -204,7 +204,7 @@ def runs_csv(runs: Sequence[Run]) -> str:
 
 
 def table_csv(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> str:
-    """One row a setting: axes, runs, n; of every figure its mean, standard deviation and n, unrounded."""
+    """One row per setting: axes, runs, n; of every figure its mean, standard deviation and n, unrounded."""
     names = figure_names(runs)
     header = [f"{name}_{part}" for name in names for part in ("mean", "sd", "n")]
     rows: list[list[object]] = [[*axes(runs, over), "runs", "n", *header]]

@@ -303,7 +303,7 @@ class Training:
             log.info("epoch %d: the network is built anew with %d of %d candidates", leg.first, left, of)
         else:
             log.info(
-                "stage %d: %d candidates an edge, 1/%d of the channels",
+                "stage %d: %d candidates per edge, 1/%d of the channels",
                 leg.index + 1,
                 min(int(mask_EO.sum(1).min()) for mask_EO in masks),
                 module.method.stages[leg.index].partial,

@@ -79,7 +79,7 @@ def read(folder: Path, files: BinaryFiles, train: bool) -> TensorImages:
 
     Presence and size of every file are checked in either case; the content only of the files that are read:
     by md5 where one is published. For CIFAR-100's binary files none is, so there the range of the labels
-    and an equal number of images a class stand in for it, and altered pixels would go unnoticed.
+    and an equal number of images per class stand in for it, and altered pixels would go unnoticed.
 
     Raises:
         ConfigError: a file is missing, truncated or altered; it is named, with what was expected and found.
@@ -123,7 +123,7 @@ def _read_file(path: Path, file: BinaryFile, files: BinaryFiles, remedy: str) ->
     expected = file.num_images // files.num_classes
     require(
         bool((sizes == expected).all()),
-        f"dataset.root: {path} was altered: it holds {int(sizes.min())} to {int(sizes.max())} images a class "
+        f"dataset.root: {path} was altered: {int(sizes.min())} to {int(sizes.max())} images per class "
         f"instead of {expected}; {remedy}",
     )
     return records

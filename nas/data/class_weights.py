@@ -68,12 +68,12 @@ def _given(setting: str | Sequence[float] | None, num_classes: int) -> Tensor | 
         return None
     require(
         isinstance(setting, Sequence) and not isinstance(setting, str),
-        f"{KEY}={setting}: must be null, {BALANCED} or a list of {num_classes} positive numbers, one a class",
+        f"{KEY}={setting}: must be null, {BALANCED} or {num_classes} positive numbers, one per class",
     )
     numbers = [one for one in setting if isinstance(one, int | float) and not isinstance(one, bool)]
     fits = len(numbers) == len(setting) == num_classes
     require(
         fits and all(math.isfinite(one) and one > 0 for one in numbers),
-        f"{KEY}={list(setting)}: must be {num_classes} positive finite numbers, one a class",
+        f"{KEY}={list(setting)}: must be {num_classes} positive finite numbers, one per class",
     )
     return torch.tensor(numbers, dtype=torch.float64)

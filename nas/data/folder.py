@@ -150,7 +150,7 @@ class ImageFolder:
     def _classes(self, folder: Path) -> set[str]:
         require(
             folder.is_dir(),
-            f"dataset.root: there is no folder {folder}; it must hold one folder of images a class",
+            f"dataset.root: there is no folder {folder}; it must hold one folder of images per class",
         )
         classes = {entry.name for entry in folder.iterdir() if entry.is_dir()}
         require(

@@ -171,7 +171,7 @@ class ResidentBatches:
         dataset: images and labels on that device.
         indices: which of them [number of images].
         sampler: yields positions among `indices`; its `set_epoch` is that of the loader.
-        batch_size: images a batch.
+        batch_size: images per batch.
         drop_last: whether a last, smaller batch is left out.
     """
 

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar at a terminal, a line an epoch elsewhere."""
+"""What a person sees while a run goes on: a bar at a terminal, a line per epoch elsewhere."""
 
 import logging
 import os

@@ -42,7 +42,7 @@ class EpochRecorder(pl.Callback):
         folder: the run folder.
         clock: says how long the rest takes.
         first_epoch: rows of this epoch and later are dropped: the run was resumed before them.
-        lines: whether to print a line an epoch.
+        lines: whether to print a line per epoch.
         metrics: of the task.
         tell: called with the numbers for the summary after each epoch.
         further: columns of the module's own, logged or `drop_path`.

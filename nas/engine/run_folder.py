@@ -69,7 +69,7 @@ class RunFolder:
 
 
 class Table:
-    """A CSV file with one or more rows an epoch, cut back to the checkpoint's epoch when a run is resumed.
+    """A CSV file with one or more rows per epoch, cut back to the checkpoint's epoch when a run is resumed.
 
     Small tables are written whole after each addition; with `append=True` rows are added at the end instead,
     and a row that was cut off is dropped on the next start.

@@ -73,7 +73,7 @@ def measure(
     Args:
         dataset: the images; the second pipeline works on a copy
         augment: the in-memory pipeline, on the CPU
-        batch_size: images a batch
+        batch_size: images per batch
         seconds: time to spend on all rounds of both pipelines together; each round has at least one batch
         rounds: measurements of each pipeline
 

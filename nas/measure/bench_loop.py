@@ -142,7 +142,7 @@ class Loops:
 
     Attributes:
         num_steps: search steps a passage.
-        epoch_steps: search steps an epoch.
+        epoch_steps: search steps per epoch.
 
     Raises:
         ConfigError: several devices, too few steps, or a first epoch without architecture steps.
@@ -303,7 +303,7 @@ def relate_loop(
         plain: without a record, one a round.
         recorded: with one.
         num_steps: search steps a passage.
-        epoch_steps: search steps an epoch.
+        epoch_steps: search steps per epoch.
         max_epochs: epochs of a search.
 
     Returns:

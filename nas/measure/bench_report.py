@@ -85,8 +85,8 @@ def print_tables(result: Mapping[str, Any]) -> None:
 def _times(result: Mapping[str, Any]) -> Table:
     title = f"{result['space']}, {result['dataset']}, batch {result['batch_size']}, {result['precision']}"
     table = Table(title=f"{title}, {result['device']}, {result['threads']} threads")
-    for column in ("seconds a step", "ours", "reference", "ratio"):
-        table.add_column(column, justify="left" if column == "seconds a step" else "right")
+    for column in ("seconds per step", "ours", "reference", "ratio"):
+        table.add_column(column, justify="left" if column == "seconds per step" else "right")
     for step, words in STEPS.items():
         if f"{step}_seconds" in result:
             table.add_row(
@@ -183,7 +183,7 @@ def _networks(
 def _loop(result: Mapping[str, Any]) -> Table:
     title = f"an epoch of {result['epoch_steps']:,} steps, from passages of {result['loop_steps']}"
     table = Table(title=title)
-    for column in ("steps", "seconds a step", "added to an epoch"):
+    for column in ("steps", "seconds per step", "added to an epoch"):
         table.add_column(column, justify="left" if column == "steps" else "right")
     for words, passage, overhead in (
         ("bare, on one pair of batches", "bare", ""),

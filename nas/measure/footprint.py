@@ -77,7 +77,7 @@ def uncollected() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of tensors at the peak of a step, as a function of the number of images a batch.
+    """Bytes of tensors at the peak of a step, as a function of the number of images per batch.
 
     Attributes:
         fixed_M: bytes at each moment of the step whatever the batch, float64.

@@ -33,7 +33,7 @@ class Inheritance:
         groups: what rows and columns of the op weights mean.
         source: where the images come from.
         split: `architecture` is evaluated on, `weight` recalibrates; a fixed seeded draw of either.
-        batch_size: images a batch.
+        batch_size: images per batch.
         batches: batches to evaluate on; fewer where the split holds fewer.
         recalibrate: batches to gather statistics from, 0 to keep the mixture's.
         seed: of the draw of images.

@@ -105,7 +105,7 @@ def load_or_measure(
     Args:
         path: of the JSON file in the run folder.
         costs: of every group.
-        batch_size: images a batch.
+        batch_size: images per batch.
         device: where to measure.
         measure: whether to take times where there is no file yet.
         table: `method.latency_table`, to read them from in place of measuring; None to measure.

@@ -139,7 +139,7 @@ def _search_rows(config: Mapping, space: Space, method: Method, work: Workload) 
     few, many = min(steps), max(steps)
     return [
         *rows,
-        ("steps an epoch", f"{few:,}" if few == many else f"{few:,} to {many:,}"),
+        ("steps per epoch", f"{few:,}" if few == many else f"{few:,} to {many:,}"),
         ("batches of a validation", f"{validation:,}"),
         ("epochs", f"{number:,}"),
         ("an epoch, validation included", duration(total / number)),

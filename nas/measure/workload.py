@@ -51,7 +51,7 @@ class Workload(Protocol):
 
 
 def image_steps(config: Mapping, images: int) -> int:
-    """Steps per epoch of a search whose weight part has so many images a process.
+    """Steps per epoch of a search whose weight part has so many images per process.
 
     The loader drops a last training batch of one image.
     """

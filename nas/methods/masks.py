@@ -10,7 +10,7 @@ from nas.errors import require
 
 
 class Masks(nn.Module):
-    """Boolean masks [E, O], one a group, that checkpoints hold as `mask_<group>`.
+    """Boolean masks [E, O], one per group, that checkpoints hold as `mask_<group>`.
 
     Args:
         shapes: for each group its (E, O); everything is kept at first.

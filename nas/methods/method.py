@@ -326,7 +326,7 @@ class Method(Hooks, nn.Module):
         stays as it is.
 
         Args:
-            keep: candidates an edge, at least 1.
+            keep: candidates per edge, at least 1.
             optimizer: the architecture optimiser, which forgets its moments of dropped parameters alone.
 
         Raises:

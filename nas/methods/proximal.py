@@ -1,4 +1,4 @@
-"""The optimiser of scaling factors: accelerated proximal gradient, one forward and backward pass a step.
+"""The optimiser of scaling factors: accelerated proximal gradient, one forward and backward pass per step.
 
 Zhang et al. 2019, equations 6 to 8, after Huang & Wang 2018 (sparse structure selection). The two things that
 only the authors' code has, the projection and the clip, are keys.

@@ -124,7 +124,7 @@ class Schedule:
         require(
             widen in ("code", "shared"),
             f"method.widen={widen}: unknown; known are code (the authors' code: what is written together is "
-            "read together), shared (the paper's formula: one draw a candidate)",
+            "read together), shared (the paper's formula: one draw per candidate)",
         )
         self.warmup_epochs = warmup_epochs
         self.stages = None if stages is None else Stages(stages)

@@ -283,7 +283,7 @@ class Session:
 def _refuse_multirun(config: DictConfig) -> None:
     require(
         HydraConfig.get().mode != RunMode.MULTIRUN or not several(plain(config.hardware)),
-        f"hardware={config.hardware.name}: a multirun cannot start several processes a job "
+        f"hardware={config.hardware.name}: a multirun cannot start several processes per job "
         f"(hardware.devices={config.hardware.devices}, num_nodes={config.hardware.num_nodes}), since each "
         f"would re-run the sweep; {processes.WAY_OUT}",
     )

@@ -47,7 +47,7 @@ class SeparableConv(nn.Sequential):
         norm: Any = self[3]
         batch, _, height, width = x_BCHW.shape
         stride = depthwise.stride[0]
-        # A single value a channel cannot be normalised: torch says so in its own words.
+        # A single value per channel cannot be normalised: torch says so in its own words.
         several = batch > 1 or height > stride or width > stride
         return (
             native.supports(x_BCHW, depthwise.kernel_size[0])

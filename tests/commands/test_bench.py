@@ -188,6 +188,6 @@ def test_a_plan_prints_and_writes_nothing(tmp_path, method):
     folder = tmp_path / "run"
     done = nas("search", "plan=true", "debug=fast", "dataset=digits", f"method={method}", folder=folder)
     assert done.returncode == 0, done.stderr
-    assert "multiply-adds an image" in done.stdout
+    assert "multiply-adds per image" in done.stdout
     assert ("the whole search" in done.stdout) == (method != "random")
     assert not folder.exists()

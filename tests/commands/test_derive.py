@@ -246,7 +246,7 @@ def test_recurrent_cells_are_drawn_and_all_cost_the_same(derive, text_searched, 
     words, first, nodes = 3867, (5 + 5) * 10, 3 * 5 * 10
     found = {(row["params"], row["macs"]) for row in rows(folder)}
     assert found == {(str(6 * words + first + nodes), str(5 * words + first + nodes))}
-    assert "all cost the same" in done.out and "multiply-adds a word: neither tells them apart" in done.out
+    assert "all cost the same" in done.out and "multiply-adds per word: neither tells them apart" in done.out
     # The last node chooses among 12 candidates, the one before among 8, the first among 4.
     assert 100 < len(rows(folder)) <= 12 * 8 * 4
     assert summary(folder)["exact_probability"] is False

@@ -93,7 +93,7 @@ def test_a_plan_prices_a_search_on_a_text_that_is_not_there(run, tmp_path):
     # Embedding and bias of 10,000 words, the matrix of the first state, those of 3 nodes; 4 units.
     assert told["supernet: parameters"] == f"{10_000 * (4 + 1) + 8 * 8 + 3 * 4 * 8:,}"
     # 58,099 rows of 16 columns in pieces of 5 words: debug=fast has batches of 16.
-    assert int(told["steps an epoch"].replace(",", "")) == pytest.approx(58_099 / 5, rel=0.05)
+    assert int(told["steps per epoch"].replace(",", "")) == pytest.approx(58_099 / 5, rel=0.05)
     assert told["batches of a validation"] == "2" and "the whole search" in told
     assert not (tmp_path / "run").exists()
 

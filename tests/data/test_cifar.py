@@ -87,7 +87,7 @@ def test_one_altered_bit_is_found(cifar10):
         cifar10.train()
 
 
-@pytest.mark.parametrize("label, complaint", [(100, "the label 100"), (1, "0 to 2 images a class instead")])
+@pytest.mark.parametrize("label, complaint", [(100, "the label 100"), (1, "0 to 2 images per class instead")])
 def test_cifar100_has_no_md5_but_its_labels_are_checked(cifar100, label, complaint):
     path = cifar100.root / "cifar-100-binary" / "train.bin"
     content = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""The supernet of DSO-NAS written down literally: one module an operation, one product a connection.
+"""The supernet of DSO-NAS written down literally: one module per operation, one product per connection.
 
 Slow on purpose. `nas.spaces.dso.supernet` must agree with it in float64. Tensors that both have carry the
 same names; here the fixed BN scales are ones that nobody trains, and there is a counter of batches.

@@ -1,4 +1,4 @@
-"""The DARTS supernet written down literally: one module an operation and edge, in the order of the paper.
+"""The DARTS supernet written down literally: one module per operation and edge, in the order of the paper.
 
 Slow on purpose. `nas.spaces.darts.supernet` must agree with it in float64. Parameter names follow the layout
 of the reference numbers (`cells.0._ops.3._ops.4.op.1.weight`), so a state dict of theirs loads as it is.

@@ -1,4 +1,4 @@
-"""The NAS-Bench-201 supernet written down literally: one module an operation and edge, zeros computed.
+"""The NAS-Bench-201 supernet written down literally: one module per operation and edge, zeros computed.
 
 Slow on purpose. `nas.spaces.nasbench201.supernet` must agree with it in float64. Parameters outside the
 candidates carry the same names in both; those of the candidates are translated by `literal_view`.

@@ -1,4 +1,4 @@
-"""The recurrent networks of DARTS written down literally: one product an edge and time step, zeros computed.
+"""The recurrent networks of DARTS written down literally: one product per edge and time step, zeros computed.
 
 Slow on purpose. `nas.spaces.recurrent.supernet` and `nas.spaces.recurrent.network` must agree with it in
 float64. Parameters carry the same names in both, but for `weights`, which is a list here. Masks are arguments

@@ -91,7 +91,7 @@ def test_a_separable_candidate_of_any_shape_equals_torch(
     torch.manual_seed(seed)
     narrow = SeparableCandidate(edges, channels, kernel, stride, dilation, repeats).double()
     modules = [copy.deepcopy(narrow), narrow]
-    # Two images more: with two values a channel, batch norm's gradients are all but zero and say little.
+    # Two images more: with two values per channel, batch norm's gradients are all but zero and say little.
     x_BCHW = torch.randn(batch + 2, channels, *size).double()
     results = []
     for module, native in zip(modules, (library, None), strict=True):

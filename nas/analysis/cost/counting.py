@@ -95,7 +95,7 @@ class _WithWeights(nn.Module):
 def supernet_cost(
     space: Space, inputs: Inputs, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
 ) -> Cost:
-    """Parameters and forward multiply-adds an image, or a word, of a space's supernet.
+    """Parameters and forward multiply-adds per image or per word, of a space's supernet.
 
     `partial` and `kept` are as in `Space.supernet`.
     """

@@ -28,7 +28,7 @@ def _quoted(text: str) -> str:
 
 
 def to_dot(genotype: Genotype) -> str:
-    """The graph in the DOT language: one cluster a cell, one line an edge, operation names in full."""
+    """The graph in the DOT language: one cluster per cell, one line per edge, operation names in full."""
     lines = ["digraph genotype {", "  rankdir=LR;", '  node [shape=circle, fontname="Helvetica"];']
     lines.append('  edge [fontname="Helvetica", fontsize=11];')
     recurrent = is_recurrent(genotype)

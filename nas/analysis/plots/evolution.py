@@ -1,4 +1,4 @@
-"""Op weights over the epochs of a search: one small panel an edge, one line an operation."""
+"""Op weights over the epochs of a search: one small panel per edge, one line per operation."""
 
 import math
 from collections.abc import Mapping, Sequence

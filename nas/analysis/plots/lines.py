@@ -57,7 +57,7 @@ def draw_comparison(groups: Mapping[str, Sequence[float]], path: str | Path, yla
     """Draws one dot a seed for every named group, with the mean and one standard deviation beside the dots.
 
     Args:
-        groups: name -> values, one a seed; NaN (a failed run) is left out and the count says so.
+        groups: name -> values, one per seed; NaN (a failed run) is left out and the count says so.
         path: a .png, .pdf or .svg file.
         ylabel: quantity and unit.
         title: text above the axes.

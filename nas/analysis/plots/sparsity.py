@@ -36,7 +36,7 @@ PANELS = (
     Panel("alive", "connections alive (%)", 100.0),
     Panel("macs_alive", "multiply-adds of the blocks (M)", 1e-6),
     Panel("architecture_accuracy", "accuracy on the architecture split (%)", 100.0, from_zero=False),
-    Panel("seconds", "seconds an epoch"),
+    Panel("seconds", "seconds per epoch"),
 )
 
 

@@ -23,9 +23,9 @@ class Dirichlet(Relaxation):
         evaluation_draw: `mean` (deterministic) or `sample` (authors' code) in evaluation.
         ranking: what derivation ranks: `softmax` of eta (authors' code) or the Dirichlet `mean`. The best
             candidate of an edge is the same in both, the order of edges may not be.
-        draws: whether several processes have one draw a step (`shared`: N processes are one with N times the
-            batch) or a draw each (`rank`: the averaged gradient is that of N draws, with less variance). Who
-            draws sees to it.
+        draws: whether several processes have one draw per step (`shared`: N processes are one with N times
+            the batch) or a draw each (`rank`: the averaged gradient is that of N draws, with less variance).
+            Who draws sees to it.
 
     Raises:
         ConfigError: a value is unknown.

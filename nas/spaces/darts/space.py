@@ -89,7 +89,7 @@ class DartsSpace(Space):
         self.stem = stem
         self.edges_per_node = edges_per_node
         edges = edges_to_all(INPUTS, num_nodes)
-        # Derivation takes this many edges a node, so as many must be left.
+        # Derivation takes this many edges per node, so as many must be left.
         guards = guards_of(edges, edges_per_node)
         self.groups: dict[str, EdgeGroup] = {
             group: EdgeGroup(edges, _lists(operations, group, len(edges)), guards)

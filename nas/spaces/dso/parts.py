@@ -147,7 +147,7 @@ class SeparableOperation(Operation):
         )
 
     def _fuses(self, native: Library, x_BCHW: Tensor) -> bool:
-        # A single value a channel cannot be normalised: torch says so in its own words.
+        # A single value per channel cannot be normalised: torch says so in its own words.
         several = x_BCHW.numel() > x_BCHW.shape[1]
         return (
             self.training

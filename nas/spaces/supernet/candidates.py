@@ -19,7 +19,7 @@ from nas.spaces.supernet.wide import WideSeparable, WideSpec
 class SeparableCandidate(Candidate):
     """ReLU, depthwise, pointwise, BN; twice for `sep_conv`, once with dilation 2 for `dil_conv`."""
 
-    # Lists of StackedConv and StackedNorm, one a step.
+    # Lists of StackedConv and StackedNorm, one per step.
     depthwise: Any
     pointwise: Any
     norm: Any
@@ -185,7 +185,7 @@ class ReduceCandidate(Candidate):
 
 
 class Copies(Candidate):
-    """Any operation: a module an edge, one after the other.
+    """Any operation: a module per edge, one after the other.
 
     Args:
         modules: of the m edges, [B, C, H, W] -> [B, C, H/stride, W/stride].

@@ -63,7 +63,7 @@ class StackedNorm(nn.Module):
         return self._norm(x_BCHW, self.running_mean.flatten(), self.running_var.flatten(), weight)
 
     def repeated(self, scales_M: Tensor) -> Tensor:
-        """A scale an edge -> one a channel, dense, [m*C]."""
+        """A scale per edge -> one per channel, dense, [m*C]."""
         # Made contiguous before it is flattened: for one edge that alone would be a view, and not dense.
         expanded = scales_M.to(self.running_mean.dtype)[:, None].expand_as(self.running_mean)
         return expanded.contiguous().flatten()

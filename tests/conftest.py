@@ -1,6 +1,5 @@
 """Fixtures for tests that search, evaluate and price as a user does."""
 
-import base64
 import contextlib
 import importlib
 import io
@@ -12,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from matplotlib.figure import Figure
 
-from tests.forks import Fork, finish, launch
+from tests import cheap
+from tests.forks import SKETCHES, Fork, finish, launch
 
 ROOT = Path(__file__).resolve().parent.parent
 # A search of seconds: as debug=fast, but without its tracebacks.
@@ -27,12 +26,6 @@ TINY = (
     "trainer.max_epochs=1",
     "trainer.limit_train_batches=2",
     "trainer.limit_val_batches=1",
-)
-
-
-# One white pixel, as PNG.
-NO_PICTURE = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2gwAAAABJRU5ErkJggg=="
 )
 
 
@@ -54,6 +47,12 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def remembered():
+    """Configurations that are composed again are not composed anew."""
+    cheap.remember()
+
+
 @pytest.fixture(autouse=True)
 def outputs_elsewhere(tmp_path_factory, monkeypatch):
     """Keeps runs whose folder a test does not name out of the checkout."""
@@ -62,12 +61,14 @@ def outputs_elsewhere(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def sketches(request, monkeypatch):
-    """Figures are built but not rendered, which is half of a small run; `pytest.mark.pictures` renders them.
+    """Pictures are one white pixel, here and in commands that are forks; `pytest.mark.pictures` draws them.
 
-    So are all of `tests/analysis`, where each kind of picture is looked at.
+    All of `tests/analysis`, where each kind of picture is looked at, has that mark.
     """
     if request.node.get_closest_marker("pictures") is None:
-        monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(NO_PICTURE))
+        monkeypatch.setenv(SKETCHES, "1")
+        for where, name, sketch in cheap.sketches():
+            monkeypatch.setattr(where, name, sketch)
 
 
 @pytest.fixture

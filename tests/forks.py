@@ -24,6 +24,10 @@ from types import ModuleType
 from typing import TextIO
 
 import numpy as np
+from omegaconf import OmegaConf
+
+from nas.running.declared import declared
+from tests import cheap
 
 ROOT = Path(__file__).resolve().parent.parent
 # What the interpreter and libraries read as they start, so that a fork would not see it change.
@@ -31,11 +35,12 @@ AT_START = (
     "PYTHON", "OMP_", "MKL_", "KMP_", "LD_", "LC_", "LANG", "TORCH_", "CUDA_", "MPL",
     "TMPDIR", "HOME", "XDG_",
 )  # fmt: skip
+COMMANDS = ("bench", "cost", "derive", "evaluate", "export", "latency", "search", "sweeps")
 IMPORTED = (
-    *(f"nas.commands.{name}" for name in ("bench", "cost", "derive", "evaluate", "export", "latency")),
-    "nas.commands.search", "nas.commands.sweeps", "matplotlib.pyplot", "matplotlib.backends.backend_agg",
+    *(f"nas.commands.{name}" for name in COMMANDS), "matplotlib.pyplot", "matplotlib.backends.backend_agg",
     "torch.utils.flop_counter", "torch.utils.cpp_extension", "sklearn.datasets",
 )  # fmt: skip
+SKETCHES = "NAS_TESTS_SKETCHES"  # set: pictures are one white pixel
 LARGEST = 1 << 20  # bytes of a request: arguments and environment
 
 
@@ -213,6 +218,9 @@ def execute(line: list[str]) -> None:
     np.random.seed()
     sys.orig_argv = line
     option, program, *arguments = line[1:]
+    if SKETCHES in os.environ:
+        for where, name, sketch in cheap.sketches():
+            setattr(where, name, sketch)
     sys.path[0] = os.getcwd() if option == "-m" else ""
     if option == "-m":
         sys.argv = [program, *arguments]
@@ -227,6 +235,11 @@ if __name__ == "__main__":
     channel = socket.socket(fileno=int(sys.argv[1]))
     for name in IMPORTED:
         importlib.import_module(name)
+    cheap.remember()
+    for name in COMMANDS:
+        declared(name)
+    for file in sorted((ROOT / "conf").rglob("*.yaml")):
+        OmegaConf.load(file)
     gc.collect()
     gc.freeze()
     execute(serve(channel))

@@ -7,6 +7,7 @@ and so their modules are imported: what a stranger's folder names must have been
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def check_composed(name: str, config: DictConfig, overrides: Sequence[str]) -> N
     if HydraConfig.initialized():
         for group, option in (HydraConfig.get().runtime.choices or {}).items():
             _refuse_climbing(group, option if isinstance(option, ListConfig) else [option])
-    choices = [one for one in overrides if _is_choice(one)]
+    choices = _choices(overrides)
     for key, _, option in (one.partition("=") for one in choices):
         _refuse_climbing(key, [option.strip("\"'")])
     chosen = compose(name, choices)
@@ -156,15 +157,18 @@ def check_saved(name: str, config: Any, where: str) -> None:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def _is_choice(override: str) -> bool:
-    """Whether an override chooses the option of a group, one that may be taken back by a `~` included."""
-    key = key_of(override).split("@", 1)[0]
-    if override.startswith("~") and key not in OPTIONAL:
-        return False
-    if "=" in override and override.split("=", 1)[1].lstrip().startswith("{"):
-        return False
-    parent, _, last = key.rpartition("/")
-    return last in GlobalHydra.instance().config_loader().list_groups(parent)
+def _choices(overrides: Sequence[str]) -> list[str]:
+    """The overrides that choose the option of a group, those that may be taken back by a `~` included."""
+    groups = cache(GlobalHydra.instance().config_loader().list_groups)
+    found = []
+    for one in overrides:
+        key = key_of(one).split("@", 1)[0]
+        parent, _, last = key.rpartition("/")
+        removed = one.startswith("~") and key not in OPTIONAL
+        mapping = "=" in one and one.split("=", 1)[1].lstrip().startswith("{")
+        if not removed and not mapping and last in groups(parent):
+            found.append(one)
+    return found
 
 
 def _check_nodes(known: Declared, config: DictConfig, chosen: DictConfig | None = None) -> None:

@@ -99,7 +99,7 @@ def test_progressive_stages_prune_and_widen(run, tmp_path):
     ("method", "channels", "kept"),
     [
         # As many channels as K = 6 and 4 divide; K = 4 and 2 divide the four of debug=fast.
-        ("drnas_progressive", 12, (8, 4)),
+        pytest.param("drnas_progressive", 12, (8, 4), marks=pytest.mark.pictures),
         ("drnas_nb201_progressive space=nasbench201", 4, (5, 3)),
     ],
 )

@@ -41,7 +41,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("share", ["true", "false"])
+@pytest.mark.parametrize("share", [pytest.param("true", marks=pytest.mark.pictures), "false"])
 def test_a_search_gets_sparser_and_its_network_is_evaluated_within_the_budget(run, tmp_path, share):
     folder = tmp_path / "search"
     found = search(run, folder, *SEARCH, f"space.share={share}", "method.budget.params=20000")

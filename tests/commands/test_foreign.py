@@ -136,7 +136,7 @@ def text(operation):
     return f"Genotype(normal=[{nodes}], normal_concat=[2, 3], reduce=[{nodes}], reduce_concat=[2, 3])"
 
 
-@pytest.mark.parametrize("space", ["darts", "nasbench201"])
+@pytest.mark.parametrize("space", [pytest.param("darts", marks=pytest.mark.pictures), "nasbench201"])
 def test_an_operation_of_others_goes_all_the_way(space, theirs, run, tmp_path):
     names = "space.operations=[theirs.Conv,skip_connect]"
     sizes = [*TINY, f"space={space}", *(["recipe=nasbench201"] if space == "nasbench201" else [])]
@@ -246,6 +246,7 @@ def test_spaces_that_take_none_say_what_they_take(space, theirs, run):
     )
 
 
+@pytest.mark.pictures
 def test_a_space_of_others_is_searched_drawn_and_evaluated(theirs, run, tmp_path):
     own = tmp_path / "own/space"
     own.mkdir(parents=True)

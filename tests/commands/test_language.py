@@ -35,7 +35,7 @@ def command(run, name, folder, *overrides):
     return summary(folder)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [pytest.param(METHODS[0], marks=pytest.mark.pictures), *METHODS[1:]])
 def test_every_method_searches_a_cell(run, tmp_path, method):
     method, *settings = method.split()
     found = command(run, "search", tmp_path, f"method={method}", *settings, *SEARCH, "trainer.max_epochs=1")

@@ -18,7 +18,7 @@ EXPERIMENTS = {str(path.relative_to(CONF / "experiment").with_suffix("")): path.
 SEARCHES = [name for name, text in EXPERIMENTS.items() if "python -m nas.search" in text]
 IMAGES = {"digits": 1_437, "cifar10": 50_000, "cifar100": 50_000, "imagenet16_120": 151_700}
 # "39,100 steps per run" of a header, "96 steps here, 19,550 there" of a comment: there is the paper's search.
-STEPS = re.compile(r"([\d,]+) steps (?:a run|here(?:, ([\d,]+) there)?|of weights and of eta each)")
+STEPS = re.compile(r"([\d,]+) steps (?:per run|here(?:, ([\d,]+) there)?|of weights and of eta each)")
 PAPER = "darts/cifar10_first_order"
 
 

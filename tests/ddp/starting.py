@@ -15,6 +15,7 @@ from tests.forks import Fork, launch
 # Seconds for a start; half a minute on two idle cores.
 LIMIT = 900
 LAUNCHER, TORCHRUN = "Lightning's launcher", "torchrun"
+FORKED = "torchrun, by forks"  # without the imports of each process
 CELLS = (*TINY, "space.num_nodes=2", "hardware.native=false", "trainer.enable_progress_bar=false")
 
 
@@ -22,8 +23,17 @@ def command(launcher: str, processes: int, module: str, *arguments: str) -> list
     """What a user types; torchrun chooses a free port, as Lightning does."""
     if launcher == LAUNCHER:
         return [sys.executable, "-m", module, *arguments]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    return [*torchrun, f"--nproc-per-node={processes}", "-m", module, *arguments]
+    program = {TORCHRUN: "torch.distributed.run", FORKED: "tests.ddp.torchrun"}[launcher]
+    return [
+        sys.executable,
+        "-m",
+        program,
+        "--standalone",
+        f"--nproc-per-node={processes}",
+        "-m",
+        module,
+        *arguments,
+    ]
 
 
 def start(folder: Path, line: Sequence[str], **environment: str) -> subprocess.Popen | Fork:

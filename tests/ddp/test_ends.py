@@ -13,7 +13,7 @@ import torch.distributed as dist
 from nas.engine.checkpoints import list_checkpoints
 from nas.engine.machine import processes
 from tests.conftest import TINY
-from tests.ddp.starting import CELLS, LAUNCHER, TORCHRUN, command, start, started, wait
+from tests.ddp.starting import CELLS, FORKED, LAUNCHER, TORCHRUN, command, start, started, wait
 
 LONG = (*CELLS, "hardware.devices=2", "trainer.limit_train_batches=1", "trainer.max_epochs=100000")
 ONCE = ("config.yaml", "overrides.yaml", "summary.json", "metrics.csv", "architecture.csv", "split.json")
@@ -134,7 +134,7 @@ def assert_told_once(run, out):
 def test_torchrun_finds_one_new_folder_and_tests_what_was_trained(tmp_path):
     """Two processes that start within a second would each take another folder."""
     overrides = [one for one in CELLS if not one.startswith("space.")]
-    line = command(TORCHRUN, 2, "nas.evaluate", *overrides, "genotype=DARTS_V2", "hardware.devices=2")
+    line = command(FORKED, 2, "nas.evaluate", *overrides, "genotype=DARTS_V2", "hardware.devices=2")
     done = started(tmp_path, line)
     assert done.status == 0, f"{done.out}\n{done.err}"
     (found,) = (tmp_path / "outputs").rglob("summary.json")
@@ -144,7 +144,7 @@ def test_torchrun_finds_one_new_folder_and_tests_what_was_trained(tmp_path):
 
 def test_a_mistake_is_told_once(tmp_path):
     line = command(
-        TORCHRUN, 2, "nas.search", *CELLS, "hardware.devices=2", "method.architecture_optimizer.lr=-1"
+        FORKED, 2, "nas.search", *CELLS, "hardware.devices=2", "method.architecture_optimizer.lr=-1"
     )
     done = started(tmp_path, line)
     assert done.status == 1  # torchrun's own, whatever its processes end with

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from nas.engine.checkpoints import list_checkpoints, load
-from tests.ddp.starting import CELLS, LAUNCHER, TORCHRUN, command, jobs_file, started
+from tests.ddp.starting import CELLS, FORKED, LAUNCHER, command, jobs_file, started
 
 BATCH = 16
 ALIKE = (
@@ -93,7 +93,7 @@ def one(tmp_path_factory):
     """The folder of the runs in one process, by torchrun too: a group of one."""
     folder = tmp_path_factory.mktemp("one")
     jobs = [overrides_of(job, 1, folder) for job in JOBS]
-    line = command(TORCHRUN, 1, "tests.ddp.worker", "--jobs", str(jobs_file(folder, jobs)))
+    line = command(FORKED, 1, "tests.ddp.worker", "--jobs", str(jobs_file(folder, jobs)))
     done = started(folder, line)
     assert done.status == 0, f"{done.out}\n{done.err}"
     return folder
@@ -108,7 +108,7 @@ def several(tmp_path_factory):
         if processes not in folders:
             folder = tmp_path_factory.mktemp("several")
             jobs = [overrides_of(job, processes, folder) for job in (JOBS if processes == 2 else FOUR)]
-            line = command(TORCHRUN, processes, "tests.ddp.worker", "--jobs", str(jobs_file(folder, jobs)))
+            line = command(FORKED, processes, "tests.ddp.worker", "--jobs", str(jobs_file(folder, jobs)))
             done = started(folder, line)
             assert done.status == 0, f"{done.out}\n{done.err}"
             folders[processes] = folder

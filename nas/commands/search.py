@@ -24,6 +24,7 @@ from nas.domains.networks import (
     space_of,
 )
 from nas.engine import checkpoints, learning, trainer
+from nas.engine.genotype_log import GenotypeLog
 from nas.engine.learning import StartValues, check_compile, check_epochs, check_precision, check_steps
 from nas.engine.loggers import build_logger, close_logger
 from nas.engine.machine import hardware
@@ -345,6 +346,7 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
     if not method.trains:
         columns = ("epoch", "group", "source", "target", "operation", "weight")
         Table(folder / "architecture.csv", columns).add(weight_rows(space, strengths, 0))
+        GenotypeLog(folder.path).add(0, genotype)
         looked_up = {} if tabular is None else tabular.row(str(genotype))
         Table(folder / "metrics.csv", ("epoch", "num_skip", *looked_up)).add(
             [{"epoch": 0, "num_skip": count_skips(genotype), **looked_up}]

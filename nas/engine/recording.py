@@ -17,6 +17,7 @@ from nas.analysis.hessian import dominant_in_basis, resolved_mode
 from nas.analysis.metrics import Metric, columns, of_losses
 from nas.analysis.tabular import Tabular
 from nas.engine.divergence import Diverged, first_broken, refuse_numbers
+from nas.engine.genotype_log import GenotypeLog
 from nas.engine.loggers import log_heatmap, log_row
 from nas.engine.progress import Clock, epoch_line
 from nas.engine.rows import count_skips, weight_rows
@@ -167,7 +168,7 @@ def _number(text: str) -> int | float | None:
 
 
 class SearchRecorder(EpochRecorder):
-    """Adds the op weights an epoch (`architecture.csv`), the present genotype, and early warnings.
+    """Adds the op weights and the genotype of each epoch, the present genotype, and early warnings.
 
     Args:
         space: derives the genotype.
@@ -225,6 +226,7 @@ class SearchRecorder(EpochRecorder):
             self.passing += tabular.columns
         # Of the leading process, from when a fit begins.
         self.weights_table: Table
+        self.genotypes: GenotypeLog
         self.implicit_table: Table
         self.exploration_table: Table
         self.sparsity_table: Table
@@ -249,6 +251,7 @@ class SearchRecorder(EpochRecorder):
                 self.first_epoch,
                 append=True,
             )
+            self.genotypes = GenotypeLog(self.folder.path, self.first_epoch)
             if self.implicit_every:
                 self.implicit_table = Table(
                     self.folder / "implicit.csv",
@@ -313,6 +316,7 @@ class SearchRecorder(EpochRecorder):
             if self.samples:
                 self._explore(trainer, pl_module, scores)
             write_text(self.folder / "genotype.json", genotype.to_json() + "\n")
+            self.genotypes.add(trainer.current_epoch, genotype)
             self.weights_table.add(weight_rows(self.space, strengths, trainer.current_epoch))
             log_heatmap(trainer, strengths, self.space, genotype)
         return found

@@ -21,7 +21,7 @@ SEARCH = (
     "trainer.enable_progress_bar=false",
 )
 EVALUATE = (*(o for o in SEARCH if not o.startswith("space.")), "genotype=DARTS_V2", "recipe.drop_path=0.3")
-TABLES = {"search": ("metrics.csv", "architecture.csv"), "evaluate": ("metrics.csv",)}
+TABLES = {"search": ("metrics.csv", "architecture.csv", "genotypes.jsonl"), "evaluate": ("metrics.csv",)}
 # Ends this process by SIGKILL at the n-th call of a function; `half` first leaves half a checkpoint behind.
 KILL = """
 import importlib, os, signal, sys

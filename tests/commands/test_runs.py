@@ -35,6 +35,7 @@ def test_search_then_evaluate_as_typed(shell, tmp_path):
         "summary.json",
         "metrics.csv",
         "architecture.csv",
+        "genotypes.jsonl",
         "split.json",
         "figures/genotype.png",
         "figures/op_weights.png",

@@ -185,8 +185,35 @@ def drawn_axes(monkeypatch, module):
     """What `save` is given from now on: a list that figures are added to."""
     figures = []
     save = module.save
-    monkeypatch.setattr(module, "save", lambda figure, path: figures.append(figure) or save(figure, path))
+    monkeypatch.setattr(module, "save", lambda figure, *rest: figures.append(figure) or save(figure, *rest))
     return figures
+
+
+def test_a_heat_map_is_white_at_uniform_and_marks_what_derivation_takes_and_cannot(tmp_path, monkeypatch):
+    figures = drawn_axes(monkeypatch, weights)
+    rows = [[0.25, 0.2, 0.2, 0.2, 0.15], [math.nan, 0.5, 0.25, 0.25, math.nan]]
+    cell = Cell(((Edge(0, "max_pool_3x3"), Edge(1, "skip_connect")),), (2,))
+    plots.draw_op_weights(
+        {"normal": rows},
+        {"normal": OPERATIONS},
+        {"normal": [(0, 2), (1, 2)]},
+        tmp_path / "weights.png",
+        genotype=Genotype("darts", {"normal": cell}),
+        barred={"none"},
+        caption="run a$b, data digits, seed 3",
+    )
+    pixels, (figure,) = picture(tmp_path / "weights.png"), figures
+    assert pixels.shape[0] > 100 * figure.get_size_inches()[1], "the caption has room of its own"
+    assert "run a$b, data digits, seed 3" in [text.get_text() for text in figure.texts]
+    ax = figure.axes[0]
+    coloured = ax.images[0].get_array()
+    # One of 5 on the first edge is uniform, and one of the 3 that are left on the second.
+    assert np.allclose(coloured[0], np.log2([1.25, 1.0, 1.0, 1.0, 0.75]), atol=1e-6)
+    assert np.allclose(coloured[1, 1:4], np.log2([1.5, 0.75, 0.75]), atol=1e-6)
+    assert ax.images[0].norm.vmin == -ax.images[0].norm.vmax
+    marked = {kind: [p.get_xy() for p in ax.patches if bool(p.get_hatch()) is kind] for kind in (True, False)}
+    assert marked[False] == [(0.5, -0.5), (1.5, 0.5)]
+    assert sorted(marked[True]) == [(-0.5, -0.5), (-0.5, 0.5), (3.5, 0.5)]
 
 
 CHAIN = [(source, target) for target in range(1, 9) for source in range(target)]

@@ -315,6 +315,7 @@ def draw_blocks(
     edges_by_group: Mapping[str, Edges] | None = None,
     operations_by_group: Mapping[str, Sequence[Sequence[str]]] | None = None,
     title: str | None = None,
+    caption: str | None = None,
 ) -> Path:
     """Draws every distinct block of a DSO-NAS genotype, and its reductions.
 
@@ -326,6 +327,7 @@ def draw_blocks(
             that leads to it.
         operations_by_group: group -> E lists that name the operation which a connection goes into.
         title: text above all blocks.
+        caption: a line below all, such as the run's name, data and seed.
 
     Raises:
         ConfigError: a group does not fit its cell, the suffix is unknown or the file cannot be written.
@@ -341,4 +343,4 @@ def draw_blocks(
         )
         alike.setdefault((cell, edges, rows, genotype.form.reduces(name)), []).append(name)
     plans = [_Plan(_graph(names, *parts)) for parts, names in alike.items()]
-    return draw_sheet(path, plans, _draw, _handles(plans), 135.0, title, _scale(plans))
+    return draw_sheet(path, plans, _draw, _handles(plans), 135.0, title, caption, _scale(plans))

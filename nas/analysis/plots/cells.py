@@ -182,6 +182,7 @@ def draw_genotype(
     title: str | None = None,
     edges_by_group: Mapping[str, Sequence[tuple[int, int]]] | None = None,
     operations_by_group: Mapping[str, Sequence[Sequence[str]]] | None = None,
+    caption: str | None = None,
 ) -> Path:
     """Draws all cells of `genotype` to `path` and writes its graphviz text next to it as `.dot`.
 
@@ -192,6 +193,7 @@ def draw_genotype(
         edges_by_group: group -> E pairs (source, target) of the space. For blocks alone: what the
             architecture has lost of them is drawn faint; None leaves it out.
         operations_by_group: group -> the operations of each of these edges.
+        caption: a line below all, such as the run's name, data and seed.
 
     Returns:
         The path of the picture.
@@ -201,15 +203,15 @@ def draw_genotype(
     """
     path = Path(path)
     if genotype.form.drawing == "blocks":
-        draw_blocks(genotype, path, edges_by_group, operations_by_group, title)
+        draw_blocks(genotype, path, edges_by_group, operations_by_group, title, caption)
     else:
-        _draw_cells(genotype, path, title)
+        _draw_cells(genotype, path, title, caption)
     write(path.with_suffix(".dot"), to_dot(genotype).encode())
     return path
 
 
-def _draw_cells(genotype: Genotype, path: Path, title: str | None) -> None:
+def _draw_cells(genotype: Genotype, path: Path, title: str | None, caption: str | None) -> None:
     recurrent, form = is_recurrent(genotype), genotype.form
     plans = [_Plan(cell, form.heading.format(name), recurrent) for name, cell in genotype.cells]
     kinds = [kind for kind in FAMILIES if kind in {family(o) for o in genotype.operations}]
-    draw_sheet(path, plans, _draw, family_handles(kinds), 150.0, title)
+    draw_sheet(path, plans, _draw, family_handles(kinds), 150.0, title, caption)

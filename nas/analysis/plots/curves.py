@@ -91,7 +91,7 @@ def _spread(ax: Axes, values: np.ndarray) -> None:
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def draw_curves(rows: Rows, path: str | Path, title: str | None = None) -> Path:
+def draw_curves(rows: Rows, path: str | Path, title: str | None = None, caption: str | None = None) -> Path:
     """Draws all that `metrics.csv` recorded, with a panel only for what exists.
 
     Args:
@@ -100,6 +100,7 @@ def draw_curves(rows: Rows, path: str | Path, title: str | None = None) -> Path:
             `_perplexity` get a logarithmic axis where they span more than a decade.
         path: a .png, .pdf or .svg file.
         title: text above the panels.
+        caption: a line below all, such as the run's name, data and seed.
 
     Raises:
         ConfigError: no known column has a number, a value is not a number, or the file cannot be written.
@@ -123,4 +124,4 @@ def draw_curves(rows: Rows, path: str | Path, title: str | None = None) -> Path:
             ax.set_visible(False)
         if title:
             figure.suptitle(title, weight="bold", x=0.01, ha="left")
-        return save(figure, path)
+        return save(figure, path, caption)

@@ -37,6 +37,7 @@ def draw_weight_evolution(
     operations_by_group: Mapping[str, Operations],
     edges_by_group: Mapping[str, Sequence[tuple[int, int]]],
     path: str | Path,
+    caption: str | None = None,
 ) -> Path:
     """Draws how the weights of every edge moved; above each panel stands the edge and its winner at the end.
 
@@ -45,6 +46,7 @@ def draw_weight_evolution(
         operations_by_group: group -> O names, or E lists of names where edges differ.
         edges_by_group: group -> E pairs (source, target), for the headings.
         path: a .png, .pdf or .svg file.
+        caption: a line below all, such as the run's name, data and seed.
 
     Raises:
         ConfigError: shapes or names do not fit each other, or the file cannot be written.
@@ -92,4 +94,4 @@ def draw_weight_evolution(
         handles = [Line2D([], [], label=short_name(name), **looks[name]) for name in every]
         columns = math.ceil(len(every) / legend_rows)
         figure.legend(handles=handles, loc="outside lower center", ncols=columns, labelcolor=INK)
-        return save(figure, path)
+        return save(figure, path, caption)

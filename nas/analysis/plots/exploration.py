@@ -17,7 +17,10 @@ BAND, LINE = LINE_COLOURS[5], LINE_COLOURS[1]
 
 
 def draw_exploration(
-    rows: Sequence[Mapping[str, float | None]], path: str | Path, ylabel: str = "accuracy (%)"
+    rows: Sequence[Mapping[str, float | None]],
+    path: str | Path,
+    ylabel: str = "accuracy (%)",
+    caption: str | None = None,
 ) -> Path:
     """Draws the range of the sampled architectures, their mean, and the derived one's line over the epochs.
 
@@ -25,6 +28,7 @@ def draw_exploration(
         rows: the rows of `exploration.csv`: accuracies as fractions; None or nothing where there is none.
         path: a .png, .pdf or .svg file.
         ylabel: which accuracy it is.
+        caption: a line below all, such as the run's name, data and seed.
 
     Raises:
         ConfigError: there is no row, a value is no number, or the file cannot be written.
@@ -44,7 +48,7 @@ def draw_exploration(
         lower.set_ylabel(f"distinct of {most:.0f}")
         lower.set_xlabel("epoch")
         whole_numbers(lower)
-        return save(figure, path)
+        return save(figure, path, caption)
 
 
 def _draw_accuracies(ax: Axes, found: Mapping[str, np.ndarray]) -> None:

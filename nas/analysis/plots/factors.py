@@ -23,6 +23,7 @@ def draw_factors(
     operations_by_group: Mapping[str, Sequence[str]],
     edges_by_group: Mapping[str, Sequence[tuple[int, int]]],
     path: str | Path,
+    caption: str | None = None,
 ) -> Path:
     """Draws a matrix a group, a row for each target and a column for each source, on one colour scale.
 
@@ -33,6 +34,7 @@ def draw_factors(
         operations_by_group: group -> for each connection the operation that it feeds.
         edges_by_group: group -> E pairs (source, target).
         path: a .png, .pdf or .svg file.
+        caption: a line below all, such as the run's name, data and seed.
 
     Raises:
         ConfigError: lengths do not fit each other, or the file cannot be written.
@@ -68,7 +70,7 @@ def draw_factors(
         assert image is not None  # there is a panel
         bar = figure.colorbar(image, ax=axes, label="scaling factor", pad=0.01, aspect=30)
         bar.outline.set_visible(False)
-        return save(figure, path)
+        return save(figure, path, caption)
 
 
 def _matrix(

@@ -12,7 +12,10 @@ from nas.errors import require
 
 
 def draw_operation_times(
-    times: Mapping[str, Mapping[str, tuple[float, float]]], path: str | Path, title: str | None = None
+    times: Mapping[str, Mapping[str, tuple[float, float]]],
+    path: str | Path,
+    title: str | None = None,
+    caption: str | None = None,
 ) -> Path:
     """Draws one bar an operation and shape, with its interquartile range; a group of bars an operation.
 
@@ -20,6 +23,7 @@ def draw_operation_times(
         times: {operation: {shape: (median, interquartile range)}} in milliseconds; shapes may be missing.
         path: a .png, .pdf or .svg file.
         title: text above the axes.
+        caption: a line below all, such as the run's name, data and seed.
 
     Raises:
         ConfigError: there is nothing to draw, or the file cannot be written.
@@ -53,7 +57,7 @@ def draw_operation_times(
         )
         if title:
             ax.set_title(title, loc="left", weight="bold")
-        return save(figure, path)
+        return save(figure, path, caption)
 
 
 def draw_predictions(
@@ -64,6 +68,7 @@ def draw_predictions(
     line: tuple[float, float] | None = None,
     named: tuple[float, float] | None = None,
     title: str | None = None,
+    caption: str | None = None,
 ) -> Path:
     """Draws measured networks against the sums of their pieces; the diagonal is a perfect prediction.
 
@@ -75,6 +80,7 @@ def draw_predictions(
         line: slope and intercept of a fit.
         named: sum and measurement of a network that was asked for.
         title: text above the axes.
+        caption: a line below all, such as the run's name, data and seed.
 
     Raises:
         ConfigError: lengths differ, there is nothing to draw, or the file cannot be written.
@@ -115,4 +121,4 @@ def draw_predictions(
         figure.legend(loc="outside lower center", ncols=2)
         if title:
             ax.set_title(title, loc="left", weight="bold")
-        return save(figure, path)
+        return save(figure, path, caption)

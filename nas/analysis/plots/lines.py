@@ -19,6 +19,7 @@ def draw_lines(
     xlabel: str,
     ylabel: str,
     title: str,
+    caption: str | None = None,
 ) -> Path:
     """Draws named curves.
 
@@ -28,6 +29,7 @@ def draw_lines(
         xlabel: quantity and unit along x.
         ylabel: quantity and unit along y.
         title: text above the axes.
+        caption: a line below all, such as the run's name, data and seed.
 
     Raises:
         ConfigError: lengths differ, or the file cannot be written.
@@ -50,7 +52,7 @@ def draw_lines(
         if len(series) > 1:
             figure.legend(loc="outside lower center", ncols=min(len(series), 4))
         ax.set_title(title, loc="left", weight="bold")
-        return save(figure, path)
+        return save(figure, path, caption)
 
 
 def draw_comparison(groups: Mapping[str, Sequence[float]], path: str | Path, ylabel: str, title: str) -> Path:

@@ -24,6 +24,7 @@ def draw_pareto(
     ylabel: str,
     derived: tuple[float, float] | None = None,
     limit: float | None = None,
+    caption: str | None = None,
 ) -> Path:
     """Draws one dot an architecture; the front as a line, the budget dashed, the derived one as a star.
 
@@ -37,6 +38,7 @@ def draw_pareto(
         ylabel: quantity and unit of the scores.
         derived: cost and score of the architecture that derivation gives.
         limit: the budget of this cost.
+        caption: a line below all, such as the run's name, data and seed.
 
     Raises:
         ConfigError: lengths differ, there is nothing to draw, or the file cannot be written.
@@ -82,4 +84,4 @@ def draw_pareto(
         ax.set_xlabel(xlabel)
         ax.set_ylabel(ylabel)
         figure.legend(loc="outside lower center", ncols=3)
-        return save(figure, path)
+        return save(figure, path, caption)

@@ -72,6 +72,7 @@ def draw_sheet(
     handles: list[Line2D],
     label_width: float,
     title: str | None,
+    caption: str | None,
     scale: float = 1.0,
 ) -> Path:
     """Draws plans of a `width` and a `height` (pixels) in rows that fit a page, with title and legend.
@@ -83,6 +84,7 @@ def draw_sheet(
         handles: of the legend; none without any.
         label_width: pixels that an entry of the legend takes.
         title: text above all.
+        caption: a line below all, such as the run's name, data and seed.
         scale: of the plans.
     """
     rows: list[list[Any]] = [[]]
@@ -116,4 +118,4 @@ def draw_sheet(
                 bbox_to_anchor=((MARGIN - 6) / width, 2 / height),
                 borderaxespad=0,
             )
-        return save(figure, path)
+        return save(figure, path, caption)

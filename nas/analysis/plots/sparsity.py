@@ -40,7 +40,7 @@ PANELS = (
 )
 
 
-def draw_sparsity(rows: Rows, path: str | Path) -> Path:
+def draw_sparsity(rows: Rows, path: str | Path, caption: str | None = None) -> Path:
     """Draws a panel for each column that holds a number, one above the other on common epochs.
 
     Args:
@@ -48,6 +48,7 @@ def draw_sparsity(rows: Rows, path: str | Path) -> Path:
             (multiply-adds), `architecture_accuracy` (fraction) and `seconds` (of that epoch). Missing, empty
             and NaN values are left out; rows without `epoch` count from 0.
         path: a .png, .pdf or .svg file; missing folders are made.
+        caption: a line below all, such as the run's name, data and seed.
 
     Raises:
         ConfigError: no column holds a number, a value is not a number, or the file cannot be written.
@@ -68,7 +69,7 @@ def draw_sparsity(rows: Rows, path: str | Path) -> Path:
         room = 0.03 * (epochs.max() - epochs.min()) or 0.5
         axes[-1].set_xlim(epochs.min() - room, epochs.max() + 2 * room)
         figure.align_ylabels(axes)
-        return save(figure, path)
+        return save(figure, path, caption)
 
 
 def _column(rows: Rows, name: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """A figure's life: created without a global backend, styled in a context, written in one step."""
 
 import io
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +14,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
 
 from nas.analysis.plots.names import INK
 from nas.errors import ConfigError, require
 from nas.files import write_bytes
 
 DPI = 100
+CAPTION = 8.5  # points
 FORMATS = ("png", "pdf", "svg")
 
 _STYLE: dict[Any, Any] = {
@@ -50,6 +53,15 @@ def styled() -> Iterator[None]:
         yield
 
 
+class _Layout(ConstrainedLayoutEngine):
+    """Constrained layout, after which legends of the figure stay where they are when a caption makes room."""
+
+    def execute(self, fig: Figure) -> None:
+        super().execute(fig)
+        for legend in fig.legends:
+            legend.set_bbox_to_anchor((0, 0, 1, 1), fig.transFigure)
+
+
 def new_figure(width: float, height: float, constrained: bool = True) -> Figure:
     """An empty figure of `width` x `height` pixels that belongs to no window system.
 
@@ -58,20 +70,20 @@ def new_figure(width: float, height: float, constrained: bool = True) -> Figure:
         height: the same.
         constrained: let matplotlib place the axes so that no text collides.
     """
-    figure = Figure(
-        figsize=(width / DPI, height / DPI), dpi=DPI, layout="constrained" if constrained else None
-    )
+    size = (width / DPI, height / DPI)
+    figure = Figure(figsize=size, dpi=DPI, layout=_Layout(w_pad=0.1, h_pad=0.1) if constrained else None)
     FigureCanvasAgg(figure)
-    if constrained:
-        engine = figure.get_layout_engine()
-        assert isinstance(engine, ConstrainedLayoutEngine)
-        engine.set(w_pad=0.1, h_pad=0.1)
     figure.set_facecolor("white")
     return figure
 
 
-def save(figure: Figure, path: str | Path) -> Path:
+def save(figure: Figure, path: str | Path, caption: str | None = None) -> Path:
     """Renders `figure` and puts it at `path` in one step; the suffix picks png, pdf or svg.
+
+    Args:
+        figure: complete.
+        path: a .png, .pdf or .svg file.
+        caption: what the picture is of, in as many lines below it as that needs.
 
     Raises:
         ConfigError: the suffix is another one.
@@ -83,8 +95,22 @@ def save(figure: Figure, path: str | Path) -> Path:
         kind in FORMATS, f"figure {path}: the name must end in one of {', '.join('.' + f for f in FORMATS)}"
     )
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=DPI)
+    width, height = figure.get_size_inches()
+    below = _add_caption(figure, caption, width, height) if caption else 0.0
+    page = Bbox.from_extents(0, -below, width, height) if caption else None
+    figure.savefig(buffer, format=kind, dpi=DPI, bbox_inches=page)
     return write(path, buffer.getvalue())
+
+
+def _add_caption(figure: Figure, caption: str, width: float, height: float) -> float:
+    """Writes below a figure of so many inches, where no layout goes; returns how many inches that takes."""
+    size = CAPTION / 72
+    # DejaVu's letters are 0.58 of their size wide on average.
+    lines = textwrap.wrap(caption, max(20, int((width - 0.2) / (0.58 * size))))
+    figure.text(
+        0.1 / width, 0, "\n".join(lines), fontsize=CAPTION, color="#666666", va="top", parse_math=False
+    )
+    return 0.1 + 1.3 * size * len(lines)
 
 
 def write(path: Path, content: bytes) -> Path:

@@ -96,6 +96,7 @@ def draw_sweep(
     path: str | Path,
     xlabel: str,
     ylabel: str,
+    caption: str | None = None,
 ) -> Path:
     """Draws mean ± sample standard deviation for every setting, and each run as a faint point.
 
@@ -108,6 +109,7 @@ def draw_sweep(
         path: a .png, .pdf or .svg file.
         xlabel: what varies.
         ylabel: quantity and unit.
+        caption: a line below all, such as the run's name, data and seed.
 
     Raises:
         ConfigError: there is nothing to draw, a figure is no number, or the file cannot be written.
@@ -149,7 +151,7 @@ def draw_sweep(
         ax.set_ylabel(ylabel)
         if len(series) > 1:
             figure.legend(loc="outside lower center", ncols=2 if len(series) > 3 else len(series))
-        return save(figure, path)
+        return save(figure, path, caption)
 
 
 def _drawable(values: Sequence[float]) -> list[float]:

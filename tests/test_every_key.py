@@ -314,7 +314,7 @@ def built_analysis(config, space, folder):
     check_exploration(config.analysis.exploration.samples, None)
     asked = plain(config.analysis.hessian)
     recorder = SearchRecorder(
-        folder, Clock(1), 0, lines=True, metrics=(), space=space, hessian=asked,
+        folder, Clock(1), 0, metrics=(), space=space, hessian=asked,
         implicit_every=config.analysis.implicit.every, samples=config.analysis.exploration.samples,
     )  # fmt: skip
     return recorder.hessian if asked["every"] else None, recorder.implicit_every, recorder.samples

@@ -15,8 +15,9 @@ from nas.reading.csv_text import csv_lines
 
 # Repetitions of one setting: they are averaged over.
 SEEDS = ("seed", "split_seed")
-# How a run is shown and kept: of no effect on its results, and so never a setting of its own.
+# How a run is shown and kept, and how long it may take: of no effect on results, so never a setting.
 SHOWN = (
+    "time_limit",
     "traceback",
     "logger",
     "checkpoint",

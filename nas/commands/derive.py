@@ -270,12 +270,12 @@ class Derivation:
             axes = {name: text.format(one=self.domain.one) for name, text in AXES.items()}
             if self.predicts:
                 axes["latency"] = f"predicted {axes['latency']}"
-            scores = (self._score, axes, SCORES[config.rank])
+            scores = (self._score, axes, SCORES[config.rank], session.caption)
             draw(self.folder, scored, derived, budget, self.axis, self._cost, *scores)
         require(bool(kept), nothing_left(found, budget, affordable, self.folder))
         for one in {one.genotype for one in kept} | {derived.genotype}:
             self.prices.check(one)
-        write_genotypes(self.folder, kept)
+        write_genotypes(self.folder, kept, session.caption)
         session.summary |= numbers_of(kept[0], derived, budget)
         print_table(kept, derived, budget, session.summary["draws"])
         self._close(kept[0])

@@ -27,13 +27,14 @@ from nas.engine.machine import hardware
 from nas.engine.machine.execution import apply_execution
 from nas.engine.machine.peers import together
 from nas.engine.pictures import draw_evaluation
-from nas.engine.progress import Clock, wants_bar
+from nas.engine.progress import Clock
 from nas.engine.recording import EpochRecorder
 from nas.engine.restarts import restarts_of, with_restarts
 from nas.engine.seeding import seed_run
 from nas.engine.trainer import fit, test
 from nas.errors import require
 from nas.running.config import instantiate, plain, typed_keys
+from nas.running.log_files import say
 from nas.running.remains import remains
 from nas.running.session import Session, trainer_of
 
@@ -88,10 +89,11 @@ def run(config: DictConfig, path: Path) -> float | None:
         checkpoints.check_fits(module, checkpoint)
     if session.nothing_left(epochs_done):
         return _reached(session.earlier, domain.name)
-    clock = Clock(config.trainer.max_epochs)
-    lines = not (config.trainer.enable_progress_bar and wants_bar())
+    clock = Clock(config.trainer.max_epochs, session.deadline)
     metrics = OF_TASKS[domain.name]
-    recorder = EpochRecorder(folder, clock, epochs_done, lines, metrics, session.progress, module.columns)
+    recorder = EpochRecorder(
+        folder, clock, epochs_done, metrics, tell=session.progress, further=module.columns
+    )
     if not domain.validates(config.dataset):
         config.trainer.limit_val_batches = 0
     lightning = trainer_of(config, folder, clock, recorder, domain.varies, clip)
@@ -182,16 +184,16 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint, com
             try:
                 if recorder.table is not None:
                     with remains(done):
-                        draw_evaluation(folder, genotype)
+                        draw_evaluation(folder, genotype, session.caption)
             finally:
                 pictures = sorted(folder.figures.glob("*.png"))
-                close_logger(lightning.logger, session.summary, pictures, failed=not done)
+                close_logger(lightning.logger, plain(config), session.summary, pictures, failed=not done)
     summary = session.summary
     for part in ("valid", "test"):
         known = [one for one in recorder.metrics if one.column(part) in summary]
         if known:
-            print(_sentence(part, [*known, LOSS], summary))
+            say(_sentence(part, [*known, LOSS], summary))
     if comparison:
-        print(comparison)
-    print(f"{summary['params'] / 1e6:.3f} M parameters, {summary['macs'] / 1e6:.2f} M multiply-adds")
-    print(f"run folder: {folder.path}", flush=True)
+        say(comparison)
+    say(f"{summary['params'] / 1e6:.3f} M parameters, {summary['macs'] / 1e6:.2f} M multiply-adds")
+    say(f"run folder: {folder.path}")

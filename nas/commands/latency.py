@@ -121,7 +121,7 @@ class Measurement:
             name for group in self.space.groups.values() for row in group.operations for name in row
         )
         title = f"{config.space.name}, batch of {settings.batch_size}, threads: {self.conditions.threads}"
-        draw(session.folder, table, names, drawn, named, title)
+        draw(session.folder, table, names, drawn, named, title, session.caption)
         if named is not None:
             print_network(named, self.layout.of(named.genotype), found.pieces)
         if table.line is not None:

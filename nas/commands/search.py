@@ -32,7 +32,7 @@ from nas.engine.machine.execution import apply_execution
 from nas.engine.machine.peers import several, together
 from nas.engine.part_lists import keep_lists
 from nas.engine.pictures import draw_search
-from nas.engine.progress import Clock, wants_bar
+from nas.engine.progress import Clock
 from nas.engine.recording import SearchRecorder
 from nas.engine.restarts import restarts_of, with_restarts
 from nas.engine.rows import count_skips, weight_rows
@@ -46,6 +46,7 @@ from nas.measure import operation_times
 from nas.measure.plan import print_plan
 from nas.methods.method import layout_of
 from nas.running.config import instantiate, plain, typed_keys
+from nas.running.log_files import say
 from nas.running.printed import command_for
 from nas.running.remains import remains
 from nas.running.session import Session, trainer_of
@@ -170,7 +171,7 @@ class Search:
             module, checkpoint = stages.resume(legs[0], checkpoint, epochs_done)
         trainer.check_optimizers(module, "method")
         stages.check_schedule()
-        clock = Clock(config.trainer.max_epochs)
+        clock = Clock(config.trainer.max_epochs, session.deadline)
         recorder = self._recorder(clock, epochs_done)
         # Built before the folder is opened: what Lightning refuses leaves nothing behind.
         varies = self.domain.varies
@@ -217,7 +218,6 @@ class Search:
             self.session.folder,
             clock,
             epochs_done,
-            lines=not (config.trainer.enable_progress_bar and wants_bar()),
             tell=self.session.progress,
             space=self.space,
             hessian=plain(config.analysis.hessian),
@@ -228,6 +228,7 @@ class Search:
             sparse=self.method.drops_candidates,
             earlier=self.session.earlier,
             metrics=OF_TASKS[self.domain.name],
+            caption=self.session.caption,
         )
 
     def _open(self, data, times: dict[str, float] | None) -> None:
@@ -290,7 +291,7 @@ class Training:
                 numbers |= {"architecture": self.start.verdict(module.method)}
                 self._close(module.method, numbers, logger, done)
             elif lightning.is_global_zero:
-                close_logger(logger, self.session.summary, [], failed=True)
+                close_logger(logger, plain(config), self.session.summary, [], failed=True)
 
     def _next(self, leg) -> tuple:
         folder = self.session.folder
@@ -330,7 +331,7 @@ def _close_logger(logger, session: Session, done: bool) -> None:
     """Closes the logger with the summary, of which it takes what stands under `table` as `table/<key>`."""
     table = {f"table/{key}": value for key, value in session.summary.get("table", {}).items()}
     pictures = sorted(session.folder.figures.glob("*.png"))
-    close_logger(logger, {**session.summary, **table}, pictures, failed=not done)
+    close_logger(logger, plain(session.config), {**session.summary, **table}, pictures, failed=not done)
 
 
 def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> None:
@@ -368,22 +369,22 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
     }
     if tabular is not None:
         session.summary["table"] = tabular.report(str(genotype))
-    draw_search(folder, space, genotype, strengths)
+    draw_search(folder, space, method, genotype, session.caption)
     if quiet:
         return
     sizes = [one for one in size_overrides(config, space) if not one.startswith("recipe.stem=")]
-    print(f"\n{genotype}")
-    print(
+    say(f"\n{genotype}")
+    say(
         f"{cost.params / 1e6:.3f} M parameters, {cost.macs / 1e6:.2f} M multiply-adds {of_space(space).one} "
         f"({', '.join([f'recipe {config.recipe.name}', *sizes])})"
     )
     learning.tell(session.summary["architecture"])
     if tabular is not None:
-        print(f"table:      {tabular.words(str(genotype))}")
-    print(f"run folder: {folder.path}")
-    print(f"pictures:   {folder.figures}")
+        say(f"table:      {tabular.words(str(genotype))}")
+    say(f"run folder: {folder.path}")
+    say(f"pictures:   {folder.figures}")
     words = [f"genotype={quoted(folder.path)}"]
-    print(f"evaluate:   {command_for('evaluate', config, words)}", flush=True)
+    say(f"evaluate:   {command_for('evaluate', config, words)}")
 
 
 def _within(config, space, genotype, budget):

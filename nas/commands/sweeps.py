@@ -162,7 +162,18 @@ def _draw(folder: Path, runs: Sequence[Run], figure: str, over: Sequence[str]) -
     _, metric = metric_of(figure)
     direction = f" ({LOWER})" if metric is not None and metric.axis == LOWER else ""
     label = unit.heading.replace("_", " ") + direction
-    return draw_sweep(scaled, folder / "figures/sweep.png", along, label)
+    return draw_sweep(scaled, folder / "figures/sweep.png", along, label, _caption(folder, runs))
+
+
+def _caption(folder: Path, runs: Sequence[Run]) -> str:
+    """Which runs a picture shows, with what was typed for them of what says which they are."""
+    finished = [run.overrides for run in runs if run.finished]
+    words = [f"{len(finished)} runs in {folder.name}"]
+    for key in ("experiment", "space", "method", "dataset", "seed"):
+        values = dict.fromkeys(one[key] for one in finished if key in one)
+        if values:
+            words.append(f"{key} {shown(', '.join(values))}")
+    return ", ".join(words)
 
 
 def run(config: DictConfig, path: Path) -> None:

@@ -41,7 +41,7 @@ CONTENT = (
 
 
 class EpochCheckpoints(Checkpoint):
-    """Saves through Lightning every few epochs and after the last, keeping the newest few.
+    """Saves through Lightning every few epochs, after the last and where a run stops; keeps the newest few.
 
     Lightning calls it after every other callback, so an epoch's tables are on disk before its checkpoint is.
 
@@ -64,9 +64,9 @@ class EpochCheckpoints(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves, then deletes what is older than the newest few."""
         done = trainer.current_epoch + 1
-        if done % self.every and done != trainer.max_epochs:
+        if done % self.every and done != trainer.max_epochs and not trainer.should_stop:
             return
-        refuse_broken(pl_module, done)
+        refuse_broken(pl_module, trainer.current_epoch)
         trainer.save_checkpoint(self.folder / f"epoch={done:04d}.ckpt")
         if trainer.is_global_zero:
             for path in list_checkpoints(self.folder)[self.keep :]:

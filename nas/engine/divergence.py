@@ -58,7 +58,5 @@ class FiniteGuard:
         """Looks at everything noted since the last look."""
         for name, first in self._first.items():
             if torch.isfinite(first):
-                raise Diverged(
-                    f"the {name} loss became nan or infinite in epoch {epoch + 1}, step {int(first)}"
-                )
+                raise Diverged(f"the {name} loss became nan or infinite in epoch {epoch}, step {int(first)}")
         self._first.clear()

@@ -108,7 +108,7 @@ class LanguageEvaluation(Measured):
 
     def on_train_epoch_start(self) -> None:
         """Notes which optimiser this epoch begins with."""
-        self.log("averaging", float(self.averaging), on_step=False, on_epoch=True)
+        self.log("averaging", float(self.averaging), logger=False, on_step=False, on_epoch=True)
 
     def on_train_batch_start(self, batch: Segment, batch_idx: int) -> None:
         """Forgets the state where the text starts again."""
@@ -168,7 +168,7 @@ class LanguageEvaluation(Measured):
         if should_average(self.valid_losses, loss, self.nonmono):
             self._rebuild(True)
             if self.trainer.is_global_zero:
-                log.info("epoch %d: averaged SGD begins", self.current_epoch + 1)
+                log.info("epoch %d: averaged SGD begins", self.current_epoch)
         self.valid_losses.append(loss)
 
     def on_train_epoch_end(self) -> None:
@@ -245,7 +245,7 @@ class LanguageEvaluation(Measured):
         Raises:
             Diverged: there was none, or the run has gone back too often.
         """
-        what = f"{what} of epoch {self.current_epoch + 1}"
+        what = f"{what} of epoch {self.current_epoch}"
         if self.best is None:
             raise Diverged(f"{what}, before a first validation whose weights it could go back to")
         if self.rollbacks >= self.max_rollbacks:
@@ -265,7 +265,7 @@ class LanguageEvaluation(Measured):
             log.warning(
                 "warning: %s; back to the weights of epoch %d (valid perplexity %.2f), time %d of at most %d",
                 what,
-                self.best["epoch"] + 1,
+                self.best["epoch"],
                 math.exp(self.best["valid_loss"]),
                 self.rollbacks,
                 self.max_rollbacks,

@@ -169,13 +169,14 @@ class StartValues:
 
 
 def tell(verdict: str) -> None:
-    """Prints, as a closing word of a run, that its architecture has not moved; nothing where it has."""
+    """Says, as a closing word of a run, that its architecture has not moved; nothing where it has."""
     if verdict.startswith(UNCHANGED):
         groups = verdict.partition(": ")[2]
         which = f"the op weights of {groups}" if groups else "all op weights"
-        print(
-            f"not learnt: {which} are what they were at the start, so what is derived from them is no result "
-            "of this search"
+        log.info(
+            "not learnt: %s are what they were at the start, so what is derived from them is no result of "
+            "this search",
+            which,
         )
 
 

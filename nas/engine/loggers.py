@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
+from matplotlib.image import imread
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from nas.analysis import plots
+from nas.engine.pictures import draw_weights
 from nas.engine.run_folder import RunFolder
 from nas.errors import ConfigError
 from nas.genotype import Genotype
+from nas.methods.method import Method
 from nas.spaces.space import Space
 
 log = logging.getLogger(__name__)
@@ -34,7 +38,7 @@ def build_logger(settings: Mapping, folder: RunFolder, config: Mapping, job_type
     if name == "csv":
         return False
     if name == "tensorboard":
-        return TensorBoardLogger(folder.path, name="tensorboard", version="")
+        return TensorBoardLogger(folder.path, name="tensorboard", version="", default_hp_metric=False)
     if name != "wandb":
         raise ConfigError(f"logger.name={name}: unknown logger; known are csv, tensorboard, wandb")
     # Importing it takes a second, which runs without it should not pay.
@@ -45,11 +49,11 @@ def build_logger(settings: Mapping, folder: RunFolder, config: Mapping, job_type
         tags.append(config["method"]["name"])
     logger = WandbLogger(
         save_dir=folder.path,
-        name=folder.path.name,
+        name=folder.title,
         offline=settings["offline"],
         project=settings["project"],
         entity=settings["entity"],
-        group=settings["group"],
+        group=settings["group"] or (folder.sweep.name if folder.sweep else None),
         job_type=job_type,
         tags=tags,
         config=dict(config),
@@ -68,44 +72,78 @@ def build_logger(settings: Mapping, folder: RunFolder, config: Mapping, job_type
 
 
 def close_logger(
-    logger: Logger | bool | None, summary: Mapping, pictures: Sequence[Path], failed: bool
+    logger: Logger | bool | None,
+    config: Mapping,
+    summary: Mapping,
+    pictures: Sequence[Path],
+    failed: bool,
 ) -> None:
-    """Hands summary and pictures to the logger and closes it, whatever became of the run."""
+    """Hands settings, summary and pictures to the logger and closes it, whatever became of the run.
+
+    Args:
+        logger: what `build_logger` returned.
+        config: the whole configuration as plain containers, of which TensorBoard makes hyperparameters.
+        summary: of the run.
+        pictures: its files.
+        failed: whether the run broke down.
+    """
+    found = {k: v for k, v in summary.items() if isinstance(v, int | float | str | bool)}
+    numbers = {k: v for k, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     if isinstance(logger, WandbLogger):
-        for key, value in summary.items():
-            if isinstance(value, int | float | str | bool):
-                logger.experiment.summary[key] = value
-        for picture in pictures:
-            logger.log_image(picture.stem, [str(picture)])
+        logger.experiment.summary.update(found)
+        _log_pictures(logger, {f"figures/{one.stem}": one for one in pictures})
         logger.experiment.finish(exit_code=int(failed))
-    elif isinstance(logger, Logger) and Path(logger.save_dir or "").is_dir():
+    elif isinstance(logger, TensorBoardLogger) and Path(logger.save_dir).is_dir():
         # In a run folder that has gone it would make another one.
-        numbers = {k: v for k, v in summary.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-        logger.log_metrics({f"summary/{name}": value for name, value in numbers.items()})
+        logger.log_hyperparams(dict(config), {f"summary/{name}": value for name, value in numbers.items()})
+        for name, value in found.items():
+            if name not in numbers:
+                logger.experiment.add_text(f"summary/{name}", str(value))
+        _log_pictures(logger, {f"figures/{one.stem}": one for one in pictures})
         logger.finalize("failed" if failed else "success")
+
+
+def go_back(trainer: pl.Trainer) -> None:
+    """Tells TensorBoard that the run goes on from here: what it showed of later steps is repeated."""
+    if isinstance(trainer.logger, TensorBoardLogger):
+        writer = trainer.logger.experiment
+        # The writer says so at the beginning of a file.
+        writer.close()
+        writer.purge_step = _step(trainer) + 1
 
 
 def log_row(trainer: pl.Trainer, row: Mapping[str, Any]) -> None:
     """Copies an epoch's row to the logger; the step is the epoch's last."""
     if trainer.logger is not None:
-        numbers = {name: value for name, value in row.items() if value is not None}
-        trainer.logger.log_metrics(numbers, step=trainer.fit_loop.epoch_loop.total_batch_idx + 1)
+        # Lightning sends the epoch with the numbers of batches: a second one there is too many.
+        left_out = {"epoch"} if isinstance(trainer.logger, TensorBoardLogger) else set()
+        numbers = {k: v for k, v in row.items() if v is not None and k not in left_out}
+        trainer.logger.log_metrics(numbers, step=_step(trainer))
 
 
-def log_heatmap(trainer: pl.Trainer, strengths: Mapping[str, Any], space: Space, genotype: Genotype) -> None:
-    """Sends the op weights and the present genotype as pictures to wandb; no other logger wants them."""
-    if not isinstance(trainer.logger, WandbLogger):
+def log_architecture(
+    trainer: pl.Trainer, space: Space, method: Method, genotype: Genotype, caption: str | None = None
+) -> None:
+    """Sends the op weights and the genotype of an epoch as pictures, where a logger shows them."""
+    if trainer.logger is None:
         return
-    groups = space.groups
+    title = f"epoch {trainer.current_epoch}"
     with tempfile.TemporaryDirectory() as folder:
         weights, cells = Path(folder, "op_weights.png"), Path(folder, "genotype.png")
-        plots.draw_op_weights(
-            {name: strengths[name].tolist() for name in groups},
-            {name: group.operations for name, group in groups.items()},
-            {name: group.edges for name, group in groups.items()},
-            weights,
-            title=f"epoch {trainer.current_epoch}",
-        )
-        plots.draw_genotype(genotype, cells, title=f"epoch {trainer.current_epoch}")
-        trainer.logger.log_image("op_weights", [str(weights)])
-        trainer.logger.log_image("genotype", [str(cells)])
+        draw_weights(weights, space, method, genotype, title, caption)
+        plots.draw_genotype(genotype, cells, title=title, caption=caption)
+        pictures = {"epochs/op_weights": weights, "epochs/genotype": cells}
+        _log_pictures(trainer.logger, pictures, _step(trainer))
+
+
+def _step(trainer: pl.Trainer) -> int:
+    """The last step of the weights, from 0; Lightning's own count has those of alpha too."""
+    return trainer.fit_loop.epoch_loop.total_batch_idx
+
+
+def _log_pictures(logger: Logger, pictures: Mapping[str, Path], step: int | None = None) -> None:
+    for name, path in pictures.items():
+        if isinstance(logger, WandbLogger):
+            logger.log_image(name, [str(path)], step)
+        elif isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(name, np.atleast_3d(imread(path)), step, dataformats="HWC")

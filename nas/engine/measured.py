@@ -26,6 +26,11 @@ class Measured(pl.LightningModule):
         gathered = {f"{part}_{name}": total for part in parts for name, total in task.totals(part).items()}
         self.totals = nn.ModuleDict(gathered)
 
+    @property
+    def rests(self) -> bool:
+        """Whether later epochs do more than this one."""
+        return False
+
     def record_result(self, part: str, result: Result, batch: Any) -> None:
         """Logs the loss of a batch and what the task measures on this part of the data."""
         log_mean(self, f"{part}_loss", result.loss.detach(), result.size)
@@ -36,12 +41,15 @@ class Measured(pl.LightningModule):
             elif column in self.totals:
                 total = cast(torchmetrics.Metric, self.totals[column])
                 total.update(result.answers, batch[1])
-                self.log(column, total, on_step=False, on_epoch=True)
+                self.log(column, total, logger=False, on_step=False, on_epoch=True)
 
     def show(self, result: Result, optimizer: torch.optim.Optimizer) -> None:
-        """Tells the bar of a step; what follows from the loss it works out itself."""
+        """Tells the bar of a step, and the loggers now and then.
+
+        What follows from the loss the bar works out itself.
+        """
         bar = {"loss": result.loss.detach(), "lr": optimizer.param_groups[0]["lr"]}
         for metric in OF_TASKS[self.task.domain]:
             if metric.word and metric.name in result.scores:
                 bar[metric.word] = result.scores[metric.name]
-        self.log_dict(bar, prog_bar=True, logger=False, on_step=True, on_epoch=False)
+        self.log_dict(bar, prog_bar=True, on_step=True, on_epoch=False)

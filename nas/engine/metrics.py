@@ -13,7 +13,8 @@ def log_mean(module: pl.LightningModule, name: str, value: Tensor, size: int) ->
     """Logs a batch's mean, to be averaged over the batches of all processes by their sizes."""
     # Times their number, because Lightning's mean of a whole number over processes is rounded down.
     size *= module.trainer.world_size
-    module.log(name, value, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+    # The epoch's row goes to the loggers as a whole, once it is on disk.
+    module.log(name, value, logger=False, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
 
 
 class BalancedAccuracy(Metric):

@@ -1,10 +1,12 @@
-"""What a person sees while a run goes on: a bar at a terminal, a line per epoch elsewhere."""
+"""What a person sees while a run goes on: a line per epoch, and a bar at a terminal."""
 
 import logging
+import math
 import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
@@ -13,6 +15,8 @@ from nas.analysis.metrics import OF_TASKS, all_metrics, metric_of
 from nas.engine.measured import Measured
 
 log = logging.getLogger(__name__)
+# Steps after the first, or seconds, whichever comes first, before a run is estimated.
+ESTIMATE_STEPS, ESTIMATE_SECONDS = 20, 60.0
 
 
 def wants_bar() -> bool:
@@ -21,24 +25,68 @@ def wants_bar() -> bool:
 
 
 class Clock(pl.Callback):
-    """Measures epochs and says how long the rest will take.
+    """Measures epochs, says how long the rest will take, and ends a run whose time is up.
 
     Args:
         epochs: of the whole run, which may be cut into several trainings.
+        deadline: when the run has to be over, as `time.monotonic` counts; None for never. It is stopped after
+            the last epoch that fits, where the longest one so far is what an epoch takes.
+        lines: whether to log what is ahead, and a line per epoch.
     """
 
-    def __init__(self, epochs: int):
+    def __init__(self, epochs: int, deadline: float | None = None, lines: bool = True):
         self.epochs = epochs
+        self.deadline = deadline
+        self.lines = lines
         self.epoch_seconds: list[float] = []
         self._start = 0.0
+        self._begun = False
+        # The end of the first step, which pays for what is built on the way.
+        self._first_step: float | None = None
+        self._estimated = False
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the watch."""
+        """Starts the watch; the first time it says what is ahead."""
         self._start = time.monotonic()
+        if self.lines and not self._begun:
+            self._begun = True
+            first, last = trainer.current_epoch, self.epochs - 1
+            ahead = f"epoch {last}" if first == last else f"epochs {first} to {last}"
+            log.info("%s, %s steps in the first", ahead, trainer.num_training_batches)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Says once, in the first epoch, how long all of them will take."""
+        if self._estimated or self.epoch_seconds or not self.lines:
+            return
+        now = time.monotonic()
+        if self._first_step is None:
+            self._first_step = now
+            return
+        spent = now - self._first_step
+        known = math.isfinite(trainer.num_training_batches)
+        if known and (batch_idx >= ESTIMATE_STEPS or spent >= ESTIMATE_SECONDS):
+            self._estimated = True
+            log.info("%s", self._estimate(trainer, pl_module, spent / batch_idx))
+
+    def _estimate(self, trainer: pl.Trainer, pl_module: Any, pace: float) -> str:
+        left = self.epochs - trainer.current_epoch
+        whole = duration(left * trainer.num_training_batches * pace)
+        rests = "; alpha rests in this epoch, steps in which it moves take longer" if pl_module.rests else ""
+        return f"about {whole} for {left} epochs at {pace:.3g} s per step, without validation{rests}"
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Notes how long the epoch took, its validation included."""
-        self.epoch_seconds.append(time.monotonic() - self._start)
+        """Notes how long the epoch took, its validation included, and whether another one fits."""
+        now = time.monotonic()
+        self.epoch_seconds.append(now - self._start)
+        if self.deadline is None or trainer.current_epoch + 1 >= self.epochs:
+            return
+        longest = max(self.epoch_seconds)
+        over = now + longest > self.deadline
+        if trainer.strategy.reduce_boolean_decision(over, all=False):
+            log.info("time_limit: no time for another epoch, which takes up to %s", duration(longest))
+            trainer.should_stop = True
 
     def left(self, trainer: pl.Trainer) -> str:
         """Time to the end of the run at the pace of the last epochs, as text; empty before it is known."""
@@ -87,8 +135,8 @@ class Bar(RichProgressBar):
 
 
 def epoch_line(row: dict, epochs: int, left: str) -> str:
-    """One line for an epoch: the numbers of its row that people read."""
-    parts = [f"epoch {int(row['epoch']) + 1}/{epochs}"]
+    """One line for an epoch, which counts from 0: how many are done, and what people read of its row."""
+    parts = [f"epoch {int(row['epoch'])} ({int(row['epoch']) + 1}/{epochs})"]
     for key, value in row.items():
         _, metric = metric_of(key)
         if value not in (None, "") and metric is not None and metric.word and key.endswith(metric.name):

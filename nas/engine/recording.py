@@ -18,7 +18,7 @@ from nas.analysis.metrics import Metric, columns, of_losses
 from nas.analysis.tabular import Tabular
 from nas.engine.divergence import Diverged, first_broken, refuse_numbers
 from nas.engine.genotype_log import GenotypeLog
-from nas.engine.loggers import log_heatmap, log_row
+from nas.engine.loggers import go_back, log_architecture, log_row
 from nas.engine.progress import Clock, epoch_line
 from nas.engine.rows import count_skips, weight_rows
 from nas.engine.run_folder import RunFolder, Table
@@ -43,7 +43,6 @@ class EpochRecorder(pl.Callback):
         folder: the run folder.
         clock: says how long the rest takes.
         first_epoch: rows of this epoch and later are dropped: the run was resumed before them.
-        lines: whether to print a line per epoch.
         metrics: of the task.
         tell: called with the numbers for the summary after each epoch.
         further: columns of the module's own, logged or `drop_path`.
@@ -59,7 +58,6 @@ class EpochRecorder(pl.Callback):
         folder: RunFolder,
         clock: Clock,
         first_epoch: int,
-        lines: bool,
         metrics: Sequence[Metric],
         tell: Callable[[Mapping[str, Any]], None] | None = None,
         further: tuple[str, ...] = (),
@@ -69,7 +67,6 @@ class EpochRecorder(pl.Callback):
         self.validation = columns(metrics, self.validated)
         self.folder = folder
         self.clock = clock
-        self.lines = lines
         self.first_epoch = first_epoch
         self.tell = tell
         self.numbers: dict[str, Any] = {}
@@ -83,6 +80,11 @@ class EpochRecorder(pl.Callback):
             self.table = Table(self.folder / "metrics.csv", self.columns, self.first_epoch)
             for row in self.table.rows:
                 self._note({name: _number(text) for name, text in row.items() if text != ""})
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tells the logger where the run continues."""
+        if self.first_epoch and trainer.is_global_zero:
+            go_back(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Notes the learning rate before the schedule moves it on."""
@@ -130,7 +132,7 @@ class EpochRecorder(pl.Callback):
         Raises:
             Diverged: a number of the epoch, a weight or alpha is NaN or infinite; nothing is recorded then.
         """
-        when = f"in epoch {trainer.current_epoch + 1}"
+        when = f"in epoch {trainer.current_epoch}"
         # A training that goes back to its best weights by itself may have had such an epoch.
         if not pl_module.goes_back:
             pl_module.guard.check(trainer.current_epoch)
@@ -147,7 +149,7 @@ class EpochRecorder(pl.Callback):
         if self.tell is not None:
             self.tell({**self.numbers, "epochs": trainer.current_epoch + 1})
         log_row(trainer, row)
-        if self.lines:
+        if self.clock.lines:
             log.info(epoch_line(row, self.clock.epochs, self.clock.left(trainer)))
 
 
@@ -180,6 +182,7 @@ class SearchRecorder(EpochRecorder):
         sparse: whether the method drops candidates one by one: then what is alive is counted
             (`sparsity.csv`), and there is no entropy.
         earlier: the summary of the run that is continued, of which the tables do not say everything.
+        caption: of the pictures that go to a logger.
     """
 
     validated = "architecture"
@@ -195,6 +198,7 @@ class SearchRecorder(EpochRecorder):
         seed: int = 0,
         sparse: bool = False,
         earlier: Mapping[str, Any] | None = None,
+        caption: str | None = None,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
@@ -231,6 +235,7 @@ class SearchRecorder(EpochRecorder):
         self.exploration_table: Table
         self.sparsity_table: Table
         self._began = 0.0
+        self.caption = caption
         self.earlier = dict(earlier or {})
         self.eigenvalues: tuple[str, ...] = ()
 
@@ -318,7 +323,7 @@ class SearchRecorder(EpochRecorder):
             write_text(self.folder / "genotype.json", genotype.to_json() + "\n")
             self.genotypes.add(trainer.current_epoch, genotype)
             self.weights_table.add(weight_rows(self.space, strengths, trainer.current_epoch))
-            log_heatmap(trainer, strengths, self.space, genotype)
+            log_architecture(trainer, self.space, pl_module.method, genotype, self.caption)
         return found
 
     def _curvature(self, pl_module: Any, mode: str | None) -> None:

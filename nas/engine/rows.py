@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from nas.genotype import Genotype
 from nas.spaces.recurrent.mix import IDENTITY
 from nas.spaces.space import SKIP, Space
@@ -27,6 +29,21 @@ def weight_rows(space: Space, strengths: Mapping[str, Any], epoch: int) -> list[
                     }
                 )
     return rows
+
+
+def never_derived(space: Space) -> frozenset[str]:
+    """Candidates that derivation does not take however strong they are, such as `none` in a DARTS cell."""
+    groups = space.groups
+    names = {name for group in groups.values() for row in group.operations for name in row}
+
+    def taken(name: str) -> bool:
+        scores = {
+            key: torch.tensor([[float(one == name) for one in row] for row in group.operations])
+            for key, group in groups.items()
+        }
+        return name in space.derive(scores).operations
+
+    return frozenset(name for name in names if not taken(name))
 
 
 def count_skips(genotype: Genotype) -> int:

@@ -32,6 +32,16 @@ class RunFolder:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
+    @property
+    def sweep(self) -> Path | None:
+        """The folder of the multirun that the run is a job of; None for a single run."""
+        return next((one for one in self.path.parents if (one / "multirun.yaml").is_file()), None)
+
+    @property
+    def title(self) -> str:
+        """What loggers and pictures call the run: its folder's name, of a job the multirun's before it."""
+        return self.path.name if self.sweep is None else str(self.path.relative_to(self.sweep.parent))
+
     def kept(self, again: str | None) -> str:
         """What a run that broke down leaves, in words.
 

@@ -87,6 +87,11 @@ class SearchModule(Measured):
         assert self.method.weight_scheduler is not None  # it comes with the optimisers
         return optimizers, [self.method.weight_scheduler(optimizers[0])]
 
+    @property
+    def rests(self) -> bool:
+        """Whether alpha rests in this epoch, and moves in later ones."""
+        return not self.method.active(self.current_epoch)
+
     def loss(self, batch: Any, op_weights: dict[str, Tensor] | None = None) -> Tensor:
         """Loss of a batch at the current weights and alpha, with a fresh draw of op weights or given ones."""
         return self.search_step.loss(batch, op_weights)

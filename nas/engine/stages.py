@@ -177,7 +177,7 @@ class StageBuilder:
         require(
             epochs_done == leg.first,
             f"checkpoint {checkpoint}: stage {leg.index + 1} starts from epoch {leg.first}, whose checkpoint "
-            f"cannot be read; resume the run, which repeats what came after epoch {epochs_done}",
+            f"cannot be read; resume the run, which repeats what came after {epochs_done} epochs",
         )
         before = self.module(leg.index - 1)
         checkpoints.check_fits(before, checkpoint)

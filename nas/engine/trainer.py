@@ -42,7 +42,7 @@ OURS = (
 
 
 class Stopped(Exception):
-    """The run was interrupted by Ctrl-C or a signal and can be resumed."""
+    """The run was interrupted by Ctrl-C or a signal, or its time is up; it can be resumed."""
 
 
 def quiet() -> None:
@@ -163,10 +163,12 @@ def fit(
     """Trains, from a checkpoint if there is one.
 
     Raises:
-        Stopped: Ctrl-C or SIGTERM.
+        Stopped: Ctrl-C or SIGTERM, or the time is up.
     """
     with stoppable(trainer):
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    if trainer.should_stop:
+        raise Stopped("no time left")
     if trainer.received_sigterm:
         # It came too late for Lightning, which looks at the ends of batches and epochs.
         raise Stopped("interrupted")

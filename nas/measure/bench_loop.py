@@ -229,12 +229,11 @@ class Loops:
         return self.data.augment.to(where.device)(images_BCHW, train=True).to(where.dtype), labels_B
 
     def _trainer(self, folder: RunFolder, baton: Baton, recorded: bool) -> pl.Trainer:
-        clock = Clock(1)
+        clock = Clock(1, lines=False)
         recorder = SearchRecorder(
             folder,
             clock,
             0,
-            lines=False,
             metrics=OF_TASKS[self.module.task.domain],
             tell=lambda numbers: folder.write_json("summary.json", numbers),
             space=self.space,
@@ -263,7 +262,7 @@ class Loops:
     def _draw(self, folder: RunFolder) -> float:
         method = self.module.method
         start = time.perf_counter()
-        draw_search(folder, self.space, self.space.derive(method.scores()), method.strengths())
+        draw_search(folder, self.space, method, self.space.derive(method.scores()))
         return time.perf_counter() - start
 
 

@@ -73,13 +73,13 @@ def within_budget(one: Architecture, budget: Budget) -> str:
     return "unknown" if open_question else "no"
 
 
-def write_genotypes(folder: RunFolder, best: Sequence[Architecture]) -> None:
+def write_genotypes(folder: RunFolder, best: Sequence[Architecture], caption: str) -> None:
     """Writes the best as `genotypes/rank_001.json` and on, and the first also as `genotype.json`."""
     genotypes = subfolder(folder / "genotypes")
     for rank, one in enumerate(best, start=1):
         write_text(genotypes / f"rank_{rank:03d}.json", one.genotype.to_json() + "\n")
     write_text(folder / "genotype.json", best[0].genotype.to_json() + "\n")
-    plots.draw_genotype(best[0].genotype, folder.figures / "genotype.png")
+    plots.draw_genotype(best[0].genotype, folder.figures / "genotype.png", caption=caption)
 
 
 def draw(
@@ -92,6 +92,7 @@ def draw(
     score: Callable[[Architecture], float],
     axes: Mapping[str, str],
     ylabel: str,
+    caption: str,
 ) -> None:
     """Draws `figures/pareto.png` of the architectures whose cost and score are known."""
     unit = UNITS[axis]
@@ -106,6 +107,7 @@ def draw(
         ylabel,
         derived=(cost(derived) / unit, score(derived)) if derived in scored else None,
         limit=None if limit is None else limit / unit,
+        caption=caption,
     )
 
 

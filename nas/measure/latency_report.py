@@ -75,6 +75,7 @@ def draw(
     drawn: Sequence[Checked],
     named: Checked | None,
     title: str,
+    caption: str,
 ) -> None:
     """Draws `figures/operations.png`, and `figures/networks.png` where networks were measured."""
     times: dict[str, dict[str, tuple[float, float]]] = {}
@@ -87,7 +88,7 @@ def draw(
         if found:
             times[name] = found
     if times:
-        draw_operation_times(times, folder.figures / "operations.png", title)
+        draw_operation_times(times, folder.figures / "operations.png", title, caption)
     if drawn or named is not None:
         draw_predictions(
             [one.sum for one in drawn],
@@ -97,6 +98,7 @@ def draw(
             None if table.line is None else (table.line.slope, table.line.intercept),
             None if named is None else (named.sum, named.found.median),
             title,
+            caption,
         )
 
 

@@ -51,6 +51,7 @@ def register_resolvers() -> None:
     """Makes `${nas.outputs:}` and `${nas.run_dir:...}` known to OmegaConf; may be called again."""
     OmegaConf.register_new_resolver("nas.outputs", _outputs, replace=True)
     OmegaConf.register_new_resolver("nas.run_dir", _run_dir, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("nas.choice", _choice, replace=True)
     OmegaConf.register_new_resolver("nas.own_folder", _own_folder, replace=True)
     OmegaConf.register_new_resolver("nas.bench_method", measured_method, replace=True)
     OmegaConf.register_new_resolver("nas.update", lambda _root_: parts.update_word(_root_), replace=True)
@@ -61,6 +62,11 @@ def _outputs() -> str:
     path = os.path.abspath(os.environ.get("NAS_OUTPUTS", ROOT / "outputs"))
     _check_name(path, "NAS_OUTPUTS")
     return path
+
+
+def _choice(group: str) -> str | None:
+    """What was chosen of a group of the configuration; None where nothing was, or nothing runs yet."""
+    return HydraConfig.get().runtime.choices.get(group) if HydraConfig.initialized() else None
 
 
 def _check_name(path: str, what: str) -> None:

@@ -1,11 +1,49 @@
-"""Log files and output on a disk that fills up: one error, and not a traceback for every line."""
+"""What a run says and its log file keeps, and disks that fill up: one error, no traceback per line."""
 
 import logging
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from nas.files import WriteFailed
+
+
+class Console(logging.Handler):
+    """Prints records to what standard output is at the time: a bar keeps the lines above it apart.
+
+    Args:
+        stream: of Hydra's configuration, whose handler takes the one that there was when it was configured.
+    """
+
+    def __init__(self, stream: Any = None):
+        super().__init__()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints a record at once."""
+        try:
+            print(self.format(record), flush=True)
+        except Exception:
+            self.handleError(record)
+
+
+def say(text: str) -> None:
+    """Prints a text, and keeps it in the log files."""
+    print(text, flush=True)
+    keep(text)
+
+
+def keep(text: str) -> None:
+    """Adds a text to the log files alone: it is said elsewhere.
+
+    Raises:
+        WriteFailed: the disk is full (see `guard_log_files`).
+    """
+    root = logging.getLogger()
+    record = root.makeRecord("nas", logging.INFO, "", 0, text, (), None)
+    for handler in root.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)
 
 
 def guard_log_files() -> None:

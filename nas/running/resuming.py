@@ -24,6 +24,7 @@ RESUMABLE = (
     "processes",
     "resume_schedule",
     "tabular.file",
+    "time_limit",
     "traceback",
     "trainer.enable_progress_bar",
     "trainer.log_every_n_steps",

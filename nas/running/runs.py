@@ -139,7 +139,8 @@ def _read_run(folder: Path, place: Path, summary: Mapping[str, Any]) -> Run:
     # The rest of a longer message is in the run's error.txt.
     message = shown(str(summary.get("error") or "").strip().partition("\n")[0], 1000)
     epochs = summary.get("epochs")
-    after = f" after epoch {epochs}" if epochs is not None and status != "failed" else ""
+    unit = "epoch" if epochs == 1 else "epochs"
+    after = f" after {epochs} {unit}" if epochs is not None and status != "failed" else ""
     if status == "running":
         status = "died" if launching.is_dead(place) else status
     words = "still running, or killed" if status == "running" else status

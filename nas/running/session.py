@@ -1,5 +1,6 @@
 """What `nas.search` and `nas.evaluate` have in common: opening, closing and summing up a run folder."""
 
+import logging
 import sys
 import time
 import traceback
@@ -20,17 +21,22 @@ from nas.engine.run_folder import RunFolder, split_hash
 from nas.engine.trainer import Stopped, build_trainer
 from nas.errors import require
 from nas.files import WriteFailed, write_failure, write_text
-from nas.reading.plain import is_time, read_key
+from nas.printable import shown
+from nas.reading.plain import is_number, is_time, read_key
 from nas.running import printed
 from nas.running.config import ConfigError, RunFailed, instantiate, plain
 from nas.running.locks import FolderLock, take
-from nas.running.log_files import guard_log_files
+from nas.running.log_files import guard_log_files, keep, say
 from nas.running.own_files import check_folder
 from nas.running.parts import without_borrowed
 from nas.running.resuming import resumed
 from nas.running.saved import SCHEMA, read_config
 from nas.running.trust import without_trust
 from nas.running.words import quoted
+
+log = logging.getLogger(__name__)
+# Of a time limit: a year.
+MINUTES = 525_600
 
 
 class Session:
@@ -41,6 +47,7 @@ class Session:
         folder: the run folder.
         resuming: whether an earlier run is continued.
         earlier: the summary that a resumed run had.
+        deadline: when `time_limit` is over, as `time.monotonic` counts; None without one.
         summary: what `summary.json` will hold; the command adds to it.
         leads: whether this process is the one of several that writes and speaks.
     """
@@ -85,7 +92,16 @@ class Session:
         )
         self.config = config
         self._start = time.monotonic()
+        self.deadline = self._deadline()
         self._versions, self._commit = versions(), git_commit()
+
+    def _deadline(self) -> float | None:
+        limit = self.config.get("time_limit")
+        require(
+            limit is None or is_number(limit, 0, MINUTES),
+            f"time_limit={shown(limit)}: must be a number of minutes from 0 to {MINUTES:,}, or null for none",
+        )
+        return None if limit is None else self._start + 60 * limit
 
     def _refuse_used(self) -> None:
         path = self.folder.path
@@ -177,6 +193,8 @@ class Session:
         try:
             with sigterm_as_interrupt():
                 self.write("running")
+                if self.leads:
+                    self._announce()
                 body()
             if self.leads:
                 # What an earlier, failed start left behind is no longer true.
@@ -187,7 +205,7 @@ class Session:
             if unwritten is not None:
                 raise RunFailed(f"stopped; {unwritten}\n{self._kept()}") from unwritten
             continued = f"continue with: {self.again()}" if self._resumes else "start it anew"
-            print(f"stopped; {continued}", flush=True)
+            say(f"stopped; {continued}")
             raise KeyboardInterrupt from error
         except Exception as error:
             unwritten = write_failure(error)
@@ -205,6 +223,17 @@ class Session:
         finally:
             if self._lock is not None:
                 self._lock.release()
+
+    def _announce(self) -> None:
+        """Heads the log with what runs, on what, and where it is kept."""
+        config = self.config
+        genotype = {"genotype": shown(str(config.genotype))} if "genotype" in config else {}
+        method = {"method": config.method.name} if "method" in config else {}
+        data = {"data": config.dataset.name, "recipe": config.recipe.name, "seed": config.seed}
+        words = genotype | {"space": config.space.name} | method | data
+        log.info("%s: %s", config.command, ", ".join(f"{name} {word}" for name, word in words.items()))
+        log.info("hardware %s: %s", config.hardware.name, device_name(config.hardware.accelerator))
+        log.info("%s %s", "resumed in" if self.resuming else "run folder", self.folder.path)
 
     def lost(self, message: str) -> str:
         """Sums up a run whose processes have not all lasted, just before this one is ended too.
@@ -225,6 +254,7 @@ class Session:
             self.write(status)
             if told is not None and self.leads:
                 write_text(self.folder / "error.txt", told)
+                keep(f"{status}: {self.summary['error']}")
         except WriteFailed as error:
             return error
         return None
@@ -238,8 +268,16 @@ class Session:
         """Whether the run that is to be resumed has reached its end; says so."""
         done = self.earlier.get("status") == "finished" and epochs_done >= self.config.trainer.max_epochs
         if done:
-            print(f"{self.folder.path} is finished already ({epochs_done} epochs); nothing is left to do")
+            say(f"{self.folder.path} is finished already ({epochs_done} epochs); nothing is left to do")
         return done
+
+    @property
+    def caption(self) -> str:
+        """What every picture of this run carries."""
+        config = self.config
+        method = [f"method {config.method.name}"] if "method" in config else []
+        words = [f"space {config.space.name}", *method, f"data {config.dataset.name}", f"seed {config.seed}"]
+        return ", ".join([f"run {self.folder.title}", *words])
 
     def again(self) -> str:
         """The command that continues this run."""

@@ -129,14 +129,14 @@ def test_a_loss_that_is_no_number_stops_the_run(run, tiny, tmp_path, monkeypatch
 
     def loss(self, logits, labels, train=True):
         calls.append(train)
-        # Two losses a step: this is the weight loss of the third step, the first of epoch 2.
+        # Two losses a step: this is the weight loss of the third step, the first of epoch 1.
         return sound(self, logits, labels, train) * (float("nan") if sum(calls) == 6 else 1)
 
     monkeypatch.setattr(Classification, "loss", loss)
     folder = tmp_path / "a"
     done = run("search", *tiny, "trainer.max_epochs=3", f"hydra.run.dir={folder}")
     assert done.status == 1
-    assert "weight loss became nan or infinite in epoch 2, step 2" in done.err
+    assert "weight loss became nan or infinite in epoch 1, step 2" in done.err
     assert "Traceback" not in done.err
     assert "Diverged" in (folder / "error.txt").read_text()
     assert json.loads((folder / "summary.json").read_text())["status"] == "failed"
@@ -157,7 +157,7 @@ def test_weights_that_are_no_numbers_are_not_kept(run, tiny, tmp_path, monkeypat
     monkeypatch.setattr(SearchModule, "on_train_epoch_end", spoil)
     done = run("search", *tiny, "trainer.max_epochs=3", f"hydra.run.dir={tmp_path / 'a'}")
     assert done.status == 1
-    assert "end of epoch 2" in done.err
+    assert "end of epoch 1" in done.err
     assert [path.name for path in (tmp_path / "a/checkpoints").iterdir()] == ["epoch=0001.ckpt"]
 
 

@@ -47,7 +47,7 @@ def test_a_killed_job_costs_no_other_and_is_told_with_its_reason(launcher, besid
     assert [one["status"] for one in found] == ["finished", "died", "failed", "finished"]
     assert [one.get("exit_status") for one in found] == [None, 1, 1, None]
     assert "2 of 4 runs did not finish" in out
-    assert "- 1 (seed=13): died after epoch 3: killed by SIGKILL" in out
+    assert "- 1 (seed=13): died after 3 epochs: killed by SIGKILL" in out
     assert "- 2 (seed=14): failed: it ended with status 1 before it could say why: no such library" in out
     assert f"`python -m nas.search resume={folder / '1'}`" in out
     assert "a word of the job" in (folder / "1/error.txt").read_text()
@@ -175,7 +175,7 @@ def test_a_stopped_sweep_leaves_no_process_and_can_be_completed(beside, run, tmp
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     done = run("sweeps", f"folder={folder}")
-    assert "- 0 (seed=15): died after epoch 3" in done.out
+    assert "- 0 (seed=15): died after 3 epochs" in done.out
     assert f"resume={folder / '0'}" in done.out
     assert "- 1 (seed=1): not started" in done.out
 

@@ -4,19 +4,67 @@ import json
 import os
 import pty
 import select
+import struct
 import subprocess
 import time
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from wandb.proto.wandb_internal_pb2 import Record
 
 from tests.conftest import ROOT, TINY, command_line, environment_of
 from tests.forks import finish
 
 
-def test_tensorboard_writes_event_files(run, tiny, tmp_path):
-    done = run("search", *tiny, "logger=tensorboard", f"hydra.run.dir={tmp_path / 'a'}")
+def test_tensorboard_has_each_point_once_pictures_and_settings(run, tiny, tmp_path):
+    """Also where an epoch is repeated, since its checkpoint was not reached."""
+    settings = [
+        *tiny,
+        "space.num_nodes=2",
+        "trainer.max_epochs=2",
+        "trainer.log_every_n_steps=1",
+        "logger=tensorboard",
+    ]
+    done = run("search", *settings, f"hydra.run.dir={tmp_path}")
     assert (done.status, done.err) == (0, "")
-    assert list((tmp_path / "a").rglob("events.out.tfevents.*"))
+    (tmp_path / "checkpoints/epoch=0002.ckpt").unlink()
+    done = run("search", f"resume={tmp_path}")
+    assert (done.status, done.err) == (0, "")
+    found = EventAccumulator(str(tmp_path / "tensorboard"), {"images": 0, "scalars": 0}).Reload()
+    steps = {tag: [one.step for one in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+    assert steps["weight_loss"] == steps["architecture_loss"] == [1, 3]
+    assert steps["loss"] == [0, 1, 2, 3]
+    for tag, points in steps.items():
+        assert tag.startswith("summary/") or points == sorted(set(points)), tag
+    assert [one.step for one in found.Images("epochs/op_weights")] == [1, 3]
+    assert {"epochs/genotype", "figures/genotype", "figures/curves"} <= set(found.Tags()["images"])
+    (told,) = found.Tensors("summary/genotype/text_summary")[-1].tensor_proto.string_val
+    assert told.decode() == json.loads((tmp_path / "summary.json").read_text())["genotype"]
+    content = found.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    settings = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert settings["seed"].number_value == 0 and settings["space/name"].string_value == "darts"
+
+
+def wandb_records(folder):
+    """The records of wandb's offline file: a log as LevelDB has it, of blocks of 32 KiB, behind 7 bytes."""
+    (path,) = folder.glob("*.wandb")
+    data, at, record = path.read_bytes(), 7, b""
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
+        record += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        # A whole record, or the last part of one.
+        if kind in (1, 4):
+            yield Record.FromString(record)
+            record = b""
+
+
+def entries(items):
+    return {one.key or "/".join(one.nested_key): json.loads(one.value_json) for one in items}
 
 
 @pytest.mark.slow
@@ -24,7 +72,8 @@ def test_wandb_offline_gives_every_job_its_run(shell, tmp_path):
     lr = "method.weight_optimizer.lr=1e30,0.02"
     done = shell(
         "search", *TINY, "trainer.max_epochs=2", "logger=wandb", "logger.offline=true", lr,
-        f"hydra.sweep.dir={tmp_path / 'sweep'}", "-m", WANDB_API_KEY="", HOME=str(tmp_path),
+        "space.num_nodes=2", "trainer.log_every_n_steps=1", f"hydra.sweep.dir={tmp_path / 'sweep'}", "-m",
+        WANDB_API_KEY="", HOME=str(tmp_path),
     )  # fmt: skip
     assert done.status == 1, done.err
     runs = [list((tmp_path / "sweep" / name / "wandb").glob("offline-run-*")) for name in "01"]
@@ -33,11 +82,24 @@ def test_wandb_offline_gives_every_job_its_run(shell, tmp_path):
     assert not (ROOT / "wandb").exists()
     failed, finished = (json.loads((tmp_path / "sweep" / n / "summary.json").read_text()) for n in "01")
     assert (failed["status"], finished["status"]) == ("failed", "finished")
-    pictures = [path.name for path in runs[1][0].rglob("*.png")]
-    assert sum(name.startswith("op_weights") for name in pictures) >= 2
-    assert sum(name.startswith("genotype") for name in pictures) >= 2
-    for found in runs:
-        assert list(found[0].glob("*.wandb"))
+    records = [list(wandb_records(found)) for (found,) in runs]
+    named = [next(one.run for one in found if one.HasField("run")) for found in records]
+    assert [(one.display_name, one.run_group) for one in named] == [
+        ("sweep/0", "sweep"),
+        ("sweep/1", "sweep"),
+    ]
+    history = [entries(one.history.item) for one in records[1] if one.HasField("history")]
+    steps = [one["trainer/global_step"] for one in history if "trainer/global_step" in one]
+    assert steps == sorted(steps)
+    assert [one["trainer/global_step"] for one in history if "weight_loss" in one] == [1, 3]
+    assert sum("loss" in one for one in history) == 4
+    assert sum(any(key.startswith("epochs/op_weights") for key in one) for one in history) == 2
+    summary = {}
+    for one in records[1]:
+        if one.HasField("summary"):
+            summary |= entries(one.summary.update)
+    assert summary["genotype"] == finished["genotype"]
+    assert any(key.startswith("figures/genotype") for one in history for key in one)
 
 
 @pytest.mark.slow
@@ -54,7 +116,7 @@ def test_wandb_without_account_is_refused_at_once(shell, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_bar_at_a_terminal_and_lines_elsewhere(tmp_path):
+def test_a_bar_at_a_terminal_below_the_lines_that_the_log_has_either_way(tmp_path):
     overrides = (*TINY, "trainer.max_epochs=3", "trainer.limit_train_batches=15")
     environment = environment_of(tmp_path) | {"TERM": "xterm", "COLUMNS": "200"}
     environment.pop("CI", None)
@@ -75,11 +137,19 @@ def test_a_bar_at_a_terminal_and_lines_elsewhere(tmp_path):
         shown += piece
     assert process.wait(timeout=60) == 0
     text = shown.decode(errors="replace")
-    for word in ("loss:", "acc:", "lr:", "left:", "Epoch 2/2"):
+    for word in ("loss:", "acc:", "lr:", "left:", "Epoch 2/2", "epoch 2 (3/3)  weight loss"):
         assert word in text, word
-    assert "weight loss" not in text
     done = finish(command_line("search", *TINY, f"hydra.run.dir={tmp_path / 'b'}"), env=environment)
     done.check_returncode()
     assert "\r" not in done.stdout
     assert "\x1b" not in done.stdout
-    assert "epoch 1/1  weight loss" in done.stdout
+    assert "epoch 0 (1/1)  weight loss" in done.stdout
+    logs = [(tmp_path / name / "search.log").read_text() for name in "ab"]
+    for log in logs:
+        for words in (
+            "search: space darts, method darts1, data digits",
+            "epoch 0 (1/",
+            "run folder",
+            "evaluate:",
+        ):
+            assert words in log, words

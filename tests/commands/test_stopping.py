@@ -140,3 +140,22 @@ def test_an_error_is_the_signal_s_only_if_a_worker_had_it(monkeypatch):
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
         raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated.")
     assert signal.getsignal(signal.SIGCHLD) is before
+
+
+def test_a_run_whose_time_is_up_stops_after_an_epoch_and_goes_on(run, tiny, tmp_path):
+    words = [*tiny, "trainer.max_epochs=3", "checkpoint.every=5", f"hydra.run.dir={tmp_path}"]
+    for value in ("-1", "soon", "true"):
+        done = run("search", *words, f"time_limit={value}")
+        assert done.status == 2 and "time_limit=" in done.err and "null for none" in done.err
+        assert not (tmp_path / "config.yaml").exists()
+    done = run("search", *words, "time_limit=0.001")
+    assert done.status == 130 and f"resume={tmp_path}" in done.out and "no time for another epoch" in done.out
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert (found["status"], found["epochs"]) == ("stopped", 1)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["epoch=0001.ckpt"]
+    assert run("search", f"resume={tmp_path}", "time_limit=null").status == 0
+    assert json.loads((tmp_path / "summary.json").read_text())["epochs"] == 3
+    # All that was said of either part is in the log.
+    log = (tmp_path / "search.log").read_text()
+    for words in ("run folder", "epoch 0 (1/3)", "stopped; continue with", "resumed in", "epoch 2 (3/3)"):
+        assert words in log, words

@@ -218,7 +218,7 @@ def test_a_process_that_cannot_be_is_not_looked_for(folder, pid):
     place = make(folder, "running", GOOD | {"status": "running", "epochs": 2})
     (place / "job.json").write_text(json.dumps({"host": socket.gethostname(), "pid": pid}))
     (found,) = [one for one in read_runs(folder).runs if one.folder == "running"]
-    assert (found.status, found.reason) == ("running", "still running, or killed after epoch 2")
+    assert (found.status, found.reason) == ("running", "still running, or killed after 2 epochs")
 
 
 def test_numbers_at_the_end_of_the_range_have_a_mean(folder, run):

@@ -160,7 +160,7 @@ def test_a_process_that_drifts_is_named(tmp_path):
     done = started(tmp_path, line, NAS_TEST_DRIFT="1")
     assert done.status == 1
     assert summary(run)["status"] == "failed"
-    assert "after step 1 (epoch 1)" in summary(run)["error"]
+    assert "after step 1 (epoch 0)" in summary(run)["error"]
     assert "group normal: process 1 differs from process 0" in summary(run)["error"]
     assert "reduce" not in summary(run)["error"]
     assert len(re.findall("^error: ", done.err, re.MULTILINE)) == 1

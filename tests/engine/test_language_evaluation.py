@@ -293,7 +293,7 @@ def test_spoilt_weights_go_back_to_the_best_ones(whole, tmp_path, caplog):
         after = follow.before[epoch, step + 1]
         assert all(torch.equal(after[name], weights[name]) for name in weights)
     trained(tmp_path, 3, Follow([(2, 3)]))
-    assert "training loss became nan or infinite, or exploded, in step 4 of epoch 3" in caplog.text
+    assert "training loss became nan or infinite, or exploded, in step 4 of epoch 2" in caplog.text
     assert "back to the weights of epoch" in caplog.text
 
 
@@ -325,9 +325,9 @@ def test_weights_that_the_last_step_of_an_epoch_spoils_go_back_too(tmp_path):
 
 
 def test_a_run_that_cannot_go_back_has_diverged(tmp_path):
-    with pytest.raises(Diverged, match=r"nan or infinite.* step 2 of epoch 1, before a first validation"):
+    with pytest.raises(Diverged, match=r"nan or infinite.* step 2 of epoch 0, before a first validation"):
         trained(tmp_path / "first", 2, Follow([(0, 1)]))
-    with pytest.raises(Diverged, match=r"step 3 of epoch 3, after going back .* 2 times .*max_rollbacks=2"):
+    with pytest.raises(Diverged, match=r"step 3 of epoch 2, after going back .* 2 times .*max_rollbacks=2"):
         trained(tmp_path / "often", 4, Follow([(1, 0), (2, 0), (2, 2), (3, 0)]), max_rollbacks=2)
 
 

@@ -60,7 +60,7 @@ def test_drifted_processes_are_named(drifted, words):
     if words is None:
         DriftCheck(1).on_train_batch_end(trainer, module, None, None, 0)
         return
-    with pytest.raises(Drifted, match=rf"after step 7 \(epoch 1\).*{words}"):
+    with pytest.raises(Drifted, match=rf"after step 7 \(epoch 0\).*{words}"):
         DriftCheck(1).on_train_batch_end(trainer, module, None, None, 0)
     DriftCheck(2).on_train_batch_end(trainer, module, None, None, 0)  # not its step
 

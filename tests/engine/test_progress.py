@@ -1,15 +1,19 @@
 """What a person reads while a run goes on."""
 
+import logging
+from types import SimpleNamespace
+
 import pytest
 
 from nas.analysis.metrics import PERPLEXITY
-from nas.engine.progress import epoch_line
+from nas.engine import progress
+from nas.engine.progress import Clock, epoch_line
 
 
 def test_a_line_of_a_search_on_images():
     row = {"epoch": 1, "weight_loss": 1.23456, "weight_accuracy": 0.5, "learning_rate": 0.025, "num_skip": 2}
     assert epoch_line(row, 50, "3m") == (
-        "epoch 2/50  weight loss 1.235  weight acc 50.0%  lr 0.025  skips 2  left 3m"
+        "epoch 1 (2/50)  weight loss 1.235  weight acc 50.0%  lr 0.025  skips 2  left 3m"
     )
 
 
@@ -23,7 +27,7 @@ def test_a_line_of_a_search_on_texts():
         "architecture_step_loss": 5.0,
     }
     assert epoch_line(row, 50, "") == (
-        "epoch 1/50  weight loss 4.815  weight ppl 123.4  architecture ppl 98.0  lr 20"
+        "epoch 0 (1/50)  weight loss 4.815  weight ppl 123.4  architecture ppl 98.0  lr 20"
     )
 
 
@@ -32,3 +36,53 @@ def test_a_line_of_a_search_on_texts():
 )
 def test_a_perplexity_stays_short_even_of_a_network_that_knows_nothing(value, text):
     assert PERPLEXITY.brief(value) == text
+
+
+class Run:
+    """Epochs of 50 steps on a watch of its own, as a Trainer tells them to a clock."""
+
+    def __init__(self, monkeypatch, clock, rests=False):
+        self.now, self.clock, self.module = 0.0, clock, SimpleNamespace(rests=rests)
+        monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: self.now))
+        alone = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
+        self.trainer = SimpleNamespace(
+            num_training_batches=50, current_epoch=0, should_stop=False, strategy=alone
+        )
+
+    def epoch(self, seconds, steps=50):
+        self.clock.on_train_epoch_start(self.trainer, self.module)
+        for index in range(steps):
+            self.now += seconds / 50
+            self.clock.on_train_batch_end(self.trainer, self.module, None, None, index)
+        self.clock.on_train_epoch_end(self.trainer, self.module)
+        self.trainer.current_epoch += 1
+        return self.trainer.should_stop
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(100, 22), (5000, 3)])
+def test_the_whole_run_is_estimated_once_before_the_first_epoch_ends(monkeypatch, caplog, seconds, steps):
+    caplog.set_level(logging.INFO)
+    run = Run(monkeypatch, Clock(10), rests=True)
+    run.epoch(seconds, steps)
+    header, estimate = caplog.messages
+    assert header == "epochs 0 to 9, 50 steps in the first"
+    assert estimate.startswith(
+        f"about {progress.duration(10 * seconds)} for 10 epochs at {seconds / 50:g} s per"
+    )
+    assert "alpha rests" in estimate
+    run.epoch(seconds)
+    assert len(caplog.messages) == 2
+
+
+def test_a_short_epoch_speaks_for_itself(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    Run(monkeypatch, Clock(10)).epoch(5, steps=20)
+    assert caplog.messages == ["epochs 0 to 9, 50 steps in the first"]
+
+
+def test_a_run_with_a_deadline_stops_after_the_last_epoch_that_fits(monkeypatch):
+    run = Run(monkeypatch, Clock(10, deadline=100.0))
+    # The longest so far is what the next one may take.
+    assert [run.epoch(seconds) for seconds in (20, 30, 25)] == [False, False, True]
+    run = Run(monkeypatch, Clock(2, deadline=1.0))
+    assert [run.epoch(seconds) for seconds in (0.4, 10)] == [False, False], "nothing is left to stop"

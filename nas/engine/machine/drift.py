@@ -63,7 +63,7 @@ class DriftCheck(pl.Callback):
             if (words := _difference(group, values))
         ]
         raise Drifted(
-            f"after step {step} (epoch {trainer.current_epoch + 1}) the processes hold different "
+            f"after step {step} (epoch {trainer.current_epoch}) the processes hold different "
             f"architecture parameters: {'; '.join(words)}"
         )
 

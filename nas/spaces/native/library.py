@@ -1,19 +1,16 @@
-"""Builds the kernel with torch's own extension loader and calls it through plain C functions."""
+"""Loads the kernel, and calls it through plain C functions."""
 
 import ctypes
-import hashlib
 import logging
-import os
-import platform
 import shutil
-import sysconfig
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from nas.spaces.native.building import build, place_of
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
@@ -31,56 +28,24 @@ KERNELS = (3, 5, 7)
 
 @cache
 def load_library() -> "Library | None":
-    """The compiled kernel, built and kept by torch's extension cache; None where it cannot be built.
+    """The compiled kernel, built where it has not been before; None where it cannot be built.
 
     The first build takes some seconds and needs a C++ compiler and ninja.
     """
-    if shutil.which("c++") is None and shutil.which("g++") is None:
-        log.info(
-            "no C++ compiler found: using torch's own convolutions (hardware.native=false silences this)"
-        )
-        return None
-    # Importing the loader warns where a CUDA toolkit is installed and no GPU is there; neither is used here.
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    from torch.utils import cpp_extension
-
-    # The name carries source, flags and processor: an edited kernel, or a home shared with another machine,
-    # is a new extension.
-    source = b"".join(path.read_bytes() for path in (*SOURCES, *HEADERS))
-    digest = hashlib.sha256(source + repr((FLAGS, _processor())).encode()).hexdigest()
-    name = f"nas_separable_{digest[:12]}"
     try:
-        with _ninja_on_path():
-            cpp_extension.load(
-                name,
-                [str(path) for path in SOURCES],
-                extra_cflags=list(FLAGS),
-                extra_ldflags=["-fopenmp"],
-                is_python_module=False,
-            )
-        folder = Path(cpp_extension._get_build_directory(name, verbose=False))
-        return Library(ctypes.CDLL(str(folder / f"{name}.so")))
+        place = place_of(SOURCES, HEADERS, FLAGS)
+        if not place.exists():
+            if shutil.which("c++") is None and shutil.which("g++") is None:
+                log.info(
+                    "no C++ compiler found: using torch's own convolutions (hardware.native=false silences "
+                    "this)"
+                )
+                return None
+            build(place, SOURCES, FLAGS)
+        return Library(ctypes.CDLL(str(place)))
     except (RuntimeError, OSError, ImportError) as error:
         log.warning("the compiled kernel could not be built (%s): using torch's own convolutions", error)
         return None
-
-
-@contextmanager
-def _ninja_on_path() -> Iterator[None]:
-    """Lets the loader find the ninja that pip installed, also in an environment that is not activated."""
-    before = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join([before, sysconfig.get_path("scripts")])
-    try:
-        yield
-    finally:
-        os.environ["PATH"] = before
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else [platform.processor()]
-    features = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
-    return f"{platform.machine()} {features}"
 
 
 class Library:

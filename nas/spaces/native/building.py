@@ -1,0 +1,95 @@
+"""Compiles a library once for all checkouts and processes: whole under its name, and not touched again."""
+
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+
+FILE = "kernel.so"
+
+
+def place_of(sources: Sequence[Path], headers: Sequence[Path], flags: Sequence[str]) -> Path:
+    """Where the library of some sources is or will be, in torch's extension cache.
+
+    The folder's name is a hash of all that the library depends on: contents, flags, processor and torch. So
+    an edited kernel, another torch, or a home that is shared with another machine has another folder, and
+    checkouts with the same sources have the same one.
+    """
+    content = b"\0".join(path.read_bytes() for path in (*sources, *headers))
+    conditions = repr((tuple(flags), torch.__version__, _processor())).encode()
+    return _root() / f"nas_kernel_{hashlib.sha256(content + conditions).hexdigest()[:16]}" / FILE
+
+
+def build(place: Path, sources: Sequence[Path], flags: Sequence[str]) -> None:
+    """Compiles sources to `place` (`place_of`) in a folder of its own, which then gets its name at once.
+
+    Of several processes one compiles and the others wait for it.
+
+    Raises:
+        RuntimeError, OSError, ImportError: it cannot be compiled, or not be written.
+    """
+    # Importing the loader warns where a CUDA toolkit is installed and no GPU is there; neither is used here.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    from torch.utils import cpp_extension
+
+    home = place.parent
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(home.with_name(f"{home.name}.lock")):
+        if place.exists():
+            return
+        with tempfile.TemporaryDirectory(prefix=f".{home.name}-", dir=home.parent) as work, _ninja_on_path():
+            made = cpp_extension.load(
+                home.name,
+                [str(path) for path in sources],
+                extra_cflags=list(flags),
+                extra_ldflags=["-fopenmp"],
+                build_directory=work,
+                is_python_module=False,
+            )
+            done = Path(work) / "done"
+            done.mkdir()
+            shutil.move(made, done / FILE)
+            try:
+                os.rename(done, home)
+            except OSError:
+                # Where locks do not hold, another process may have been first, with the same library.
+                if not place.exists():
+                    raise
+
+
+def _root() -> Path:
+    """Torch's folder of extensions."""
+    given = os.environ.get("TORCH_EXTENSIONS_DIR")
+    if given:
+        return Path(given)
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    from torch.utils import cpp_extension
+
+    return Path(cpp_extension.get_default_build_root())
+
+
+@contextmanager
+def _ninja_on_path() -> Iterator[None]:
+    """Lets the loader find the ninja that pip installed, also in an environment that is not activated."""
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([before, sysconfig.get_path("scripts")])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else [platform.processor()]
+    features = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
+    return f"{platform.machine()} {features}"

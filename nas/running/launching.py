@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.engine.machine.processes import processors
+from nas.engine.machine.limits import processors
 from nas.errors import ConfigError, require
 from nas.files import write_text
 from nas.reading.json_text import read_object

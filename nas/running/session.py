@@ -14,6 +14,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nas.engine.machine import processes
 from nas.engine.machine.drift import DriftCheck
+from nas.engine.machine.hardware import threads_of
+from nas.engine.machine.limits import processors
 from nas.engine.machine.peers import EndAtOnce, several, strategy_of
 from nas.engine.machine.stopping import sigterm_as_interrupt
 from nas.engine.provenance import device_name, git_commit, versions
@@ -90,6 +92,7 @@ class Session:
             isinstance(seed, int) and 0 <= seed < 2**32,
             f"seed={seed}: must be a whole number from 0 to {2**32 - 1}",
         )
+        self._settle_threads(config)
         self.config = config
         self._start = time.monotonic()
         self.deadline = self._deadline()
@@ -102,6 +105,22 @@ class Session:
             f"time_limit={shown(limit)}: must be a number of minutes from 0 to {MINUTES:,}, or null for none",
         )
         return None if limit is None else self._start + 60 * limit
+
+    def _settle_threads(self, config: DictConfig) -> None:
+        """Records the number of threads, on which sums depend; a run that goes on keeps that of its start."""
+        hardware = config.hardware
+        recorded = hardware.threads
+        hardware.threads = threads_of(plain(hardware))
+        here = processors()
+        if self.resuming and recorded is not None and recorded > here:
+            log.warning(
+                "resume=%s: it was started with hardware.threads=%d, and goes on with them so that its "
+                "numbers stay the same; this process may use %d: hardware.threads=%d would be faster",
+                self.folder.path,
+                recorded,
+                here,
+                here,
+            )
 
     def _refuse_used(self) -> None:
         path = self.folder.path
@@ -310,6 +329,7 @@ class Session:
             "seed": config.seed,
             "seconds": round(self._before + time.monotonic() - self._start, 3),
             "device": device_name(config.hardware.accelerator),
+            "threads": config.hardware.threads,
             "versions": self._versions,
             "git_commit": self._commit,
         }

@@ -1,6 +1,11 @@
 """Hardware as a user types it: runs that cannot fit, plans without the card, images at rest."""
 
 import filecmp
+import json
+
+from omegaconf import OmegaConf
+
+from nas.running import session
 
 
 def test_a_run_that_cannot_fit_is_refused_before_anything_is_written(run, tiny, tmp_path):
@@ -29,3 +34,26 @@ def test_images_at_rest_give_the_same_run(run, tiny, tmp_path):
         assert done.status == 0, done.err
     one, other = (folder / "architecture.csv" for folder in folders)
     assert filecmp.cmp(one, other, shallow=False)
+
+
+def test_the_number_of_threads_is_recorded_and_a_resumed_run_keeps_it(
+    run, tiny, tmp_path, monkeypatch, caplog
+):
+    taken = []
+    monkeypatch.setattr("torch.set_num_threads", taken.append)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert run("search", *tiny, f"hydra.run.dir={tmp_path}").status == 0
+
+    def recorded():
+        config = OmegaConf.load(tmp_path / "config.yaml").hardware.threads
+        return config, json.loads((tmp_path / "summary.json").read_text())["threads"]
+
+    assert recorded() == (3, 3)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(session, "processors", lambda: 2)
+    more = ("trainer.max_epochs=2", "resume_schedule=restart")
+    done = run("search", f"resume={tmp_path}", *more)
+    assert done.status == 0, done.err
+    assert recorded() == (3, 3) and taken == [3, 3]
+    said = done.out + done.err + caplog.text
+    assert "started with hardware.threads=3" in said and "this process may use 2" in said

@@ -7,7 +7,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from nas.engine.machine import hardware as module
-from nas.engine.machine.hardware import check_hardware, count_devices, lack
+from nas.engine.machine.hardware import check_hardware, count_devices, lack, threads_of, use_device
 from nas.errors import ConfigError
 from nas.running.config import CONF, plain, register_resolvers
 
@@ -259,3 +259,37 @@ def test_torchrun_must_have_started_as_many(profile, monkeypatch):
 def test_memory_is_a_number(memory, profile):
     with pytest.raises(ConfigError, match=rf"hardware\.memory_gib={memory}"):
         check_hardware(profile("cpu", memory_gib=memory))
+
+
+@pytest.mark.parametrize(
+    ("set_to", "environment", "devices", "threads"),
+    [
+        (None, None, 1, 6),
+        (None, None, 4, 1),
+        (None, "2", 1, 2),
+        (None, "2,1", 1, 2),
+        (None, "nonsense", 2, 3),
+        (5, "2", 1, 5),
+    ],
+)
+def test_threads_are_those_that_are_set_or_the_processors_at_hand(
+    profile, monkeypatch, set_to, environment, devices, threads
+):
+    monkeypatch.setattr(module, "processors", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", environment)
+    monkeypatch.setattr("os.getloadavg", lambda: (99.0, 0.0, 0.0))
+    assert threads_of(profile("cpu", threads=set_to, devices=devices)) == threads
+
+
+def test_a_busy_machine_is_told_of_and_changes_nothing(profile, monkeypatch, caplog):
+    taken = []
+    monkeypatch.setattr(torch, "set_num_threads", taken.append)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    for load, threads in ((99.0, 1), (3.9, 3), (99.0, 3)):
+        assert not caplog.records
+        monkeypatch.setattr("os.getloadavg", lambda load=load: (load, 0.0, 0.0))
+        use_device(profile("cpu", threads=threads))
+    assert taken == [1, 3, 3]
+    assert "a load of 99.0 on 4 processors" in caplog.text and "hardware.threads=1" in caplog.text

@@ -1,11 +1,13 @@
 """Whether this machine can serve a profile, told before anything is read, and what a process sets once."""
 
 import importlib.util
+import logging
 import os
 import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ import torch
 from pytorch_lightning.accelerators import AcceleratorRegistry
 from pytorch_lightning.plugins.environments import LSFEnvironment, TorchElasticEnvironment
 
+from nas.engine.machine.limits import processors
 from nas.engine.machine.memory import keep_freed_memory
-from nas.engine.machine.processes import processors
 from nas.errors import ConfigError, require, require_whole
 
+log = logging.getLogger(__name__)
 DRIVER = Path("/proc/driver/nvidia/version")
 GPU = ("gpu", "cuda")
 # SLURM's job names that Lightning takes for a shell in which someone starts processes by hand.
@@ -26,6 +29,7 @@ PASCAL_BUILD = 'pip install "torch<2.15" torchvision --index-url https://downloa
 ANY_BUILD = "pip install torch torchvision (https://pytorch.org says which index has kernels for which GPU)"
 # Processes on a processor's place, beyond which they only wait for each other and for memory.
 CROWD = 4
+THREADS = "OMP_NUM_THREADS"
 # Compute capabilities: of kernels in bfloat16, and of what torch.compile can generate code for.
 BF16, COMPILE = (8, 0), (7, 0)
 
@@ -78,8 +82,43 @@ def use_device(hardware: Mapping) -> None:
     """Sets what holds for the whole process: threads, the speed of matrix products, freed memory."""
     if hardware["accelerator"] == "cpu" and hardware["keep_memory"]:
         keep_freed_memory()
+    threads = threads_of(hardware)
+    torch.set_num_threads(threads)
+    if count_devices(hardware) > 1:
+        # Lightning would choose itself, for this process and those that it starts.
+        os.environ[THREADS] = str(threads)
+    if threads > 1:
+        _warn_if_busy(threads)
+
+
+def threads_of(hardware: Mapping) -> int:
+    """The threads of torch in each process of a run, whatever the load of the moment is.
+
+    `hardware.threads`, or where that is null OMP_NUM_THREADS, or the processors that this process may use
+    divided by the processes of the run on this machine.
+
+    Raises:
+        ConfigError: `hardware.devices` is no number of devices.
+    """
     if hardware["threads"]:
-        torch.set_num_threads(hardware["threads"])
+        return hardware["threads"]
+    given = os.environ.get(THREADS, "").split(",")[0].strip()
+    if given.isdigit() and int(given):
+        return int(given)
+    return max(1, processors() // count_devices(hardware))
+
+
+def _warn_if_busy(threads: int) -> None:
+    with suppress(OSError, AttributeError):
+        load, cores = os.getloadavg()[0], os.cpu_count() or 1
+        if load > cores:
+            log.warning(
+                "this machine is busy (a load of %.1f on %d processors): %d threads that wait for one "
+                "another can take many times as long as one, so consider hardware.threads=1",
+                load,
+                cores,
+                threads,
+            )
 
 
 def count_devices(hardware: Mapping) -> int:

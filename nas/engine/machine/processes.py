@@ -27,11 +27,6 @@ MULTIRUN = ("-m", "--multirun")
 WAY_OUT = "run the jobs one by one, or each with hardware.devices=1"
 
 
-def processors() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def by_torchrun() -> bool:
     """Whether torchrun started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ

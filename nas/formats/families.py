@@ -32,6 +32,12 @@ def _check_cells(genotype: Genotype, inputs: Mapping[str, int], catalogue: Catal
         )
 
 
+def _ends(num_cells: int) -> tuple[int, ...]:
+    """The last cell of every resolution; a network whose first cell halves it has none at the stem's."""
+    before = (position - 1 for position in reduction_positions(num_cells) if position > 0)
+    return (*before, num_cells - 1)
+
+
 class DartsClassifier(Classifier, DartsNetwork):  # type: ignore[misc]  # forward gives logits alone
     """The network of a genotype of the DARTS space (and S1 to S4, which share its family).
 
@@ -60,27 +66,30 @@ class DartsClassifier(Classifier, DartsNetwork):  # type: ignore[misc]  # forwar
     ) -> tuple[Levels, int]:
         """See `Classifier.construct`."""
         _check_cells(genotype, {"normal": 2, "reduce": 2}, DARTS)
-        require(num_cells >= 3, f"num_cells={num_cells}: two reductions need at least 3 cells")
+        require(num_cells >= 1, f"num_cells={num_cells}: must be at least 1")
         first = 8 if stem == "imagenet" else 1
+        reductions = reduction_positions(num_cells)
+        multiple = first * 2 ** len(reductions)
         # No parameter depends on the image's size once the auxiliary head is gone.
-        shape = (in_chans, 4 * first, 4 * first)
+        shape = (in_chans, multiple, multiple)
         DartsNetwork.__init__(
             self, genotype, shape, num_classes, num_cells, init_channels, stem_multiplier, stem, False
         )
         if stem != "imagenet":
             self.first_conv = "stem.conv"
-        self._ends = (*(position - 1 for position in reduction_positions(num_cells)), num_cells - 1)
+        self._ends = _ends(num_cells)
         levels = [(init_channels, 4, "stem.stem0")] if stem == "imagenet" else []
-        for level, index in enumerate(self._ends):
+        for index in self._ends:
+            level = sum(position <= index for position in reductions)
             channels = len(self.cells[index].cell.output) * init_channels * 2**level
             levels.append((channels, first * 2**level, f"cells.{index}"))
         self._stem_level = len(levels) > len(self._ends)
-        return levels, 4 * first
+        return levels, multiple
 
     @classmethod
-    def num_levels(cls, stem: str = "imagenet", **sizes: Any) -> int:
+    def num_levels(cls, stem: str = "imagenet", num_cells: int = 14, **sizes: Any) -> int:
         """See `Classifier.num_levels`."""
-        return 4 if stem == "imagenet" else 3
+        return len(_ends(num_cells)) + (stem == "imagenet")
 
     def _levels(self, x_BCHW: Tensor) -> Iterator[Tensor]:
         s0_BCHW, s1_BCHW = self.stem(x_BCHW)

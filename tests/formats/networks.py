@@ -15,6 +15,11 @@ SMALL = {
         {"num_cells": 3, "init_channels": 4, "stem": "imagenet", "stem_multiplier": 3},
         64,
     ),
+    "darts_reductions": (
+        "DARTS_V2",
+        {"num_cells": 2, "init_channels": 4, "stem": "cifar", "stem_multiplier": 3},
+        16,
+    ),
     "nasbench201": (NB201, {"cells_per_stage": 1, "init_channels": 4}, 16),
     "dso": (DSO, {"blocks_per_stage": [1, 2], "init_channels": 4, "stem": "cifar"}, 15),
 }

@@ -169,7 +169,6 @@ def test_s1_lists_differ_edge_by_edge():
     ("settings", "message"),
     [
         ({"num_cells": 0}, "space.num_cells=0"),
-        ({"num_cells": 2}, "at least 3 cells"),
         ({"init_channels": -4}, "space.init_channels=-4"),
         ({"init_channels": 5}, "must be even"),
         ({"num_nodes": 0}, "space.num_nodes=0"),
@@ -185,6 +184,20 @@ def test_s1_lists_differ_edge_by_edge():
 def test_bad_settings_say_what_is_wrong(settings, message):
     with pytest.raises(ConfigError, match=message):
         DartsSpace("darts", **({"operations": THREE} | settings))
+
+
+@pytest.mark.parametrize("num_cells", [1, 2])
+def test_an_evaluation_network_may_be_one_or_two_reductions(num_cells):
+    space, inputs = DartsSpace("darts", THREE), ImageInputs((3, 8, 8), 10)
+    sizes = {"num_cells": num_cells, "init_channels": 4, "stem": "cifar"}
+    network = space.network(genotypes.load("DARTS_V2"), inputs, **sizes)
+    logits, _ = network(torch.randn(2, 3, 8, 8))
+    assert logits.shape == (2, 10) and network.classifier.in_features == 4 * 4 * 2**num_cells
+    assert sum(space.pieces(inputs, **sizes).of(genotypes.load("DARTS_V2")).values()) > num_cells * 8
+    costs = DartsSpace("darts", THREE, num_cells=num_cells).costs(inputs)
+    assert not costs["normal"].macs_EO.any() and costs["reduce"].macs_EO.any()
+    with pytest.raises(ConfigError, match=r"space\.num_cells=3 at least"):
+        costs["normal"].piece(0, "skip_connect")
 
 
 @pytest.mark.parametrize("size", [(3, 6, 6), (3, 7, 8), (3, 2, 2)])

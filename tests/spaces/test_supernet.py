@@ -75,6 +75,17 @@ def test_outputs_gradients_and_buffers_agree(channels, train):
     assert_same(fast, literal, weights, batch=3)  # a partial last batch
 
 
+@pytest.mark.parametrize("num_cells", [1, 2])
+def test_networks_of_reductions_alone_agree(num_cells, caplog):
+    """The authors' code places reductions at num_cells // 3 and 2 * num_cells // 3, whatever comes out."""
+    fast, literal, weights = pair(DARTS, num_cells=num_cells)
+    assert fast.kinds == ["reduce"] * num_cells and "the normal cell is not searched" in caplog.text
+    x, y = torch.randn(4, 3, 16, 16).double(), torch.randint(0, 10, (4,))
+    ours, theirs = run(fast, weights, x, y), run(literal, weights, x, y)
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+    assert ours[2]["normal"] is None and ours[2]["reduce"].abs().sum() > 0
+
+
 def test_lists_that_differ_edge_by_edge_agree():
     per_edge = [MIXED_LISTS[row % 3] for row in range(14)]
     fast, literal, weights = pair({"normal": per_edge, "reduce": per_edge[::-1]})

@@ -25,7 +25,7 @@ class CellPlace:
 
 
 def reduction_positions(num_cells: int) -> tuple[int, ...]:
-    """Indices of the reduction cells: a third and two thirds down the network."""
+    """Indices of the reduction cells: a third and two thirds down the network, so all of one or two cells."""
     return tuple(sorted({num_cells // 3, 2 * num_cells // 3}))
 
 

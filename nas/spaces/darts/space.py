@@ -1,6 +1,7 @@
 """The DARTS space and its sub-spaces S1-S4, which are the same class over other lists of candidates."""
 
 import functools
+import logging
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
@@ -27,6 +28,8 @@ from nas.spaces.space import (
 from nas.spaces.stems import check_image_size
 from nas.spaces.supernet.costs import CandidateCosts
 
+log = logging.getLogger(__name__)
+
 
 class DartsSpace(Space):
     """Cells of two inputs and a few nodes, every node fed by all earlier ones.
@@ -36,7 +39,7 @@ class DartsSpace(Space):
         operations: candidate operations: one list for all edges, or per group (`normal`, `reduce`) one list,
             or per group one list an edge.
         num_nodes: intermediate nodes of a cell.
-        num_cells: cells of the supernet.
+        num_cells: cells of the supernet. Of one or two each is a reduction, as in the authors' code.
         init_channels: C of the supernet's first cells.
         stem_multiplier: stem channels / C.
         stem: `cifar` or `imagenet`.
@@ -72,7 +75,6 @@ class DartsSpace(Space):
             edges_per_node=edges_per_node,
             partial=partial,
         )
-        require(num_cells >= 3, f"space.num_cells={num_cells}: two reductions need at least 3 cells")
         require(
             init_channels % 2 == 0, f"space.init_channels={init_channels}: must be even, reductions halve it"
         )
@@ -88,6 +90,12 @@ class DartsSpace(Space):
         self.stem_multiplier = stem_multiplier
         self.stem = stem
         self.edges_per_node = edges_per_node
+        if NORMAL not in {cell.group for cell in cell_places(num_cells, init_channels)}:
+            log.warning(
+                "space.num_cells=%d: every cell of such a network is a reduction, so the normal cell is not "
+                "searched and the one that is derived is what alpha started from; 3 cells hold one",
+                num_cells,
+            )
         edges = edges_to_all(INPUTS, num_nodes)
         # Derivation takes this many edges per node, so as many must be left.
         guards = guards_of(edges, edges_per_node)
@@ -187,9 +195,9 @@ class DartsSpace(Space):
         DARTS.check(genotype.operations, "genotype")
         for group in (NORMAL, REDUCE):
             require(genotype[group].inputs == INPUTS, f"genotype: cell {group} must have {INPUTS} inputs")
-        require(num_cells >= 3, f"recipe.num_cells={num_cells}: two reductions need at least 3 cells")
+        check_sizes("recipe", num_cells=num_cells, init_channels=init_channels)
         require(
-            init_channels >= 2 and init_channels % 2 == 0,
+            init_channels % 2 == 0,
             f"recipe.init_channels={init_channels}: must be even and at least 2",
         )
         return DartsNetwork(

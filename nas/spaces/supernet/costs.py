@@ -47,14 +47,24 @@ class CandidateCosts:
                     macs, memory = known[piece]
                     macs_EO[row, column] += macs
                     memory_EO[row, column] += memory
-        # Times are taken in the first cell of the group.
-        self._first = [places(source)[0] for source, _ in group.edges]
+        # Times are taken in the first cell of the group, if any cell of the network follows it.
+        self._first = [next(iter(places(source)), None) for source, _ in group.edges]
         self.macs_EO = macs_EO
         self.memory_EO = memory_EO / memory_EO.max().clamp_min(1)
 
     def piece(self, row: int, name: str) -> Piece:
-        """A candidate of an edge in the group's first cell, whose time stands for those in all of them."""
-        return replace(self._first[row], name=name)
+        """A candidate of an edge in the group's first cell, whose time stands for those in all of them.
+
+        Raises:
+            ConfigError: the network has no such cell.
+        """
+        first = self._first[row]
+        if first is None:
+            raise ConfigError(
+                "method.adaptive=latency: no cell of the supernet follows one of the groups, so its "
+                "candidates take no time; set space.num_cells=3 at least"
+            )
+        return replace(first, name=name)
 
     def build(self, piece: Piece) -> nn.Module:
         """That candidate as a module, to be timed."""

@@ -1,7 +1,7 @@
 """The result of a search: an immutable description of a network's cells, with JSON and text forms.
 
 Standard library only, so that a genotype can be read, compared and sent anywhere without torch. Text is
-parsed with a tokeniser or `ast`, never evaluated.
+parsed, never evaluated.
 
 A cell is a list of nodes in order of computation. Node indices count the cell's inputs first: in a DARTS
 cell 0 is the output of cell k-2, 1 that of cell k-1, and 2.. are the intermediate nodes; in NAS-Bench-201 and
@@ -11,7 +11,7 @@ recurrent cells 0 is the only input.
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -19,9 +19,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from nas.errors import ConfigError, require
-from nas.genotype_text import Form, form_of, read_form
+from nas.genotype_reading import WRAPPING, Found, find, listed, named
+from nas.genotype_text import Form, form_of
 from nas.printable import shown
-from nas.reading.files import read_text
+from nas.reading.files import MEBIBYTE, read_text
 from nas.reading.json_text import parse_json
 
 SCHEMA = 1
@@ -187,26 +188,46 @@ def from_dict(data: Mapping) -> Genotype:
     return Genotype(str(data["space"]), tuple(cells.items()))
 
 
-def parse(text: str) -> Genotype:
-    """Reads any text form: JSON, or one of `nas.genotype_text`.
+def parse(text: str, which: str | None = None) -> Genotype:
+    """Reads the architecture that a text holds: JSON, or whatever `nas.genotype_reading` finds.
+
+    Args:
+        text: one architecture, or something that has some in it, such as a log.
+        which: where there are several, the name that it is assigned to or the number of its line.
 
     Raises:
-        ConfigError: the text is none of them.
+        ConfigError: there is none, it is malformed, or there are several and none was chosen.
     """
-    found = _parse(text.strip())
-    if found is not None:
-        return found
-    raise ConfigError(
-        f"genotype: {text.strip()[:60]!r} is neither JSON, Genotype(...), DSO(...), the name of another "
-        "space with (...) nor a NAS-Bench-201 string"
+    whole = text.strip(WRAPPING)
+    found = [] if whole.startswith("{") and '"cells"' in whole else find(text)
+    if not found:
+        require(
+            whole.startswith("{"),
+            f"genotype: {whole[:60]!r} holds no architecture: neither JSON, Genotype(...), DSO(...), the "
+            "name of another space with (...) nor a NAS-Bench-201 string",
+        )
+        return from_dict(parse_json(whole, "genotype: broken JSON"))
+    return _one_of(found if which is None else named(found, text, which))
+
+
+def _one_of(found: Sequence[Found]) -> Genotype:
+    """The one architecture among them; what cannot be read counts only where nothing can."""
+    different: dict[Genotype, Found] = {}
+    refused: ConfigError | None = None
+    for one in found:
+        try:
+            space, cells = one.read(one.text)
+            different.setdefault(from_dict({"schema": SCHEMA, "space": space, "cells": cells}), one)
+        except ConfigError as error:
+            refused = refused or error
+    if refused is not None and not different:
+        raise refused
+    require(
+        len(different) == 1,
+        f"genotype: {len(different)} architectures, {listed(list(different.values()))}; name the one that is "
+        "meant by its name or line, after the file and a colon (genotypes.py:DARTS_V2, search.log:120)",
     )
-
-
-def _parse(text: str) -> Genotype | None:
-    if text.startswith("{"):
-        return from_dict(parse_json(text, "genotype: broken JSON"))
-    found = read_form(text)
-    return None if found is None else from_dict({"schema": SCHEMA, "space": found[0], "cells": found[1]})
+    return next(iter(different))
 
 
 @cache
@@ -222,7 +243,9 @@ def published() -> Mapping[str, Mapping[str, Genotype]]:
 
 
 def load(reference: str | Path, space: str | None = None) -> Genotype:
-    """Finds a genotype: a run folder, a JSON or text file, a published name, or the text itself.
+    """Finds a genotype: a run folder, a file, a published name, or the text itself.
+
+    A file with several architectures takes a name or a line after a colon, `genotypes.py:DARTS_V2`.
 
     Args:
         reference: what the user wrote after `genotype=`.
@@ -237,40 +260,70 @@ def load(reference: str | Path, space: str | None = None) -> Genotype:
     genotype = _find(text, space)
     if space is not None and genotype.space != space:
         raise ConfigError(
-            f"genotype={text[:80]}: it belongs to space {genotype.space!r}, but space={space} was asked for"
+            f"genotype={shown(text)}: it belongs to space {genotype.space!r}, but space={space} was asked "
+            f"for, which takes {_taken(space)}"
         )
     return genotype
+
+
+def place_of(reference: str | Path) -> tuple[Path | None, str | None]:
+    """What a reference names on this machine, and which of its architectures; (None, None) for nothing.
+
+    Returns:
+        The path of a file or folder, as it was written but for `~`; and the name or line after a colon.
+    """
+    text = os.path.expanduser(str(reference).strip())
+    # A genotype's text is no path, whose parts have at most 255 bytes.
+    too_long = any(len(part.encode(errors="replace")) > 255 for part in text.split("/"))
+    if too_long or "\n" in text or "\0" in text:
+        return None, None
+    if os.path.lexists(text):
+        return Path(text), None
+    path, _, which = text.rpartition(":")
+    named_in = re.fullmatch(r"\w+", which) is not None and os.path.isfile(path)
+    return (Path(path), which) if named_in else (None, None)
 
 
 def _find(text: str, space: str | None) -> Genotype:
     entries = published().get(text)
     if entries is not None:
         return entries.get(space or "") or next(iter(entries.values()))
-    found = _parse(text)
-    if found is not None:
-        return found
+    path, which = place_of(text)
+    if path is not None:
+        return _read(path, which)
     try:
-        path = Path(text).expanduser()
-        if path.is_dir():
-            path = path / "genotype.json"
-        if os.path.lexists(path):
-            return _read(path)
-    except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"genotype={text[:80]}: cannot read it ({error})") from error
-    names = ", ".join(published())
+        if find(text) or text.strip(WRAPPING).startswith("{"):
+            return parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {_takes(space)}") from error
     raise ConfigError(
-        f"genotype={text[:200]}: no such run folder, file or published name (published: {names})"
+        f"genotype={shown(text, 200)}: no such run folder, file or published name; {_takes(space)}"
     )
 
 
-def _read(path: Path) -> Genotype:
-    content = read_text(path, f"genotype={path}")
+def _takes(space: str | None) -> str:
+    return f"taken are {_taken(None)}" if space is None else f"space={space} takes {_taken(space)}"
+
+
+def _taken(space: str | None) -> str:
+    """What `genotype=` may be for a space, in words."""
+    names = [name for name, entries in published().items() if space is None or space in entries]
+    known = f", a published name ({', '.join(names)})" if names else ""
+    return f"a run folder, a file{known}, or a text such as {form_of(space or 'darts').example}"
+
+
+def _read(path: Path, which: str | None) -> Genotype:
+    file = path / "genotype.json" if path.is_dir() else path
+    where = f"genotype={path}"
+    require(
+        not path.is_dir() or os.path.lexists(file),
+        f"{where}: no such run folder, there is no genotype.json in it",
+    )
+    content = read_text(file, where, 16 * MEBIBYTE)  # logs of searches among them
     try:
-        return parse(content)
+        return parse(content, which)
     except ConfigError as error:
-        raise ConfigError(f"genotype={path}: {error}") from error
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def check_operations(genotype: Genotype, known: Iterable[str]) -> None:

@@ -9,30 +9,19 @@ its nodes, in brackets the nodes that are alive with their operation and the nod
 the nodes that make the output. A node of several operations joins them by `+`, and a cell of several inputs
 has their number before that of its nodes: `cell:2+4[...]`.
 
-Standard library only, and the plain containers of `Genotype.to_dict()["cells"]`. Text is parsed with a
-tokeniser or `ast`, never evaluated. Whether sources and outputs make sense is left to whoever builds the
-cells.
+Standard library only, and the plain containers of `Genotype.to_dict()["cells"]`. `nas.genotype_reading` reads
+what is written here.
 """
 
-import ast
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
-from nas.errors import ConfigError, require
+from nas.errors import require
 
 Cells = Mapping[str, Mapping]
 
-_NUMBER = "[0-9]{1,4}"
-_NUMBERS = f"{_NUMBER}(?:,{_NUMBER})*"
-_WORD = "[A-Za-z0-9_]+"
-_OPERATION = "[A-Za-z0-9_.]+"  # an import path has dots
-_TERM = rf"{_OPERATION}\({_NUMBERS}\)"
-_CELL = re.compile(rf"({_WORD}):(?:({_NUMBER})\+)?({_NUMBER})\[([^\]]*)\]>({_NUMBERS})")
-_NODE = re.compile(rf"({_NUMBER})=({_TERM}(?:\+{_TERM})*)")
-_NAMED = re.compile(rf"(DSO)\s*\(|([A-Za-z_]\w*)\(\s*{_WORD}:{_NUMBER}")
 DSO, NASBENCH201 = "dso", "nasbench201"
 REDUCTION = "reduce_"  # what the names of DSO-NAS's reductions begin with
 
@@ -49,9 +38,11 @@ class Form:
         reduction: what the names of cells begin with that halve the resolution and, as blocks, have no
             shortcut beside them; None where no cell is told from others by its name.
         tabular: whether the tables of benchmarks list architectures by this text.
+        example: of such a text, for messages.
     """
 
     write: Callable[[Cells], str]
+    example: str
     drawing: str = "cells"
     heading: str = "{}"
     reduction: str | None = None
@@ -69,81 +60,17 @@ def is_import_path(operation: str) -> bool:
 
 def form_of(space: str) -> Form:
     """The form of a family's architectures; under its own name where none was published."""
-    return FORMS.get(space) or Form(partial(write_named, space))
+    return FORMS.get(space) or Form(partial(write_named, space), f"{space}(cell:1[1=operation(0)]>1)")
 
 
-def read_form(text: str) -> tuple[str, dict[str, dict]] | None:
-    """The space and the cells that a text stands for; None for a text of no form.
-
-    Raises:
-        ConfigError: the text is malformed.
-    """
-    if text.startswith("|"):
-        return NASBENCH201, _read_nasbench201(text)
-    if re.match(r"Genotype\s*\(", text):
-        return _read_literature(text)
-    named = _NAMED.match(text)
-    return None if named is None else (DSO if named[1] else named[2], read_named(text))
-
-
-def _write_literature(concat: str, cells: Cells) -> str:
+def _write_literature(concat: str, per_node: int, cells: Cells) -> str:
     fields = []
     for name, cell in cells.items():
-        pairs = [(edge["operation"], edge["source"]) for node in cell["nodes"] for edge in node]
+        nodes = [[(edge["operation"], edge["source"]) for edge in node] for node in cell["nodes"]]
+        flat = all(len(node) == per_node for node in nodes)
+        pairs = [pair for node in nodes for pair in node] if flat else nodes
         fields.append(f"{name}={pairs!r}, {concat.format(name)}={cell['output']!r}")
     return f"Genotype({', '.join(fields)})"
-
-
-def _read_literature(text: str) -> tuple[str, dict[str, dict]]:
-    try:
-        call = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ConfigError(f"genotype: cannot parse {text[:60]!r} ({error})") from error
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-        raise ConfigError("genotype: expected Genotype(name=[...], ...) with keywords only")
-    names = [keyword.arg for keyword in call.keywords]
-    require(None not in names and len(set(names)) == len(names), f"genotype: fields {names} repeat or unpack")
-    fields = {keyword.arg: _literal(keyword.value) for keyword in call.keywords if keyword.arg}
-    if "recurrent" in fields:
-        space, pairs_of, inputs, per_node = "darts_rnn", {"recurrent": "concat"}, 1, 1
-    else:
-        space, inputs, per_node = "darts", 2, 2
-        pairs_of = {"normal": "normal_concat", "reduce": "reduce_concat"}
-    allowed = {*pairs_of, *pairs_of.values()}
-    require(set(fields) == allowed, f"genotype: fields {sorted(fields)} where {sorted(allowed)} are expected")
-    cells = {}
-    for name, concat in pairs_of.items():
-        try:
-            edges = [{"operation": str(operation), "source": source} for operation, source in fields[name]]
-            output = list(fields[concat])
-        except (TypeError, ValueError) as error:
-            raise ConfigError(
-                f"genotype: {name} must be a list of ('operation', input) pairs ({error})"
-            ) from error
-        require(len(edges) % per_node == 0, f"genotype: {name} has {len(edges)} edges, not {per_node} a node")
-        nodes = [edges[i : i + per_node] for i in range(0, len(edges), per_node)]
-        cells[name] = {"inputs": inputs, "nodes": nodes, "output": output}
-    return space, cells
-
-
-def _literal(node: ast.expr):
-    """A constant expression, where `range(a, b)` is allowed as the literature writes output nodes."""
-    if (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "range"
-        and not node.keywords
-    ):
-        bounds = [_literal(argument) for argument in node.args]
-        require(
-            1 <= len(bounds) <= 2 and all(isinstance(b, int) and abs(b) <= 1000 for b in bounds),
-            "genotype: range(...) takes one or two small integers",
-        )
-        return list(range(*bounds))
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
-        raise ConfigError(f"genotype: only constants are allowed, found a {type(node).__name__}") from error
 
 
 def _write_nasbench201(cells: Cells) -> str:
@@ -152,21 +79,6 @@ def _write_nasbench201(cells: Cells) -> str:
         "|" + "".join(f"{edge['operation']}~{edge['source']}|" for edge in node)
         for node in cells["cell"]["nodes"]
     )
-
-
-def _read_nasbench201(text: str) -> dict[str, dict]:
-    nodes = []
-    for target, part in enumerate(text.split("+"), start=1):
-        match = re.fullmatch(rf"\|((?:{_OPERATION}~{_NUMBER}\|)+)", part)
-        if match is None:
-            raise ConfigError(f"genotype: malformed NAS-Bench-201 node {part!r}")
-        pairs = [item.split("~") for item in match[1][:-1].split("|")]
-        require(
-            [int(source) for _, source in pairs] == list(range(target)),
-            f"genotype: NAS-Bench-201 node {target} must list inputs 0 to {target - 1} in order: {part!r}",
-        )
-        nodes.append([{"operation": operation, "source": int(source)} for operation, source in pairs])
-    return {"cell": {"inputs": 1, "nodes": nodes, "output": [len(nodes)]}}
 
 
 def write_named(name: str, cells: Cells) -> str:
@@ -187,53 +99,24 @@ def _cell_text(name: str, inputs: int, nodes: list[list[dict]], output: list[int
     return f"{name}:{before}{len(nodes)}[{' '.join(alive)}]>{','.join(map(str, output))}"
 
 
-def read_named(text: str) -> dict[str, dict]:
-    """Reads what `write_named` writes; white space between cells and between nodes may be any.
-
-    Raises:
-        ConfigError: the text is malformed, or a cell or node is there twice or a node outside of its cell.
-    """
-    whole = re.fullmatch(r"\w+\s*\((.*)\)", text.strip(), re.DOTALL)
-    family = text.partition("(")[0].strip()
-    if whole is None:
-        raise ConfigError(f"genotype: expected {family}(name:nodes[...]>output; ...), found {text[:60]!r}")
-    cells: dict[str, dict] = {}
-    for part in whole[1].split(";"):
-        name, cell = _read_cell(part.strip())
-        require(name not in cells, f"genotype: cell {name[:60]!r} is there twice")
-        cells[name] = cell
-    return cells
-
-
-def _read_cell(text: str) -> tuple[str, dict]:
-    found = _CELL.fullmatch(text)
-    if found is None:
-        raise ConfigError(f"genotype: malformed cell {text[:60]!r}, expected name:nodes[...]>output")
-    name, inputs, count = found[1], int(found[2] or 1), int(found[3])
-    nodes: list[list[dict]] = [[] for _ in range(count)]
-    for item in found[4].split():
-        match = _NODE.fullmatch(item)
-        if match is None:
-            raise ConfigError(f"genotype: malformed node {item[:60]!r} of {name}, expected 1=name(0,...)")
-        node = int(match[1])
-        require(
-            inputs <= node < inputs + count,
-            f"genotype: {name} has nodes {inputs} to {inputs + count - 1}, but {item[:60]!r} is none of them",
-        )
-        require(not nodes[node - inputs], f"genotype: node {node} of {name} is there twice")
-        for term in match[2].split("+"):
-            operation, _, sources = term[:-1].partition("(")
-            nodes[node - inputs] += [{"operation": operation, "source": int(s)} for s in sources.split(",")]
-    output = [int(node) for node in found[5].split(",")]
-    return name, {"inputs": inputs, "nodes": nodes, "output": output}
-
-
+_EXAMPLES = {
+    "darts": "Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1), ...], normal_concat=[2, 3, 4, 5], "
+    "reduce=[...], reduce_concat=[2, 3, 4, 5])",
+    "darts_rnn": "Genotype(recurrent=[('tanh', 0), ('relu', 1), ...], concat=[1, 2, ...])",
+    DSO: "DSO(block:16[1=sep_conv_3x3(0) 6=max_pool_3x3(1)]>6; reduce_1:2[1=conv_1x1(0)]>1)",
+    NASBENCH201: "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|",
+}
 # Space -> how its architectures are written and drawn.
 FORMS: Mapping[str, Form] = MappingProxyType(
     {
-        "darts": Form(partial(_write_literature, "{}_concat"), heading="{} cell"),
-        "darts_rnn": Form(partial(_write_literature, "concat"), drawing="steps", heading="{} cell"),
-        DSO: Form(partial(write_named, "DSO"), drawing="blocks", reduction=REDUCTION),
-        NASBENCH201: Form(_write_nasbench201, tabular=True),
+        "darts": Form(partial(_write_literature, "{}_concat", 2), _EXAMPLES["darts"], heading="{} cell"),
+        "darts_rnn": Form(
+            partial(_write_literature, "concat", 1),
+            _EXAMPLES["darts_rnn"],
+            drawing="steps",
+            heading="{} cell",
+        ),
+        DSO: Form(partial(write_named, "DSO"), _EXAMPLES[DSO], drawing="blocks", reduction=REDUCTION),
+        NASBENCH201: Form(_write_nasbench201, _EXAMPLES[NASBENCH201], tabular=True),
     }
 )

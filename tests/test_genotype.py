@@ -336,7 +336,7 @@ def test_load_says_what_is_wrong(tmp_path):
     broken = tmp_path / "broken.json"
     broken.write_text("{", encoding="utf-8")
     cases = {
-        tmp_path / "nowhere": "published: .*DARTS_V2",
+        tmp_path / "nowhere": "published name .*DARTS_V2",
         tmp_path: "no such run folder",
         binary: "weights.ckpt: not UTF-8 text",
         broken: "broken.json: .*broken JSON",

@@ -20,7 +20,9 @@ ALLOWED = {
     "printable": set(),
     "errors": {"printable"},
     "reading": {"errors", "printable"},
-    "genotype": {"errors", "genotype_text", "printable", "reading"},
+    "genotype": {"errors", "genotype_reading", "genotype_text", "printable", "reading"},
+    "genotype_reading": {"errors", "genotype_spellings", "genotype_text"},
+    "genotype_spellings": {"errors", "genotype_text", "printable"},
     "genotype_text": {"errors"},
     "files": {"errors"},
     "spaces": {"errors", "genotype", "genotype_text", "printable"},
@@ -49,7 +51,15 @@ ALLOWED = {
 }
 # The files that start a command: they import what composes a configuration and nothing else.
 STARTING = {"running"}
-STANDARD_ONLY = {"errors", "files", "genotype", "genotype_text", "printable"}
+STANDARD_ONLY = {
+    "errors",
+    "files",
+    "genotype",
+    "genotype_reading",
+    "genotype_spellings",
+    "genotype_text",
+    "printable",
+}
 STANDARD_ONLY_FILES = {
     "nas.engine.machine.stopping",
     "nas.running.kinds",

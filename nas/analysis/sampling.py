@@ -15,6 +15,9 @@ from nas.genotype import Genotype
 from nas.spaces.space import EdgeGroup
 
 COSTS = ("params", "macs", "latency")
+# Known of every architecture that is priced, before any is measured.
+PRICED = ("params", "macs", "skips")
+LIMITS = (*COSTS, "skips")
 Choices = dict[str, tuple[tuple[int, int], ...]]
 
 
@@ -33,6 +36,7 @@ class Architecture:
         accuracy: of the supernet reduced to it, 0 to 1; None where it was not evaluated.
         derived: whether it is the one that derivation gives without any draw.
         front: whether it lies on the Pareto front.
+        skips: operations of the normal cell, or the only one, that only pass on.
     """
 
     genotype: Genotype
@@ -46,9 +50,10 @@ class Architecture:
     accuracy: float | None = None
     derived: bool = False
     front: bool = False
+    skips: int = 0
 
     def cost(self, name: str) -> float | None:
-        """One of `COSTS`; of latency what was measured, else what was predicted. None: not known."""
+        """One of `LIMITS`; of latency what was measured, else what was predicted. None: not known."""
         value = getattr(self, name)
         return self.predicted if name == "latency" and value is None else value
 
@@ -61,14 +66,16 @@ class Budget:
         params: parameters without the auxiliary head.
         macs: multiply-adds of one image or word.
         latency: milliseconds of one batch.
+        skips: operations of the normal cell, or the only one, that only pass on.
 
     Raises:
-        ConfigError: a limit is not a positive number.
+        ConfigError: a limit is not a positive number, or of `skips` no whole one from 0.
     """
 
     params: float | None = None
     macs: float | None = None
     latency: float | None = None
+    skips: int | None = None
 
     def __post_init__(self):
         for name in COSTS:
@@ -78,8 +85,10 @@ class Budget:
                 or (isinstance(limit, int | float) and not isinstance(limit, bool) and limit > 0),
                 f"budget.{name}={limit}: must be null or a positive number",
             )
+        if self.skips is not None:
+            require_whole("budget.skips", self.skips, 0)
 
-    def keeps(self, one: Architecture, names: Sequence[str] = COSTS) -> bool:
+    def keeps(self, one: Architecture, names: Sequence[str] = LIMITS) -> bool:
         """Whether an architecture keeps the limits `names`; an unknown cost keeps none."""
         for name in names:
             limit, cost = getattr(self, name), one.cost(name)
@@ -88,7 +97,8 @@ class Budget:
         return True
 
     def __str__(self) -> str:
-        limits = [f"budget.{name}={getattr(self, name):g}" for name in COSTS if getattr(self, name)]
+        given = {name: getattr(self, name) for name in LIMITS}
+        limits = [f"budget.{name}={limit:g}" for name, limit in given.items() if limit is not None]
         return ", ".join(limits) or "no budget"
 
 

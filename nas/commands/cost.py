@@ -20,7 +20,7 @@ def run(config: DictConfig, path: Path) -> None:
     require_one_of("format", config.format, ("table", "json"))
 
     space = space_of(config)
-    genotype = genotype_of(config, space, config.genotype)
+    genotype = genotype_of(config, space, config.genotype, config.epoch)
     check_sizes(config, space)
     cost = cost_of(config, space, genotype)
     if config.format == "json":

@@ -14,6 +14,7 @@ from nas.analysis.cost.pricing import EdgePrices, WholePrices
 from nas.analysis.metrics import ACCURACY, OF_TASKS
 from nas.analysis.sampling import (
     COSTS,
+    PRICED,
     Architecture,
     Budget,
     draw_architectures,
@@ -21,16 +22,19 @@ from nas.analysis.sampling import (
     pareto_front,
 )
 from nas.commands.latency import check_pieces, pieces_of
+from nas.domains.budgets import what_fits
 from nas.domains.choose import of_space
-from nas.domains.networks import fits, network_of, size_overrides, source_of, space_of
+from nas.domains.networks import fits, network_of, size_overrides, sizes_of, source_of, space_of
 from nas.engine import checkpoints, data_module, trainer
 from nas.engine.machine import hardware
 from nas.engine.progress import watch
+from nas.engine.rows import count_skips
 from nas.engine.run_folder import RunFolder, split_hash
 from nas.engine.seeding import seed_run
 from nas.errors import ConfigError, require, require_one_of, require_whole
 from nas.measure.derivation_latency import Latencies, table_here
 from nas.measure.derivation_report import (
+    cheapest,
     draw,
     nothing_left,
     numbers_of,
@@ -38,6 +42,7 @@ from nas.measure.derivation_report import (
     write_genotypes,
     write_table,
 )
+from nas.measure.derivation_skips import derive_with_skips
 from nas.measure.inheritance import Inheritance, check_batches, load_part
 from nas.methods.method import layout_of
 from nas.running import trust
@@ -175,9 +180,10 @@ class Derivation:
         times = self.axis == "latency" or budget.latency is not None or config.latency.table is not None
         self.latencies: Any = self._latencies() if times else None
 
-    def _price(self, genotype: Any) -> tuple[int, int]:
+    def _price(self, genotype: Any, config: DictConfig | None = None) -> tuple[int, int]:
+        sized = self.config if config is None else config
         example = self.domain.inputs(self.source).example
-        cost = count_cost(lambda: network_of(self.config, self.space, genotype, self.source), example)
+        cost = count_cost(lambda: network_of(sized, self.space, genotype, self.source), example)
         return cost.params, cost.macs
 
     def _latencies(self) -> Any:
@@ -239,7 +245,7 @@ class Derivation:
         config, budget, latencies = self.config, self.budget, self.latencies
         found, derived = self._draw(session)
         self._price_all(found)
-        affordable = [one for one in found if budget.keeps(one, ("params", "macs"))]
+        affordable = [one for one in found if budget.keeps(one, PRICED)]
         if self.predicts:
             latencies.predict_all(found)
         elif latencies is not None:
@@ -272,7 +278,8 @@ class Derivation:
                 axes["latency"] = f"predicted {axes['latency']}"
             scores = (self._score, axes, SCORES[config.rank], session.caption)
             draw(self.folder, scored, derived, budget, self.axis, self._cost, *scores)
-        require(bool(kept), nothing_left(found, budget, affordable, self.folder))
+        if not kept:
+            raise ConfigError(nothing_left(found, budget, affordable, self.folder, self._fitting(found)))
         for one in {one.genotype for one in kept} | {derived.genotype}:
             self.prices.check(one)
         write_genotypes(self.folder, kept, session.caption)
@@ -292,9 +299,19 @@ class Derivation:
         )
         table = self.method.log_probability_table()
         plain_one = self.space.derive(self.method.scores())
+        undrawn = {plain_one}
+        if self.budget.skips is not None:
+            # Where a search has collapsed, few draws have so few.
+            undrawn.add(derive_with_skips(self.space.derive, self.method.scores(), groups, self.budget.skips))
         found = [
-            Architecture(one, log_probability(one, groups, table), count, derived=one == plain_one)
-            for one, count in {**draws.counts, plain_one: draws.counts.get(plain_one, 0)}.items()
+            Architecture(
+                one,
+                log_probability(one, groups, table),
+                count,
+                derived=one == plain_one,
+                skips=count_skips(one),
+            )
+            for one, count in {**dict.fromkeys(undrawn, 0), **draws.counts}.items()
         ]
         # Frequency decides between equals, and the text last, so that the order never depends on the draws'.
         found.sort(key=lambda one: (-one.log_probability, -one.count, str(one.genotype)))
@@ -320,6 +337,21 @@ class Derivation:
                 f"{self.domain.one}: neither tells them apart",
                 flush=True,
             )
+
+    def _fitting(self, found: Sequence[Any]) -> str:
+        """The smaller sizes with which the cheapest of the architectures would keep the budget, in words."""
+        budget = self.budget
+        if budget.params is None and budget.macs is None:
+            return ""
+        genotype = cheapest(found, budget).genotype
+
+        def within(changed: Mapping[str, Any]) -> bool:
+            config = self.config.copy()
+            resize(config, changed)
+            params, macs = self._price(genotype, config)
+            return budget.keeps(Architecture(genotype, 0.0, params=params, macs=macs), ("params", "macs"))
+
+        return what_fits(sizes_of(self.config, self.space), within)
 
     def _evaluate(self, candidates: Sequence[Any], derived: Any) -> None:
         for one in watch("evaluating", _with(candidates, derived)):

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from nas.analysis.metrics import LOSS, OF_TASKS, Metric, of_losses
 from nas.analysis.random_cells import conditions_of, read_random_cells
+from nas.domains.budgets import sized
 from nas.domains.choose import check_recipe, choose
 from nas.domains.networks import (
     check_sizes,
@@ -16,7 +17,6 @@ from nas.domains.networks import (
     genotype_of,
     network_of,
     size_overrides,
-    sized,
     source_of,
     space_of,
 )
@@ -56,7 +56,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     hardware.use_device(config.hardware)
     seed_run(config.seed)
     space = space_of(config)
-    genotype = genotype_of(config, space, _genotype(session))
+    genotype = genotype_of(config, space, *_genotype(session))
     source = source_of(config)
     domain = choose(space, source)
     check_recipe(domain, config.recipe, source)
@@ -121,18 +121,19 @@ def _check_lengths(config: DictConfig) -> None:
         )
 
 
-def _genotype(session) -> Any:
-    """Where the genotype is: in the folder of a resumed run, which an earlier version may have died before.
+def _genotype(session) -> tuple[Any, int | None]:
+    """Where the genotype is, and of which epoch: in the folder of a resumed run, if it came that far.
 
     Raises:
         ConfigError: none is named.
     """
     kept = session.folder / "genotype.json"
     if session.resuming and kept.exists():
-        return kept
+        return kept, None
     named = session.config.genotype
     require(named is not None, "genotype=null: name a run folder, a file or a published genotype")
-    return session.earlier.get("genotype") or named
+    earlier = session.earlier.get("genotype")
+    return (named, session.config.epoch) if earlier is None else (earlier, None)
 
 
 def _best(module) -> dict:

@@ -67,7 +67,7 @@ class Measurement:
         self.layout = pieces_of(config, self.space, self.source)
         self.conditions = conditions_here(self.hardware, config.latency.batch_size, config.latency.clock)
         named = config.genotype
-        self.named = None if named is None else genotype_of(self.config, self.space, named)
+        self.named = None if named is None else genotype_of(config, self.space, named, config.epoch)
         self.drawn = random_architectures(self.space, config.latency.validate, config.seed)
         self.genotypes = [*self.drawn, *([] if self.named is None else [self.named])]
         sizes = _sizes(config, self.space)

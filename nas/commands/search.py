@@ -13,12 +13,11 @@ from nas.analysis.exploration import check_exploration
 from nas.analysis.metrics import OF_TASKS
 from nas.analysis.tabular import open_tabular
 from nas.commands.latency import command_for_supernet
+from nas.domains.budgets import check_budget, fitted
 from nas.domains.choose import choose, of_space
 from nas.domains.networks import (
-    check_budget,
     check_sizes,
     cost_of,
-    fitted,
     size_overrides,
     source_of,
     space_of,

@@ -1,4 +1,4 @@
-"""What the commands share: the evaluation network that a configuration sizes, its cost, and its budget."""
+"""What the commands share: the evaluation network that a configuration sizes, and its cost."""
 
 import importlib
 import logging
@@ -10,16 +10,16 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from nas.analysis.cost.complexity import count_cost
-from nas.analysis.cost.width import fitting_width
 from nas.data.declared import check_source
 from nas.domains.choose import choose
+from nas.domains.epochs import genotype_at
 from nas.errors import ConfigError, require
 from nas.genotype import Genotype, load
 from nas.printable import shown
 from nas.running import trust
 from nas.running.config import instantiate, plain, typed_keys
 from nas.running.targets import SPACES
-from nas.spaces.space import network_sizes, recipe_fits
+from nas.spaces.space import check_family, network_sizes, recipe_fits
 
 log = logging.getLogger(__name__)
 
@@ -33,17 +33,27 @@ def space_of(config: DictConfig) -> Any:
     operations = OmegaConf.select(config, trust.OPERATIONS)
     if OmegaConf.is_config(operations):
         _import(trust.import_paths(plain(operations)), trust.OPERATIONS)
-    return instantiate(config.space)
+    space = instantiate(config.space)
+    check_family(space.family, f"space={space.name}")
+    return space
 
 
-def genotype_of(config: DictConfig, space: Any, reference: Any) -> Genotype:
+def genotype_of(config: DictConfig, space: Any, reference: Any, epoch: int | None = None) -> Genotype:
     """The genotype at a reference (`nas.genotype.load`), with the operations of others that it names.
+
+    Args:
+        config: whose caller must name the operations of others.
+        space: that it must belong to.
+        reference: what `genotype=` names.
+        epoch: of a search's run folder, the epoch whose cell is meant, from 0; None for its last.
 
     Raises:
         ConfigError: it cannot be read, is of another space, or names an operation of others that the caller
             does not name.
     """
     genotype = load(reference, space.family)
+    if epoch is not None:
+        genotype = genotype_at(config, space, reference, epoch)
     where = f"genotype={shown(str(reference), 80)}"
     trust.check_foreign(genotype.operations, config, where)
     _import(trust.import_paths(sorted(genotype.operations)), where)
@@ -154,67 +164,6 @@ def cost_of(config: DictConfig, space: Any, genotype: Any, auxiliary: bool | Non
         auxiliary = config.recipe.get("auxiliary_weight", 0) > 0 and fits(config, space)
     example = choose(space, source).inputs(source).example
     return count_cost(lambda: _network(config, space, genotype, source, auxiliary), example)
-
-
-def check_budget(config: DictConfig, space: Any, budget: Any, key: str = "method.budget") -> None:
-    """Raises `ConfigError` where a width is to be chosen and the recipe sizes no networks of this space."""
-    require(
-        not budget or (fits(config, space) and "init_channels" in sizes_of(config, space)),
-        f"{key}: recipe {config.recipe.name} does not size networks of space {config.space.name}, "
-        f"so no width can be chosen; a recipe that does has the keys {', '.join(space.recipe_sizes)}",
-    )
-
-
-def fitted(
-    config: DictConfig, space: Any, genotype: Any, budget: Any, key: str = "method.budget"
-) -> DictConfig:
-    """The configuration with the largest `recipe.init_channels` whose network is within the budget.
-
-    Args:
-        config: whose recipe has that key.
-        space: builds the networks.
-        genotype: what they are built from.
-        budget: `macs` and `params`, either or both.
-        key: the setting that it came from.
-
-    Raises:
-        ConfigError: the narrowest network is above it.
-    """
-    config = config.copy()
-
-    def price(width: int) -> Any:
-        config.recipe.init_channels = width
-        return cost_of(config, space, genotype)
-
-    # Stems and reductions of some spaces halve the width.
-    config.recipe.init_channels = fitting_width(price, **budget, least=2, step=2, key=key)
-    return config
-
-
-def sized(
-    config: DictConfig, space: Any, genotype: Any, choose: bool = True
-) -> tuple[DictConfig, dict[str, Any]]:
-    """The configuration of an evaluation at the width that its `budget` allows, and what its summary says.
-
-    Without a budget the recipe's own width stands, and there is nothing to say.
-
-    Args:
-        config: of an evaluation.
-        space: builds the networks.
-        genotype: what they are built from.
-        choose: whether to choose the width; else it has been chosen, and is the recipe's.
-
-    Raises:
-        ConfigError: the recipe sizes no networks of this space, or no network is that small.
-    """
-    budget = {name: value for name, value in config.budget.items() if value is not None}
-    if not budget:
-        return config, {}
-    check_budget(config, space, budget, "budget")
-    if choose:
-        config = fitted(config, space, genotype, budget, "budget")
-    found = {f"budget_{name}": value for name, value in budget.items()}
-    return config, found | {"init_channels": config.recipe.init_channels}
 
 
 def _network(config: DictConfig, space: Any, genotype: Any, source: Any, auxiliary: bool) -> Any:

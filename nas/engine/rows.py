@@ -9,6 +9,8 @@ from nas.genotype import Genotype
 from nas.spaces.recurrent.mix import IDENTITY
 from nas.spaces.space import SKIP, Space
 
+PASSING = (SKIP, IDENTITY)
+
 
 def weight_rows(space: Space, strengths: Mapping[str, Any], epoch: int) -> list[dict[str, Any]]:
     """The op weights of an epoch as rows of `architecture.csv`."""
@@ -51,6 +53,10 @@ def count_skips(genotype: Genotype) -> int:
 
     Skip connections, and of a recurrent cell the nodes whose operation is `identity`.
     """
-    cells = dict(genotype.cells)
-    cell = cells.get("normal", next(iter(cells.values())))
-    return cell.count(SKIP) + cell.count(IDENTITY)
+    cell = genotype[counted_cell(genotype)]
+    return sum(cell.count(name) for name in PASSING)
+
+
+def counted_cell(genotype: Genotype) -> str:
+    """The cell whose skip connections are counted."""
+    return "normal" if "normal" in genotype else genotype.cells[0][0]

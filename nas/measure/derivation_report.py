@@ -7,7 +7,7 @@ from rich.table import Table
 
 from nas.analysis import plots
 from nas.analysis.plots.pareto import draw_pareto
-from nas.analysis.sampling import COSTS, Architecture, Budget
+from nas.analysis.sampling import LIMITS, PRICED, Architecture, Budget
 from nas.engine.run_folder import RunFolder
 from nas.files import subfolder, write_text
 from nas.reading.csv_text import csv_table
@@ -20,6 +20,7 @@ COLUMNS = (
     "frequency",
     "params",
     "macs",
+    "num_skip",
     "latency_ms",
     "latency_spread_ms",
     "latency_predicted_ms",
@@ -55,6 +56,7 @@ def _row(one: Architecture, rank: int | None, budget: Budget, draws: int) -> dic
         "frequency": one.count / draws,
         "params": one.params,
         "macs": one.macs,
+        "num_skip": one.skips,
         "latency_ms": None if one.latency is None else f"{one.latency:.4f}",
         "latency_spread_ms": None if one.latency_spread is None else f"{one.latency_spread:.4f}",
         "latency_predicted_ms": None if one.predicted is None else f"{one.predicted:.4f}",
@@ -69,7 +71,7 @@ def within_budget(one: Architecture, budget: Budget) -> str:
     """`yes`, `no`, `predicted` where a table alone says yes, or `unknown` where only a latency could tell."""
     if budget.keeps(one):
         return "predicted" if budget.latency is not None and one.latency is None else "yes"
-    open_question = budget.keeps(one, ("params", "macs")) and one.cost("latency") is None
+    open_question = budget.keeps(one, PRICED) and one.cost("latency") is None
     return "unknown" if open_question else "no"
 
 
@@ -118,24 +120,31 @@ def print_table(best: Sequence[Architecture], derived: Architecture, budget: Bud
     predicted = derived.predicted is not None
     accuracy = any(one.accuracy is not None for one in [*best, derived])
     names = ["rank", "log P", "draws", "params", "multiply-adds"]
-    shown = {"predicted ms": predicted, "latency ms": latency, "accuracy": accuracy}
+    skips = budget.skips is not None
+    shown = {"skips": skips, "predicted ms": predicted, "latency ms": latency, "accuracy": accuracy}
     for name in [*names, *(name for name, there in shown.items() if there), "front"]:
         table.add_column(name, justify="right")
     for rank, one in enumerate(best, start=1):
-        table.add_row(*_cells(one, f"{rank} *" if one.derived else str(rank), predicted, latency, accuracy))
+        table.add_row(
+            *_cells(one, f"{rank} *" if one.derived else str(rank), skips, predicted, latency, accuracy)
+        )
     if not any(one.derived for one in best):
         kept = within_budget(derived, budget)
         mark = "*" if kept == "yes" else f"* ({kept})"
-        table.add_row(*_cells(derived, mark, predicted, latency, accuracy))
+        table.add_row(*_cells(derived, mark, skips, predicted, latency, accuracy))
     console = Console()
     console.print(table)
-    over = [name for name in COSTS if not budget.keeps(derived, (name,))]
+    over = [name for name in LIMITS if not budget.keeps(derived, (name,))]
     note = f"; over the budget in {', '.join(over)}" if over else ""
     console.print(f"* what derivation gives without a draw{note}; {draws:,} draws", highlight=False)
 
 
-def _cells(one: Architecture, rank: str, predicted: bool, latency: bool, accuracy: bool) -> list[str]:
+def _cells(
+    one: Architecture, rank: str, skips: bool, predicted: bool, latency: bool, accuracy: bool
+) -> list[str]:
     cells = [rank, f"{one.log_probability:.3f}", f"{one.count:,}", f"{one.params:,}", f"{one.macs:,}"]
+    if skips:
+        cells.append(str(one.skips))
     if predicted:
         cells.append(f"{one.predicted:.3g}")
     if latency:
@@ -146,13 +155,31 @@ def _cells(one: Architecture, rank: str, predicted: bool, latency: bool, accurac
     return [*cells, "yes" if one.front else ""]
 
 
+def cheapest(found: Sequence[Architecture], budget: Budget) -> Architecture:
+    """The architecture that is nearest to the budget's parameters and multiply-adds."""
+    limits = {name: limit for name in ("params", "macs") if (limit := getattr(budget, name)) is not None}
+    return min(found, key=lambda one: max(getattr(one, name) / limit for name, limit in limits.items()))
+
+
 def nothing_left(
-    found: Sequence[Architecture], budget: Budget, affordable: Sequence[Architecture], folder: RunFolder
+    found: Sequence[Architecture],
+    budget: Budget,
+    affordable: Sequence[Architecture],
+    folder: RunFolder,
+    fitting: str,
 ) -> str:
-    """Why there is no architecture to keep, and how far away the budget is."""
+    """Why there is no architecture to keep, how far away the budget is, and which sizes would keep it.
+
+    Args:
+        found: all that were drawn.
+        budget: what none of them keeps.
+        affordable: those that keep what is known without measuring.
+        folder: where the table is.
+        fitting: sizes with which the cheapest of them would keep the budget; empty for none.
+    """
     smallest = [
         f"fewest {name} {min(getattr(one, key) for one in found):,}"
-        for key, name in (("params", "parameters"), ("macs", "multiply-adds"))
+        for key, name in (("params", "parameters"), ("macs", "multiply-adds"), ("skips", "skip connections"))
         if getattr(budget, key) is not None
     ]
     measured = [one.latency for one in affordable if one.latency is not None]
@@ -175,7 +202,9 @@ def nothing_left(
     return (
         f"{budget}: none of {len(found):,} distinct architectures keeps it; "
         f"{', '.join(smallest)}{joint}. "
-        f"All are in {folder / 'architectures.csv'}; raise the budget or samples"
+        f"All are in {folder / 'architectures.csv'}; "
+        + (f"the cheapest of them would keep it with {fitting}; else " if fitting else "")
+        + "raise the budget, or draw more samples"
     )
 
 
@@ -186,6 +215,7 @@ def numbers_of(best: Architecture, derived: Architecture, budget: Budget) -> dic
         "genotype": str(best.genotype),
         "params": best.params,
         "macs": best.macs,
+        "num_skip": best.skips,
         "log_probability": best.log_probability,
         "latency": best.latency,
         **predicted,

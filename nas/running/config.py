@@ -356,9 +356,12 @@ def instantiate(node: DictConfig, **arguments: Any) -> Any:
 
 
 def _refused(node: DictConfig, error: BaseException) -> ConfigError:
-    if isinstance(error, ConfigError):
+    told = str(error)
+    if isinstance(error, ConfigError) and "\n" not in told:
         return error
-    return ConfigError(f"{node._get_full_key(None)}: {error}")
+    # Somebody else's class may say it in several lines.
+    said = " ".join(told.split()) or type(error).__name__
+    return ConfigError(said if isinstance(error, ConfigError) else f"{node._get_full_key(None)}: {said}")
 
 
 def typed_keys() -> set[str]:

@@ -22,7 +22,8 @@ HYDRA_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 # Keys that take more, or less, than their values in the files show. `key@command` is for that command alone.
 KINDS: Mapping[str, Kind] = {
     "resume": kind("str null"),
-    "genotype": kind("str null"),
+    "genotype": kind("str int null"),
+    "epoch": kind("int null", 0, 10**6),
     "resume_schedule": kind("str null"),
     "dataset.class_weights": kind("str list null", items="float"),
     "random_cells": kind("str null"),
@@ -35,6 +36,7 @@ KINDS: Mapping[str, Kind] = {
     "method.relaxation": kind("str map"),
     "method.update": kind("str map null"),
     "budget.latency": kind("float null"),
+    "budget.skips": kind("int null", 0, 10**4),
     "checkpoint@export": kind("str null"),
     "pictures": kind("str null"),
     "run": kind("str null"),

@@ -70,6 +70,8 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
     if "budget" in config and "budget" not in saved:
         # Started before there was one: the recipe's own width.
         saved["budget"] = dict.fromkeys(config.budget)
+    if "epoch" in config and "epoch" not in saved:
+        saved["epoch"] = None
     for key in (*RESUMABLE, "restarts"):
         # A run that was started before there was such a key.
         if key in config and key not in saved:

@@ -1,5 +1,6 @@
 """What a method and the engine know of a search space."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -130,6 +131,11 @@ class Space(ABC):
     recipe_options: tuple[str, ...] = ()
     reference: str | None = None
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if isinstance(vars(cls).get("family"), str):
+            check_family(cls.family, f"class {cls.__name__}")
+
     @abstractmethod
     def supernet(
         self, inputs: Any, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
@@ -175,6 +181,15 @@ class Space(ABC):
             genotype.space == self.family and all(cell in genotype for cell in cells),
             f"genotype: it belongs to space {genotype.space!r}, not {self.family!r}",
         )
+
+
+def check_family(family: str, where: str) -> None:
+    """Raises `ConfigError` unless a family's name is a word, under which genotypes are written and read."""
+    require(
+        re.fullmatch(r"[A-Za-z_]\w*", family, re.ASCII) is not None,
+        f"{where}: family={shown(family)!r}: must be a word of letters, digits and underscores that "
+        "begins with no digit, since genotypes are written as family(...)",
+    )
 
 
 def edges_to_all(inputs: int, nodes: int) -> tuple[tuple[int, int], ...]:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nas.analysis.cost.complexity import Cost, count_cost
-from nas.analysis.cost.width import fitting_width
+from nas.analysis.cost.width import fitting_width, largest_fitting
 from nas.errors import ConfigError
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
@@ -78,6 +78,21 @@ def test_a_real_network_meets_its_budget():
 def test_what_cannot_be_met_is_refused_in_words(wanted, message):
     with pytest.raises(ConfigError, match=message):
         fitting_width(polynomial, **wanted)
+
+
+def test_the_largest_size_that_fits_where_small_ones_cannot_be_built():
+    asked = []
+
+    def fits(value):
+        asked.append(value)
+        if value < 3:
+            raise ConfigError("too small")
+        return value <= 7
+
+    assert largest_fitting(range(1, 20), fits) == 7 and len(asked) <= 6
+    assert largest_fitting(range(1, 5), fits) == 4
+    for values in (range(1, 3), range(8, 12), ()):
+        assert largest_fitting(values, fits) is None
 
 
 def test_a_cost_that_does_not_grow_is_no_endless_search():

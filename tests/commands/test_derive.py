@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -125,6 +126,25 @@ def test_no_architecture_within_the_budget(derive):
     fewest = min(int(row["params"]) for row in rows(folder))
     assert f"fewest parameters {fewest:,}" in done.err and "fewest multiply-adds" in done.err
     assert summary(folder)["status"] == "failed" and not (folder / "genotype.json").exists()
+    assert "recipe." not in done.err, "no width is that narrow"
+
+
+def test_a_budget_that_smaller_networks_would_keep_says_which(derive):
+    # A cell of skip connections alone has 15,508 parameters so, one of convolutions 8,976 at width 2.
+    wide = ("samples=1", "recipe.init_channels=6", "recipe.num_cells=6", "budget.params=12000")
+    done, _ = derive("wide", *wide)
+    assert done.status == 2
+    assert re.search(
+        r"the cheapest of them would keep it with (\S+ or )?recipe\.init_channels=[24]; else", done.err
+    )
+
+
+def test_at_most_so_many_skip_connections(derive):
+    done, folder = derive("skips", "budget.skips=0", "samples=1")
+    assert (done.status, done.err) == (0, "")
+    assert {row["num_skip"] for row in ranked(folder)} == {"0"} and summary(folder)["num_skip"] == 0
+    assert "budget.skips=0" in done.out
+    assert load(folder)["normal"].count("skip_connect") == 0
 
 
 def test_rank_by_the_supernet(derive):

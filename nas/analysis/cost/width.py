@@ -1,6 +1,7 @@
 """The width at which a network meets a budget: how a cell is scaled up once it has been found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from nas.analysis.cost.complexity import Cost
 from nas.errors import ConfigError, require
@@ -16,6 +17,7 @@ def fitting_width(
     least: int = 1,
     step: int = 1,
     key: str = "method.budget",
+    mend: Callable[[], str] = str,
 ) -> int:
     """The largest `init_channels` whose evaluation network stays within the budget.
 
@@ -30,6 +32,7 @@ def fitting_width(
         least: the smallest width that can be built.
         step: widths are `least` plus a multiple of this; 2 for a stem that halves it.
         key: the setting that the budget came from.
+        mend: asked where the narrowest network is above the budget: what else would help, `, or ...`.
 
     Raises:
         ConfigError: no budget is given, one is not positive, the narrowest network is above it, or the cost
@@ -47,7 +50,7 @@ def fitting_width(
         if (macs is None or cost.macs <= macs) and (params is None or cost.params <= params):
             return True
         if steps == 0:
-            raise ConfigError(_too_small(cost, macs, params, least, key))
+            raise ConfigError(_too_small(cost, macs, params, least, key) + mend())
         return False
 
     low, high = 0, 1
@@ -69,6 +72,28 @@ def _too_small(cost: Cost, macs: float | None, params: float | None, least: int,
     budget += [f"params={params:g}"] if params is not None else []
     return (
         f"{key}: {', '.join(budget)} is below the narrowest network: init_channels={least} costs "
-        f"{cost.macs:,} multiply-adds and {cost.params:,} parameters; raise the budget, prune more, or build "
-        "fewer blocks (recipe.blocks_per_stage)"
+        f"{cost.macs:,} multiply-adds and {cost.params:,} parameters; raise the budget, or search for a "
+        "cell of fewer operations"
     )
+
+
+def largest_fitting(values: Sequence[Any], fits: Callable[[Any], bool]) -> Any:
+    """The largest of growing sizes that fits; None where none does.
+
+    Args:
+        values: sizes; whether one fits must not turn true where they grow.
+        fits: `ConfigError` for a size that is too small for a network.
+    """
+
+    def known(value: Any) -> bool | None:
+        try:
+            return fits(value)
+        except ConfigError:
+            return None
+
+    low, high = -1, len(values)
+    while high - low > 1:
+        middle = (low + high) // 2
+        # What is too small to be built would cost too little.
+        low, high = (low, middle) if known(values[middle]) is False else (middle, high)
+    return values[low] if low >= 0 and known(values[low]) else None

@@ -59,6 +59,11 @@ class Relaxation:
         return self.strengths(alpha_EO)
 
     @property
+    def ranks_strengths(self) -> bool:
+        """Whether derivation ranks the strengths, so that they alone say what is derived."""
+        return type(self).scores is Relaxation.scores
+
+    @property
     def distribution(self) -> bool:
         """Whether there is a distribution to `sample` architectures from."""
         return type(self).sample is not Relaxation.sample

@@ -78,6 +78,11 @@ class Dirichlet(Relaxation):
         """softmax(eta) or the mean, see `ranking`."""
         return alpha_EO.softmax(-1) if self.ranking == "softmax" else self.strengths(alpha_EO)
 
+    @property
+    def ranks_strengths(self) -> bool:
+        """Unless `ranking` is the softmax."""
+        return self.ranking != "softmax"
+
     def sample(self, alpha_EO: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """Independent draws of theta."""
         beta_EO = self.concentration(alpha_EO.detach().cpu().double())

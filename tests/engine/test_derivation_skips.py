@@ -1,0 +1,40 @@
+"""Derivation with few skip connections, and where there is nothing else to choose."""
+
+import pytest
+import torch
+
+from nas.engine.rows import count_skips
+from nas.errors import ConfigError
+from nas.measure.derivation_skips import derive_with_skips
+from nas.spaces.darts import DartsSpace
+from nas.spaces.recurrent import RecurrentSpace
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        DartsSpace("darts", ["none", "skip_connect", "sep_conv_3x3", "max_pool_3x3"], num_cells=3),
+        RecurrentSpace("darts_rnn", num_nodes=4),
+    ],
+)
+def test_the_weakest_go_and_the_rest_stays(space):
+    generator = torch.Generator().manual_seed(0)
+    scores = {name: torch.rand(group.shape, generator=generator) for name, group in space.groups.items()}
+    for name, group in space.groups.items():
+        passing = ("skip_connect", "identity")
+        for row, operations in enumerate(group.operations):
+            scores[name][row, [i for i, one in enumerate(operations) if one in passing]] += 1
+    whole = space.derive(scores)
+    before = {name: value.clone() for name, value in scores.items()}
+    for most in range(count_skips(whole) + 1):
+        found = derive_with_skips(space.derive, scores, space.groups, most)
+        assert count_skips(found) == most
+    assert derive_with_skips(space.derive, scores, space.groups, 99) == whole
+    assert all(torch.equal(scores[name], before[name]) for name in scores)
+
+
+def test_edges_without_another_choice_are_refused():
+    space = DartsSpace("darts", ["none", "skip_connect"], num_cells=3)
+    scores = {name: torch.ones(group.shape) for name, group in space.groups.items()}
+    with pytest.raises(ConfigError, match=r"budget\.skips=1: .* no other candidates"):
+        derive_with_skips(space.derive, scores, space.groups, 1)

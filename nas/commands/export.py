@@ -1,32 +1,26 @@
 """`python -m nas.export`: writes a trained network in the forms that others read."""
 
-import inspect
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nas import genotype as genotypes
-from nas.data.checks import check_images
+from nas.commands.export_images import ImageExport
+from nas.commands.export_text import TextExport
 from nas.data.declared import check_source
-from nas.data.folder import ImageFolder
-from nas.domains.choose import of_space
-from nas.domains.networks import check_sizes, genotype_of, network_of, sizes_of, space_of
+from nas.domains.choose import choose
+from nas.domains.networks import check_sizes, genotype_of, network_of, space_of
 from nas.engine import checkpoints
 from nas.engine.run_folder import RunFolder
 from nas.engine.seeding import seed_run
 from nas.engine.trainer import quiet
-from nas.errors import ConfigError, require
-from nas.formats import families
-from nas.formats.catalogue import Subject, chosen
-from nas.formats.description import Description, Preprocessing
-from nas.formats.pictures import list_pictures, normalise, read_pictures
-from nas.formats.untrained import settle
+from nas.errors import require
+from nas.formats.catalogue import FORMATS, Format, Subject, chosen, why_not
 from nas.formats.writing import check_all, print_table, remove_different, write_all
 from nas.running.config import instantiate, typed_keys
 from nas.running.saved import check_parts, read_config, set_root
@@ -36,7 +30,8 @@ from nas.running.words import key_of, pasted, quoted
 # What an evaluation's run folder decides; where its images lie now is another matter.
 DECIDED = ("space", "dataset", "recipe")
 FREE = ("dataset.root",)
-CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+# By domain.
+EXPORTS: Mapping[str, type[ImageExport] | type[TextExport]] = {"images": ImageExport, "text": TextExport}
 
 
 def run(config: DictConfig, path: Path) -> None:
@@ -47,29 +42,24 @@ def run(config: DictConfig, path: Path) -> None:
         RunFailed: an exported network computes something else than the trained one.
     """
     _check_settings(config)
-    formats = chosen(config.format)
     quiet()
     logging.getLogger("timm").setLevel(logging.WARNING)
     config, folder, finished = with_evaluation(config)
     session = Session(config, path)
     seed_run(config.seed)
     space = space_of(config)
-    genotype = genotype_of(config, space, config.genotype)
-    require(
-        of_space(space).exported,
-        f"space={space.name}: networks of text are not exported; the checkpoints of its run folder hold the "
-        "weights",
-    )
+    genotype = genotype_of(config, space, config.genotype, config.epoch)
     source = instantiate(_offline(config.dataset.source))
     check_source(source)
+    export = EXPORTS[choose(space, source).name](config, space, source)
+    formats = chosen(config.format, export.images, export.known)
     if folder is None:
         check_sizes(config, space)
-    network, notes = trained(config, space, genotype, source, folder, finished)
-    description = describe(config, space, genotype, source, notes)
-    subject = Subject(classifier_of(network, description), description, config.onnx.opset)
-    pictures = _pictures_of(config, description)
+    network, notes = trained(config, space, genotype, source, export, folder, finished)
+    description = export.describe(genotype, notes)
+    subject = Subject(export.written(network, description), description, config.onnx.opset)
     session.open(None)
-    session.run(lambda: _export(session, subject, formats, network, source, pictures))
+    session.run(lambda: _export(session, subject, formats, network, export))
 
 
 def _check_settings(config: DictConfig) -> None:
@@ -102,14 +92,15 @@ def with_evaluation(config: DictConfig) -> tuple[DictConfig, Path | None, dict[s
         for key in ("optimizer", "scheduler"):
             merged.recipe.pop(key, None)
     merged = DictConfig(OmegaConf.to_container(merged, resolve=True))
-    # Not pathlib's, which raises where there is no such user: a genotype's text may begin like that.
-    folder = Path(os.path.expanduser(str(config.genotype))).absolute()
+    place, _ = genotypes.place_of(config.genotype)
     where = f"genotype={config.genotype}"
-    # A genotype's text may be too long for a path, which this finds out without an error.
-    file = folder / "config.yaml"
-    saved = read_config(file, f"{where}: config.yaml") if os.path.isfile(file) else DictConfig({})
+    file = None if place is None else place.absolute() / "config.yaml"
+    if file is None or not file.is_file():
+        return merged, None, {}
+    folder, saved = file.parent, read_config(file, f"{where}: config.yaml")
     if saved.get("command") != "evaluate":
         return merged, None, {}
+    require(config.epoch is None, f"epoch={config.epoch}: {where} is an evaluation, whose cell is one")
     check_parts("evaluate", saved, DECIDED, config, folder, where)
     for override in HydraConfig.get().overrides.task:
         key = key_of(override)
@@ -135,7 +126,13 @@ def with_evaluation(config: DictConfig) -> tuple[DictConfig, Path | None, dict[s
 
 
 def trained(
-    config: DictConfig, space: Any, genotype: Any, source: Any, folder: Path | None, finished: dict[str, Any]
+    config: DictConfig,
+    space: Any,
+    genotype: Any,
+    source: Any,
+    export: ImageExport | TextExport,
+    folder: Path | None,
+    finished: dict[str, Any],
 ) -> tuple[Any, dict[str, Any]]:
     """The evaluation network without auxiliary head, with its weights, in evaluation mode; notes on them.
 
@@ -157,15 +154,16 @@ def trained(
             "evaluation (genotype=outputs/evaluate/...), or that as checkpoint=, or export random weights "
             "with untrained=true",
         )
-        settle(network, source.image_shape, config.seed)
+        export.settle(network)
         return network, {"untrained": True, "seed": config.seed}
     require(file.is_file(), f"checkpoint={file}: there is no such file")
     _check_genotype(file, genotype)
     checkpoint = checkpoints.load(file)
-    _load(network, checkpoint["state_dict"], file)
+    _load(network, export.weights(checkpoint), file)
     notes = {"untrained": False, "epochs": int(checkpoint.get("epoch", -1)) + 1}
-    if config.checkpoint is None and "test_accuracy" in finished:
-        notes["test_accuracy"] = finished["test_accuracy"]
+    for name in ("test_accuracy", "test_perplexity") if config.checkpoint is None else ():
+        if name in finished:
+            notes[name] = finished[name]
     return network, notes
 
 
@@ -203,51 +201,6 @@ def _load(network: Any, state: dict[str, Any], file: Path) -> None:
     )
 
 
-def describe(config: DictConfig, space: Any, genotype: Any, source: Any, notes: dict[str, Any]) -> Any:
-    """What the files say of the network."""
-    size = source.image_shape[1]
-    # As the test images of a folder are prepared; other sets hold images of the network's size.
-    resize = int(size * 256 / 224) if isinstance(source, ImageFolder) else size
-    return Description(
-        genotype,
-        sizes_of_network(config, space),
-        source.image_shape,
-        source.num_classes,
-        source.name,
-        Preprocessing(resize, size, source.mean, source.std),
-        class_names(source),
-        notes,
-    )
-
-
-def sizes_of_network(config: DictConfig, space: Any) -> dict[str, Any]:
-    """What sizes the network that `network_of` builds, with nothing left to defaults."""
-    parameters = inspect.signature(space.network).parameters
-    typed, sizes = sizes_of(config, space), {}
-    for name in list(inspect.signature(families.classifier_of(space.family).construct).parameters)[4:]:
-        value = typed.get(name, parameters[name].default if name in parameters else None)
-        value = getattr(space, name) if value is None else value
-        sizes[name] = value if isinstance(value, str | int) else list(value)
-    return sizes
-
-
-def class_names(source: Any) -> tuple[str, ...] | None:
-    """The classes in the order of the outputs: folder names, digits, CIFAR-10's words; None if not known."""
-    folder = Path(source.root).expanduser() / "train" if isinstance(source, ImageFolder) else None
-    if folder is not None and folder.is_dir():
-        found = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
-        return found if len(found) == source.num_classes else None
-    known = {"digits": tuple(str(digit) for digit in range(10)), "cifar10": CIFAR10}
-    return known.get(source.name)
-
-
-def classifier_of(network: Any, description: Any) -> Any:
-    """The network in the form that is exported."""
-    classifier = families.build(description)
-    classifier.load_state_dict(network.state_dict())
-    return classifier
-
-
 def _offline(source: DictConfig) -> DictConfig:
     """The images as they are on this machine: an export fetches none."""
     source = DictConfig(OmegaConf.to_container(source, resolve=True))
@@ -256,54 +209,27 @@ def _offline(source: DictConfig) -> DictConfig:
     return source
 
 
-def _pictures_of(config: DictConfig, description: Any) -> Any:
-    """The pictures that the user named, prepared; None if there are none."""
-    if config.pictures is None:
-        return None
-    return read_pictures(_spread(list_pictures(config.pictures), config.images), description.preprocessing)
-
-
-def _spread(items: Sequence, number: int) -> list:
-    """So many of the items, evenly spread, as classes come one after another."""
-    number = min(number, len(items))
-    return [items[index * len(items) // number] for index in range(number)]
-
-
-def _images(config: DictConfig, description: Any, source: Any, pictures: Any) -> tuple[Any, str]:
-    """Prepared images [N, C, H, W] and what they are."""
-    if pictures is not None:
-        return pictures, f"{len(pictures)} pictures of {config.pictures}"
-    try:
-        test = source.test()
-    except ConfigError:
-        if "dataset.root" in typed_keys():
-            raise
-        generator = torch.Generator().manual_seed(config.seed)
-        images = torch.randn(config.images, *description.image_shape, generator=generator)
-        return images, f"{config.images} random images (those of {source.name} are not on this machine)"
-    check_images(source, test, "test")
-    images = torch.stack([test[index][0] for index in _spread(range(len(test)), config.images)])
-    return normalise(images, description.preprocessing), f"{len(images)} test images of {source.name}"
-
-
 def _export(
-    session: Any, subject: Any, formats: Sequence[Any], network: Any, source: Any, pictures: Any
+    session: Any, subject: Subject, formats: Sequence[Format], network: Any, export: ImageExport | TextExport
 ) -> None:
     config, folder, description = session.config, session.folder.path, subject.description
+    unit = description.unit
     session.summary |= {
         "genotype": str(description.genotype),
         "params": sum(parameter.numel() for parameter in subject.network.parameters()),
-        "num_classes": description.num_classes,
-        "class_names": description.class_names is not None,
+        **export.told(description),
         **description.notes,
     }
     rows = write_all(subject, formats, folder)
-    session.summary |= {"formats": rows, "images": "not checked"}
+    session.summary |= {"formats": rows, unit: "not checked"}
     if config.check:
-        images, session.summary["images"] = _images(config, description, source, pictures)
-        check_all(rows, subject, formats, folder, lambda batch: network(batch)[0], images, config.seed)
-    title = f"{description.dataset}, {description.num_classes} classes; {session.summary['images']}"
-    print_table(rows, title)
+        expected, run, session.summary[unit] = export.compared(network, description)
+        check_all(rows, subject, formats, folder, expected, run)
+    print_table(rows, f"{description.dataset}, {description.outputs}; {session.summary[unit]}")
+    for one in FORMATS.values():
+        reason = why_not(one, export.images, export.known)
+        if config.format == "all" and reason is not None:
+            print(f"{one.name}: not written, {reason}")
     print(f"run folder: {folder}", flush=True)
     if config.check:
         wrong = remove_different(rows, formats, folder, config.tolerance)

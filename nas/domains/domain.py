@@ -25,14 +25,12 @@ class Domain(Protocol):
         one: what multiply-adds are counted of, with its article.
         sets: data sets that come with the project, in words.
         varies: whether the number of batches is another in every epoch.
-        exported: whether there are forms in which others read its networks.
     """
 
     name: str
     one: str
     sets: str
     varies: bool
-    exported: bool
 
     def written_for(self, recipe: Mapping) -> bool:
         """Whether a recipe trains networks of this domain."""

@@ -36,7 +36,6 @@ class Images:
     one = "an image"
     sets = "digits, cifar10, cifar100, imagenet16_120, imagenet"
     varies = False
-    exported = True
 
     def written_for(self, recipe: Mapping) -> bool:
         """Recipes of texts say how long pieces are."""

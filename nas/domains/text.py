@@ -43,7 +43,6 @@ class Text:
     one = "a word"
     sets = "wikitext_mini, wikitext2, ptb"
     varies = True
-    exported = False
 
     def written_for(self, recipe: Mapping) -> bool:
         """Recipes of texts say how long segments are."""

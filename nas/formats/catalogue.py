@@ -5,20 +5,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+from torch import nn
 from torch.export import ExportedProgram
 
 from nas.errors import require
 from nas.files import write_bytes
-from nas.formats.classifier import Classifier
-from nas.formats.description import Description
+from nas.formats.description import Description, TextDescription
 from nas.formats.onnx_model import check_opset, load_onnx, save_onnx
 from nas.formats.program import export_program, load_program, save_program
 from nas.formats.weights import load_safetensors, save_safetensors
 
 WEIGHTS, CONFIG, PROGRAM, ONNX = "model.safetensors", "config.json", "model.pt2", "model.onnx"
-Predict = Callable[[Tensor], Tensor]
+Predict = Callable[..., Any]
 
 
 class Subject:
@@ -28,7 +28,7 @@ class Subject:
         ConfigError: there is no such opset.
     """
 
-    def __init__(self, network: Classifier, description: Description, opset: int):
+    def __init__(self, network: nn.Module, description: Description | TextDescription, opset: int):
         check_opset(opset)
         self.network = network.eval()
         self.description = description
@@ -48,14 +48,18 @@ class Format:
         name: what `format=` calls it.
         files: what it writes into the folder.
         needs: modules that must be installed to write it and to check it.
+        built: whether its file holds weights, from which a class of this project's builds the network.
+        images: whether it is for networks of images alone.
         same_draws: whether its random operations draw what torch's would after the same seed.
         write: (subject, folder).
-        read: folder -> images [B, C, H, W] to logits [B, K].
+        read: folder -> images [B, C, H, W] to logits [B, K], or a step of text (`nas.formats.steps`).
     """
 
     name: str
     files: tuple[str, ...]
     needs: tuple[str, ...]
+    built: bool
+    images: bool
     same_draws: bool
     write: Callable[[Subject, Path], None]
     read: Callable[[Path], Predict]
@@ -68,6 +72,7 @@ def _write_weights(subject: Subject, folder: Path) -> None:
 def _write_timm(subject: Subject, folder: Path) -> None:
     from nas.formats.timm_models import config_text
 
+    assert isinstance(subject.description, Description)  # `why_not` refuses others
     _write_weights(subject, folder)
     write_bytes(folder / CONFIG, config_text(subject.description).encode())
 
@@ -93,47 +98,88 @@ FORMATS = {
     for one in (
         Format(
             "safetensors",
-            (WEIGHTS,),
-            ("safetensors",),
-            True,
-            _write_weights,
-            lambda folder: load_safetensors(folder / WEIGHTS),
+            files=(WEIGHTS,),
+            needs=("safetensors",),
+            built=True,
+            images=False,
+            same_draws=True,
+            write=_write_weights,
+            read=lambda folder: load_safetensors(folder / WEIGHTS),
         ),
-        Format("timm", (CONFIG, WEIGHTS), ("timm", "safetensors"), True, _write_timm, _read_timm),
+        Format(
+            "timm",
+            files=(CONFIG, WEIGHTS),
+            needs=("timm", "safetensors"),
+            built=True,
+            images=True,
+            same_draws=True,
+            write=_write_timm,
+            read=_read_timm,
+        ),
         Format(
             "torch_export",
-            (PROGRAM,),
-            (),
-            True,
-            _write_program,
-            lambda folder: load_program(folder / PROGRAM),
+            files=(PROGRAM,),
+            needs=(),
+            built=False,
+            images=False,
+            same_draws=True,
+            write=_write_program,
+            read=lambda folder: load_program(folder / PROGRAM),
         ),
         Format(
             "onnx",
-            (ONNX,),
-            ("onnx", "onnxscript", "onnxruntime"),
-            False,
-            _write_onnx,
-            lambda folder: load_onnx(folder / ONNX),
+            files=(ONNX,),
+            needs=("onnx", "onnxscript", "onnxruntime"),
+            built=False,
+            images=False,
+            same_draws=False,
+            write=_write_onnx,
+            read=lambda folder: load_onnx(folder / ONNX),
         ),
     )
 }
 
 
-def chosen(name: str) -> Sequence[Format]:
-    """The formats that `format=name` stands for.
+def why_not(one: Format, images: bool = True, known: bool = True) -> str | None:
+    """Why a network cannot be written in a format; None if it can.
+
+    Args:
+        one: the format.
+        images: whether the network reads images, and not words.
+        known: whether its space comes with this project.
+    """
+    if one.images and not images:
+        return "its models read images, and this network reads words one by one and passes a state on"
+    if one.built and not known:
+        return "its file holds weights, and the class that they belong to comes from outside of this project"
+    return None
+
+
+def chosen(name: str, images: bool = True, known: bool = True) -> Sequence[Format]:
+    """The formats that `format=name` stands for; `all` are those in which such a network can be written.
+
+    Args:
+        name: of the format, or `all`.
+        images: as for `why_not`, and the next one.
+        known: likewise.
 
     Raises:
-        ConfigError: there is no such format, or a package is missing that it needs.
+        ConfigError: there is no such format, it is not for such a network, or a package is missing that it
+            needs.
     """
     require(name in (*FORMATS, "all"), f"format={name}: unknown; known are {', '.join(FORMATS)}, all")
-    found = tuple(FORMATS.values()) if name == "all" else (FORMATS[name],)
+    can = [one for one in FORMATS.values() if why_not(one, images, known) is None]
+    found = tuple(can) if name == "all" else (FORMATS[name],)
     for one in found:
+        reason = why_not(one, images, known)
+        require(
+            reason is None, f"format={name}: {reason}; choose {', '.join(other.name for other in can)} or all"
+        )
         missing = [module for module in one.needs if importlib.util.find_spec(module) is None]
         require(
             not missing,
             f"format={name}: {one.name} needs {' and '.join(missing)}, not installed here; "
             "pip install -e '.[export]'"
-            + (f", or choose another of {', '.join(FORMATS)}" if name == "all" else ""),
+            + (f", or choose another of {', '.join(other.name for other in can)}" if name == "all" else ""),
         )
     return found

@@ -12,12 +12,12 @@ class Comparison:
     """Logits of an exported network beside the trained one's.
 
     Attributes:
-        images: how many were compared.
+        compared: how many images or words.
         difference: largest difference of two logits / largest of the trained network's; nan if any is.
-        same_top1: on how many images both find the same class.
+        same_top1: on how many of them both find the same class or next word.
     """
 
-    images: int
+    compared: int
     difference: float
     same_top1: int
 
@@ -27,6 +27,17 @@ def predict(network: Callable[[Tensor], Tensor], batches: Iterable[Tensor], seed
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return torch.cat([network(images_BCHW) for images_BCHW in batches])
+
+
+def predict_text(step: Callable[..., tuple[Tensor, Tensor]], tokens_TB: Tensor, state_size: int) -> Tensor:
+    """Logits [T * B, V] of the next words of a text in columns, read word by word from a state of zeros."""
+    state_BS = torch.zeros(tokens_TB.shape[1], state_size)
+    found = []
+    with torch.no_grad():
+        for tokens_B in tokens_TB:
+            logits_BV, state_BS = step(tokens_B, state_BS)
+            found.append(logits_BV)
+    return torch.cat(found)
 
 
 def compare(expected_NK: Tensor, found_NK: Tensor) -> Comparison:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from nas import genotype as genotypes
 from nas.errors import ConfigError, require
@@ -15,6 +15,7 @@ SCHEMA = 1
 # The name of the description within a file: a key of the metadata, or a file in the archive.
 KEY = "network"
 ARCHIVED = "network.json"
+Side = int | tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -22,44 +23,58 @@ class Preprocessing:
     """How a picture becomes a network's input: colours, resize, centre crop, division by 255, mean and std.
 
     Attributes:
-        resize: pixels of the shorter side after a bilinear, antialiased resize that keeps the aspect.
-        crop: height and width in pixels of the square that is cut from the centre.
+        resize: pixels of the shorter side after a bilinear, antialiased resize that keeps the aspect; or
+            (height, width) of the resized picture, whatever its aspect was.
+        crop: height and width in pixels of the square that is cut from the centre; or (height, width).
         mean: of each channel, on the scale where a pixel of 255 is 1.
         std: the same.
     """
 
-    resize: int
-    crop: int
+    resize: Side
+    crop: Side
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def __post_init__(self):
         object.__setattr__(self, "mean", tuple(float(one) for one in self.mean))
         object.__setattr__(self, "std", tuple(float(one) for one in self.std))
+        for name in ("resize", "crop"):
+            side = getattr(self, name)
+            object.__setattr__(self, name, side if isinstance(side, int) else tuple(side))
         require(
-            len(self.mean) == len(self.std) and len(self.mean) in (1, 3) and min(self.std) > 0,
-            f"mean={list(self.mean)}, std={list(self.std)}: need one number a channel, of 1 or 3 "
-            "channels, and std above 0",
+            len(self.mean) == len(self.std) >= 1 and min(self.std) > 0,
+            f"mean={list(self.mean)}, std={list(self.std)}: need one number per channel, and std above 0",
+        )
+        resized = self.resize if isinstance(self.resize, tuple) else (self.resize,) * 2
+        require(
+            isinstance(self.resize, tuple) or isinstance(self.crop, int),
+            f"resize={self.resize}, crop={self.crop}: a crop that is no square needs the resize as (height, "
+            "width) too",
         )
         require(
-            1 <= self.crop <= self.resize,
+            all(1 <= cut <= side for cut, side in zip(self.size, resized, strict=True)),
             f"resize={self.resize}, crop={self.crop}: a crop of at least 1 pixel must fit into the resized "
             "picture",
         )
 
     @property
-    def color(self) -> str:
-        """The mode that pillow converts a picture to: `RGB`, or `L` for grey."""
-        return "RGB" if len(self.mean) == 3 else "L"
+    def size(self) -> tuple[int, int]:
+        """(height, width) of what is cut out."""
+        return self.crop if isinstance(self.crop, tuple) else (self.crop, self.crop)
+
+    @property
+    def color(self) -> str | None:
+        """The mode that pillow converts a picture to: `RGB`, or `L` for grey; None where there is none."""
+        return {3: "RGB", 1: "L"}.get(len(self.mean))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers, with what never varies said as well."""
         return {
             "color": self.color,
-            "resize": self.resize,
+            "resize": list(self.resize) if isinstance(self.resize, tuple) else self.resize,
             "interpolation": "bilinear",
             "antialias": True,
-            "crop": self.crop,
+            "crop": list(self.crop) if isinstance(self.crop, tuple) else self.crop,
             "scale": 255,
             "mean": list(self.mean),
             "std": list(self.std),
@@ -93,6 +108,13 @@ class Description:
     class_names: tuple[str, ...] | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
 
+    unit: ClassVar[str] = "images"
+
+    @property
+    def outputs(self) -> str:
+        """What it tells apart, in words."""
+        return f"{self.num_classes} classes"
+
     def __post_init__(self):
         object.__setattr__(self, "image_shape", tuple(self.image_shape))
         if self.class_names is not None:
@@ -101,12 +123,10 @@ class Description:
                 len(self.class_names) == self.num_classes,
                 f"{len(self.class_names)} class names for {self.num_classes} classes",
             )
-        channels, height, width = self.image_shape
-        prepared = self.preprocessing
+        made = (len(self.preprocessing.mean), *self.preprocessing.size)
         require(
-            (channels, height, width) == (len(prepared.mean), prepared.crop, prepared.crop),
-            f"images {list(self.image_shape)} are not what the preprocessing makes: "
-            f"{[len(prepared.mean), prepared.crop, prepared.crop]}",
+            self.image_shape == made,
+            f"images {list(self.image_shape)} are not what the preprocessing makes: {list(made)}",
         )
 
     def to_json(self) -> str:
@@ -127,8 +147,73 @@ class Description:
         )
 
 
-def from_json(text: str, where: str) -> Description:
-    """Reads what `Description.to_json` writes.
+@dataclass(frozen=True)
+class TextDescription:
+    """One step of a language model, without its weights: a word and a state in, logits and a state out.
+
+    Attributes:
+        genotype: its cell.
+        hidden_size: H, units of every state of the cell.
+        embedding_size: X, width of an embedded word.
+        tied: whether the decoder's matrix is the embedding's.
+        state_size: S, numbers of the state that is passed on, which begins at 0.
+        vocabulary: V, how many different words there are; as many go out.
+        dataset: what it was trained on, by name.
+        words: the word of every index; None if they are not known.
+        notes: as of `Description`.
+
+    Raises:
+        ConfigError: there are more or fewer words than the vocabulary has.
+    """
+
+    genotype: Genotype
+    hidden_size: int
+    embedding_size: int
+    tied: bool
+    state_size: int
+    vocabulary: int
+    dataset: str
+    words: tuple[str, ...] | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    unit: ClassVar[str] = "words"
+
+    @property
+    def outputs(self) -> str:
+        """What it tells apart, in words."""
+        return f"{self.vocabulary} words"
+
+    def __post_init__(self):
+        if self.words is not None:
+            object.__setattr__(self, "words", tuple(str(word) for word in self.words))
+            require(
+                len(self.words) == self.vocabulary,
+                f"{len(self.words)} words for a vocabulary of {self.vocabulary}",
+            )
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        found = {name: getattr(self, name) for name in _NUMBERS}
+        return json.dumps(
+            {
+                "schema": SCHEMA,
+                "domain": "text",
+                "space": self.genotype.space,
+                "genotype": self.genotype.to_dict(),
+                **found,
+                "tied": self.tied,
+                "dataset": self.dataset,
+                "words": None if self.words is None else list(self.words),
+                "notes": dict(self.notes),
+            }
+        )
+
+
+_NUMBERS = ("hidden_size", "embedding_size", "state_size", "vocabulary")
+
+
+def from_json(text: str, where: str) -> Description | TextDescription:
+    """Reads what `to_json` of a description writes.
 
     Args:
         text: the JSON.
@@ -144,23 +229,48 @@ def from_json(text: str, where: str) -> Description:
         f"{where}: description of schema {data.get('schema')!r}; this version reads {SCHEMA}",
     )
     try:
-        prepared, names, dataset = data["preprocessing"], data["class_names"], data["dataset"]
-        genotype = genotypes.from_dict(data["genotype"])
+        genotype, dataset = genotypes.from_dict(data["genotype"]), data["dataset"]
         require(data["space"] == genotype.space, f"space={data['space']!r}: its genotype is of another one")
         require(isinstance(dataset, str), f"dataset={dataset!r}: must be a name")
-        channels, height, width = (int(size) for size in data["image_shape"])
-        return Description(
-            genotype,
-            dict(data["sizes"]),
-            (channels, height, width),
-            int(data["num_classes"]),
-            dataset,
-            Preprocessing(int(prepared["resize"]), int(prepared["crop"]), prepared["mean"], prepared["std"]),
-            None if names is None else tuple(names),
-            dict(data["notes"]),
-        )
+        read = _text_of if data.get("domain") == "text" else _images_of
+        return read(data, genotype)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         words = f"{type(error).__name__}: {shown(str(error), 160)}"
         raise ConfigError(f"{where}: the description of its network is malformed ({words})") from error
+
+
+def _images_of(data: Mapping[str, Any], genotype: Genotype) -> Description:
+    prepared, names = data["preprocessing"], data["class_names"]
+    channels, height, width = (int(size) for size in data["image_shape"])
+    return Description(
+        genotype,
+        dict(data["sizes"]),
+        (channels, height, width),
+        int(data["num_classes"]),
+        data["dataset"],
+        Preprocessing(_side(prepared["resize"]), _side(prepared["crop"]), prepared["mean"], prepared["std"]),
+        None if names is None else tuple(names),
+        dict(data["notes"]),
+    )
+
+
+def _text_of(data: Mapping[str, Any], genotype: Genotype) -> TextDescription:
+    numbers, words = {name: int(data[name]) for name in _NUMBERS}, data["words"]
+    require(min(numbers.values()) >= 1, f"{numbers}: must be at least 1 each")
+    return TextDescription(
+        genotype,
+        tied=bool(data["tied"]),
+        dataset=data["dataset"],
+        words=None if words is None else tuple(words),
+        notes=dict(data["notes"]),
+        **numbers,
+    )
+
+
+def _side(value: Any) -> Side:
+    if isinstance(value, list):
+        height, width = value
+        return int(height), int(width)
+    return int(value)

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from nas.errors import ConfigError, require
 from nas.formats.classifier import Classifier, Levels
-from nas.formats.description import Description
+from nas.formats.description import Description, TextDescription
+from nas.formats.steps import build_step
 from nas.genotype import Genotype
 from nas.spaces.darts.layout import reduction_positions
 from nas.spaces.darts.network import DartsNetwork
@@ -214,12 +215,14 @@ def classifier_of(family: str) -> type[Classifier]:
     return FAMILIES[family]
 
 
-def build(description: Description) -> Classifier:
-    """The described network with random weights, in evaluation mode.
+def build(description: Description | TextDescription) -> Any:
+    """The described network with random weights, in evaluation mode: a `Classifier`, or a step of text.
 
     Raises:
-        ConfigError: its family is not one of images, or a size does not fit.
+        ConfigError: there are no networks of its family, or a size does not fit.
     """
+    if isinstance(description, TextDescription):
+        return build_step(description)
     family = description.genotype.space
     try:
         network = classifier_of(family)(

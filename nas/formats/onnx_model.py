@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,15 +14,22 @@ from torch.export import ExportedProgram
 
 from nas.errors import require
 from nas.files import write_bytes
-from nas.formats.description import KEY, Description
+from nas.formats.description import KEY, Description, TextDescription
 
-INPUT, OUTPUT, BATCH = "images", "logits", "batch"
+BATCH = "batch"
+IMAGES = (["images"], ["logits"])
+TEXT = (["tokens", "state"], ["logits", "next_state"])
 # The opset that torch's exporter writes by itself, and the newest that onnx's converter takes it to here.
 OPSETS = range(18, 24)
 
 
-def save_onnx(program: ExportedProgram, description: Description, path: Path, opset: int) -> None:
+def save_onnx(
+    program: ExportedProgram, description: Description | TextDescription, path: Path, opset: int
+) -> None:
     """Writes the model: `images` float32 [batch, C, H, W] -> `logits` float32 [batch, K].
+
+    Of text it is a step: `tokens` int64 [batch], `state` float32 [batch, S] -> `logits` [batch, V] and
+    `next_state` [batch, S].
 
     The description is in the model's metadata, under the key `network`.
 
@@ -37,13 +45,14 @@ def save_onnx(program: ExportedProgram, description: Description, path: Path, op
     import onnx
 
     check_opset(opset)
+    inputs, outputs = TEXT if isinstance(description, TextDescription) else IMAGES
     with _quiet():
         exported = torch.onnx.export(
             program,
             dynamo=True,
             opset_version=opset,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
+            input_names=inputs,
+            output_names=outputs,
             verbose=False,
         )
     assert exported is not None  # of the exporter by dynamo
@@ -64,16 +73,20 @@ def check_opset(opset: int) -> None:
     require(opset in OPSETS, f"onnx.opset={opset}: must be from {OPSETS.start} to {OPSETS.stop - 1}")
 
 
-def load_onnx(path: Path) -> Callable[[Tensor], Tensor]:
-    """Images [B, C, H, W] -> logits [B, K], by onnxruntime on the CPU."""
+def load_onnx(path: Path) -> Callable[..., Any]:
+    """Images [B, C, H, W] -> logits [B, K], or a step, by onnxruntime on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def run(images_BCHW: Tensor) -> Tensor:
-        return torch.from_numpy(session.run([OUTPUT], {INPUT: images_BCHW.numpy()})[0])
+    names = [one.name for one in session.get_inputs()]
+
+    def run(*inputs: Tensor) -> Any:
+        given = {name: one.numpy() for name, one in zip(names, inputs, strict=True)}
+        found = tuple(torch.from_numpy(one) for one in session.run(None, given))
+        return found if len(found) > 1 else found[0]
 
     return run
 

@@ -32,8 +32,13 @@ def read_pictures(paths: Sequence[Path], preprocessing: Preprocessing) -> Tensor
     """The prepared pictures, float32 [B, C, H, W].
 
     Raises:
-        ConfigError: a file is no picture.
+        ConfigError: a file is no picture, or pictures have not as many channels.
     """
+    color = preprocessing.color
+    if color is None:
+        raise ConfigError(
+            f"pictures: this network reads {len(preprocessing.mean)} channels, and pictures have 1 or 3"
+        )
     steps = v2.Compose(
         [
             v2.Resize(preprocessing.resize, interpolation=InterpolationMode.BILINEAR, antialias=True),
@@ -46,7 +51,7 @@ def read_pictures(paths: Sequence[Path], preprocessing: Preprocessing) -> Tensor
         check_regular(path)
         try:
             with Image.open(path) as picture:
-                images.append(steps(picture.convert(preprocessing.color)))
+                images.append(steps(picture.convert(color)))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ConfigError(f"{path}: not a picture that can be read ({error})") from error
     return normalise(torch.stack(images), preprocessing)

@@ -3,29 +3,35 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from nas.errors import ConfigError
 from nas.files import write_bytes
-from nas.formats.classifier import Classifier
-from nas.formats.description import ARCHIVED, Description
+from nas.formats.description import ARCHIVED, Description, TextDescription
 from nas.reading.files import check_regular
 
 
-def export_program(network: Classifier, description: Description) -> ExportedProgram:
-    """The network's forward pass as a graph of torch's operators, for any number of images of its size.
+def example_of(description: Description | TextDescription) -> tuple[Tensor, ...]:
+    """What a described network reads, of no particular values: images, or words and a state."""
+    # A batch of one would be taken for a constant.
+    if isinstance(description, TextDescription):
+        return torch.zeros(2, dtype=torch.int64), torch.zeros(2, description.state_size)
+    return (torch.zeros(2, *description.image_shape),)
+
+
+def export_program(network: nn.Module, description: Description | TextDescription) -> ExportedProgram:
+    """The network's forward pass as a graph of torch's operators, for any number of images or columns.
 
     Raises:
         ConfigError: torch.export cannot trace an operation.
     """
-    # A batch of one would be taken for a constant.
-    images_BCHW = torch.zeros(2, *description.image_shape)
-    shapes = {"x_BCHW": {0: Dim("batch", min=1)}}
+    example, batch = example_of(description), Dim("batch", min=1)
     try:
-        return torch.export.export(network.eval(), (images_BCHW,), dynamic_shapes=shapes)
+        return torch.export.export(network.eval(), example, dynamic_shapes=tuple({0: batch} for _ in example))
     except RuntimeError as error:
         names = ", ".join(sorted(description.genotype.operations))
         raise ConfigError(
@@ -34,7 +40,7 @@ def export_program(network: Classifier, description: Description) -> ExportedPro
         ) from error
 
 
-def save_program(program: ExportedProgram, description: Description, path: Path) -> None:
+def save_program(program: ExportedProgram, description: Description | TextDescription, path: Path) -> None:
     """Writes the program, with the description as `network.json` inside.
 
     Raises:
@@ -45,8 +51,10 @@ def save_program(program: ExportedProgram, description: Description, path: Path)
     write_bytes(path, buffer.getvalue())
 
 
-def load_program(path: Path) -> Callable[[Tensor], Tensor]:
-    """Images [B, C, H, W] -> logits [B, K]. Only for files that are trusted: torch unpickles parts of them.
+def load_program(path: Path) -> Callable[..., Any]:
+    """Images [B, C, H, W] -> logits [B, K], or a step.
+
+    Only for files that are trusted: torch unpickles parts of them.
 
     Raises:
         ConfigError: the file is missing or damaged.

@@ -65,7 +65,8 @@ def model_config(description: Description) -> dict[str, Any]:
             "fixed_input_size": False,
             "interpolation": "bilinear",
             "crop_pct": crop_pct(prepared),
-            "crop_mode": "center",
+            # timm's word for a resize of both sides, whatever the aspect.
+            "crop_mode": "squash" if isinstance(prepared.resize, tuple) else "center",
             "mean": list(prepared.mean),
             "std": list(prepared.std),
             "num_classes": description.num_classes,
@@ -86,6 +87,8 @@ def crop_pct(preprocessing: Preprocessing) -> float:
     survives this; 0.875 is 224 of 256.
     """
     crop, resize = preprocessing.crop, preprocessing.resize
+    if isinstance(crop, tuple) or isinstance(resize, tuple):
+        return 1.0
     known = (1.0, 0.875, crop / resize, crop / (resize + 0.5))
     return next(share for share in known if math.floor(crop / share) == resize)
 

@@ -1,19 +1,20 @@
 """One file of weights that says what network they belong to: safetensors, with a description in it."""
 
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
+from torch import nn
 
 from nas.errors import ConfigError, require
 from nas.files import write_bytes
-from nas.formats.classifier import Classifier
-from nas.formats.description import KEY, Description, from_json
+from nas.formats.description import KEY, Description, TextDescription, from_json
 from nas.formats.families import build
 from nas.reading.files import check_regular
 
 
-def save_safetensors(network: Classifier, description: Description, path: Path) -> None:
+def save_safetensors(network: nn.Module, description: Description | TextDescription, path: Path) -> None:
     """Writes weights and description; timm reads the same file.
 
     Raises:
@@ -23,7 +24,7 @@ def save_safetensors(network: Classifier, description: Description, path: Path) 
     write_bytes(path, save(tensors, metadata={"format": "pt", KEY: description.to_json()}))
 
 
-def read_description(path: str | Path) -> Description:
+def read_description(path: str | Path) -> Description | TextDescription:
     """What the metadata of such a file says of its network.
 
     Raises:
@@ -40,10 +41,11 @@ def read_description(path: str | Path) -> Description:
     return from_json(metadata[KEY], str(path))
 
 
-def load_safetensors(path: str | Path) -> Classifier:
+def load_safetensors(path: str | Path) -> Any:
     """The network of such a file, from the file alone: `forward(images [B, C, H, W]) -> logits [B, K]`.
 
-    On the CPU and in evaluation mode; how to prepare pictures is in `read_description(path)`.
+    Of text it is a step (`nas.formats.steps`): `forward(tokens [B], state [B, S]) -> logits, state`. On the
+    CPU and in evaluation mode; how to prepare pictures is in `read_description(path).preprocessing`.
 
     Raises:
         ConfigError: there is no such file, it is damaged, or its weights are not those of its network.

@@ -1,16 +1,15 @@
 """Writing a network in several formats, reading each back, and the table of what came out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from nas.formats.catalogue import Format, Predict, Subject
-from nas.formats.comparison import compare, predict
+from nas.formats.comparison import compare
 
 Row = dict[str, Any]
-BATCH = 8
 
 
 def write_all(subject: Subject, formats: Sequence[Format], folder: Path) -> list[Row]:
@@ -36,23 +35,27 @@ def check_all(
     subject: Subject,
     formats: Sequence[Format],
     folder: Path,
-    network: Predict,
-    images_NCHW: Tensor,
-    seed: int,
+    expected_NK: Tensor,
+    run: Callable[[Predict], Tensor],
 ) -> None:
     """Reads every file back and adds to its row how its logits compare with those of the trained network.
 
-    Adds `images`, `difference` and `same_top1` as in `Comparison`; the last two are None where operations
-    draw numbers and this format draws others.
+    Adds `images` (or `words`), `difference` and `same_top1` as in `Comparison`; the last two are None where
+    operations draw numbers and this format draws others.
+
+    Args:
+        rows: of `write_all`.
+        subject: what was written.
+        formats: as which.
+        folder: where.
+        expected_NK: logits of the trained network.
+        run: what was read from a file -> its logits [N, K] of the same inputs.
     """
-    # Batches of two sizes, as the last one is smaller, unless the number divides.
-    batches = images_NCHW.split(BATCH)
-    expected_NK = predict(network, batches, seed)
     draws = any(getattr(module, "draws", False) for module in subject.network.modules())
     for row, one in zip(rows, formats, strict=True):
-        found = compare(expected_NK, predict(one.read(folder), batches, seed))
+        found = compare(expected_NK, run(one.read(folder)))
         comparable = one.same_draws or not draws
-        row["images"] = found.images
+        row[subject.description.unit] = found.compared
         row["difference"] = found.difference if comparable else None
         row["same_top1"] = found.same_top1 if comparable else None
 
@@ -96,8 +99,8 @@ def print_table(rows: Sequence[Mapping], title: str) -> None:
             " ".join(row["files"]),
             f"{row['megabytes']:.2f}",
             told(row, "difference", "{difference:.1e}"),
-            told(row, "same_top1", "{same_top1}/{images}"),
+            told(row, "same_top1", "{same_top1}/" + str(row.get("images", row.get("words")))),
         )
     Console().print(table)
-    if any("images" in row and row["difference"] is None for row in rows):
+    if any("difference" in row and row["difference"] is None for row in rows):
         print("-: noise operations draw other numbers there, so there is nothing to compare")

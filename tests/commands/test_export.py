@@ -198,6 +198,33 @@ def test_bad_input(override, said, export, evaluated):
     assert not (folder / "config.yaml").exists()
 
 
-def test_text_is_refused(export):
-    done, _ = export("genotype=DARTS_V1", "space=darts_rnn", "dataset=wikitext_mini", "untrained=true")
-    assert done.status == 2 and "networks of text are not exported" in done.err
+def test_images_that_are_no_squares(export):
+    own = ("dataset.source._target_=tests.commands.own_source.OwnImages", "~dataset.source.test_seed")
+    given = ("genotype=DARTS_V2", "dataset=digits", *SIZES, *own, "+dataset.source.shape=[1,8,16]")
+    done, folder = export(*given, "untrained=true", "format=timm")
+    assert (done.status, done.err) == (0, "")
+    description = read_description(folder / "model.safetensors")
+    assert description.image_shape == (1, 8, 16) and description.preprocessing.resize == (8, 16)
+
+
+def test_a_network_of_text_is_exported_as_it_was_tested(export, run, tmp_path):
+    text = ("space=darts_rnn", "dataset=wikitext_mini", "dataset.fraction=0.1", "recipe.hidden_size=8")
+    short = (
+        "trainer.max_epochs=1",
+        "trainer.limit_train_batches=2",
+        "trainer.limit_val_batches=2",
+        "test=false",
+    )
+    folder = tmp_path / "trained"
+    done = run("evaluate", "genotype=DARTS_V2", *text, *short, f"hydra.run.dir={folder}")
+    assert (done.status, done.err) == (0, "")
+    done, out = export(f"genotype={folder}", "format=safetensors", "words=30")
+    assert (done.status, done.err) == (0, "")
+    assert "30 words of the test text of wikitext_mini" in " ".join(done.out.split()) and "30/30" in done.out
+    description = read_description(out / "model.safetensors")
+    assert (description.state_size, len(description.words)) == (8, 3867) and "<eos>" in description.words
+    best = torch.load(folder / "checkpoints/best.pt", weights_only=True)["weights"]
+    found = load_safetensors(out / "model.safetensors").state_dict()
+    assert found.keys() == best.keys() and all(torch.equal(found[name], best[name]) for name in best)
+    done, _ = export(f"genotype={folder}", "format=timm")
+    assert done.status == 2 and "format=timm: its models read images" in done.err

@@ -1,14 +1,18 @@
 """An operation and a space in modules outside of the project, through every command."""
 
 import json
+import re
+import shlex
 import sys
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from nas import genotype as genotypes
 from nas.errors import ConfigError
 from nas.formats import load_safetensors
+from nas.running.config import instantiate
 from nas.spaces.darts import DartsSpace
 from nas.spaces.nasbench201 import NasBench201Space
 from nas.spaces.space import ImageInputs
@@ -108,6 +112,10 @@ class Chain(Space):
     def network(self, genotype, inputs, auxiliary=False):
         self.check_genotype(genotype, "cell")
         return Network(genotype, inputs.image_shape, inputs.num_classes)
+
+class Broken(Chain):
+    def __init__(self, name, operations):
+        raise ValueError("no operations,\\n    of which it needs some")
 """
 
 
@@ -269,4 +277,34 @@ def test_a_space_of_others_is_searched_drawn_and_evaluated(theirs, run, tmp_path
     done = run("evaluate", *words, *short, "recipe.auxiliary_weight=0", f"hydra.run.dir={trained}", where)
     assert done.status == 0, done.err
     assert json.loads((trained / "summary.json").read_text())["genotype"] == str(found)
-    assert_refused(run("export", f"genotype={trained}", where), "space=chain", "can be exported")
+    assert_refused(run("export", f"genotype={trained}", "format=timm", where), "from outside of this project")
+    out = tmp_path / "export"
+    done = run("export", f"genotype={trained}", "format=torch_export", f"hydra.run.dir={out}", where)
+    assert done.status == 0 and "8/8" in done.out, done.err
+
+
+def test_what_a_foreign_class_says_is_one_line_and_a_family_is_a_word(theirs):
+    broken = OmegaConf.create({"space": {"_target_": "chain.Broken", "name": "broken", "operations": []}})
+    with pytest.raises(ConfigError, match=r"^space: no operations, of which it needs some$"):
+        instantiate(broken.space)
+    chain = __import__("chain").Chain
+    with pytest.raises(ConfigError, match="class Mine: family='my-chain': must be a word"):
+        type("Mine", (chain,), {"family": "my-chain"})
+
+
+def test_a_stopped_evaluation_of_a_typed_genotype_goes_on_as_printed(theirs, run, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "evaluate"
+    typed = f'genotype="{text("theirs.Conv")}"'
+    with monkeypatch.context() as patched:
+        patched.setattr("nas.commands.evaluate.fit", interrupt)
+        done = run("evaluate", typed, *SIZES, "dataset=digits", f"hydra.run.dir={folder}")
+    assert done.status == 130
+    printed = shlex.split(re.search("continue with: (.*)", done.out)[1])
+    assert printed[2] == "nas.evaluate" and "trust=theirs" in printed
+    theirs()
+    done = run("evaluate", *printed[3:])
+    assert done.status == 0, done.err
+    assert json.loads((folder / "summary.json").read_text())["status"] == "finished"

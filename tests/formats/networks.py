@@ -1,9 +1,17 @@
 """Small networks of every family, untrained, for the tests of formats."""
 
+from functools import partial
+
+import torch
+
 from nas import genotype as genotypes
-from nas.formats.description import Description, Preprocessing
+from nas.formats.comparison import predict
+from nas.formats.description import Description, Preprocessing, TextDescription
 from nas.formats.families import build
+from nas.formats.steps import state_size_of
 from nas.formats.untrained import settle
+from nas.spaces.recurrent import RecurrentSpace
+from nas.spaces.space import TextInputs
 
 NB201 = "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|"
 DSO = "DSO(block:6[1=sep_conv_3x3(0) 6=max_pool_3x3(0,1)]>1,6; reduce_1:2[2=conv_3x3(0)]>2)"
@@ -46,3 +54,32 @@ def built(name: str = "darts", classes: int = 3):
     network = build(description)
     settle(network, description.image_shape, 0)
     return description, network
+
+
+def compared(network, images_NCHW):
+    """What `check_all` needs: logits of the network, and what runs another over the same images."""
+    batches = images_NCHW.split(8)
+    return predict(network, batches, 0), partial(predict, batches=batches, seed=0)
+
+
+def step_of(name: str, tied: bool = True):
+    """(description, step, the language model whose step it is), with weights that are far from 0."""
+    genotype = genotypes.load(name, "darts_rnn")
+    space = RecurrentSpace("darts_rnn", hidden_size=6, embedding_size=None if tied else 5, tied=tied)
+    network = space.network(genotype, TextInputs(11)).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(20)
+    description = TextDescription(
+        genotype,
+        hidden_size=6,
+        embedding_size=6 if tied else 5,
+        tied=tied,
+        state_size=state_size_of(genotype, 6),
+        vocabulary=11,
+        dataset="texts",
+        words=tuple(f"word {index}" for index in range(11)),
+    )
+    step = build(description)
+    step.load_state_dict(network.state_dict())
+    return description, step, network

@@ -9,13 +9,28 @@ from hypothesis import strategies as st
 from nas.errors import ConfigError
 from nas.formats.description import Description, Preprocessing, from_json
 from nas.formats.timm_models import crop_pct
-from tests.formats.networks import SMALL, described
+from tests.formats.networks import SMALL, described, step_of
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_json_and_back(name):
     description = described(name)
     assert from_json(description.to_json(), "here") == description
+
+
+def test_of_a_rectangle_and_of_a_text_and_back():
+    prepared = Preprocessing((8, 16), (8, 16), (0.5,) * 2, (0.5,) * 2)
+    rectangle = Description(**{**vars(described()), "image_shape": (2, 8, 16), "preprocessing": prepared})
+    text, _, _ = step_of("LSTM")
+    for description in (rectangle, text):
+        assert from_json(description.to_json(), "here") == description
+    assert rectangle.preprocessing.color is None
+    whole = json.loads(text.to_json())
+    for key in whole.keys() - {"domain"}:
+        for damaged in ({k: v for k, v in whole.items() if k != key}, whole | {key: [1, {"a": None}]}):
+            if key != "tied" or key not in damaged:
+                with pytest.raises(ConfigError, match=r"^file: "):
+                    from_json(json.dumps(damaged), "file")
 
 
 @given(st.lists(st.text(max_size=20), min_size=3, max_size=3))
@@ -44,8 +59,9 @@ def test_what_does_not_belong_together_is_refused():
         Description(**{**given, "class_names": ("a", "b")})
     with pytest.raises(ConfigError, match=r"images \[1, 16, 16\]"):
         Description(**{**given, "image_shape": (1, 16, 16)})
-    with pytest.raises(ConfigError, match="crop=20"):
-        Preprocessing(16, 20, (0.5,), (0.5,))
+    for resize, crop in ((16, 20), ((16, 20), (16, 21)), ((16, 20), 17), (16, (16, 16))):
+        with pytest.raises(ConfigError, match="crop="):
+            Preprocessing(resize, crop, (0.5,), (0.5,))
     with pytest.raises(ConfigError, match="std"):
         Preprocessing(16, 16, (0.5,), (0.0,))
 

@@ -18,7 +18,7 @@ from nas.formats import load_safetensors, read_description
 from nas.formats.catalogue import FORMATS, Subject, chosen
 from nas.formats.pictures import list_pictures, read_pictures
 from nas.formats.writing import check_all, remove_different, write_all
-from tests.formats.networks import built
+from tests.formats.networks import built, compared
 from tests.shared import shared
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -60,7 +60,7 @@ def exported(subject, sample_pictures, tmp_path_factory):
     rows = write_all(subject, formats, folder)
     images = read_pictures(list_pictures(sample_pictures), subject.description.preprocessing)
     # Nine: a batch of eight, and one of a single image.
-    check_all(rows, subject, formats, folder, subject.network, images.repeat(3, 1, 1, 1), 0)
+    check_all(rows, subject, formats, folder, *compared(subject.network, images.repeat(3, 1, 1, 1)))
     return folder, rows
 
 
@@ -227,7 +227,7 @@ def test_what_computes_something_else_is_removed(subject, tmp_path):
     images = torch.randn(2, 3, SIDE, SIDE)
     for wrong in (lambda x: subject.network(x) + 1e-2, lambda x: subject.network(x) * np.nan):
         write_all(subject, formats, tmp_path)
-        check_all(rows, subject, formats, tmp_path, wrong, images, 0)
+        check_all(rows, subject, formats, tmp_path, *compared(wrong, images))
         assert len(remove_different(rows, formats, tmp_path, 1e-5)) == 1
         assert list(tmp_path.iterdir()) == []
 

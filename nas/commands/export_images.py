@@ -1,0 +1,152 @@
+"""What `nas.export` does for networks of images: their description, and what they are compared on."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from nas.data.checks import check_images
+from nas.data.folder import ImageFolder
+from nas.domains.networks import sizes_of
+from nas.errors import ConfigError
+from nas.formats import families
+from nas.formats.comparison import predict
+from nas.formats.description import Description, Preprocessing
+from nas.formats.pictures import list_pictures, normalise, read_pictures
+from nas.formats.untrained import settle
+from nas.running.config import typed_keys
+
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+BATCH = 8
+
+
+class Logits(nn.Module):
+    """An evaluation network of somebody else's space as others use it: the logits [B, K] alone."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Images [B, C, H, W] -> logits [B, K]."""
+        return self.network(x_BCHW)[0]
+
+
+class ImageExport:
+    """A network of images on its way out.
+
+    Args:
+        config: of the command.
+        space: of the network.
+        source: its data set.
+    """
+
+    images = True
+
+    def __init__(self, config: DictConfig, space: Any, source: Any):
+        self.config, self.space, self.source = config, space, source
+        self.known = space.family in families.FAMILIES
+        self.pictures: Any = None
+
+    def settle(self, network: nn.Module) -> None:
+        """Gives random weights norms that have seen something."""
+        settle(network, self.source.image_shape, self.config.seed)
+
+    def weights(self, checkpoint: Any) -> dict[str, Any]:
+        """The weights of a checkpoint, by the names of its module."""
+        return checkpoint["state_dict"]
+
+    def describe(self, genotype: Any, notes: dict[str, Any]) -> Description:
+        """What the files say of the network; pictures that the user named are read here, and refused."""
+        source = self.source
+        height, width = source.image_shape[1:]
+        # As the test images of a folder are prepared; other sets hold images of the network's size.
+        folder = isinstance(source, ImageFolder) and height == width
+        size: Any = height if height == width else (height, width)
+        found = Description(
+            genotype,
+            self._sizes(),
+            source.image_shape,
+            source.num_classes,
+            source.name,
+            Preprocessing(int(height * 256 / 224) if folder else size, size, source.mean, source.std),
+            class_names(source),
+            notes,
+        )
+        if self.config.pictures is not None:
+            paths = _spread(list_pictures(self.config.pictures), self.config.images)
+            self.pictures = read_pictures(paths, found.preprocessing)
+        return found
+
+    def _sizes(self) -> dict[str, Any]:
+        """What sizes the network, with nothing left to defaults."""
+        space, typed, sizes = self.space, sizes_of(self.config, self.space), {}
+        if not self.known:
+            return typed
+        parameters = inspect.signature(space.network).parameters
+        for name in list(inspect.signature(families.classifier_of(space.family).construct).parameters)[4:]:
+            value = typed.get(name, parameters[name].default if name in parameters else None)
+            value = getattr(space, name) if value is None else value
+            sizes[name] = value if isinstance(value, str | int) else list(value)
+        return sizes
+
+    def told(self, description: Any) -> dict[str, Any]:
+        """What `summary.json` says of it."""
+        return {
+            "num_classes": description.num_classes,
+            "class_names": description.class_names is not None,
+        }
+
+    def written(self, network: nn.Module, description: Any) -> nn.Module:
+        """The network in the form that is exported."""
+        if not self.known:
+            return Logits(network)
+        classifier = families.build(description)
+        classifier.load_state_dict(network.state_dict())
+        return classifier
+
+    def compared(self, network: Any, description: Any) -> tuple[Tensor, Callable[[Callable], Tensor], str]:
+        """Logits of the trained network, what computes a written one's on the same images, and which."""
+        images_NCHW, words = self._images(description)
+        # Batches of two sizes, as the last one is smaller, unless the number divides.
+        batches, seed = images_NCHW.split(BATCH), self.config.seed
+        expected_NK = predict(lambda batch: network(batch)[0], batches, seed)
+        return expected_NK, partial(predict, batches=batches, seed=seed), words
+
+    def _images(self, description: Description) -> tuple[Tensor, str]:
+        """Prepared images [N, C, H, W] and what they are."""
+        config, source = self.config, self.source
+        if self.pictures is not None:
+            return self.pictures, f"{len(self.pictures)} pictures of {config.pictures}"
+        try:
+            test = source.test()
+        except ConfigError:
+            if "dataset.root" in typed_keys():
+                raise
+            generator = torch.Generator().manual_seed(config.seed)
+            images = torch.randn(config.images, *description.image_shape, generator=generator)
+            return images, f"{config.images} random images (those of {source.name} are not on this machine)"
+        check_images(source, test, "test")
+        images = torch.stack([test[index][0] for index in _spread(range(len(test)), config.images)])
+        return normalise(images, description.preprocessing), f"{len(images)} test images of {source.name}"
+
+
+def class_names(source: Any) -> tuple[str, ...] | None:
+    """The classes in the order of the outputs: folder names, digits, CIFAR-10's words; None if not known."""
+    folder = Path(source.root).expanduser() / "train" if isinstance(source, ImageFolder) else None
+    if folder is not None and folder.is_dir():
+        found = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
+        return found if len(found) == source.num_classes else None
+    known = {"digits": tuple(str(digit) for digit in range(10)), "cifar10": CIFAR10}
+    return known.get(source.name)
+
+
+def _spread(items: Sequence, number: int) -> list:
+    """So many of the items, evenly spread, as classes come one after another."""
+    number = min(number, len(items))
+    return [items[index * len(items) // number] for index in range(number)]

@@ -3,6 +3,8 @@
 Standard library only. A file name may hold the bytes that clear a screen or turn the order of letters round.
 """
 
+from collections.abc import Sequence
+
 
 def printable(text: str, keep: str = "") -> str:
     """The text with every character that a terminal would act on, or could not show, written as an escape.
@@ -37,3 +39,9 @@ def shown(value: object, limit: int = 80) -> str:
     # Cut before escaping too: what is thrown away need not be looked at.
     text = printable(text[: limit + 1])
     return text if len(text) <= limit else f"{text[: max(1, limit - 3)]}..."
+
+
+def listed(values: Sequence[object], most: int = 5) -> str:
+    """The first of some names or numbers, and how many more there are."""
+    first = ", ".join(shown(one if isinstance(one, str) else str(one)) for one in values[:most])
+    return first if len(values) <= most else f"{first} and {len(values) - most} more"

@@ -151,6 +151,8 @@ OTHER = {
     "dataset.class_weights": ["balanced"],
     "dataset.split": ["random", "ordered"],
     "dataset.cutout": [2],
+    "dataset.augment.crop": [[0.5, 1.0]],
+    "dataset.augment.jitter": [[0.4, 0.4, 0.4, 0.1]],
     "recipe.stem": ["imagenet", "cifar"],
     "recipe.clip": [1.0],
     "recipe.cutout": [4],

@@ -3,8 +3,9 @@
 Shapes: B images, C channels, H rows, W columns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +37,8 @@ class BatchAugment(nn.Module):
     Every image gets its own draws, so a batch is distributed as torchvision's RandomCrop(padding),
     RandomHorizontalFlip, ToTensor and Normalize would make it image by image, followed by the Cutout of the
     DARTS code: one square, centred on any pixel, that may leave the image; zero after normalisation.
-    Padding is black before normalisation.
+    Padding is black before normalisation. A random part and other colours, where they are asked for, come
+    first and image by image: torchvision's own, drawn from torch's own generator.
 
     A module only so that `.to` moves and casts mean and std, whose type the result has; they are not in
     checkpoints.
@@ -45,11 +47,15 @@ class BatchAugment(nn.Module):
         mean, std: one number a channel, on the scale where a pixel of 255 is 1
         pad: pixels added on each of the four sides before cropping back to the old size; 0 for no crop
         flip: whether to mirror every other image, on average
+        crop: least and greatest share of an image's area that a random part has, which is scaled to the whole
+            size; None for no part
+        jitter: brightness, contrast, saturation, hue, as in torchvision's ColorJitter; None for none
         cutout: side of the square in pixels, an even number; 0 for none
         channels_last: whether the result is laid out in memory as [B, H, W, C]; its shape is the same
 
     Raises:
-        ConfigError: a number is out of range, `cutout` is odd, or mean and std differ in length.
+        ConfigError: a number is out of range, `cutout` is odd, mean and std differ in length, or images of
+            other than 1 or 3 channels are to be jittered.
     """
 
     mean_C11: Tensor
@@ -63,6 +69,8 @@ class BatchAugment(nn.Module):
         flip: bool = False,
         cutout: int = 0,
         channels_last: bool = False,
+        crop: Sequence[float] | None = None,
+        jitter: Sequence[float] | None = None,
     ):
         super().__init__()
         require(len(mean) == len(std) > 0, f"mean has {len(mean)} channels, but std has {len(std)}")
@@ -73,6 +81,13 @@ class BatchAugment(nn.Module):
         self.pad = pad
         self.flip = flip
         self.cutout = cutout
+        self.crop = crop
+        self.jitter = jitter
+        require(
+            jitter is None or len(mean) in (1, 3),
+            f"dataset.augment.jitter: needs images of 1 or 3 channels, not {len(mean)}; set it to null",
+        )
+        self.single_steps((1, 1))
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         for name, values in (("mean_C11", mean), ("std_C11", std)):
             column = torch.tensor(list(values), dtype=torch.float32)[:, None, None]
@@ -96,7 +111,19 @@ class BatchAugment(nn.Module):
         )
         if not train:
             return self.apply_draw(images_BCHW, Draw())
+        single = self.single_steps(images_BCHW.shape[2:])
+        if single:
+            images_BCHW = torch.stack([_through(single, image_CHW) for image_CHW in images_BCHW])
         return self.apply_draw(images_BCHW, self.draw(images_BCHW, generator))
+
+    def single_steps(self, size: Sequence[int]) -> list[Any]:
+        """What is done image by image to images of (H, W), as transforms of torchvision's; mostly nothing."""
+        if self.crop is None and self.jitter is None:
+            return []
+        # Takes a second to import, which other settings should not pay.
+        from nas.data.single import random_steps
+
+        return random_steps(size, self.crop, jitter=self.jitter)
 
     def draw(self, images_BCHW: Tensor, generator: Generator | None = None) -> Draw:
         """Draws for every image of the batch, on its device, what is switched on."""
@@ -146,3 +173,20 @@ class BatchAugment(nn.Module):
         first_B1 = centre_B[:, None] - self.cutout // 2
         place = torch.arange(length, device=centre_B.device)
         return (place >= first_B1) & (place < first_B1 + self.cutout)
+
+
+def of_batches(source: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of `dataset.augment` that batches of a source are to be augmented by.
+
+    Args:
+        source: one that `augments` mirrors, crops and jitters by itself, image by image.
+        settings: `dataset.augment`.
+    """
+    single = getattr(source, "augments", False)
+    return {key: value for key, value in settings.items() if key == "pad" or not single}
+
+
+def _through(steps: Sequence[Any], image_CHW: Tensor) -> Tensor:
+    for step in steps:
+        image_CHW = step(image_CHW)
+    return image_CHW

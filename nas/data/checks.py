@@ -17,6 +17,7 @@ from torch import Tensor
 from nas.data.declared import check_row, named, read_part
 from nas.data.sources import Images, ImageSource, TensorImages
 from nas.errors import ConfigError, require
+from nas.printable import listed
 
 log = logging.getLogger(__name__)
 # Images that are fetched for all of a part that does not lie in memory: the first, the last, and between.
@@ -75,11 +76,12 @@ def check_images(source: ImageSource, images: Any, part: str) -> None:
     absent = absent_classes(labels_N, source.num_classes)
     require(
         not absent or part == "test",
-        f"{where}: num_classes={source.num_classes}, but no training image is of class {_some(absent)}; "
+        f"{where}: num_classes={source.num_classes}, but no training image is of class "
+        f"{_with_names(source, absent)}; "
         "declare the classes that there are, numbered from 0",
     )
     if absent:
-        log.warning("warning: no test image is of class %s", _some(absent))
+        log.warning("warning: no test image is of class %s", _with_names(source, absent))
     if isinstance(images, TensorImages):
         _check_kind(source, images.images_NCHW, f"the {what} are", len(images))
     else:
@@ -109,11 +111,11 @@ def check_parts(
         require(
             not absent or not stratified,
             f"dataset.split=stratified: the {name} part has none of the {int(sizes_K[absent[:1]].sum())} "
-            f"images of class {_some(absent)}, too few for a share in every part; raise {keys}, or use "
+            f"images of class {listed(absent)}, too few for a share in every part; raise {keys}, or use "
             "dataset.split=random",
         )
         if absent:
-            log.warning("warning: the %s part has no image of class %s (%s)", name, _some(absent), keys)
+            log.warning("warning: the %s part has no image of class %s (%s)", name, listed(absent), keys)
 
 
 def read_tokens(source: Any, part: str) -> Tensor:
@@ -209,7 +211,7 @@ def _check_kind(source: ImageSource, found: Any, subject: str, count: int | None
     )
 
 
-def _some(classes: Sequence[int]) -> str:
-    """The first classes, and how many more there are."""
-    shown = ", ".join(str(one) for one in classes[:5])
-    return shown if len(classes) <= 5 else f"{shown} and {len(classes) - 5} more"
+def _with_names(source: ImageSource, labels: Sequence[int]) -> str:
+    """Some classes by number, and by name where the source knows their names (`classes`)."""
+    names = getattr(source, "classes", None)
+    return listed(labels if names is None else [f"{label} ({names[label]})" for label in labels])

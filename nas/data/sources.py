@@ -20,7 +20,12 @@ class ImageSource(Protocol):
     The attributes never touch the disk, so that a plan or a cost can be computed without the images. `mean`
     and `std` are per channel, on the scale where a pixel of 255 is 1. A source that knows how many images it
     has says so in `num_images` (train, test); otherwise a plan reads them. One whose number only stands in
-    for files that are not there has `at_hand()`, which says whether they are.
+    for files that are not there has `at_hand()`, which says whether they are. One of a user's own data
+    counts, and so reads, when it is first asked.
+
+    It may also have `classes` (names, in the order of the labels, or None), `augments` (true: it mirrors,
+    crops and jitters training images itself, and only padding is left to do) and `resize` (pixels of the
+    shorter side of a picture before its centre is cut out).
 
     What it declares is compared with what it returns before the first step (`nas.data.checks`).
     """

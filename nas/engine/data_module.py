@@ -9,7 +9,7 @@ from pytorch_lightning.utilities import CombinedLoader
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from nas.data.augment import BatchAugment
+from nas.data.augment import BatchAugment, of_batches
 from nas.data.checks import check_parts, read_images
 from nas.data.class_weights import class_weights
 from nas.data.declared import named
@@ -30,7 +30,8 @@ class ImageData(pl.LightningDataModule):
         source: where the images come from.
         batch_size: images a batch of one process.
         seed: of order and augmentation.
-        augment: keyword arguments `pad` and `flip` of `BatchAugment`.
+        augment: keyword arguments `pad`, `flip`, `crop` and `jitter` of `BatchAugment`; a source that
+            `augments` does all but `pad` itself.
         cutout: side in pixels.
         num_workers: processes that fetch images.
         channels_last: memory layout of the augmented batch.
@@ -65,7 +66,11 @@ class ImageData(pl.LightningDataModule):
         self.resident = resident
         self._moved: dict[int, ResidentImages] = {}
         self.augment = BatchAugment(
-            source.mean, source.std, **augment, cutout=cutout, channels_last=channels_last
+            source.mean,
+            source.std,
+            **of_batches(source, augment),
+            cutout=cutout,
+            channels_last=channels_last,
         )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:

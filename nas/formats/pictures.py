@@ -11,19 +11,20 @@ from torchvision.transforms import InterpolationMode, v2
 from nas.errors import ConfigError, require
 from nas.formats.description import Preprocessing
 from nas.reading.files import check_regular
+from nas.reading.folders import files_below
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp", ".tif", ".tiff")
 
 
 def list_pictures(folder: str | Path) -> list[Path]:
-    """The image files in a folder and its sub-folders, sorted by path.
+    """The image files in a folder and its sub-folders, sorted by path, but for hidden ones and the like.
 
     Raises:
         ConfigError: there is no such folder, or no image file in it.
     """
     folder = Path(folder).expanduser()
     require(folder.is_dir(), f"pictures={folder}: there is no such folder")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = sorted(Path(path) for path in files_below(folder)[0] if Path(path).suffix.lower() in SUFFIXES)
     require(len(found) > 0, f"pictures={folder}: no image file in it ({', '.join(SUFFIXES)})")
     return found
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from nas.analysis.cost.timing import spread
-from nas.data.augment import BatchAugment
+from nas.data.augment import BatchAugment, of_batches
 from nas.data.checks import read_images as read_part
 from nas.data.loaders import batches
 from nas.data.sources import ImageSource, TensorImages
@@ -36,7 +36,8 @@ def measure_data(
     source: ImageSource, images: TensorImages, dataset: Mapping, seconds: float, rounds: int
 ) -> dict[str, Any]:
     """Images a second of both pipelines, as keys of `bench.json`; `dataset` is the group of that name."""
-    augment = BatchAugment(source.mean, source.std, **dataset["augment"], cutout=dataset["cutout"])
+    settings = of_batches(source, dataset["augment"])
+    augment = BatchAugment(source.mean, source.std, **settings, cutout=dataset["cutout"])
     found = measure(images, augment, dataset["batch_size"], seconds, rounds)
     return {
         "data_images_per_second": found["batched"],
@@ -113,6 +114,7 @@ def _per_image(dataset: TensorImages, augment: BatchAugment, batch_size: int) ->
     steps = [transforms.RandomCrop(size, padding=augment.pad)] if augment.pad else []
     steps += [transforms.RandomHorizontalFlip()] if augment.flip else []
     normalise = transforms.Normalize(augment.mean_C11.flatten().tolist(), augment.std_C11.flatten().tolist())
+    steps = [*augment.single_steps(size), *steps]
     transform = transforms.Compose([*steps, transforms.ToTensor(), normalise])
     loader = DataLoader(PilImages(dataset, transform), batch_size=batch_size, shuffle=True)
     while True:

@@ -8,6 +8,7 @@ from nas.running.parts import link, spell_out
 
 log = logging.getLogger(__name__)
 DSO = "nas.spaces.dso.DsoSpace"
+FOLDER = "nas.data.folder.ImageFolder"
 
 
 def read_now(saved: DictConfig, where: str, continued: bool = False) -> DictConfig:
@@ -35,7 +36,19 @@ def read_now(saved: DictConfig, where: str, continued: bool = False) -> DictConf
     if OmegaConf.select(saved, "space._target_") == DSO and "fixed_scales" not in saved.space:
         # A search from before the key: its checkpoint holds scales of reductions and shortcuts, which learn.
         saved.space.fixed_scales = "operations"
+    _say_augmentation(saved)
     # From before methods had parts: words and short keys that stand for them.
     spell_out(saved)
     link(saved)
     return saved
+
+
+def _say_augmentation(saved: DictConfig) -> None:
+    """Of a run from before `dataset.augment` said all of it, when files were always cropped and mirrored."""
+    given, source = (OmegaConf.select(saved, f"dataset.{key}") for key in ("augment", "source"))
+    if not isinstance(given, DictConfig) or not isinstance(source, DictConfig) or "crop" in given:
+        return
+    given.crop = given.jitter = None
+    if source.get("_target_") == FOLDER:
+        given.crop, given.flip, given.jitter = [0.08, 1.0], True, source.get("color_jitter")
+        source.crop, source.flip = given.crop, given.flip

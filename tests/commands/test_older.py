@@ -46,3 +46,23 @@ def test_a_run_in_the_middle_of_its_stages_says_how_it_goes_on(run, tmp_path):
     typed = ("method.widen=independent", "traceback=false", f"hydra.run.dir={tmp_path / 'new'}")
     refused = run("search", *command, *typed)
     assert refused.status == 2 and "method.widen=independent" in refused.err and refused.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "augment"),
+    [
+        (
+            {"_target_": "nas.data.folder.ImageFolder", "color_jitter": None},
+            {"pad": 0, "flip": True, "crop": [0.08, 1.0], "jitter": None},
+        ),
+        (
+            {"_target_": "nas.data.digits.Digits"},
+            {"pad": 0, "flip": False, "crop": None, "jitter": None},
+        ),
+    ],
+)
+def test_what_was_drawn_of_images_is_said_of_a_run_from_before_there_were_keys(source, augment):
+    older = {"dataset": {"source": source, "augment": {"pad": 0, "flip": False}}}
+    found = read_now(OmegaConf.create(older), "run=here").dataset
+    assert found.augment == augment
+    assert found.source == source | ({"crop": [0.08, 1.0], "flip": True} if "color_jitter" in source else {})

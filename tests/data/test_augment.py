@@ -158,3 +158,41 @@ def test_numbers_out_of_range_are_named(arguments, complaint):
 def test_images_of_another_type_or_depth_are_refused(images):
     with pytest.raises(ConfigError, match=r"expected uint8 images \[B, 3, H, W\]"):
         BatchAugment(MEAN, STD)(images, train=True)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_parts_and_colours_are_drawn_for_each_image_and_off_by_default(channels):
+    images_BCHW = random_images(1, 9, 7)[:, :channels].expand(6, -1, -1, -1).contiguous()
+    mean = (0,) * channels, (1,) * channels
+
+    def different(**settings):
+        x_BCHW = BatchAugment(*mean, **settings)(images_BCHW, train=True)
+        assert x_BCHW.shape == images_BCHW.shape and x_BCHW.min() >= 0 and x_BCHW.max() <= 1
+        return len({x_CHW.numpy().tobytes() for x_CHW in x_BCHW}) > 1
+
+    assert not different()
+    assert different(crop=(0.2, 0.8)) and different(jitter=(0.4, 0.4, 0.4, 0.1))
+    augment = BatchAugment(*mean, crop=(0.2, 0.8), jitter=(0.4, 0.4, 0.4, 0.1))
+    assert torch.equal(augment(images_BCHW, train=False), BatchAugment(*mean)(images_BCHW, train=False))
+
+
+def test_parts_are_scaled_to_the_whole_size():
+    """A gradient from left to right: every part of it still rises, over fewer grey levels."""
+    images_BCHW = (torch.arange(16) * 16).to(torch.uint8).expand(20, 1, 16, 16).contiguous()
+    x_BCHW = BatchAugment((0,), (1,), crop=(0.1, 0.5))(images_BCHW, train=True)
+    assert (x_BCHW.diff(dim=3) >= 0).all() and (x_BCHW[..., -1] > x_BCHW[..., 0]).all()
+    assert (x_BCHW.amax((1, 2, 3)) - x_BCHW.amin((1, 2, 3)) < 0.9).all()
+
+
+@pytest.mark.parametrize(
+    ("channels", "settings", "words"),
+    [
+        (3, {"crop": (0.5, 1.5)}, "crop: must be null or the least"),
+        (3, {"crop": (0.5,)}, "crop"),
+        (3, {"jitter": (0.4, 0.4, 0.4)}, "jitter: must be null or four"),
+        (2, {"jitter": (0.4, 0.4, 0.4, 0)}, "jitter: needs images of 1 or 3 channels, not 2"),
+    ],
+)
+def test_numbers_of_parts_and_colours_out_of_range_are_refused(channels, settings, words):
+    with pytest.raises(ConfigError, match=rf"dataset\.augment\.{words}"):
+        BatchAugment((0.5,) * channels, (0.5,) * channels, **settings)

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from nas.data.augment import BatchAugment
+from nas.data.augment import BatchAugment, of_batches
 from nas.data.text_segments import SegmentLengths
 
 FILES = sorted((Path(__file__).parents[2] / "conf" / "dataset").glob("*.yaml"))
@@ -24,6 +25,8 @@ def loaded(path):
 
 TEXTS = [path for path in FILES if "bptt" in loaded(path)]
 IMAGES = [path for path in FILES if path not in TEXTS]
+# Without a folder or a file of the user's there is no source to be made.
+OWN = ("arrays", "corpus", "folder")
 
 
 def test_there_is_one_file_for_every_data_set():
@@ -34,9 +37,10 @@ def test_there_is_one_file_for_every_data_set():
 def test_overrides_never_depend_on_the_data_set(path):
     group, name = (TEXTS, "bptt") if path in TEXTS else (IMAGES, "augment")
     config, reference = loaded(path), loaded(group[0])
-    # Images in memory have no file names to list.
-    files = "ImageFolder" in config.source._target_
-    assert config.keys() == reference.keys() | ({"lists"} if files else set())
+    # Images in memory have no file names to list, and arrays lie in a file of their own.
+    files = "Folder" in config.source._target_
+    own = ({"lists"} if files else set()) | ({"file"} if path.stem == "arrays" else set())
+    assert config.keys() == (reference.keys() - {"file"}) | own
     assert config[name].keys() == reference[name].keys()
 
 
@@ -46,7 +50,19 @@ def test_every_key_says_what_it_is(path):
     assert [line for line in lines if "#" not in line] == []
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [one for one in FILES if one.stem in OWN], ids=lambda path: path.stem)
+def test_data_of_ones_own_must_be_named(path):
+    key = "file" if path.stem == "arrays" else "root"
+    with pytest.raises(InstantiationException) as error:
+        instantiate(OmegaConf.create({"dataset": loaded(path)}).dataset.source)
+    assert f"dataset.{key}" in str(error.value.__cause__ or error.value)
+
+
+def carried(paths):
+    return [path for path in paths if path.stem not in OWN]
+
+
+@pytest.mark.parametrize("path", carried(TEXTS), ids=lambda path: path.stem)
 def test_the_text_is_what_the_file_says_and_its_lengths_are_valid(path):
     config = OmegaConf.create({"dataset": loaded(path)})
     source = instantiate(config.dataset.source)
@@ -55,10 +71,14 @@ def test_the_text_is_what_the_file_says_and_its_lengths_are_valid(path):
     SegmentLengths(**config.dataset.bptt)
 
 
-@pytest.mark.parametrize("path", IMAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", carried(IMAGES), ids=lambda path: path.stem)
 def test_the_source_is_what_the_file_says_and_fits_its_augmentation(path):
     config = OmegaConf.create({"dataset": loaded(path)})
     source = instantiate(config.dataset.source)
     assert source.name == config.dataset.name == path.stem
     assert source.image_shape[0] == len(source.mean)
-    BatchAugment(source.mean, source.std, cutout=config.dataset.cutout, **config.dataset.augment)
+    settings = of_batches(source, config.dataset.augment)
+    assert set(settings) == (
+        {"pad"} if "Folder" in config.dataset.source._target_ else set(config.dataset.augment)
+    )
+    BatchAugment(source.mean, source.std, cutout=config.dataset.cutout, **settings)

@@ -64,7 +64,9 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def test_another_number_of_classes_is_refused(root):
-    with pytest.raises(ConfigError, match=r"train holds 2 class folders, but .*num_classes is 1000"):
+    with pytest.raises(
+        ConfigError, match=r"train holds 2 class folders \(cat, dog\), but .*num_classes is 1000"
+    ):
         ImageFolder(root).train()
 
 
@@ -83,7 +85,7 @@ def test_an_empty_class_is_named(root):
 
 @pytest.mark.parametrize("jitter", [(0.4, 0.4, 0.4), (0.4, 0.4, 0.4, 0.6), (-0.1, 0, 0, 0)])
 def test_a_jitter_out_of_range_is_refused(jitter):
-    with pytest.raises(ConfigError, match=r"dataset\.source\.color_jitter"):
+    with pytest.raises(ConfigError, match=r"dataset\.augment\.jitter"):
         ImageFolder("nowhere", color_jitter=jitter)
 
 
@@ -167,3 +169,27 @@ def test_imagenets_own_pictures_decode_and_keep_their_colours(tmp_path):
         left, top = (round((side - 224) / 2) for side in image.size)
         expected = np.asarray(image.crop((left, top, left + 224, top + 224)))
         assert np.array_equal(test[index][0].permute(1, 2, 0).numpy(), expected)
+
+
+def test_hidden_folders_and_links_to_nowhere_are_no_classes_and_no_pictures(root, caplog):
+    for part in ("train", "val"):
+        (root / part / ".ipynb_checkpoints").mkdir()
+        (root / part / "dog/gone.png").symlink_to(root / "nowhere")
+    (root / "train/cat/.ipynb_checkpoints").mkdir()
+    (root / "train/cat/a.png").rename(root / "train/cat/.ipynb_checkpoints/a-checkpoint.png")
+    source = ImageFolder(root, 16, 2)
+    for _ in range(2):
+        assert source.train().names == ["train/cat/b.png", "train/dog/a.png", "train/dog/b.png"]
+    assert source.classes == ("cat", "dog")
+    [said] = [one.getMessage() for one in caplog.records]
+    assert "3 entries below" in said and "cat/.ipynb_checkpoints" in said and "dog/gone.png" in said
+
+
+def test_mirroring_and_parts_are_off_by_one_word(root):
+    plain = ImageFolder(root, 16, 2, color_jitter=None, flip=False, crop=None)
+    for index in range(4):
+        assert torch.equal(plain.train()[index][0], plain.train(augmented=False)[index][0])
+    mirrored = ImageFolder(root, 16, 2, color_jitter=None, crop=None).train()
+    assert len({mirrored[0][0].numpy().tobytes() for _ in range(12)}) == 2
+    with pytest.raises(ConfigError, match=r"dataset\.augment\.crop"):
+        ImageFolder(root, 16, 2, crop=(0.0, 1.0))

@@ -1,0 +1,53 @@
+"""Folders as people have them, without what systems and notebooks leave in them. Standard library only."""
+
+import os
+from pathlib import Path
+
+# Beside what begins with a dot (.DS_Store, .ipynb_checkpoints, ._a.jpg): folders of macOS's and Windows's
+# archives and bins, of Linux's file checks, and of a common network disk's thumbnails.
+LEFT_BEHIND = ("__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found", "@eaDir")
+
+
+def visible(folder: str | Path) -> tuple[list[os.DirEntry[str]], list[str]]:
+    """The entries of a folder that somebody put there, by name; and the paths of what is passed over.
+
+    Passed over is what is hidden (its name begins with a dot), what systems leave (`LEFT_BEHIND`), a link to
+    nowhere, and a link to a folder that the link itself lies in.
+    """
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    kept, passed = [], []
+    for entry in found:
+        if _passed_over(entry, folder):
+            passed.append(entry.path)
+        else:
+            kept.append(entry)
+    return kept, passed
+
+
+def files_below(folder: str | Path) -> tuple[list[str], list[str]]:
+    """The files of a folder and its sub-folders, folder by folder, each by name; and what is passed over.
+
+    Folders and files come in the order of their paths, as `sorted(os.walk(folder))` has them.
+    """
+    found: list[tuple[str, str]] = []
+    passed: list[str] = []
+    left = [os.fspath(folder)]
+    while left:
+        place = left.pop()
+        entries, more = visible(place)
+        passed += more
+        left += [entry.path for entry in entries if entry.is_dir()]
+        found += [(place, entry.name) for entry in entries if not entry.is_dir()]
+    return [os.path.join(*one) for one in sorted(found)], sorted(passed)
+
+
+def _passed_over(entry: os.DirEntry[str], folder: str | Path) -> bool:
+    if entry.name.startswith(".") or entry.name in LEFT_BEHIND:
+        return True
+    if not entry.is_symlink():
+        return False
+    if not os.path.exists(entry.path):
+        return True
+    place, target = os.path.realpath(folder), os.path.realpath(entry.path)
+    return os.path.commonpath([place, target]) == target

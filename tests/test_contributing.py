@@ -80,7 +80,7 @@ def test_a_space_is_added_as_the_recipe_says(tmp_path):
 def test_a_data_set_is_added_as_the_recipe_says(tmp_path):
     """In files outside of the project; the command of the recipe runs."""
     text = recipe("Add a data set")
-    write_own(text, "arrays.py", "dataset/arrays.yaml", tmp_path)
+    write_own(text, "pixels.py", "dataset/pixels.yaml", tmp_path)
     (tmp_path / "numbers").mkdir()
     rng = np.random.default_rng(0)
     for part in ("train", "test"):

@@ -22,7 +22,7 @@ SHIPPED = Path(__file__).resolve().parent.parent / "baselines"
 _LARGEST = 16 * 2**20
 # What a run reports, where its images lie and how they are fetched, which is not what is computed.
 _ASIDE = re.compile(
-    r"recipe\.name$|dataset\.([\w.]+\.)?(root|download|num_workers)$"
+    r"recipe\.name$|dataset\.([\w.]+\.)?(root|file|download|num_workers)$"
     r"|trainer\.(enable_progress_bar|log_every_n_steps|profiler|check_val_every_n_epoch|limit_val_batches)$"
 )
 

@@ -65,9 +65,9 @@ def run(config: DictConfig, path: Path) -> float | None:
     named = config.get("random_cells")  # not in older run folders
     random_cells = None if named is None else read_random_cells(named)
     # A resumed run has its width already.
-    config, chosen = sized(config, space, genotype, choose=not session.resuming)
+    config, chosen = sized(config, space, genotype, not session.resuming, source)
     session.config = config
-    cost = cost_of(config, space, genotype, auxiliary=config.recipe.get("auxiliary_weight", 0) > 0)
+    cost = cost_of(config, space, genotype, config.recipe.get("auxiliary_weight", 0) > 0, source)
     network = network_of(config, space, genotype, source)
     data, split = domain.evaluation_data(config, source)
     data.prepare()

@@ -126,7 +126,7 @@ class Search:
         if not method.trains:
             method.spare({name: group.guards for name, group in space.groups.items()})
         with torch.random.fork_rng(devices=[]):
-            cost_of(config, space, space.derive(method.scores()))
+            cost_of(config, space, space.derive(method.scores()), source=self.source)
         check_budget(config, space, method.budget)
 
     def draw(self) -> None:
@@ -135,7 +135,7 @@ class Search:
         logger = build_logger(plain(self.config.logger), session.folder, plain(self.config), "search")
         done = False
         try:
-            _finish(session, self.space, self.method, {}, self.tabular)
+            _finish(session, self.space, self.source, self.method, {}, self.tabular)
             done = True
         finally:
             _close_logger(logger, session, done)
@@ -321,7 +321,8 @@ class Training:
         session = self.session
         try:
             with remains(done):
-                _finish(session, self.space, method, numbers, self.recorder.tabular, quiet=not done)
+                tabular, source = self.recorder.tabular, self.data.source
+                _finish(session, self.space, source, method, numbers, tabular, quiet=not done)
         finally:
             _close_logger(logger, session, done)
 
@@ -333,7 +334,7 @@ def _close_logger(logger, session: Session, done: bool) -> None:
     close_logger(logger, plain(session.config), {**session.summary, **table}, pictures, failed=not done)
 
 
-def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> None:
+def _finish(session, space, source, method, numbers, tabular, quiet: bool = False) -> None:
     """Derives, prices, looks up, draws and sums up.
 
     With `quiet` (a run that did not end) without the closing words.
@@ -354,12 +355,12 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
         numbers = {"epochs": 0, "steps": 0, "architecture": learning.DRAWN}
     write_text(folder / "genotype.json", genotype.to_json() + "\n")
     if method.budget and not quiet:
-        fitting = _within(config, space, genotype, method.budget)
+        fitting = _within(config, space, source, genotype, method.budget)
         session.summary |= {f"budget_{key}": value for key, value in method.budget.items()}
         session.summary["budget_met"] = fitting is not None
         config = config if fitting is None else fitting
         session.summary["init_channels"] = config.recipe.init_channels
-    cost = cost_of(config, space, genotype)
+    cost = cost_of(config, space, genotype, source=source)
     session.summary |= numbers | {
         "genotype": str(genotype),
         "num_skip": count_skips(genotype),
@@ -386,10 +387,10 @@ def _finish(session, space, method, numbers, tabular, quiet: bool = False) -> No
     say(f"evaluate:   {command_for('evaluate', config, words)}")
 
 
-def _within(config, space, genotype, budget):
+def _within(config, space, source, genotype, budget):
     """The configuration of a network within the budget; None where none is that small."""
     try:
-        return fitted(config, space, genotype, budget)
+        return fitted(config, space, genotype, budget, source=source)
     except ConfigError as error:
         # The search is done, and what it found stands.
         log.error("%s", error)

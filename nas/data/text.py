@@ -58,16 +58,16 @@ class TextLayout:
         title: what messages call the text
         folders: folders below the root that are looked into before the root itself
         patterns: names of the files, with {part} for train, valid and test; the first is the original one
-        num_tokens: tokens of train, valid and test, one `<eos>` a line included
-        vocabulary_size: different words of the three together, `<eos>` included
+        num_tokens: tokens of train, valid and test, one `<eos>` per line included; None for any number
+        vocabulary_size: different words of the three together, `<eos>` included; None for any number
         remedy: how to get the right files, the end of every message
     """
 
     title: str
     folders: tuple[str, ...]
     patterns: tuple[str, ...]
-    num_tokens: tuple[int, int, int]
-    vocabulary_size: int
+    num_tokens: tuple[int, int, int] | None
+    vocabulary_size: int | None
     remedy: str
 
 
@@ -92,7 +92,7 @@ class TextFolder:
         layout: where the files are below `root`, and what they must hold
 
     Attributes:
-        num_tokens: of train, valid and test; files that hold another number are refused
+        num_tokens: of train, valid and test; files that hold another number are refused, None for any
 
     Raises:
         ConfigError: there is no root. From the methods: a file is missing, is not UTF-8 or holds another
@@ -104,9 +104,14 @@ class TextFolder:
         self.name = name
         self.root = Path(root)
         self.layout = layout
-        self.vocabulary_size = layout.vocabulary_size
         self.num_tokens = layout.num_tokens
         self._streams: TextStreams | None = None
+
+    @property
+    def vocabulary_size(self) -> int:
+        """As published, or counted."""
+        known = self.layout.vocabulary_size
+        return len(self.words()) if known is None else known
 
     def train(self) -> Tensor:
         """Returns the training stream [N]."""
@@ -145,21 +150,21 @@ def read_text(root: Path, layout: TextLayout) -> TextStreams:
         require(path.is_file(), f"dataset.root: {path.name} is missing from {path.parent}; {layout.remedy}")
     index: dict[str, int] = {}
     streams = []
-    for path, expected in zip(paths, layout.num_tokens, strict=True):
+    for path, expected in zip(paths, layout.num_tokens or (None,) * len(PARTS), strict=True):
         words = _words(path, layout)
         require(
-            len(words) == expected,
+            expected in (None, len(words)),
             f"dataset.root: {path} holds {len(words):,} tokens (one {EOS} a line included) instead of the "
-            f"{expected:,} of {layout.title}; {layout.remedy}",
+            f"{expected or 0:,} of {layout.title}; {layout.remedy}",
         )
         for word in dict.fromkeys(words):
             index.setdefault(word, len(index))
         indices = np.fromiter(map(index.__getitem__, words), np.int64, len(words))
         streams.append(torch.from_numpy(indices))
     require(
-        len(index) == layout.vocabulary_size,
+        layout.vocabulary_size in (None, len(index)),
         f"dataset.root: the three files in {paths[0].parent} hold {len(index):,} different words ({EOS} "
-        f"included) instead of the {layout.vocabulary_size:,} of {layout.title}; {layout.remedy}",
+        f"included) instead of the {layout.vocabulary_size or 0:,} of {layout.title}; {layout.remedy}",
     )
     train, valid, test = streams
     return TextStreams(train, valid, test, tuple(index))
@@ -173,9 +178,9 @@ def _find(root: Path, layout: TextLayout) -> list[Path]:
         if any(path.is_file() for path in paths):
             return paths
     names = " or ".join(pattern.format(part="train") for pattern in layout.patterns)
+    below = f" or in its folders {', '.join(layout.folders)}" if layout.folders else ""
     raise ConfigError(
-        f"dataset.root: there is no {layout.title} in {root}: no {names} there or in its folders "
-        f"{', '.join(layout.folders)}; {layout.remedy}"
+        f"dataset.root: there is no {layout.title} in {root}: no {names} there{below}; {layout.remedy}"
     )
 
 
@@ -184,6 +189,8 @@ def _words(path: Path, layout: TextLayout) -> list[str]:
         text = reading.read_text(path, f"dataset.root: {path}", LONGEST)
     except ConfigError as error:
         raise ConfigError(f"{error}; {layout.remedy}") from error
+    # Some editors begin a file with a mark that is no part of its first word.
+    text = text.removeprefix("\ufeff")
     # The last line counts even if nothing ends it.
     if text and not text.endswith("\n"):
         text += "\n"

@@ -20,7 +20,7 @@ def check_budget(config: DictConfig, space: Any, budget: Any, key: str = "method
 
 
 def fitted(
-    config: DictConfig, space: Any, genotype: Any, budget: Any, key: str = "method.budget"
+    config: DictConfig, space: Any, genotype: Any, budget: Any, key: str = "method.budget", source: Any = None
 ) -> DictConfig:
     """The configuration with the largest `recipe.init_channels` whose network is within the budget.
 
@@ -30,6 +30,7 @@ def fitted(
         genotype: what they are built from.
         budget: `macs` and `params`, either or both.
         key: the setting that it came from.
+        source: the data set, where it has been made.
 
     Raises:
         ConfigError: the narrowest network is above it.
@@ -38,12 +39,12 @@ def fitted(
 
     def price(width: int) -> Any:
         config.recipe.init_channels = width
-        return cost_of(config, space, genotype)
+        return cost_of(config, space, genotype, source=source)
 
     def mend() -> str:
         # Of the narrowest network, which was priced last.
         sizes = {name: size for name, size in sizes_of(config, space).items() if name != "init_channels"}
-        found = what_fits(sizes, lambda changed: _within(config, space, genotype, budget, changed))
+        found = what_fits(sizes, lambda changed: _within(config, space, genotype, budget, changed, source))
         return f", or make the network shallower: {found} would fit at that width" if found else ""
 
     # Stems and reductions of some spaces halve the width.
@@ -52,17 +53,22 @@ def fitted(
 
 
 def _within(
-    config: DictConfig, space: Any, genotype: Any, budget: Mapping[str, float], changed: Mapping[str, Any]
+    config: DictConfig,
+    space: Any,
+    genotype: Any,
+    budget: Mapping[str, float],
+    changed: Mapping[str, Any],
+    source: Any,
 ) -> bool:
     smaller = config.copy()
     for name, size in changed.items():
         smaller.recipe[name] = size
-    cost = cost_of(smaller, space, genotype)
+    cost = cost_of(smaller, space, genotype, source=source)
     return all(getattr(cost, name) <= limit for name, limit in budget.items())
 
 
 def sized(
-    config: DictConfig, space: Any, genotype: Any, choose: bool = True
+    config: DictConfig, space: Any, genotype: Any, choose: bool = True, source: Any = None
 ) -> tuple[DictConfig, dict[str, Any]]:
     """The configuration of an evaluation at the width that its `budget` allows, and what its summary says.
 
@@ -73,6 +79,7 @@ def sized(
         space: builds the networks.
         genotype: what they are built from.
         choose: whether to choose the width; else it has been chosen, and is the recipe's.
+        source: the data set, where it has been made.
 
     Raises:
         ConfigError: the recipe sizes no networks of this space, or no network is that small.
@@ -82,7 +89,7 @@ def sized(
         return config, {}
     check_budget(config, space, budget, "budget")
     if choose:
-        config = fitted(config, space, genotype, budget, "budget")
+        config = fitted(config, space, genotype, budget, "budget", source)
     found = {f"budget_{name}": value for name, value in budget.items()}
     return config, found | {"init_channels": config.recipe.init_channels}
 

@@ -34,7 +34,7 @@ class Images:
 
     name = "images"
     one = "an image"
-    sets = "digits, cifar10, cifar100, imagenet16_120, imagenet"
+    sets = "digits, cifar10, cifar100, imagenet16_120, imagenet, folder, arrays"
     varies = False
 
     def written_for(self, recipe: Mapping) -> bool:

@@ -149,7 +149,9 @@ def network_of(config: DictConfig, space: Any, genotype: Any, source: Any) -> An
     return _network(config, space, genotype, source, config.recipe.get("auxiliary_weight", 0) > 0)
 
 
-def cost_of(config: DictConfig, space: Any, genotype: Any, auxiliary: bool | None = None) -> Any:
+def cost_of(
+    config: DictConfig, space: Any, genotype: Any, auxiliary: bool | None = None, source: Any = None
+) -> Any:
     """The cost of that network.
 
     Args:
@@ -158,8 +160,9 @@ def cost_of(config: DictConfig, space: Any, genotype: Any, auxiliary: bool | Non
         genotype: what it is built from.
         auxiliary: whether it has an auxiliary head; None for what a recipe of this space says, since that of
             another says nothing of these networks.
+        source: the data set, where it has been made; one that counts what it holds reads it.
     """
-    source = source_of(config)
+    source = source_of(config) if source is None else source
     if auxiliary is None:
         auxiliary = config.recipe.get("auxiliary_weight", 0) > 0 and fits(config, space)
     example = choose(space, source).inputs(source).example

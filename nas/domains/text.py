@@ -41,7 +41,7 @@ class Text:
 
     name = "text"
     one = "a word"
-    sets = "wikitext_mini, wikitext2, ptb"
+    sets = "wikitext_mini, wikitext2, ptb, corpus"
     varies = True
 
     def written_for(self, recipe: Mapping) -> bool:

@@ -15,11 +15,14 @@ RELAXATIONS = tuple(
 )
 UPDATES = tuple(f"nas.methods.updates.{name}" for name in ("FirstOrder", "Joint", "Unrolled"))
 SOURCES = (
+    "nas.data.arrays.Arrays",
     "nas.data.cifar.Cifar",
+    "nas.data.corpus.Corpus",
     "nas.data.digits.Digits",
     "nas.data.embedded.WikiTextMini",
     "nas.data.folder.ImageFolder",
     "nas.data.imagenet16.ImageNet16",
+    "nas.data.own_folder.OwnFolder",
     "nas.data.ptb.PennTreebank",
     "nas.data.wikitext2.WikiText2",
 )

@@ -9,6 +9,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from nas.data import ptb, wikitext2
+from nas.data.checks import read_tokens
+from nas.data.corpus import Corpus
+from nas.data.declared import check_source
 from nas.data.embedded import FOLDER, WikiTextMini
 from nas.data.ptb import PennTreebank
 from nas.data.text import PARTS
@@ -205,3 +208,19 @@ def test_the_embedded_articles_are_in_neither_held_out_part_of_wikitext2(real):
     held_out = " ".join(source.words()[index] for part in (source.valid(), source.test()) for index in part)
     titles = embedded_titles()
     assert [title for title in titles if f"<eos> {title} <eos>" in held_out and "<unk>" not in title] == []
+
+
+def test_a_text_of_ones_own_has_any_length_and_vocabulary(tmp_path):
+    texts = TEXTS | {"train": "\ufeff" + "the cat sat\n" * 3}
+    source = Corpus(write(tmp_path, texts=texts), "mine")
+    check_source(source)
+    assert (source.name, source.vocabulary_size, source.num_tokens) == ("mine", 6, None)
+    assert source.words() == ("the", "cat", "sat", "<eos>", "dog", "<unk>")
+    assert [len(read_tokens(source, part)) for part in PARTS] == [12, 3, 3]
+    (tmp_path / "valid.txt").unlink()
+    with pytest.raises(ConfigError, match=r"dataset\.root: valid\.txt is missing from .*; put train\.txt"):
+        Corpus(tmp_path).valid()
+    with pytest.raises(
+        ConfigError, match=r"there is no text in three parts in .*no train\.txt or .* there; put"
+    ):
+        Corpus(tmp_path / "no").train()

@@ -1,0 +1,105 @@
+"""An archive of NumPy's arrays (.npz), read without unpickling anything.
+
+Shapes: N images.
+"""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.errors import ConfigError, require
+from nas.printable import listed, shown
+from nas.reading.files import MEBIBYTE, check_regular
+
+IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = "images", "labels", "test_images", "test_labels"
+# Bytes of all arrays of a file, unpacked; the training images of ImageNet at 64x64 take 16 GB.
+LONGEST = 64 * 1024 * MEBIBYTE
+
+
+def read_arrays(file: Path, where: str) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file that a source needs, of plain numbers and texts.
+
+    Args:
+        file: the archive.
+        where: what messages begin with.
+
+    Raises:
+        ConfigError: there is no such file, it is no archive, is damaged, too long, lacks an array or holds
+            pickled objects.
+    """
+    check_regular(file, where)
+    require(
+        zipfile.is_zipfile(file),
+        f"{where}: no .npz archive; numpy.savez_compressed(file, {IMAGES}=..., {LABELS}=...) writes one",
+    )
+    try:
+        with zipfile.ZipFile(file) as archive:
+            size = sum(one.file_size for one in archive.infolist())
+        require(size <= LONGEST, f"{where}: unpacks to {size:,} bytes; at most {LONGEST:,} are read")
+        with np.load(file, allow_pickle=False) as held:
+            names = list(held.files)
+            tested = TEST_IMAGES in names or TEST_LABELS in names
+            needed = (IMAGES, LABELS, TEST_IMAGES, TEST_LABELS) if tested else (IMAGES, LABELS)
+            missing = [name for name in needed if name not in names]
+            require(
+                not missing, f"{where}: lacks {', '.join(missing)}; it holds {listed(names) or 'no array'}"
+            )
+            found = {name: held[name] for name in needed}
+    except ConfigError:
+        raise
+    except Exception as error:
+        # A damaged or hostile archive may break anything in zipfile, zlib and NumPy.
+        if "allow_pickle" in str(error):
+            raise ConfigError(
+                f"{where}: holds pickled objects, which are never read; save arrays of numbers (labels may "
+                "be texts of one NumPy type, such as <U16)"
+            ) from error
+        raise ConfigError(f"{where}: cannot be read ({shown(' '.join(str(error).split()), 160)})") from error
+    # What has not the form of an array comes as bytes.
+    other = [name for name, array in found.items() if not isinstance(array, np.ndarray)]
+    require(not other, f"{where}: {', '.join(other)} is no array")
+    return found
+
+
+def is_unit(array: np.ndarray) -> bool:
+    """Whether pixels are fractions from 0 to 1, of which 1 is white, or truth values."""
+    fractions = array.dtype.kind == "f" and array.size > 0 and float(array.max()) <= 1
+    return array.dtype.kind == "b" or fractions
+
+
+def as_pixels(array: np.ndarray, unit: bool, where: str) -> Tensor:
+    """Numbers from 0 to 255, or with `unit` from 0 to 1, as uint8 of the same shape.
+
+    Raises:
+        ConfigError: they are no numbers, or beyond that; `where` begins the message.
+    """
+    if array.dtype == np.uint8:
+        return torch.from_numpy(np.ascontiguousarray(array))
+    require(array.dtype.kind in "biuf", f"{where} are {array.dtype}; pixels must be numbers")
+    lowest, highest, white = float(array.min()), float(array.max()), 1 if unit else 255
+    require(
+        lowest >= 0 and highest <= white,
+        f"{where} run from {lowest:g} to {highest:g}; bring all images to 0 to {white}"
+        + ("" if unit else ", or to fractions from 0 to 1"),
+    )
+    scaled = array.astype(np.float32) * 255 if unit else array
+    return torch.from_numpy(np.ascontiguousarray(np.rint(scaled).astype(np.uint8)))
+
+
+def read_labels(arrays: dict[str, np.ndarray], name: str, where: str) -> tuple[np.ndarray, Tensor]:
+    """The different labels, sorted, and the place of each image's among them, int64 [N].
+
+    Raises:
+        ConfigError: they are not [N] (or [N, 1]), or neither whole numbers nor texts.
+    """
+    array = arrays[name]
+    flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    require(
+        flat.ndim == 1 and flat.dtype.kind in "biuU",
+        f"{where}: {name} is {array.dtype} {list(array.shape)}; it must be [N], whole numbers or texts",
+    )
+    names, places = np.unique(flat, return_inverse=True)
+    return names, torch.from_numpy(places.astype(np.int64))

@@ -1,0 +1,140 @@
+"""Pictures of one's own: what is found in a folder, how it is divided, and what comes out."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nas.data.checks import check_images
+from nas.data.declared import check_source
+from nas.data.folder import ImageFolder
+from nas.data.own_folder import OwnFolder
+from nas.errors import ConfigError
+
+
+def write(root, classes=("cat", "dog", "eel"), count=5, mode="RGB", size=(10, 7)):
+    """`count` pictures of each class, each of a size and of pixels of its own."""
+    rng = np.random.default_rng(len(str(root)))
+    for name in classes:
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            pixels = rng.integers(0, 256, (size[1] + i, size[0], 3), dtype=np.uint8)
+            Image.fromarray(pixels).convert(mode).save(root / name / f"{i}.png")
+    return root
+
+
+def test_an_undivided_folder_is_counted_and_divided_by_class(tmp_path):
+    source = OwnFolder(write(tmp_path), image_size=8)
+    check_source(source)
+    train, test = source.train(), source.test()
+    assert source.classes == ("cat", "dog", "eel") and source.num_classes == 3
+    assert (len(train), len(test)) == (12, 3) and sorted(test.labels.tolist()) == [0, 1, 2]
+    assert not set(train.names) & set(test.names)
+    assert train.names[0].split("/")[0] == "cat"
+    for part in ("train", "test"):
+        check_images(source, getattr(source, part)(), part)
+    # Another seed, another test part; the same seed the same, wherever the folder lies.
+    assert OwnFolder(tmp_path, test_seed=1).test().names != test.names
+    assert OwnFolder(write(tmp_path / "elsewhere")).test().names == test.names
+
+
+@pytest.mark.parametrize("test", ["test", "val", "validation", None])
+def test_a_divided_folder_stays_divided(test, tmp_path):
+    write(tmp_path / "train")
+    if test:
+        write(tmp_path / test, count=2)
+    source = OwnFolder(tmp_path)
+    assert (len(source.train()), len(source.test())) == ((15, 6) if test else (12, 3))
+    assert source.test().names[0].startswith(f"{test or 'train'}/cat/")
+
+
+def test_a_part_that_is_not_read_and_a_class_called_train(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    for part in ("train", "test", "val"):
+        write(tmp_path / "parts" / part, count=2)
+    assert OwnFolder(tmp_path / "parts").test().names[0].startswith("test/")
+    assert "not read: val" in caplog.text and "6 training and 6 test images" in caplog.text
+    assert OwnFolder(write(tmp_path / "vehicles", ("bus", "train"))).classes == ("bus", "train")
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("1", 1), ("P", 3)])
+def test_grey_pictures_have_one_channel(mode, channels, tmp_path):
+    source = OwnFolder(write(tmp_path, count=2, mode=mode), image_size=8, test_share=0.5)
+    check_source(source)
+    assert source.image_shape == (channels, 8, 8) and len(source.mean) == channels
+    assert source.train()[0][0].shape == (channels, 8, 8)
+
+
+def test_channels_mean_and_deviation_can_be_typed(tmp_path):
+    source = OwnFolder(write(tmp_path, mode="L"), channels=3)
+    assert source.train()[0][0].shape == (3, 32, 32) and source.mean == ImageFolder.mean
+    assert OwnFolder(write(tmp_path), channels=1, mean=[0.5], std=[0.2]).std == (0.2,)
+
+
+def test_a_size_that_networks_cannot_take_is_rounded_up_and_said(tmp_path, caplog):
+    source = OwnFolder(write(tmp_path), image_size=30)
+    assert source.image_shape == (3, 32, 32) and "image_size=30: rounded up to 32" in caplog.text
+    assert OwnFolder(tmp_path, image_size=33, multiple=32).image_shape == (3, 64, 64)
+
+
+def test_nothing_is_drawn_unless_it_is_asked_for(tmp_path):
+    """Pictures of digits and letters are not mirrored by surprise; each word switches one thing on."""
+    write(tmp_path)
+
+    def different(**settings):
+        images = OwnFolder(tmp_path, image_size=8, **settings).train()
+        return len({images[0][0].numpy().tobytes() for _ in range(12)}) > 1
+
+    assert not different()
+    assert different(flip=True) and different(crop=[0.3, 1.0]) and different(color_jitter=[0.4, 0, 0, 0])
+    plain = OwnFolder(tmp_path, image_size=8, flip=True, crop=[0.1, 0.5])
+    assert torch.equal(plain.train(augmented=False)[0][0], OwnFolder(tmp_path, image_size=8).train()[0][0])
+
+
+def test_what_is_no_picture_is_said_once_and_hidden_folders_are_no_classes(tmp_path, caplog):
+    write(tmp_path)
+    write(tmp_path, (".ipynb_checkpoints", "__MACOSX"))
+    (tmp_path / "dog/notes.txt").touch()
+    (tmp_path / "cat/._0.png").touch()
+    (tmp_path / "cat/gone.png").symlink_to(tmp_path / "nowhere")
+    source = OwnFolder(tmp_path)
+    for _ in range(2):
+        assert len(source.train()) + len(source.test()) == 15 and source.num_classes == 3
+    [said] = [one.getMessage() for one in caplog.records]
+    assert "5 entries below" in said
+    assert all(
+        name in said for name in (".ipynb_checkpoints", "__MACOSX", "notes.txt", "._0.png", "gone.png")
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"root": None}, "dataset.root=null: name the folder"),
+        ({"channels": 2}, "dataset.source.channels=2"),
+        ({"test_share": 1.0}, "dataset.source.test_share=1.0"),
+        ({"test_share": 0.01}, "test_share=0.01: leaves 0 of 15 images"),
+        ({"crop": [0.5, 2]}, "dataset.augment.crop"),
+        ({"multiple": 0}, "dataset.source.multiple"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, words, tmp_path):
+    with pytest.raises(ConfigError, match=words.replace(".", r"\.")):
+        OwnFolder(**({"root": write(tmp_path)} | settings)).train()
+
+
+def test_folders_that_hold_no_classes_are_refused_in_words(tmp_path):
+    with pytest.raises(ConfigError, match="there is no folder"):
+        OwnFolder(tmp_path / "no").train()
+    write(tmp_path / "flat", ("only",))
+    with pytest.raises(ConfigError, match="holds no folder of images"):
+        OwnFolder(tmp_path / "flat/only").train()
+    (tmp_path / "flat/empty").mkdir()
+    with pytest.raises(ConfigError, match=r"class folder .*empty holds no image file \(\.jpg"):
+        OwnFolder(tmp_path / "flat").train()
+    write(tmp_path / "parts/train")
+    write(tmp_path / "parts/test", ("cat", "dog", "elk"))
+    with pytest.raises(ConfigError, match="only one of them has eel, elk"):
+        OwnFolder(tmp_path / "parts").test()

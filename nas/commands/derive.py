@@ -46,10 +46,10 @@ from nas.measure.derivation_skips import derive_with_skips
 from nas.measure.inheritance import Inheritance, check_batches, load_part
 from nas.methods.method import layout_of
 from nas.running import trust
-from nas.running.config import instantiate, plain
+from nas.running.config import instantiate, plain, typed_keys
 from nas.running.older import read_now
 from nas.running.printed import command_for
-from nas.running.saved import check_parts, read_config, set_root
+from nas.running.saved import check_parts, read_config, set_places
 from nas.running.session import Session
 from nas.running.words import quoted
 
@@ -114,8 +114,7 @@ def with_run(config: DictConfig) -> DictConfig:
     for key, value in config.dataset.items():
         if value is not None:
             merged.dataset[key] = value
-    if config.dataset.get("root") is not None:
-        set_root(merged.dataset, config.dataset.root)
+    set_places(merged.dataset, config.dataset, typed_keys())
     resize(merged, {key: value for key, value in config.recipe.items() if value is not None})
     return merged
 

@@ -23,13 +23,14 @@ from nas.errors import require
 from nas.formats.catalogue import FORMATS, Format, Subject, chosen, why_not
 from nas.formats.writing import check_all, print_table, remove_different, write_all
 from nas.running.config import instantiate, typed_keys
-from nas.running.saved import check_parts, read_config, set_root
+from nas.running.printed import words_of_caller
+from nas.running.saved import PLACES, check_parts, read_config, set_places
 from nas.running.session import Session
 from nas.running.words import key_of, pasted, quoted
 
 # What an evaluation's run folder decides; where its images lie now is another matter.
 DECIDED = ("space", "dataset", "recipe")
-FREE = ("dataset.root",)
+FREE = tuple(f"dataset.{place}" for place in PLACES)
 # By domain.
 EXPORTS: Mapping[str, type[ImageExport] | type[TextExport]] = {"images": ImageExport, "text": TextExport}
 
@@ -111,16 +112,16 @@ def with_evaluation(config: DictConfig) -> tuple[DictConfig, Path | None, dict[s
         )
     require(not config.untrained, f"untrained=true: {where} is a training; leave one of the two out")
     summary = RunFolder(folder).read_json("summary.json")
+    before, after = words_of_caller(config)
     require(
         summary.get("status") == "finished" or config.checkpoint is not None,
         f"{where}: this evaluation is not finished (status {summary.get('status')}); continue it with "
-        f"{pasted(['python', '-m', 'nas.evaluate', f'resume={quoted(folder)}'])}, or name one of its "
-        "checkpoints with checkpoint=",
+        f"{pasted(['python', '-m', 'nas.evaluate', *before, f'resume={quoted(folder)}', *after])}, or "
+        "name one of its checkpoints with checkpoint=",
     )
     for key in DECIDED:
         merged[key] = saved[key]
-    if "dataset.root" in typed_keys():
-        set_root(merged.dataset, config.dataset.root)
+    set_places(merged.dataset, config.dataset, typed_keys())
     merged.genotype = str(folder)
     return merged, folder, summary
 

@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +10,6 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from nas.data.checks import check_images
-from nas.data.folder import ImageFolder
 from nas.domains.networks import sizes_of
 from nas.errors import ConfigError
 from nas.formats import families
@@ -20,6 +18,7 @@ from nas.formats.description import Description, Preprocessing
 from nas.formats.pictures import list_pictures, normalise, read_pictures
 from nas.formats.untrained import settle
 from nas.running.config import typed_keys
+from nas.running.saved import PLACES
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCH = 8
@@ -65,16 +64,16 @@ class ImageExport:
         """What the files say of the network; pictures that the user named are read here, and refused."""
         source = self.source
         height, width = source.image_shape[1:]
-        # As the test images of a folder are prepared; other sets hold images of the network's size.
-        folder = isinstance(source, ImageFolder) and height == width
         size: Any = height if height == width else (height, width)
+        # As the test images of files are prepared; other sets hold images of the network's size.
+        resize = getattr(source, "resize", size)
         found = Description(
             genotype,
             self._sizes(),
             source.image_shape,
             source.num_classes,
             source.name,
-            Preprocessing(int(height * 256 / 224) if folder else size, size, source.mean, source.std),
+            Preprocessing(resize, size, source.mean, source.std),
             class_names(source),
             notes,
         )
@@ -126,7 +125,7 @@ class ImageExport:
         try:
             test = source.test()
         except ConfigError:
-            if "dataset.root" in typed_keys():
+            if any(f"dataset.{place}" in typed_keys() for place in PLACES):
                 raise
             generator = torch.Generator().manual_seed(config.seed)
             images = torch.randn(config.images, *description.image_shape, generator=generator)
@@ -137,10 +136,9 @@ class ImageExport:
 
 
 def class_names(source: Any) -> tuple[str, ...] | None:
-    """The classes in the order of the outputs: folder names, digits, CIFAR-10's words; None if not known."""
-    folder = Path(source.root).expanduser() / "train" if isinstance(source, ImageFolder) else None
-    if folder is not None and folder.is_dir():
-        found = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
+    """The classes in the order of the outputs: as the source has them, digits, CIFAR-10's words, or None."""
+    found = getattr(source, "classes", None)
+    if found is not None:
         return found if len(found) == source.num_classes else None
     known = {"digits": tuple(str(digit) for digit in range(10)), "cifar10": CIFAR10}
     return known.get(source.name)

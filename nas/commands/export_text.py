@@ -17,6 +17,7 @@ from nas.formats.comparison import predict_text
 from nas.formats.description import TextDescription
 from nas.formats.steps import state_size_of
 from nas.running.config import typed_keys
+from nas.running.saved import PLACES
 
 # Columns that the text is read in: no number that an exporter could take for a constant.
 COLUMNS = 3
@@ -70,7 +71,7 @@ class TextExport:
         try:
             return tuple(self.source.words())
         except ConfigError:
-            if "dataset.root" in typed_keys():
+            if any(f"dataset.{place}" in typed_keys() for place in PLACES):
                 raise
             return None
 

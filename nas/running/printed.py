@@ -15,6 +15,7 @@ from nas.running import trust
 from nas.running.config import CONF, plain
 from nas.running.declared import read_file
 from nas.running.parts import compose
+from nas.running.places import PLACES, absolute
 from nas.running.resuming import online
 from nas.running.words import key_of, pasted, quoted, word
 
@@ -132,8 +133,7 @@ def _unlike(name: str, config: DictConfig, overrides: Sequence[str], derived: bo
     base, own = compose(name, overrides), read_file(CONF / f"{name}.yaml")
     for part in PARTS:
         decided = {*(own.get(part) or ()), *(SEARCHED if part == "dataset" else ())}
-        target = dict(_flat(OmegaConf.to_container(config[part], resolve=True)))
-        usual = dict(_flat(OmegaConf.to_container(base[part], resolve=True)))
+        target, usual = (_placed(OmegaConf.to_container(one[part], resolve=True)) for one in (config, base))
         raw = dict(_flat(OmegaConf.to_container(base[part], resolve=False)))
         for key in dict.fromkeys((*target, *usual)):
             text = str(raw.get(key, ""))
@@ -162,3 +162,12 @@ def _flat(node: Any, key: tuple = ()) -> Iterator[tuple[tuple, Any]]:
             yield from _flat(inner, (*key, str(name)))
     elif key:
         yield key, node
+
+
+def _placed(node: Any) -> dict[tuple, Any]:
+    """The leaves of a part, places of data from the root of the file system."""
+    leaves = dict(_flat(node))
+    return {
+        key: absolute(value) if key[-1] in PLACES and key[:-1] in ((), ("source",)) else value
+        for key, value in leaves.items()
+    }

@@ -1,6 +1,6 @@
 """What a run folder says of how it was made, which may be a stranger's: `config.yaml`, `overrides.yaml`."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from nas.reading.json_text import read_object
 from nas.reading.yaml_text import read_mapping, read_yaml
 from nas.running import trust
 from nas.running.config_checks import check_saved
+from nas.running.places import PLACES
 
 # Of `summary.json`: grows when what a run folder holds changes in a way that earlier versions cannot read.
 SCHEMA = 1
@@ -66,11 +67,18 @@ def check_parts(
     check_saved(command, OmegaConf.create(used), f"{where}: config.yaml")
 
 
-def set_root(dataset: DictConfig, root: Any) -> None:
-    """Gives a saved data set another place, which its source has taken over by value."""
-    dataset.root = root
-    if "root" in dataset.source:
-        dataset.source.root = root
+def set_places(dataset: DictConfig, typed: DictConfig, keys: Container[str]) -> None:
+    """Gives a saved data set the places that were typed, which its source has taken over by value.
+
+    Args:
+        dataset: the saved one, in place.
+        typed: the `dataset` of this command.
+        keys: what was typed, such as `dataset.root`.
+    """
+    for key in (one for one in PLACES if f"dataset.{one}" in keys and typed[one] is not None):
+        dataset[key] = typed[key]
+        if key in dataset.source:
+            dataset.source[key] = typed[key]
 
 
 def _refuse_newer(summary: Path, where: str) -> None:

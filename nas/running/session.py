@@ -31,6 +31,7 @@ from nas.running.locks import FolderLock, take
 from nas.running.log_files import guard_log_files, keep, say
 from nas.running.own_files import check_folder
 from nas.running.parts import without_borrowed
+from nas.running.places import make_absolute
 from nas.running.resuming import resumed
 from nas.running.saved import SCHEMA, read_config
 from nas.running.trust import without_trust
@@ -85,6 +86,7 @@ class Session:
             self.earlier = old
         else:
             self._refuse_used()
+            make_absolute(config)
             for key in ("resume_schedule", "restarts"):
                 require(not config.get(key), f"{key}={config.get(key)}: only of a resumed run, with resume=")
         seed = config.seed

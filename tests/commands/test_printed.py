@@ -68,6 +68,46 @@ def test_a_resumed_search_and_its_derivation_print_the_same_network(tiny, run, t
     assert words == [first[0].replace(str(folder), str(derived)), *first[1:]]
 
 
+SPACES = {
+    "folder": ("dataset=folder dataset.root=own dataset.source.image_size=8 dataset.name=pets", "darts"),
+    "arrays": ("dataset=arrays dataset.file=own/a.npz dataset.source.fit=resize", "nasbench201"),
+    "corpus": ("dataset=corpus dataset.root=own dataset.batch_size=2", "darts_rnn"),
+    "digits": ("dataset=digits dataset.source.test_seed=3", "dso_small"),
+}
+SIZES = {
+    "darts": "method=random recipe.num_cells=3 recipe.init_channels=4 space.num_cells=3",
+    "nasbench201": "method=random space.cells_per_stage=1 space.init_channels=4",
+    "darts_rnn": "method=random recipe.hidden_size=4 space.hidden_size=4 dataset.valid_batch_size=2",
+    "dso_small": "method=dsonas_random space.init_channels=4",
+}
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_every_kind_of_data_and_space_is_evaluated_as_printed(kind, run, tmp_path, monkeypatch):
+    """From a folder where what was typed relative to another one would be found no more."""
+    place = tmp_path / "own"
+    random = np.random.default_rng(0)
+    for name in "ab":
+        (place / name).mkdir(parents=True)
+        for i in range(6):
+            Image.fromarray(random.integers(0, 255, (9, 11), dtype=np.uint8)).save(place / name / f"{i}.png")
+    np.savez(place / "a.npz", images=random.integers(0, 255, (20, 7, 7), dtype=np.uint8), labels=[0, 1] * 10)
+    for part in ("train", "valid", "test"):
+        (place / f"{part}.txt").write_text("a few words on a line\n" * 20)
+    typed, space = SPACES[kind]
+    monkeypatch.chdir(tmp_path)
+    given = [f"space={space}", *typed.split(), *SIZES[space].split()]
+    printed_words = printed(run("search", *given, f"hydra.run.dir={tmp_path / 's'}"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    short = [*SHORT, "dataset.batch_size=4", "trainer.limit_test_batches=1"]
+    done = run("evaluate", *printed_words, *short, f"hydra.run.dir={tmp_path / 'e'}")
+    assert done.status == 0, (printed_words, done.err)
+    assert same_network(tmp_path / "s", tmp_path / "e")
+    searched, trained = (OmegaConf.load(tmp_path / name / "config.yaml").dataset for name in "se")
+    assert trained.source == searched.source and trained.name == searched.name
+
+
 NAME = 'run ü \\\\ \\w "it\'s" \\" $HOME #1, [a]={b}'
 
 

@@ -11,7 +11,7 @@ from nas.data.draw_split import split
 from nas.engine.learning import check_epochs
 from nas.measure.workload import image_steps
 from nas.methods.method import layout_of
-from nas.running.config import CONF, ROOT, instantiate, plain, register_resolvers
+from nas.running.config import CONF, instantiate, plain, register_resolvers
 
 EXPERIMENTS = {str(path.relative_to(CONF / "experiment").with_suffix("")): path.read_text()
                for path in sorted((CONF / "experiment").rglob("*.yaml"))}  # fmt: skip
@@ -89,6 +89,6 @@ def test_zela_rows_differ_from_ours_in_what_their_headers_say(space, composed):
 
 
 def test_every_experiment_is_in_the_list_of_rows():
-    text = (ROOT / "docs/rows.md").read_text()
+    text = (CONF.parent / "docs/rows.md").read_text()
     named = set(re.findall(r"`((?:darts|drnas|dsonas|start)/\w+)", text))
     assert named == set(EXPERIMENTS)

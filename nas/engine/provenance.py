@@ -30,7 +30,12 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit of this checkout, with `+changes` if files differ from it; None outside a repository."""
+    """The commit of this checkout, with `+changes` if files differ from it; None outside a repository.
+
+    A package that was installed into a folder of somebody's repository is no part of its commits.
+    """
+    if not (ROOT / ".git").exists():
+        return None
     try:
         head = _git("rev-parse", "HEAD")
         return head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")

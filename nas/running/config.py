@@ -29,12 +29,11 @@ from nas.printable import printable, shortened
 from nas.running import launching, parts
 from nas.running.choices import measured_dataset, measured_method
 from nas.running.config_checks import check_choices, check_composed
-from nas.running.declared import CONF, known_keys
+from nas.running.declared import CHECKOUT, CONF, known_keys
 from nas.running.log_files import lost_output
 from nas.running.own_files import check_folder
 from nas.running.words import key_of, pasted, quoted
 
-ROOT = Path(__file__).resolve().parents[2]
 USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
 # Characters of a message, which may hold a command to paste.
 LONGEST = 20_000
@@ -59,7 +58,7 @@ def register_resolvers() -> None:
 
 
 def _outputs() -> str:
-    path = os.path.abspath(os.environ.get("NAS_OUTPUTS", ROOT / "outputs"))
+    path = os.path.abspath(os.environ.get("NAS_OUTPUTS", (CHECKOUT or Path()) / "outputs"))
     _check_name(path, "NAS_OUTPUTS")
     return path
 

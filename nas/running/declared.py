@@ -15,7 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from nas.running.kinds import Kind, kind, of_examples
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+PACKAGE = Path(__file__).resolve().parents[1]
+# Installed within the package, and at the top of a checkout, which is None where there is none.
+CHECKOUT = None if (PACKAGE / "conf").is_dir() else PACKAGE.parent
+CONF = (CHECKOUT or PACKAGE) / "conf"
 # Groups whose files set keys of the root, not of a group of their own name.
 GLOBAL = ("experiment", "debug", "paths", "sweep")
 HYDRA_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")

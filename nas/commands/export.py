@@ -23,8 +23,9 @@ from nas.errors import require
 from nas.formats.catalogue import FORMATS, Format, Subject, chosen, why_not
 from nas.formats.writing import check_all, print_table, remove_different, write_all
 from nas.running.config import instantiate, typed_keys
+from nas.running.places import PLACES
 from nas.running.printed import words_of_caller
-from nas.running.saved import PLACES, check_parts, read_config, set_places
+from nas.running.saved import check_parts, read_config, set_places
 from nas.running.session import Session
 from nas.running.words import key_of, pasted, quoted
 

@@ -18,7 +18,7 @@ from nas.formats.description import Description, Preprocessing
 from nas.formats.pictures import list_pictures, normalise, read_pictures
 from nas.formats.untrained import settle
 from nas.running.config import typed_keys
-from nas.running.saved import PLACES
+from nas.running.places import PLACES
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCH = 8

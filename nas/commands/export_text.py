@@ -17,7 +17,7 @@ from nas.formats.comparison import predict_text
 from nas.formats.description import TextDescription
 from nas.formats.steps import state_size_of
 from nas.running.config import typed_keys
-from nas.running.saved import PLACES
+from nas.running.places import PLACES
 
 # Columns that the text is read in: no number that an exporter could take for a constant.
 COLUMNS = 3

@@ -181,7 +181,9 @@ def test(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningData
         Stopped: Ctrl-C or SIGTERM.
     """
     with stoppable(trainer):
-        return dict(trainer.test(module, datamodule=data, verbose=False)[0])
+        trainer.test(module, datamodule=data, verbose=False)
+    # What Lightning returns is what it logs, which is nothing: the run's own record goes to the loggers.
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 @contextmanager

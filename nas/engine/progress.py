@@ -76,8 +76,11 @@ class Clock(pl.Callback):
         rests = "; alpha rests in this epoch, steps in which it moves take longer" if pl_module.rests else ""
         return f"about {whole} for {left} epochs at {pace:.3g} s per step, without validation{rests}"
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Notes how long the epoch took, its validation included, and whether another one fits."""
+    def end_epoch(self, trainer: pl.Trainer) -> None:
+        """Notes how long the epoch took, with its validation and analyses, and whether another one fits.
+
+        All processes call it: they stop together.
+        """
         now = time.monotonic()
         self.epoch_seconds.append(now - self._start)
         if self.deadline is None or trainer.current_epoch + 1 >= self.epochs:

@@ -142,6 +142,7 @@ class EpochRecorder(pl.Callback):
             refuse_numbers(self._logged(trainer), when)
         row = self.row(trainer, pl_module)
         self._note(row)
+        self.clock.end_epoch(trainer)
         if not trainer.is_global_zero:
             return
         assert self.table is not None  # since the fit began

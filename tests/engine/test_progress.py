@@ -54,7 +54,7 @@ class Run:
         for index in range(steps):
             self.now += seconds / 50
             self.clock.on_train_batch_end(self.trainer, self.module, None, None, index)
-        self.clock.on_train_epoch_end(self.trainer, self.module)
+        self.clock.end_epoch(self.trainer)
         self.trainer.current_epoch += 1
         return self.trainer.should_stop
 

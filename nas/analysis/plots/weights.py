@@ -94,7 +94,7 @@ class _Colours:
         """Draws the scale beside the maps."""
         label = "op weight\n(uniform = 1)" if self.uniform else "op weight"
         bar = figure.colorbar(image, ax=axes, label=label, pad=0.01, aspect=35)
-        bar.outline.set_visible(False)  # type: ignore[operator]  # declared as one of several kinds
+        bar.outline.set_visible(False)
         if self.uniform:
             end = float(self.norm.vmax or 0)
             ticks = np.arange(-int(end), int(end) + 1) if end >= 2 else np.linspace(-end, end, 5)

@@ -71,7 +71,7 @@ def drawn(tmp_path, monkeypatch):
 
     def draw(genotype, *arguments):
         figures = []
-        monkeypatch.setattr(shapes, "save", lambda figure, path: figures.append(figure))
+        monkeypatch.setattr(shapes, "save", lambda figure, path, *caption: figures.append(figure))
         draw_blocks(genotype, tmp_path / "a.png", *arguments)
         figures[0].canvas.draw()
         return figures[0].axes

@@ -14,11 +14,14 @@ from PIL import Image
 def prepare(path, steps):
     """A picture as the network takes it, float32 [1, C, H, W]."""
     picture = Image.open(path).convert(steps["color"])
-    short, crop = min(picture.size), steps["crop"]
-    picture = picture.resize([steps["resize"] * side // short for side in picture.size], Image.BILINEAR)
-    left, top = (round((side - crop) / 2) for side in picture.size)
-    pixels = np.asarray(picture.crop((left, top, left + crop, top + crop)), np.float32) / steps["scale"]
-    pixels = (pixels.reshape(crop, crop, -1) - np.float32(steps["mean"])) / np.float32(steps["std"])
+    resize, crop = steps["resize"], steps["crop"]  # the shorter side and a square, or [rows, columns] each
+    if isinstance(resize, int):
+        resize = [resize * side // min(picture.size) for side in picture.size[::-1]]
+    height, width = [crop, crop] if isinstance(crop, int) else crop
+    picture = picture.resize(resize[::-1], Image.BILINEAR)
+    left, top = round((picture.width - width) / 2), round((picture.height - height) / 2)
+    pixels = np.asarray(picture.crop((left, top, left + width, top + height)), np.float32) / steps["scale"]
+    pixels = (pixels.reshape(height, width, -1) - np.float32(steps["mean"])) / np.float32(steps["std"])
     return pixels.transpose(2, 0, 1)[None]
 
 

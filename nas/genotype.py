@@ -319,7 +319,7 @@ def _read(path: Path, which: str | None) -> Genotype:
         not path.is_dir() or os.path.lexists(file),
         f"{where}: no such run folder, there is no genotype.json in it",
     )
-    content = read_text(file, where, 16 * MEBIBYTE)  # logs of searches among them
+    content = read_text(file, where, 4 * MEBIBYTE)  # logs of searches among them
     try:
         return parse(content, which)
     except ConfigError as error:

@@ -28,13 +28,15 @@ _OPERATION = "[A-Za-z0-9_.]+"  # an import path has dots
 _TERM = rf"{_OPERATION}\({_NUMBERS}\)"
 _CELL = re.compile(rf"({_WORD}):(?:({_NUMBER})\+)?({_NUMBER})\[([^\]]*)\]>({_NUMBERS})")
 _NODE = re.compile(rf"({_NUMBER})=({_TERM}(?:\+{_TERM})*)")
-_EDGES = rf"\|(?:[ \t]*{_OPERATION}[ \t]*~[ \t]*{_NUMBER}[ \t]*\|)+"
+# Bounded, so that no text takes long.
+_EDGES = rf"\|(?>(?:[ \t]{{0,9}}{_OPERATION}[ \t]{{0,9}}~[ \t]{{0,9}}{_NUMBER}[ \t]{{0,9}}\|){{1,16}})"
 _BEGINNING = re.compile(
     r"(?<![\w.])(?:"
     r"(?P<literature>(?:\w+\.)?Genotype\s*\()"
     rf"|(?P<named>DSO\s*\(|[A-Za-z_]\w*\(\s*{_WORD}:{_NUMBER})"
     r"|(?P<nni>\{\s*[\"'](?:(?:normal|reduce)(?:/|_n)|(?:\w+/)?0_1[\"']))"
-    rf"|(?<![+|~])(?P<string>{_EDGES}(?:[ \t]*\+[ \t]*{_EDGES})*)(?![ \t]*[+|\w~]))"
+    rf"|(?<![+|~])(?P<string>(?>{_EDGES}(?:[ \t]{{0,9}}\+[ \t]{{0,9}}{_EDGES}){{0,15}}))"
+    r"(?![ \t]{0,9}[+|\w~]))"
 )
 _ASSIGNED = re.compile(r"([A-Za-z_]\w*)[\"']?\s*(?::\s*\w+\s*)?[:=]\s*[\"'(\[]*$")
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
@@ -62,6 +64,9 @@ def find(text: str) -> list[Found]:
 
     JSON of this project is not among them: that is `nas.genotype`'s.
     """
+    found = _search(text)
+    if found:
+        return found
     whole = text.strip(WRAPPING)
     if whole.startswith("|"):
         return [Found(None, 1, whole, _read_nasbench201)]
@@ -71,7 +76,7 @@ def find(text: str) -> list[Found]:
         return [Found(None, 1, whole, refuse_numbers)]
     if whole.startswith(("[", "(")):
         return [Found(None, 1, whole, read_list)]
-    return _search(text)
+    return []
 
 
 def _search(text: str) -> list[Found]:

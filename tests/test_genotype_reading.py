@@ -1,6 +1,7 @@
 """Genotypes as people have them: one recogniser for logs, Python files, other frameworks' spellings."""
 
 import json
+import time
 
 import pytest
 
@@ -58,6 +59,7 @@ def same_twice():
     "text",
     [
         f"2019-04-01 10:00:00,123 genotype = {TEXT}",
+        f"[2019-04-01 10:00:00] (epoch 3) genotype = {TEXT}",
         f"\ufeff'{TEXT}',\n",
         f"mine: Genotype = genotypes.{TEXT}",
         f"{TEXT}\n{TEXT.replace(' ', '')}",
@@ -158,6 +160,16 @@ def test_dictionaries_of_nni(spelt):
 def test_what_is_not_read_is_answered_with_what_is_taken(text, space, words):
     with pytest.raises(ConfigError, match=words):
         g.load(text, space)
+
+
+@pytest.mark.parametrize(
+    "part", ["|a~0 ", "Genotype(", "x(a:1[", "{'0_1'", " |a ~ 0|+", "[", "#'", "a=Genotype(b)"]
+)
+def test_no_text_takes_long(part):
+    begin = time.monotonic()
+    with pytest.raises(ConfigError):
+        g.parse(part * (2**16 // len(part)))
+    assert time.monotonic() - begin < 5
 
 
 def test_a_text_is_never_looked_for_on_the_disk(monkeypatch):

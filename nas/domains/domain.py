@@ -63,7 +63,7 @@ class Domain(Protocol):
         ...
 
     def check_search(self, config: Mapping, space: Space, method: Method, source: Any, data: Any) -> None:
-        """Refuses a search that does not fit the memory of its device."""
+        """Refuses a search with shapes that fail in training, or that does not fit its device's memory."""
         ...
 
     def evaluation_data(self, config: DictConfig, source: Any) -> tuple[Any, dict[str, Any]]:
@@ -73,7 +73,7 @@ class Domain(Protocol):
     def check_evaluation(
         self, config: DictConfig, network: nn.Module, source: Any, data: Any, task: Task
     ) -> None:
-        """Refuses an evaluation that does not fit the memory of its device."""
+        """Refuses an evaluation with such shapes, or that does not fit."""
         ...
 
     def validates(self, dataset: Mapping) -> bool:

@@ -22,6 +22,7 @@ from nas.engine.data_module import EvaluationData, SearchData, evaluation_indice
 from nas.engine.evaluation_module import EvaluationModule
 from nas.engine.tasks import Classification
 from nas.measure.memory_fit import check_evaluation, check_search, fit_rows
+from nas.measure.shapes import check_network, check_supernet
 from nas.measure.steps import Numerics
 from nas.measure.workload import image_steps, limited, processes_of
 from nas.methods.method import Method
@@ -84,7 +85,10 @@ class Images:
     def check_search(
         self, config: Mapping, space: Space, method: Method, source: ImageSource, data: SearchData
     ) -> None:
-        """Estimates the memory of every stage's steps."""
+        """Tries the shapes of every stage, and estimates the memory of its steps."""
+        inputs, size = self.inputs(source), config["dataset"]["batch_size"]
+        task = self.task(space, None, None, source)
+        check_supernet(space, method, inputs, task, lambda where, size: where.batch(size, inputs, 1), size)
         check_search(config, space, method, source, data.resident_images())
 
     def evaluation_data(self, config: DictConfig, source: ImageSource) -> tuple[EvaluationData, dict]:
@@ -99,7 +103,16 @@ class Images:
     def check_evaluation(
         self, config: DictConfig, network: nn.Module, source: ImageSource, data: EvaluationData, task: Any
     ) -> None:
-        """Estimates the memory of a training step."""
+        """Tries the shapes, and estimates the memory of a training step."""
+        inputs, recipe = self.inputs(source), config.recipe
+        check_network(
+            network,
+            inputs,
+            task,
+            lambda where, size: where.batch(size, inputs, 1),
+            config.dataset.batch_size,
+            recipe.auxiliary_weight,
+        )
         optimizer = instantiate(config.recipe.optimizer)
         check_evaluation(plain(config), network, source, data.resident_images(), task, optimizer)
 

@@ -27,6 +27,7 @@ from nas.measure.bench_text import (
     literal_network,
     text_batch,
 )
+from nas.measure.shapes import check_network, check_supernet
 from nas.measure.steps import Numerics
 from nas.measure.workload import limited, processes_of
 from nas.methods.method import Method
@@ -88,7 +89,17 @@ class Text:
     def check_search(
         self, config: Mapping, space: Space, method: Method, source: TextSource, data: TextSearchData
     ) -> None:
-        """Not estimated: these networks are small beside any device's memory."""
+        """Tries the shapes; memory is not estimated, for these networks are small beside any device's."""
+        given, words = config["dataset"], source.vocabulary_size
+        task, steps = self.task(space, None, None, source), given["bptt"]["steps"]
+        check_supernet(
+            space,
+            method,
+            self.inputs(source),
+            task,
+            lambda where, size: text_batch(where, steps, size, words, 1),
+            given["batch_size"],
+        )
 
     def evaluation_data(self, config: DictConfig, source: TextSource) -> tuple[TextEvaluationData, dict]:
         """The streams of an evaluation, and which they are."""
@@ -109,7 +120,15 @@ class Text:
     def check_evaluation(
         self, config: DictConfig, network: nn.Module, source: TextSource, data: Any, task: Any
     ) -> None:
-        """Not estimated."""
+        """Tries the shapes."""
+        steps, words = config.dataset.bptt.steps, source.vocabulary_size
+        check_network(
+            network,
+            self.inputs(source),
+            task,
+            lambda where, size: text_batch(where, steps, size, words, 1),
+            config.dataset.batch_size,
+        )
 
     def validates(self, dataset: Mapping) -> bool:
         """A text brings its validation part."""

@@ -24,6 +24,7 @@ from nas.engine.stages import StageBuilder, attach
 from nas.engine.tasks import Task
 from nas.errors import ConfigError
 from nas.measure.footprint import Footprint, measure_footprint
+from nas.measure.shapes import primed
 from nas.measure.steps import PRECISIONS, EvaluationSteps, Numerics, SearchSteps, apply_hardware, numerics
 from nas.methods.method import Method
 from nas.spaces.space import EdgeGroup, ImageInputs, Space
@@ -147,7 +148,7 @@ def check_evaluation(
         batch = where.batch(size, ImageInputs(source.image_shape, source.num_classes), seed=1)
         auxiliary = recipe["auxiliary_weight"]
         steps = EvaluationSteps(trained, optimizer, task, recipe["clip"], batch, where, auxiliary)
-        return [*_primed(trained, steps.optimizer), *batch], steps.train
+        return [*primed(trained, steps.optimizer), *batch], steps.train
 
     demand = Demand("", _measured(prepare))
     _check(config["hardware"], room, demand, config["dataset"]["batch_size"], "dataset.batch_size")
@@ -261,7 +262,7 @@ def _search_demands(config: Mapping, space: Space, method: Method, source: Image
                     )
                 batches = [where.batch(size, inputs, seed) for seed in (1, 2)]
                 steps = SearchSteps(supernet, own, batches[0], batches[1], where)
-                known = [*_primed(supernet, steps.optimizer, several(config["hardware"])), *steps.alphas]
+                known = [*primed(supernet, steps.optimizer, several(config["hardware"])), *steps.alphas]
                 return [*known, *(tensor for batch in batches for tensor in batch)], steps.search
 
             return _measured(prepare)
@@ -285,19 +286,6 @@ def _prefer_convolutions(method: Method, groups: Mapping[str, EdgeGroup]) -> Non
         for name, alpha_EO in method.alpha.items():
             heavy = [[float("conv" in word) for word in row] for row in groups[name].operations]
             alpha_EO.copy_(torch.tensor(heavy))
-
-
-def _primed(network: nn.Module, optimizer: torch.optim.Optimizer, shared: bool = False) -> list[Tensor]:
-    """Gives weights the gradients and the momentum that a first step leaves; all tensors there are then."""
-    weights = list(network.parameters())
-    gradients = [torch.zeros_like(weight) for weight in weights]
-    for weight, gradient in zip(weights, gradients, strict=True):
-        weight.grad = gradient
-    optimizer.step()
-    state = [value for one in optimizer.state.values() for value in one.values() if isinstance(value, Tensor)]
-    # Distributed training averages gradients in buckets beside them.
-    buckets = [torch.zeros_like(gradient) for gradient in gradients] if shared else []
-    return [*weights, *network.buffers(), *gradients, *state, *buckets]
 
 
 def _measured(prepare: Callable[[int], tuple[Iterable[Tensor], Callable[[], None]]]) -> Footprint:

@@ -106,6 +106,7 @@ def test_a_plan_prices_a_search_on_a_text_that_is_not_there(run, tmp_path):
         ("search", "space=darts_rnn dataset=ptb", "dataset.root"),
         ("search", "space=darts_rnn dataset=wikitext2 dataset.root=null", "dataset.root"),
         ("search", "space=darts_rnn dataset=wikitext_mini dataset.batch_size=60000", "dataset.batch_size"),
+        ("search", "space=darts_rnn dataset=wikitext_mini dataset.batch_size=1", "dataset.batch_size=1: ba"),
         ("search", "space=darts_rnn dataset=wikitext_mini dataset.bptt.steps=1", "dataset.bptt"),
         ("search", "space=darts_rnn dataset=wikitext_mini dataset.split=random", "dataset.split"),
         ("search", "space=darts_rnn dataset=wikitext_mini space.hidden_size=0", "space.hidden_size=0"),

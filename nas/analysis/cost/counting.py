@@ -63,13 +63,14 @@ def count_saved_bytes(forward: Callable[[], Any], parameters: Iterable[Tensor] =
         forward: runs the forward pass and returns what holds its graph.
         parameters: tensors whose storage is there anyway and not counted.
     """
-    known = {tensor.untyped_storage().data_ptr() for tensor in parameters}
+    known = {tensor.untyped_storage()._cdata for tensor in parameters}
     found: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            found[storage.data_ptr()] = storage.nbytes()
+        # Not the address of the data: on the device `meta` all have the same.
+        if storage._cdata not in known:
+            found[storage._cdata] = storage.nbytes()
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from nas.running.resuming import RESUMABLE
 from tests.forks import finish
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -155,3 +156,8 @@ def test_the_continuous_integration_script_is_executable():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert "make test" in script.read_text(encoding="utf-8")
+
+
+def test_the_readme_names_every_key_that_a_resumed_run_may_change():
+    told = README.partition("**Resume**")[2].partition("**Folders of others**")[0]
+    assert not [key for key in RESUMABLE if key not in told]

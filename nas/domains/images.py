@@ -249,8 +249,7 @@ class ImageWork:
             return min(given["batch_size"], weight), min(given["batch_size"], architecture)
         return weight, architecture
 
-    def batches(self, where: Numerics) -> tuple[Any, Any, Any]:
-        """Made-up batches for the weights, the architecture and the validation."""
-        size = self.config["dataset"]["batch_size"]
+    def batches(self, where: Numerics, size: int) -> tuple[Any, Any, Any]:
+        """Made-up batches for the weights, the architecture and the validation, of `size` images."""
         weight, architecture = (where.batch(size, self.inputs, seed) for seed in (1, 2))
         return weight, architecture, architecture

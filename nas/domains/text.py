@@ -251,10 +251,12 @@ class TextWork:
         segments = len(InOrder(self.valid_rows, self.lengths.steps))
         return limited(segments, self.config["trainer"]["limit_val_batches"])
 
-    def batches(self, where: Numerics) -> tuple[Any, Any, Any]:
-        """Made-up segments of usual length for the weights, the architecture and the validation."""
-        given = self.config["dataset"]
-        sizes = (given["batch_size"], given["batch_size"], given["valid_batch_size"])
+    def batches(self, where: Numerics, size: int) -> tuple[Any, Any, Any]:
+        """Made-up segments of usual length for the weights, the architecture and the validation.
+
+        They have `size` columns, those of the validation its own number of them.
+        """
+        sizes = (size, size, self.config["dataset"]["valid_batch_size"])
         steps = self.lengths.steps if self.rows is None else min(self.lengths.steps, self.rows - 1)
         words = self.inputs.vocabulary
         weight, architecture, valid = (

@@ -1,28 +1,54 @@
-"""`plan=true`: what a search would cost on this device, from a few measured steps and before anyone pays."""
+"""`plan=true`: what a search would cost on this device, within a minute and before anyone pays.
+
+Sizes and memory come from shapes alone, then a few steps are measured where memory and time allow, on a
+smaller batch if need be. Hours are numbers of steps times seconds per step.
+"""
 
 import contextlib
+import functools
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from nas.analysis.cost.complexity import Cost, count_cost
 from nas.analysis.cost.counting import supernet_cost
-from nas.analysis.cost.timing import Race, spread
+from nas.analysis.cost.timing import spread
 from nas.engine.learning import check_steps
+from nas.engine.machine.execution import apply_execution
 from nas.engine.machine.hardware import lack
 from nas.engine.progress import duration
 from nas.engine.stages import Leg, StageBuilder, attach, legs_of
-from nas.errors import require_whole
-from nas.measure.operation_times import time_operations
-from nas.measure.steps import Numerics, SearchSteps, apply_hardware, numerics
+from nas.errors import ConfigError, require_whole
+from nas.measure.footprint import Footprint
+from nas.measure.planned_steps import (
+    GIB,
+    Deadline,
+    Measured,
+    OutOfTime,
+    Point,
+    free_bytes,
+    measure_scaled,
+    measure_steps,
+)
+from nas.measure.shapes import SMALL, price_step
+from nas.measure.steps import SearchSteps, apply_hardware, numerics
 from nas.measure.workload import Workload
 from nas.methods.method import Method
-from nas.spaces.space import Space, network_sizes, recipe_fits
+from nas.spaces.space import ImageInputs, Inputs, Space, network_sizes, recipe_fits
 
-ROUNDS = 3
+# Of the minute that a plan may take, the part after Python and torch have started.
+SECONDS = 40.0
+# Of that, what counting a network may take, and the estimate of a profile's own memory; of what a stage then
+# has left, pricing it from shapes.
+COUNT, ESTIMATE, PRICE = 0.25, 0.5, 0.5
+# A side of images on which every step is quick, and which every stem and its reductions divide.
+SIDE = 32
 
 
 def print_plan(
@@ -41,6 +67,7 @@ def print_plan(
     Raises:
         ConfigError: a setting cannot be used.
     """
+    end = time.monotonic() + SECONDS
     _remove_empty(folder)
     if method.trains:
         check_steps(config, method, work.epochs(config["trainer"]["max_epochs"]))
@@ -48,27 +75,35 @@ def print_plan(
     table.add_column("quantity")
     table.add_column("value", justify="right")
     if method.stages is None:
-        for row in _cost_rows("supernet", supernet_cost(space, work.inputs), work.unit):
+        for row in _cost_rows("supernet", lambda: supernet_cost(space, work.inputs), work.unit):
             table.add_row(*row)
     recipe = config["recipe"]
     genotype = space.derive({name: torch.rand(group.shape) for name, group in space.groups.items()})
     # A recipe without the sizes of these networks is another space's.
     head = recipe_fits(space, recipe) and recipe.get("auxiliary_weight", 0) > 0
     sizes = network_sizes(space, recipe) | ({"auxiliary": True} if head else {})
-    cost = count_cost(lambda: space.network(genotype, work.inputs, **sizes), work.inputs.example)
-    for row in _cost_rows(f"a random network (recipe {recipe['name']})", cost, work.unit):
+
+    def network_cost() -> Cost:
+        return count_cost(lambda: space.network(genotype, work.inputs, **sizes), work.inputs.example)
+
+    for row in _cost_rows(f"a random network (recipe {recipe['name']})", network_cost, work.unit):
         table.add_row(*row)
     if method.trains:
-        missing = lack(config["hardware"])
         rows = [(f"{work.items} to train on", work.size)]
-        rows += work.memory_rows(space, method)
-        if missing is None:
-            rows += _search_rows(config, space, method, work)
-        else:
-            rows.append(("steps", f"not measured: {missing}"))
+        rows += _estimate_rows(space, method, work, time.monotonic() + ESTIMATE * SECONDS)
+        rows += _search_rows(config, space, method, work, end)
         for row in rows:
             table.add_row(*row)
     Console().print(table)
+
+
+def _estimate_rows(space: Space, method: Method, work: Workload, until: float) -> list[tuple[str, str]]:
+    """Whether it fits the memory that the profile names, which takes tiny steps on a CPU."""
+    try:
+        with Deadline(until):
+            return work.memory_rows(space, method)
+    except OutOfTime:
+        return [("device memory by the operators of tiny steps", "not estimated: it would take too long")]
 
 
 def _remove_empty(folder: Path) -> None:
@@ -80,53 +115,57 @@ def _remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _cost_rows(name: str, cost: Cost, unit: str) -> list[tuple[str, str]]:
+def _cost_rows(name: str, count: Callable[[], Cost], unit: str) -> list[tuple[str, str]]:
+    try:
+        with Deadline(time.monotonic() + COUNT * SECONDS):
+            cost = count()
+    except OutOfTime:
+        return [(name, "not counted: it would take too long")]
     return [
         (f"{name}: parameters", f"{cost.params:,}"),
         (f"{name}: multiply-adds {unit}", f"{cost.macs:,}"),
     ]
 
 
-def _search_rows(config: Mapping, space: Space, method: Method, work: Workload) -> list[tuple[str, str]]:
-    """Rows for every network that the search runs on, and for the whole of it."""
-    hardware, trainer = config["hardware"], config["trainer"]
-    where = numerics(hardware)
-    weight, architecture, valid = work.batches(where)
-    number = trainer["max_epochs"]
+def _search_rows(
+    config: Mapping, space: Space, method: Method, work: Workload, end: float
+) -> list[tuple[str, str]]:
+    """Rows for every network that the search runs on, and for the whole of it, made until `end`."""
+    trainer, number = config["trainer"], config["trainer"]["max_epochs"]
     require_whole("trainer.max_epochs", number, 1)
+    missing = lack(config["hardware"])
     steps, validation = work.epochs(number), work.validation()
     legs = legs_of(method, number)
     if method.stages is None:
         # What a sparse method will drop is not known: the time of the whole network is an upper bound.
         legs = [Leg(0, 0, number)]
+    # Times say which candidates go, not how long a step takes.
+    method.needs_no_times()
     attach(method, space, work.inputs)
     StageBuilder(space, method, work.inputs, 0, lambda network: network, work.task).check()
     rows: list[tuple[str, str]] = []
-    total = 0.0
-    for leg in legs:
-        # Which candidates go is not known yet, and makes little difference to the time.
-        keep = None if method.stages is None else method.stages[leg.index].keep
-        if keep is not None:
-            method.prune(keep)
-
-        def build(options: Mapping, index: int = leg.index) -> SearchSteps:
-            stages = StageBuilder(
-                space, method, work.inputs, 0, lambda network: apply_hardware(network, options), work.task
-            )
-            time_operations(method, config["dataset"]["batch_size"], where.device.type)
-            supernet = stages.supernet(index)
-            return SearchSteps(supernet, method, weight, architecture, where, work.task, valid)
-
-        found, seconds = _measure(build, hardware, where)
-        epochs = range(leg.first, leg.end)
+    total, measured, extrapolated = 0.0, missing is None, False
+    for place, leg in enumerate(legs):
         stage = f"stage {leg.index + 1}: " if len(legs) > 1 else ""
         if method.stages is not None:
-            cost = supernet_cost(space, work.inputs, method.stages[leg.index].partial, method.kept())
-            rows += [(stage + name, value) for name, value in _cost_rows("supernet", cost, work.unit)]
+            partial, keep = method.stages[leg.index].partial, method.stages[leg.index].keep
+            # Which candidates go is not known yet, and makes little difference to the time.
+            if keep is not None:
+                method.prune(keep)
+            count = functools.partial(supernet_cost, space, work.inputs, partial, method.kept())
+            rows += [(stage + name, value) for name, value in _cost_rows("supernet", count, work.unit)]
+        until = time.monotonic() + (end - time.monotonic()) / (len(legs) - place)
+        found, timed = _network_rows(config, space, method, work, leg.index, until, missing)
         rows += [(stage + name, value) for name, value in found]
+        if timed is None:
+            measured = False
+            continue
+        extrapolated |= not timed.whole
+        seconds = timed.seconds()
         if steps is None or validation is None:
             rows += _thousand_rows(stage, method, work, seconds)
             continue
+        epochs = range(leg.first, leg.end)
         moving = sum(steps[epoch] for epoch in epochs if method.active(epoch)) / method.weight_steps
         if method.joint:
             moving = 0  # alpha steps by the weights' own pass
@@ -137,13 +176,18 @@ def _search_rows(config: Mapping, space: Space, method: Method, work: Workload) 
     if steps is None or validation is None:
         return [*rows, ("epochs", f"{number:,}")]
     few, many = min(steps), max(steps)
-    return [
-        *rows,
+    rows += [
         ("steps per epoch", f"{few:,}" if few == many else f"{few:,} to {many:,}"),
         ("batches of a validation", f"{validation:,}"),
         ("epochs", f"{number:,}"),
+    ]
+    if not measured:
+        return rows
+    origin = "steps x seconds, these extrapolated" if extrapolated else "steps x measured seconds"
+    return [
+        *rows,
         ("an epoch, validation included", duration(total / number)),
-        ("the whole search", f"{total / 3600:.2f} h ({duration(total)})"),
+        ("the whole search", f"{total / 3600:.2f} h ({duration(total)}; {origin})"),
     ]
 
 
@@ -160,28 +204,113 @@ def _thousand_rows(
     return [(name, f"{value:.3g} s") for name, value in rows]
 
 
-def _measure(
-    build: Callable[[Mapping], SearchSteps], hardware: Mapping, where: Numerics
-) -> tuple[list[tuple[str, str]], dict[str, float]]:
-    """What a network's steps cost: rows to print, and the median seconds of each step."""
-    saved = build({**hardware, "compile": False}).counts().bytes_saved
-    steps = build(hardware)
-    race = Race(where.device, warmup=1)
-    race.enter("weight", steps.weight)
-    if not steps.method.joint:
-        race.enter("architecture", steps.architecture)
-    race.enter("validation", steps.validation)
-    times = {
-        name: spread(found) for name, found in race.seconds(dict.fromkeys(race.variants, ROUNDS)).items()
-    }
-    of_what = "" if where.device.type == "cuda" else ", libraries included"
+def _network_rows(
+    config: Mapping,
+    space: Space,
+    method: Method,
+    work: Workload,
+    index: int,
+    until: float,
+    missing: str | None,
+) -> tuple[list[tuple[str, str]], Measured | None]:
+    """What a stage's network needs and takes: rows, and its steps where they could be measured.
+
+    Compiling takes longer than a plan may, so the steps are taken without it.
+    """
+    hardware, size = config["hardware"], config["dataset"]["batch_size"]
+    options, where = {**hardware, "compile": False}, numerics(hardware)
+
+    def stages(execution: Callable[[nn.Module], nn.Module]) -> StageBuilder:
+        return StageBuilder(space, method, work.inputs, 0, execution, work.task)
+
+    # On no device there is no compiled kernel, which keeps less.
+    dry = stages(lambda network: apply_execution(network, {**options, "native": False}))
+    try:
+        with Deadline(time.monotonic() + PRICE * (until - time.monotonic())):
+            footprint = price_step(dry, index, work.batches, where.dtype)
+    except OutOfTime:
+        return [("steps", "neither estimated nor measured: their shapes alone take too long")], None
+    free = None if missing else free_bytes(where.device)
     rows = [
-        ("saved for the backward pass of a weight step", f"{saved / 2**20:,.0f} MiB"),
-        (f"peak memory of a step{of_what}", f"{max(race.peaks.values()) / 2**20:,.0f} MiB"),
-        *((f"{name} step (n={found['n']})", _seconds(found)) for name, found in times.items()),
+        (f"memory of a step at batch {size}, from shapes", _verdict(footprint.peak(size), free, hardware))
     ]
-    return rows, {name: found["median"] for name, found in times.items()}
+    if missing:
+        return [*rows, ("steps", f"not measured: {missing}")], None
+    timed = _timed(config, space, method, work, index, until, footprint)
+    if isinstance(timed, str):
+        return [*rows, ("steps", f"not measured: {timed}")], None
+    if hardware["compile"]:
+        rows.append(("hardware.compile", "left out: compiling takes longer than a plan"))
+    if not timed.scaled:
+        for point in timed.points[-1:] if timed.whole else timed.points[-2:]:
+            rows += _point_rows(point, where.device)
+    if not timed.whole:
+        rows += [
+            (f"{name} step, extrapolated from {timed.origin}", f"{value:.3g} s")
+            for name, value in timed.seconds().items()
+        ]
+    return rows, timed
 
 
-def _seconds(found: Mapping[str, float]) -> str:
-    return f"{found['median']:.3g} s ({found['min']:.3g} to {found['max']:.3g})"
+def _timed(
+    config: Mapping,
+    space: Space,
+    method: Method,
+    work: Workload,
+    index: int,
+    until: float,
+    footprint: Footprint,
+) -> Measured | str:
+    """What is known of the seconds of a stage's steps, or why nothing is."""
+    size, where = config["dataset"]["batch_size"], numerics(config["hardware"])
+    options = {**config["hardware"], "compile": False}
+
+    def supernet(inputs: Inputs) -> nn.Module:
+        return StageBuilder(
+            space, method, inputs, 0, lambda network: apply_hardware(network, options), work.task
+        ).supernet(index)
+
+    scaled, shape = None, work.inputs.example().shape[-2:]
+    if isinstance(work.inputs, ImageInputs) and shape.numel() > SMALL:
+        small = replace(work.inputs, image_shape=(work.inputs.image_shape[0], SIDE, SIDE))
+
+        def build_small() -> SearchSteps:
+            weight, architecture = (where.batch(2, small, seed) for seed in (1, 2))
+            return SearchSteps(supernet(small), method, weight, architecture, where, work.task)
+
+        of_what = f"2 images of {SIDE}x{SIDE}"
+        scaled = measure_scaled(build_small, shape.numel() / SIDE**2, of_what, size, where.device, until)
+        if scaled is not None and 2 * sum(scaled.seconds(2).values()) > until - time.monotonic():
+            return scaled
+    network = functools.cache(lambda: supernet(work.inputs))
+
+    def build(size: int) -> SearchSteps:
+        weight, architecture, valid = work.batches(where, size)
+        return SearchSteps(network(), method, weight, architecture, where, work.task, valid)
+
+    try:
+        return measure_steps(build, footprint, size, where.device, until)
+    except ConfigError as error:
+        return str(error) if scaled is None else scaled
+
+
+def _verdict(needed: float, free: int | None, hardware: Mapping) -> str:
+    words = f"{'at most ' if hardware['native'] else ''}{needed / GIB:.2f} GiB"
+    if free is None:
+        return words
+    return f"{words} of {free / GIB:.1f} free: {'fits' if needed <= free else 'does not fit'}"
+
+
+def _point_rows(point: Point, device: torch.device) -> list[tuple[str, str]]:
+    of_what = "" if device.type == "cuda" else " (libraries included)"
+    found = {name: spread(values) for name, values in point.seconds.items()}
+    return [
+        (f"peak memory at batch {point.size}, measured", f"{point.peak / 2**20:,.0f} MiB{of_what}"),
+        *(
+            (
+                f"{name} step at batch {point.size}, measured (n={one['n']})",
+                f"{one['median']:.3g} s ({one['min']:.3g} to {one['max']:.3g})",
+            )
+            for name, one in found.items()
+        ),
+    ]

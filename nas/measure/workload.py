@@ -45,8 +45,8 @@ class Workload(Protocol):
         """What a plan says of the memory of a step: names and values; nothing where it is not estimated."""
         ...
 
-    def batches(self, where: Numerics) -> tuple[Any, Any, Any]:
-        """Made-up batches for the weights, the architecture and the validation."""
+    def batches(self, where: Numerics, size: int) -> tuple[Any, Any, Any]:
+        """Made-up batches of weights, architecture and validation, of `size` images or columns."""
         ...
 
 

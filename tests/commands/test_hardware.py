@@ -5,6 +5,7 @@ import json
 
 from omegaconf import OmegaConf
 
+from nas.measure import plan, planned_steps
 from nas.running import session
 
 
@@ -20,7 +21,8 @@ def test_a_run_that_cannot_fit_is_refused_before_anything_is_written(run, tiny, 
     assert not (folder / "config.yaml").exists()
 
 
-def test_what_fits_a_card_is_planned_without_it(run, tiny, tmp_path):
+def test_what_fits_a_card_is_planned_without_it(run, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "SECONDS", 600.0)  # however busy the machine is
     done = run("search", *tiny, "hardware=gtx1080ti", "plan=true", f"hydra.run.dir={tmp_path / 'plan'}")
     assert done.status == 0, done.err
     assert "10.9: fits" in done.out and "largest dataset.batch_size that fits" in done.out
@@ -57,3 +59,18 @@ def test_the_number_of_threads_is_recorded_and_a_resumed_run_keeps_it(
     assert recorded() == (3, 3) and taken == [3, 3]
     said = done.out + done.err + caplog.text
     assert "started with hardware.threads=3" in said and "this process may use 2" in said
+
+
+def test_a_plan_keeps_to_its_time_and_to_the_free_memory(run, tmp_path, monkeypatch):
+    """Images of 224 pixels behind a stem that keeps their size: what was killed by the system before."""
+    words = ("dataset=imagenet", "recipe=imagenet", "dataset.batch_size=4096", "plan=true")
+    words += ("space.num_cells=3", "space.init_channels=4", f"hydra.run.dir={tmp_path / 'plan'}")
+    monkeypatch.setenv("COLUMNS", "200")
+    for module in (plan, planned_steps):
+        monkeypatch.setattr(module, "free_bytes", lambda device: 2**22)
+    monkeypatch.setattr(planned_steps, "ROUNDS", 1)
+    done = run("search", *words)
+    assert done.status == 0, done.err
+    assert "GiB of 0.0 free: does not fit" in done.out
+    assert "weight step, extrapolated from 2 images of 32x32" in done.out
+    assert "peak memory at batch" not in done.out and not (tmp_path / "plan").exists()

@@ -104,7 +104,7 @@ def test_a_text_of_known_length_need_not_be_there(source, tmp_path):
     # A segment has 35 words, or 17 with a probability of 5 %.
     assert found.epochs(1)[0] == pytest.approx(tokens / 256 / 34.1, rel=0.05)
     assert found.validation() == -(-(valid // 10 - 1) // 35)
-    weight, architecture, validated = found.batches(SimpleNamespace(device=torch.device("cpu")))
+    weight, architecture, validated = found.batches(SimpleNamespace(device=torch.device("cpu")), 256)
     assert weight.tokens_LB.shape == architecture.tokens_LB.shape == (35, 256)
     assert validated.tokens_LB.shape == (35, 10)
 
@@ -177,4 +177,4 @@ def test_a_text_of_unknown_length_that_is_not_there():
     found = work(config(TEXT), Elsewhere())
     assert found.epochs(1) is None and found.validation() is None
     assert found.size.startswith("unknown (") and "text.txt" in found.size
-    assert found.batches(SimpleNamespace(device=torch.device("cpu")))[0].tokens_LB.shape == (35, 32)
+    assert found.batches(SimpleNamespace(device=torch.device("cpu")), 32)[0].tokens_LB.shape == (35, 32)

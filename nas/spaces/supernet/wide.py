@@ -42,7 +42,8 @@ class WideSeparable(torch.autograd.Function):
     @staticmethod
     def forward(ctx, spec, running, repeated_BCHW, x_BCHW, scale, *weights):
         """All edges' normalised and scaled results."""
-        device = x_BCHW.device.type
+        # On no device there is no autocast, and asking for it is an error.
+        device = "cpu" if x_BCHW.is_meta else x_BCHW.device.type
         ctx.low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x_BCHW.dtype
         with torch.autocast(device, enabled=False):
             depthwise, pointwise = _cast(weights, ctx.low, spec.steps)

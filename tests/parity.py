@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class Parity:
     """One file of reference numbers, and the same quantities computed here."""
 
     def __init__(self, path: Path):
-        self.data = {name: torch.from_numpy(np.array(value)) for name, value in np.load(path).items()}
+        self.data = arrays(path)
         state = self.state = {k[len("state.") :]: v for k, v in self.data.items() if k.startswith("state.")}
         channels = state["cells.0.preprocess0.op.1.weight"].shape[0]
         self.stem_multiplier = state["stem.0.weight"].shape[0] // channels
@@ -175,6 +176,28 @@ class Parity:
         yield self._row(f"{prefix}.weights_l2", norms_by_tensor, bound)
 
 
+def arrays(path: Path) -> dict[str, torch.Tensor]:
+    """The arrays of a file of reference numbers of a DARTS supernet.
+
+    Raises:
+        ValueError: it is another kind of file, or holds something else.
+    """
+    try:
+        with np.load(path) as file:
+            found = {name: torch.from_numpy(np.array(value)) for name, value in file.items()}
+    except (OSError, ValueError, TypeError, AttributeError, BadZipFile) as error:
+        raise ValueError(f"{path}: no .npz file of numbers ({' '.join(str(error).split())})") from error
+    needed = [f"{kind}_{part}" for part in ("train", "valid") for kind in ("x", "y", "logits")]
+    needed += [*GROUPS.values(), "state.stem.0.weight", "state.cells.0.preprocess0.op.1.weight"]
+    missing = [name for name in needed if name not in found]
+    if missing:
+        raise ValueError(
+            f"{path}: no reference numbers of a DARTS supernet (it lacks {', '.join(missing)}); those of "
+            "other methods are compared by the tests"
+        )
+    return found
+
+
 def adam(alphas) -> torch.optim.Adam:
     """The architecture optimiser of the reference numbers."""
     return torch.optim.Adam(
@@ -196,7 +219,11 @@ def main(arguments: list[str] | None = None) -> int:
     if not path.is_file():
         parser.error(f"{path}: no such file")
     failed = count = 0
-    for name, error, bound in Parity(path).rows():
+    try:
+        parity = Parity(path)
+    except ValueError as error:
+        parser.error(str(error))
+    for name, error, bound in parity.rows():
         bad = not error <= bound
         failed, count = failed + bad, count + 1
         print(f"{error:10.2e}  {'above ' if bad else 'within'} {bound:.0e}  {name}")

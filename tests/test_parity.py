@@ -1,5 +1,6 @@
 """The authors' numbers: losses, gradients of both orders, and three search steps."""
 
+import numpy as np
 import pytest
 
 from tests.parity import Parity, main
@@ -25,8 +26,26 @@ def test_every_array_is_within_its_bound():
     assert [row for row in rows if not row[1] <= row[2]] == []
 
 
-def test_the_command_refuses_a_missing_file(capsys):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "no such file"),
+        (
+            {"x": np.zeros(2), "k1.logits": np.zeros(2)},
+            "no reference numbers of a DARTS supernet (it lacks x_train",
+        ),
+        (np.zeros(2), "no .npz file"),
+        (b"text", "no .npz file"),
+    ],
+)
+def test_the_command_refuses_what_it_cannot_compare(content, words, tmp_path, capsys):
+    path = tmp_path / "numbers.npz"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        with path.open("wb") as file:
+            np.savez(file, **content) if isinstance(content, dict) else np.save(file, content)
     with pytest.raises(SystemExit) as end:
-        main(["nowhere.npz"])
+        main([str(path)])
     assert end.value.code == 2
-    assert "no such file" in capsys.readouterr().err
+    assert words in capsys.readouterr().err

@@ -208,6 +208,8 @@ def test_a_value_whose_runs_all_failed_does_not_stretch_the_axis(tmp_path):
     sound = [("0.1", [1.0, 2.0]), ("0.2", [2.0, 3.0])]
     draw_sweep({"": sound}, tmp_path / "a.png", "lr", "loss")
     draw_sweep({"": [*sound, ("1e30", [])]}, tmp_path / "b.png", "lr", "loss")
+    # Nor do settings of which no run has the figure, as a folder of ordinary runs holds them.
+    draw_sweep({"": sound, "method=random": [("1e30", [])]}, tmp_path / "c.png", "lr", "loss")
     assert (imread(tmp_path / "a.png") == imread(tmp_path / "b.png")).all()
 
 

@@ -128,6 +128,7 @@ def draw_sweep(
     if along is not None:
         # A value of which every run failed is often an absurd one: it must not stretch the axis.
         series = {name: [point for point in points if point[0] in drawn] for name, points in series.items()}
+        series = {name: points for name, points in series.items() if points}
         ticks = drawn
     place = dict(zip(ticks, range(len(ticks)) if along is None else along, strict=True))
     shown = _shortened(ticks)

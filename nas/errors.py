@@ -35,6 +35,11 @@ def require_whole(key: str, value: object, least: int) -> None:
     require(fits, f"{key}={value}: must be a whole number of at least {least}")
 
 
+def installation(extra: str) -> str:
+    """The command that installs the packages of one of this project's extras."""
+    return f"pip install 'nas-framework[{extra}]', or in a checkout pip install -e '.[{extra}]'"
+
+
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """An error and what led to it, each once: an error that is raised from its own cause makes a circle."""
     seen: list[BaseException] = []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.analysis.benchmark_table import SIZE, BenchmarkTable, read_csv
-from nas.errors import ConfigError, require
+from nas.errors import ConfigError, installation, require
 from nas.files import WriteFailed, sweep, write_text
 from nas.reading.csv_text import csv_table
 
@@ -80,7 +80,7 @@ def _package() -> Any:
     except ImportError as error:
         raise ConfigError(
             "tabular=natsbench: the package nats_bench is not installed; "
-            'pip install -e ".[natsbench]", or use a CSV table (tabular=csv)'
+            f"{installation('natsbench')}; or use a CSV table (tabular=csv)"
         ) from error
     return nats_bench
 

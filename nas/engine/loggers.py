@@ -1,5 +1,6 @@
 """Views beside the CSV record: TensorBoard and Weights & Biases."""
 
+import importlib.util
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,12 +15,26 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from nas.analysis import plots
 from nas.engine.pictures import draw_weights
 from nas.engine.run_folder import RunFolder
-from nas.errors import ConfigError
+from nas.errors import ConfigError, installation, require
 from nas.genotype import Genotype
 from nas.methods.method import Method
 from nas.spaces.space import Space
 
 log = logging.getLogger(__name__)
+# Loggers whose packages are extras of the same names.
+EXTRAS = ("tensorboard", "wandb")
+
+
+def check_installed(name: str) -> None:
+    """Refuses a logger whose package, an extra of the same name, is missing.
+
+    Raises:
+        ConfigError: with the command that installs it.
+    """
+    require(
+        name not in EXTRAS or importlib.util.find_spec(name) is not None,
+        f"logger={name}: {name} is not installed; {installation(name)}",
+    )
 
 
 def build_logger(settings: Mapping, folder: RunFolder, config: Mapping, job_type: str) -> Logger | bool:

@@ -30,7 +30,6 @@ OURS = (
     "num_nodes",
     "precision",
     "logger",
-    "callbacks",
     "enable_checkpointing",
     "enable_model_summary",
     "num_sanity_val_steps",
@@ -100,6 +99,11 @@ def build_trainer(
     Raises:
         ConfigError: Lightning does not accept a value.
     """
+    for one in callbacks:
+        require(
+            isinstance(one, Callback),
+            f"trainer.callbacks: {type(one).__module__}.{type(one).__name__} is no callback of Lightning's",
+        )
     options = dict(trainer)
     bar = options.pop("enable_progress_bar") and wants_bar()
     progress = [Bar(clock)] if bar else []

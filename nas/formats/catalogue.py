@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 from torch.export import ExportedProgram
 
-from nas.errors import require
+from nas.errors import installation, require
 from nas.files import write_bytes
 from nas.formats.description import Description, TextDescription
 from nas.formats.onnx_model import check_opset, load_onnx, save_onnx
@@ -179,7 +179,7 @@ def chosen(name: str, images: bool = True, known: bool = True) -> Sequence[Forma
         require(
             not missing,
             f"format={name}: {one.name} needs {' and '.join(missing)}, not installed here; "
-            "pip install -e '.[export]'"
+            + installation("export")
             + (f", or choose another of {', '.join(other.name for other in can)}" if name == "all" else ""),
         )
     return found

@@ -28,10 +28,13 @@ from nas.files import write_failure
 from nas.printable import printable, shortened
 from nas.running import launching, parts
 from nas.running.choices import measured_dataset, measured_method
-from nas.running.config_checks import check_choices, check_composed
+from nas.running.config_checks import check_composed
 from nas.running.declared import CHECKOUT, CONF, known_keys
 from nas.running.log_files import lost_output
 from nas.running.own_files import check_folder
+from nas.running.traces import Traces
+from nas.running.typed_choices import check_choices, check_swept
+from nas.running.typed_values import with_texts
 from nas.running.words import key_of, pasted, quoted
 
 USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
@@ -141,6 +144,7 @@ def command(name: str) -> Callable[[], None]:
         try:
             processes.refuse_multirun(sys.argv[1:])
             _check_name(os.getcwd(), "the working folder")
+            sys.argv[1:] = with_texts(name, sys.argv[1:])
             check_choices(name, sys.argv[1:])
             with sigterm_as_interrupt():
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(_Task(name))()
@@ -164,11 +168,19 @@ class _Task:
 
     def __init__(self, name: str):
         self.name = self.__name__ = name
+        self.traces: Traces | None = None
 
     def __reduce__(self) -> tuple:
         return _task, (self.name,)
 
     def __call__(self, config: DictConfig) -> Any:
+        try:
+            return self._job(config)
+        finally:
+            if self.traces is not None:
+                self.traces.take_away()
+
+    def _job(self, config: DictConfig) -> Any:
         name, job = self.name, HydraConfig.get()
         sweep, folder, overrides = (
             job.mode == RunMode.MULTIRUN,
@@ -180,6 +192,7 @@ class _Task:
             if summed_up and job.launcher._target_ != BASIC_LAUNCHER:
                 _run_apart(name, config)
                 return None
+            check_swept(overrides)
             parts.separate(name, config, overrides)
             check_composed(name, config, overrides)
             if summed_up and not config.get("plan") and not (folder / "config.yaml").exists():
@@ -221,10 +234,10 @@ def _task(name: str) -> _Task:
 
 def _run_apart(name: str, config: DictConfig) -> None:
     """Runs a job of a multirun in a process of its own; says how it ended."""
-    devices = config.hardware.devices
-    single = devices in (1, "1") or (isinstance(devices, ListConfig) and len(devices) == 1)
-    one = single and config.hardware.num_nodes == 1
-    require(one, f"hardware={config.hardware.name}: a job of a sweep is one process; {processes.WAY_OUT}")
+    one = processes.is_one(config.hardware.devices, config.hardware.num_nodes)
+    require(
+        bool(one), f"hardware={config.hardware.name}: a job of a sweep is one process; {processes.WAY_OUT}"
+    )
     require(
         config.resume is None,
         f"resume={config.resume}: a multirun cannot resume; continue its jobs one at a time",

@@ -1,32 +1,29 @@
 """Holds a configuration against what is declared: kinds, ranges and keys, whether it was typed or saved.
 
-`check_choices` looks at the command line before Hydra composes, `check_composed` at what it composed, and
-`check_saved` at the `config.yaml` of a run folder. The signatures of what `_target_` names are read for it,
-and so their modules are imported: what a stranger's folder names must have been allowed before.
+`check_composed` looks at what Hydra composed, `check_saved` at the `config.yaml` of a run folder. The
+signatures of what `_target_` names are read for it, and so their modules are imported: what a stranger's
+folder names must have been allowed before.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep
-from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nas.errors import ConfigError, require
-from nas.running.declared import CONF, HYDRA_KEYS, Declared, declared, ranged
-from nas.running.kinds import Kind, either, kind, type_of
+from nas.running.declared import HYDRA_KEYS, Declared, declared, ranged
+from nas.running.idle import check_idle
+from nas.running.kinds import Kind, either, kind
 from nas.running.layers import of_another_class, raw
 from nas.running.parts import OF_RELAXATIONS, SHORT, WITH_ALL, compose, unread_keys
-from nas.running.repeating import climbs
 from nas.running.signatures import kinds_of, kinds_of_target, named, parameters_of, takes, target_of
 from nas.running.trust import check_ours
+from nas.running.typed_choices import refuse_climbing
 from nas.running.words import key_of, near, shown, typed_again
 
 # Choices that may be left out; every other group holds keys that a command reads.
@@ -35,62 +32,6 @@ OPTIONAL = ("experiment", "debug", "sweep")
 FREE = ("_recursive_", "_convert_")
 # Read wherever they stand, though not every file of the group has them.
 READ = ("dataset.lists", "recipe.auxiliary_weight")
-
-
-def check_choices(name: str, arguments: Sequence[str]) -> None:
-    """Refuses a number, null or the like where the command line chooses an option of a group.
-
-    Args:
-        name: the command.
-        arguments: the command line, before Hydra reads it; what it cannot parse is left for Hydra to refuse.
-
-    Raises:
-        ConfigError: with the options that there are.
-    """
-    folders = _folders(arguments)
-    for text in arguments:
-        key = re.match(r"\+{0,2}([\w/-]+)(@[\w.]*)?=", text)
-        if key is None or not ("/" in key[1] or any((one / key[1]).is_dir() for one in folders)):
-            continue
-        try:
-            value = OverridesParser.create().parse_override(text).value()
-        except HydraException:
-            continue
-        names = (
-            value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
-        )
-        _refuse_climbing(key[1], names)
-        if not (CONF / key[1]).is_dir():
-            continue
-        plain = value is None or isinstance(value, int | float | list)
-        wrong = plain and not all(isinstance(one, str) or type_of(one) == "QuotedString" for one in names)
-        known = sorted(path.stem for path in (CONF / key[1]).glob("*.yaml"))
-        ways = f"one of {', '.join(known)}" if known else "the name of a file of this group"
-        require(not wrong, f"{key[1]}={shown(value)}: must be {ways}")
-
-
-def _folders(arguments: Sequence[str]) -> list[Path]:
-    """The folders of configurations: this project's, and those that a command line names."""
-    found = [CONF]
-    for before, text in zip(("", *arguments), arguments, strict=False):
-        if before in ("--config-dir", "-cd"):
-            found.append(Path(text).expanduser())
-        elif text.startswith("--config-dir="):
-            found.append(Path(text.split("=", 1)[1]).expanduser())
-        elif text.lstrip("+").startswith("hydra.searchpath="):
-            found += [Path(one).expanduser() for one in re.findall(r"file://([^\]\"',]+)", text)]
-    return found
-
-
-def _refuse_climbing(group: str, options: Iterable[Any]) -> None:
-    """Options are files of the folders of configurations; what lies elsewhere may be anybody's."""
-    for one in options:
-        option = getattr(one, "text", one)
-        require(
-            not (isinstance(option, str) and climbs(option)),
-            f"{group}={shown(option)}: leads out of the folders of configurations; name one of its options, "
-            "or a folder of your own with --config-dir=<folder>",
-        )
 
 
 def check_composed(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
@@ -102,16 +43,18 @@ def check_composed(name: str, config: DictConfig, overrides: Sequence[str]) -> N
         overrides: what was typed; choices of groups stay, values are taken back.
 
     Raises:
-        ConfigError: a key that nothing reads, a key that is missing, or a value of another kind or size.
+        ConfigError: a key that nothing reads, a key that is missing, or a value of another kind or size; or
+            a typed key that another one switches off.
     """
     if HydraConfig.initialized():
         for group, option in (HydraConfig.get().runtime.choices or {}).items():
-            _refuse_climbing(group, option if isinstance(option, ListConfig) else [option])
+            refuse_climbing(group, option if isinstance(option, ListConfig) else [option])
     choices = _choices(overrides)
     for key, _, option in (one.partition("=") for one in choices):
-        _refuse_climbing(key, [option.strip("\"'")])
+        refuse_climbing(key, [option.strip("\"'")])
     chosen = compose(name, choices)
     hold(declared(name), config, chosen)
+    check_idle(config, overrides)
 
 
 def hold(files: Declared, config: DictConfig, chosen: DictConfig) -> None:

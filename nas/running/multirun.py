@@ -6,6 +6,7 @@ Hydra's own sweeper knows its jobs beforehand, so all of them can be composed; O
 import importlib.util
 import math
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,20 @@ from typing import Any
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from nas.analysis.metrics import OF_TASKS, metric_of
 from nas.analysis.summaries import COMMANDS, figures_of
-from nas.errors import ConfigError, require
+from nas.engine.machine import processes
+from nas.errors import ConfigError, installation, require
 from nas.files import write_text
 from nas.printable import shown
 from nas.reading.yaml_text import read_mapping
 from nas.running import launching
 from nas.running.config import BASIC_LAUNCHER, instantiate, plain
 from nas.running.config_checks import check_composed
+from nas.running.parts import separate
 from nas.running.saved import is_overrides
 from nas.running.words import key_of, pasted, quoted
 
@@ -115,7 +118,7 @@ def read_jobs(path: Path) -> tuple[list[list[str]], bool, str]:
 
 
 def check_jobs(config: DictConfig) -> None:
-    """Refuses a multirun of which a job cannot be composed, has a value of a wrong kind, or has no folder.
+    """Refuses a multirun if a job cannot be composed, has wrong values or several processes, or no folder.
 
     Raises:
         ConfigError: one job's values are wrong, or the folder it would write to holds a run.
@@ -127,7 +130,9 @@ def check_jobs(config: DictConfig) -> None:
         job = loader.load_sweep_config(config, overrides)
         job.hydra.job.num = job.hydra.job.id = number
         try:
+            separate(name, job, overrides)
             check_composed(name, job, overrides)
+            check_one_process(job)
         except ConfigError as error:
             raise ConfigError(f"job {number} ({' '.join(overrides)}): {error}") from error
         try:
@@ -147,6 +152,26 @@ def check_jobs(config: DictConfig) -> None:
                 ["python", "-m", "nas.sweeps", f"folder={quoted(Path(job.hydra.sweep.dir).absolute())}"]
             ),
         )
+
+
+def check_one_process(job: DictConfig) -> None:
+    """Refuses a job of a multirun that is to have several processes, or to continue a run.
+
+    Raises:
+        ConfigError: says what can be done instead.
+    """
+    if "hardware" in job:
+        devices, nodes = job.hardware.devices, job.hardware.num_nodes
+        require(
+            processes.is_one(devices, nodes) is not False,
+            f"hardware={job.hardware.name}: a multirun cannot start several processes a job "
+            f"(hardware.devices={devices}, num_nodes={nodes}), since each would run the whole sweep; "
+            f"{processes.WAY_OUT}",
+        )
+    require(
+        job.get("resume") is None,
+        f"resume={job.get('resume')}: a multirun cannot resume; continue its jobs one at a time",
+    )
 
 
 def check_launcher(config: DictConfig) -> None:
@@ -177,8 +202,7 @@ def _check_plugin(kind: str, target: str) -> None:
     extra = "ray" if "ray" in parts[1] else "sweeps"
     require(
         known is not None,
-        f"hydra/{kind}: {distribution} is not installed; pip install 'nas-framework[{extra}]', or in a "
-        f"checkout pip install -e '.[{extra}]'",
+        f"hydra/{kind}: {distribution} is not installed; {installation(extra)}",
     )
 
 
@@ -191,6 +215,7 @@ def check_sweeper(config: DictConfig, objective: str | Sequence[str] | None) -> 
     if not looks_at_results(config):
         return
     names = objectives(config, objective)
+    _choose_direction(config, names)
     directions = config.hydra.sweeper.direction
     directions = [directions] if isinstance(directions, str) else plain(directions)
     require(
@@ -230,6 +255,22 @@ def check_sweeper(config: DictConfig, objective: str | Sequence[str] | None) -> 
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "multirun.yaml", OmegaConf.to_yaml(config))
+
+
+def _choose_direction(config: DictConfig, names: Sequence[str]) -> None:
+    """Sets what is better where nobody has: the plugin's own file minimises whatever figure it is."""
+    sweeper = config.hydra.sweeper
+    typed = any(key_of(str(one)) == "hydra.sweeper.direction" for one in config.hydra.overrides.hydra)
+    if typed or not (sweeper.direction is None or isinstance(sweeper.direction, Enum)):
+        return
+    ends = [better_end(name) for name in names]
+    for name, end in zip(names, ends, strict=True):
+        require(
+            end is not None,
+            f"hydra.sweeper.direction=null: it is not known which {name} is better; say maximize or minimize",
+        )
+    with read_write(config.hydra):
+        sweeper.direction = ends[0] if len(ends) == 1 else ends
 
 
 def looks_at_results(config: DictConfig) -> bool:

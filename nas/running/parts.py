@@ -124,6 +124,8 @@ def separate(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: a word stands for no part, or a short key is set that no part reads.
     """
+    with open_dict(config):
+        config.pop("made_for", None)  # an experiment's word for the command line
     _leave_out_sizes(config, overrides)
     method = raw(config, "method")
     paths = [f"method.{path}" for path in _paths(method)] if isinstance(method, DictConfig) else []
@@ -137,7 +139,7 @@ def separate(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
     keep_own_options(name, config, overrides, foreign)
     if isinstance(method, DictConfig):
         spell_out(config)
-        _refuse_unread(method, overrides)
+        _refuse_unread(config, method, overrides)
 
 
 def _leave_out_sizes(config: DictConfig, overrides: Sequence[str]) -> None:
@@ -312,21 +314,33 @@ def _refuse_others_keys(method: DictConfig) -> None:
             )
 
 
-def _refuse_unread(method: DictConfig, overrides: Sequence[str]) -> None:
-    """Keys of a part that somebody else's took the place of: the files' may stay, typed ones are refused."""
-    text = OmegaConf.to_yaml(method)
-    typed = set(map(key_of, overrides))
+def _refuse_unread(config: DictConfig, method: DictConfig, overrides: Sequence[str]) -> None:
+    """Short keys that no part reads: a file's may stay, for the word that calls for them; typed act."""
+    if config.get("resume") is not None:
+        return  # its folder says which parts there are
+    text, typed = OmegaConf.to_yaml(method), set(map(key_of, overrides))
+    trains = raw(method, "update") is not None
     for role, words in NAMED.items():
         node = raw(method, role)
-        if not isinstance(node, DictConfig) or _known(node) is not None:
-            continue
+        kept = trains or role == "relaxation"
         for owner, part in words.items():
             for key in part.options.values():
+                value = raw(method, key)
                 require(
-                    f"method.{key}" not in typed or _referred(key, text) or takes(method, key),
-                    f"method.{key}={shown(raw(method, key))}: only for method.{role}={owner}, not for "
-                    f"{shown(raw(node, '_target_'))}",
+                    f"method.{key}" not in typed
+                    or value is None
+                    or (kept and (_referred(key, text) or takes(method, key))),
+                    f"method.{key}={shown(value)}: only for method.{role}={owner}, not for "
+                    + _called(node if kept else None, method),
                 )
+
+
+def _called(node: Any, method: DictConfig) -> str:
+    """A part as it may be typed; of a method without one that nothing moves alpha."""
+    if not isinstance(node, DictConfig):
+        return "method.update=none" if raw(method, "update") is None else "none"
+    target = raw(node, "_target_")
+    return BY_TARGET[target][1] if target in BY_TARGET else shown(target)
 
 
 def _referred(key: str, text: str) -> bool:

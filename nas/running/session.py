@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from nas.engine.loggers import check_installed
 from nas.engine.machine import processes
 from nas.engine.machine.drift import DriftCheck
 from nas.engine.machine.hardware import threads_of
@@ -95,6 +96,8 @@ class Session:
             f"seed={seed}: must be a whole number from 0 to {2**32 - 1}",
         )
         self._settle_threads(config)
+        if "logger" in config:
+            check_installed(config.logger.name)
         self.config = config
         self._start = time.monotonic()
         self.deadline = self._deadline()
@@ -349,6 +352,14 @@ def _refuse_multirun(config: DictConfig) -> None:
     )
 
 
+def _callback(node: Any) -> Any:
+    require(
+        isinstance(node, DictConfig) and isinstance(node.get("_target_"), str),
+        f"trainer.callbacks: {shown(node)}: must be a list of nodes {{_target_: <class>, ...}}",
+    )
+    return instantiate(node)
+
+
 def trainer_of(
     config: DictConfig,
     folder: RunFolder,
@@ -369,6 +380,8 @@ def trainer_of(
         options["max_epochs"] = max_epochs
     profiler = config.trainer.profiler
     options["profiler"] = instantiate(profiler) if isinstance(profiler, DictConfig) else profiler
+    options.pop("callbacks", None)
+    own = [_callback(node) for node in config.trainer.get("callbacks") or ()]
     return build_trainer(
         plain(config.hardware) | {"strategy": strategy},
         options,
@@ -376,6 +389,6 @@ def trainer_of(
         folder.checkpoints,
         config.seed,
         clock,
-        [recorder, EndAtOnce(), *checks],
+        [recorder, EndAtOnce(), *checks, *own],
         clip,
     )

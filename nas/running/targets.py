@@ -75,5 +75,4 @@ ROLES = {
 # Arguments of Lightning's Trainer that this project gives itself, and what to type instead.
 OURS = {
     "logger": "choose logger=csv, tensorboard or wandb",
-    "callbacks": "Lightning's callbacks are not taken; what they would write is in metrics.csv",
 }

@@ -215,6 +215,12 @@ def test_a_missing_plugin_is_told_with_the_command_that_installs_it(
         (["hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs=0: must be a number of jobs"),
         (["plan=true"], "plan without hydra/launcher"),
         (["seed=0,abc"], "seed=abc: must be a whole number"),
+        (
+            ["hardware.devices=1,2"],
+            "job 1 (seed=0 hardware.devices=2): hardware=cpu: a multirun cannot start several",
+        ),
+        (["hardware=ddp8"], "a multirun cannot start several processes"),
+        (["resume=null,earlier"], "job 1 (seed=0 resume=earlier): resume=earlier: a multirun cannot resume"),
     ],
 )
 @needs_joblib
@@ -224,20 +230,6 @@ def test_what_is_wrong_is_told_before_the_first_job(run, tmp_path, overrides, wo
     assert done.status == 2
     assert words in done.err
     assert not (tmp_path / "sweep").exists()
-
-
-@needs_joblib
-def test_a_job_of_a_sweep_is_one_process_and_new(beside, tmp_path):
-    earlier = tmp_path / "earlier"
-    earlier.mkdir()
-    (earlier / "config.yaml").touch()
-    process = beside("hydra/launcher=workers", "seed=0", "hardware.devices=1,2", f"resume=null,{earlier}")
-    out, _ = process.communicate(timeout=120)
-    assert process.returncode == 2
-    assert "3 of 4 runs did not finish" in out
-    assert out.count(f"failed: resume={earlier}: a multirun cannot resume") == 1
-    assert out.count("failed: hardware=cpu: a job of a sweep is one process; run the jobs one by one") == 2
-    assert [(tmp_path / f"sweep/{job}/seen.json").exists() for job in range(4)] == [True, False, False, False]
 
 
 @needs_joblib

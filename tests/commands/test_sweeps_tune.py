@@ -3,12 +3,16 @@
 import csv
 import importlib.util
 import json
+import shutil
 
 import pytest
-from omegaconf import OmegaConf
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf, read_write
 
-from nas.running.config import CONF
-from nas.running.multirun import objective_values
+from nas.errors import ConfigError
+from nas.running.config import CONF, register_resolvers
+from nas.running.multirun import check_sweeper, objective_values
 from tests.commands.stand_in import summary
 
 pytestmark = pytest.mark.skipif(
@@ -65,6 +69,7 @@ def test_a_failed_job_is_a_failed_trial_and_the_seed_repeats_the_choices(beside,
         "hydra/sweeper=tune",
         f"seed={','.join(map(str, seeds))}",
         "hydra.callbacks.sweep.objective=num_skip",
+        "hydra.sweeper.direction=maximize",
         "hydra/sweeper/sampler=seeded_random",
         "hydra.sweeper.n_trials=5",
     )
@@ -127,7 +132,7 @@ def test_a_sweeper_learns_what_is_named_or_what_no_test_set_has_seen(
         (["hydra.sweeper.direction=up"], "must be maximize or minimize"),
         (["hydra.sweeper.direction=[maximize,minimize]"], "must be one for each"),
         (
-            ["hydra.callbacks.sweep.objective=valid_loss"],
+            ["hydra.callbacks.sweep.objective=valid_loss", "hydra.sweeper.direction=maximize"],
             "the better valid_loss (minimize it) would be avoided",
         ),
         (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials=0: must be a whole number"),
@@ -139,3 +144,30 @@ def test_what_optuna_cannot_work_with_is_told_before_the_first_job(tune, tmp_pat
     assert done.status == 2
     assert words in done.err
     assert not (tmp_path / "sweep").exists()
+
+
+@pytest.mark.parametrize(
+    ("space", "objective", "direction"),
+    [
+        ("darts", None, "maximize"),
+        ("darts_rnn", None, "minimize"),
+        ("darts", ["architecture_loss", "architecture_accuracy"], ["minimize", "maximize"]),
+    ],
+)
+@pytest.mark.parametrize("sweeper", ["tune", "optuna"])
+def test_the_better_end_of_a_figure_is_the_direction_unless_one_is_typed(
+    sweeper, space, objective, direction, tmp_path
+):
+    """The plugin's own file, `optuna`, minimises whatever there is."""
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    words = [f"hydra/sweeper={sweeper}", f"space={space}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("search", words, return_hydra_config=True)
+    check_sweeper(config, objective)
+    assert config.hydra.sweeper.direction == direction
+    shutil.rmtree(tmp_path / "sweep")
+    with read_write(config.hydra):
+        config.hydra.sweeper.direction = None
+    with pytest.raises(ConfigError, match="it is not known which num_skip is better"):
+        check_sweeper(config, "num_skip")

@@ -116,7 +116,6 @@ def test_the_word_that_is_advised_is_no_wider_than_it_must_be(stranger, run):
 
 
 OURS = {
-    "trainer.callbacks": "{_target_: pytorch_lightning.callbacks.LearningRateMonitor}",
     "trainer.logger": "{_target_: pytorch_lightning.loggers.CSVLogger, save_dir: /tmp}",
 }
 
@@ -126,7 +125,7 @@ def test_what_the_project_gives_lightning_itself_is_neither_typed_nor_saved(key,
     node = OmegaConf.create(OURS[key])
     words = (f"{key}=", "this project sets it itself")
     assert_refused(run("search", *TINY, f"+{key}={OURS[key]}"), *words)
-    folder = stranger("search", {key: [node] if key == "trainer.callbacks" else node})
+    folder = stranger("search", {key: node})
     for word in ([], ["trust=pytorch_lightning"]):
         assert_refused(run("search", *words_of("search", folder), *word), *words, "config.yaml")
 

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -25,6 +25,23 @@ TOLD = "nas/told"
 STARTED_BY = "NAS_STARTED_BY"
 MULTIRUN = ("-m", "--multirun")
 WAY_OUT = "run the jobs one by one, or each with hardware.devices=1"
+
+
+def is_one(devices: Any, nodes: int) -> bool | None:
+    """Whether a profile asks for one process; None where that depends on the GPUs that there are.
+
+    Args:
+        devices: `hardware.devices`: 2, "2", [0, 1], "0,1", -1 or auto.
+        nodes: `hardware.num_nodes`.
+    """
+    if isinstance(devices, str):
+        named = [one for one in devices.split(",") if one.strip()]
+        devices = named if "," in devices else int(devices) if devices.strip().isdigit() else None
+    if nodes != 1:
+        return False
+    if isinstance(devices, Sequence):
+        return len(devices) == 1
+    return devices == 1 if devices is not None and devices > 0 else None
 
 
 def by_torchrun() -> bool:

@@ -1,0 +1,95 @@
+"""What people paste behind `key=`, such as a path, is taken as the text that it is.
+
+Hydra's grammar has its own reading of `=`, commas, brackets and other signs. A key that takes nothing but
+text gets what was typed in quotes; for any other the form to type is told.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from nas.engine.machine.processes import MULTIRUN
+from nas.errors import ConfigError
+from nas.running.declared import declared
+from nas.running.words import pasted, quoted, shown
+
+# Folders that are made where they are missing, and so are read as typed whether they are there or not.
+MADE = ("hydra.run.dir", "hydra.sweep.dir", "outputs")
+# Hydra's own options whose value is an argument of its own.
+OPTIONS = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
+SIMPLE = re.compile(r"[\w.+/:-]*", re.ASCII)
+
+
+def with_texts(name: str, arguments: Sequence[str]) -> list[str]:
+    """A command line that Hydra's grammar reads as it was meant.
+
+    Args:
+        name: the command.
+        arguments: what was typed.
+
+    Raises:
+        ConfigError: a value that the grammar cannot read, of a key that takes more than text; with the form
+            to type.
+    """
+    multirun = any(one in MULTIRUN for one in arguments)
+    return [
+        text if before in OPTIONS else _with_text(name, text, multirun)
+        for before, text in zip(("", *arguments), arguments, strict=False)
+    ]
+
+
+def _with_text(name: str, argument: str, multirun: bool) -> str:
+    split = re.fullmatch(r"(\+{0,2}([A-Za-z_][\w./@-]*)=)(.*)", argument, re.DOTALL)
+    if split is None:
+        return argument
+    start, key, text = split.groups()
+    there = os.path.lexists(text)
+    if "${" in text or (SIMPLE.fullmatch(text) and not there):
+        return argument
+    override = _parsed(argument)
+    if override is not None and not _is_other(override, there or (key in MADE and not multirun)):
+        return argument
+    if key not in MADE and not _takes_text(name, key):
+        if override is not None:
+            return argument
+        raise ConfigError(
+            f"{key}={shown(text)}: has signs that Hydra's grammar reads as its own; in quotes they are text: "
+            + pasted([start + _form(text)])
+        )
+    parts = text.split(",")
+    if multirun and not there and all(map(os.path.lexists, parts)):
+        return start + ",".join(map(quoted, parts))
+    home = key in MADE and re.match(r"~(/|$)", text)
+    return start + quoted(os.path.expanduser(text) if home else text)
+
+
+def _parsed(argument: str) -> Override | None:
+    try:
+        return OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return None
+
+
+def _is_other(override: Override, named: bool) -> bool:
+    """Whether what was read as a number, a list or a choice of a sweep is the name of something."""
+    value = None if override.is_sweep_override() else override.value()
+    return named and not isinstance(value, str) and (value is not None or override.is_sweep_override())
+
+
+def _takes_text(name: str, key: str) -> bool:
+    kind = declared(name).kind(key)
+    return kind is not None and "str" in kind.types and kind.types <= {"str", "null"}
+
+
+def _form(text: str) -> str:
+    """A value in quotes; of a list of texts each that needs them."""
+    if text.startswith("[") and text.endswith("]"):
+        items = [one.strip() for one in text[1:-1].split(",")]
+        form = f"[{','.join(one if _parsed(f'key={one}') else quoted(one) for one in items)}]"
+        if _parsed(f"key={form}"):
+            return form
+    return quoted(text)

@@ -152,6 +152,12 @@ def test_links_lead_somewhere(path):
     assert not broken
 
 
+def test_every_document_is_in_the_index():
+    index = ROOT / "docs/README.md"
+    named = set(re.findall(r"\]\(([\w]+\.md)\)", index.read_text(encoding="utf-8")))
+    assert named == {path.name for path in index.parent.glob("*.md")} - {index.name}
+
+
 def test_the_continuous_integration_script_is_executable():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)

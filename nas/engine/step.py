@@ -113,7 +113,7 @@ class Step:
     def weight(self, batch: Any, rests: bool = True) -> Result:
         """Moves the weights; alpha stays. If it does not rest it has its gradient from the same pass."""
         with frozen(self.alphas if rests else []):
-            result = self.run(batch)
+            result = self.run(batch, self._perturbed(batch))
             self.frame.watch("weight", result.loss)
             self.weight_optimizer.zero_grad()
             self.frame.backward(result.objective)
@@ -132,7 +132,24 @@ class Step:
     def forward(self, batch: Any) -> Tensor:
         """The forward pass of a weight step: what the weights are trained for."""
         with frozen(self.alphas):
-            return self.run(batch).objective
+            return self.run(batch, self._perturbed(batch)).objective
+
+    def _perturbed(self, batch: Any) -> dict[str, Tensor] | None:
+        """The op weights of a weight step where the method perturbs its own; None for a draw of these."""
+        perturbation = self.method.perturbation
+        if perturbation is None:
+            return None
+
+        def loss(op_weights: dict[str, Tensor]) -> Tensor:
+            return self.run(batch, op_weights, train=False).loss
+
+        own = {group: value_EO.detach() for group, value_EO in self.op_weights().items()}
+        self.supernet.eval()
+        try:
+            with drawing_from(self.shared), frozen(self.weights):
+                return perturbation.perturbed(own, self.method.kept(), loss)
+        finally:
+            self.supernet.train()
 
     def move_alpha(self, found: ArchitectureGradient) -> None:
         """Steps alpha's optimiser with a gradient."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nas.errors import ConfigError, require
 from nas.methods.hooks import Hooks
 from nas.methods.masks import Alive, Kept
+from nas.methods.perturbations import Perturbation
 from nas.methods.regularizers import Regularizer
 from nas.methods.relaxations import Relaxation
 from nas.methods.schedules import Schedule, Stages, stage_scheduler
@@ -35,6 +36,7 @@ class Method(Hooks, nn.Module):
         relaxation: what alpha means.
         update: which gradient alpha steps with; None for a method that draws and does not train (`random`).
         regularizers: terms on alpha, by any name.
+        perturbation: at which op weights the weights step; None for the method's own.
         schedule: when alpha moves, and the stages; None for a search of one piece without a warm-up.
         init_scale: standard deviation of alpha's start values.
         layout: what the rows and columns of alpha mean (edges and operations a group), as plain containers; a
@@ -70,6 +72,7 @@ class Method(Hooks, nn.Module):
         relaxation: Relaxation,
         update: Update | None,
         regularizers: Mapping[str, Regularizer] = MappingProxyType({}),
+        perturbation: Perturbation | None = None,
         schedule: Schedule | None = None,
         init_scale: float = 1e-3,
         layout: Mapping | None = None,
@@ -107,8 +110,16 @@ class Method(Hooks, nn.Module):
             regularizer.check(relaxation)
             if architecture_optimizer is not None:
                 architecture_optimizer = regularizer.optimizer(architecture_optimizer)
+        if architecture_optimizer is not None:
+            architecture_optimizer = relaxation.optimizer(architecture_optimizer)
         self.architecture_optimizer = architecture_optimizer
         self.update = update
+        self.perturbation = perturbation
+        require(
+            perturbation is None or of_its_own,
+            f"method.perturbation: method.update={'none' if update is None else update.name} has no weight "
+            "step of its own that could be taken at other op weights; null",
+        )
         self.alpha = nn.ParameterDict(
             {
                 group: nn.Parameter(self.relaxation.initial(*shapes[group], init_scale))
@@ -162,13 +173,18 @@ class Method(Hooks, nn.Module):
         return [self.alpha[group] for group in self.alpha]
 
     def begin_epoch(self, epoch: int, max_epochs: int) -> None:
-        """Tells the relaxation that an epoch begins, before its first step.
+        """Tells the parts that an epoch begins, before its first step.
 
         Args:
             epoch: counted from 0.
             max_epochs: epochs of the search, unless `epochs` says that this is a piece of a longer one.
         """
-        self.relaxation.begin_epoch(epoch, max_epochs if self.epochs is None else self.epochs)
+        epochs = max_epochs if self.epochs is None else self.epochs
+        self.relaxation.begin_epoch(epoch, epochs)
+        for regularizer in self.regularizers.values():
+            regularizer.begin_epoch(epoch, epochs)
+        if self.perturbation is not None:
+            self.perturbation.begin_epoch(epoch, epochs)
 
     def active(self, epoch: int) -> bool:
         """Whether alpha moves in this epoch: not in a warm-up, and not in the frozen start of a stage."""

@@ -45,10 +45,14 @@ NAMED: Mapping[str, Mapping[str, Named]] = {
         ),
         "scaling": Named("nas.methods.relaxations.ScalingFactors"),
         "connections": Named("nas.methods.relaxations.Connections", {"density": "density"}),
+        "concrete": Named("nas.methods.relaxations.Concrete"),
+        "sigmoid": Named("nas.methods.relaxations.Sigmoid"),
+        "simplex": Named("nas.methods.relaxations.Simplex"),
     },
     "update": {
         "first_order": Named("nas.methods.updates.FirstOrder"),
         "joint": Named("nas.methods.updates.Joint"),
+        "mixed_level": Named("nas.methods.updates.MixedLevel"),
         "unrolled": Named(
             "nas.methods.updates.Unrolled",
             {
@@ -77,6 +81,7 @@ NAMED: Mapping[str, Mapping[str, Named]] = {
         )
     },
 }
+OPTIMIZERS = ("method.weight_optimizer", "method.weight_scheduler", "method.architecture_optimizer")
 # What conf/debug sets of spaces.
 SIZES = ("num_cells", "init_channels")
 # What a configuration that does not say has: folders of runs from before there were parts say none.
@@ -129,6 +134,7 @@ def separate(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
     _leave_out_sizes(config, overrides)
     method = raw(config, "method")
     paths = [f"method.{path}" for path in _paths(method)] if isinstance(method, DictConfig) else []
+    paths += [path for path in OPTIMIZERS if _is_of_two(raw(config, path), path, overrides)]
     source = raw(config, "dataset.source._target_")
     if source is not None and source not in SOURCES:
         paths.append("dataset.source")
@@ -140,6 +146,13 @@ def separate(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
     if isinstance(method, DictConfig):
         spell_out(config)
         _refuse_unread(config, method, overrides)
+
+
+def _is_of_two(node: Any, path: str, overrides: Sequence[str]) -> bool:
+    """Whether a file names another class than the file before it, of whose options one is left."""
+    if not isinstance(node, DictConfig) or f"{path}._target_" in map(key_of, overrides):
+        return False
+    return target_of(node) is not None and not all(takes(node, str(key)) for key in node if key[0] != "_")
 
 
 def _leave_out_sizes(config: DictConfig, overrides: Sequence[str]) -> None:
@@ -251,7 +264,7 @@ def _paths(method: DictConfig) -> list[str]:
     """The keys below `method` at which a part may lie."""
     regularizers = raw(method, "regularizers")
     names = [str(key) for key in regularizers] if isinstance(regularizers, DictConfig) else []
-    return ["relaxation", "update", "schedule", *(f"regularizers.{name}" for name in names)]
+    return ["relaxation", "update", "perturbation", "schedule", *(f"regularizers.{name}" for name in names)]
 
 
 def _known(node: Any) -> Named | None:

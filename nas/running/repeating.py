@@ -69,7 +69,7 @@ def _refusal(
     named = set(re.findall(r"_target_[\"']?\s*[:=]\s*[\"']?([^,}\"'\s]*)", text)) | set(
         trust.named_by(key, value)
     )
-    listed = ROLES.get(key.removesuffix("._target_"), ())
+    listed = ROLES.get(trust.role(key.removesuffix("._target_").split(".")), ())
     if not all(one in listed or word.vouches(one) for one in named):
         return "names code"
     if re.match(r"(space|genotype)\b", key) and "${" in text:

@@ -11,9 +11,12 @@ SPACES = (
 )
 METHODS = ("nas.methods.method.Method", "nas.methods.sparse.SparseMethod")
 RELAXATIONS = tuple(
-    f"nas.methods.relaxations.{name}" for name in ("Connections", "Dirichlet", "ScalingFactors", "Softmax")
+    f"nas.methods.relaxations.{name}"
+    for name in ("Concrete", "Connections", "Dirichlet", "ScalingFactors", "Sigmoid", "Simplex", "Softmax")
 )
-UPDATES = tuple(f"nas.methods.updates.{name}" for name in ("FirstOrder", "Joint", "Unrolled"))
+UPDATES = tuple(f"nas.methods.updates.{name}" for name in ("FirstOrder", "Joint", "MixedLevel", "Unrolled"))
+PERTURBATIONS = tuple(f"nas.methods.perturbations.{name}" for name in ("Adversarial", "Random"))
+REGULARIZERS = tuple(f"nas.methods.regularizers.{name}" for name in ("Anchor", "BetaDecay", "ZeroOne"))
 SOURCES = (
     "nas.data.arrays.Arrays",
     "nas.data.cifar.Cifar",
@@ -29,6 +32,7 @@ SOURCES = (
 OPTIMIZERS = (
     "nas.engine.decay.sgd_but_biases",
     "nas.engine.decay.sgd_on_matrices",
+    "nas.methods.exponentiated.ExponentiatedGradient",
     "nas.methods.proximal.AcceleratedProximalGradient",
     *(
         f"torch.optim.{name}"
@@ -63,7 +67,8 @@ ROLES = {
     "method.relaxation": RELAXATIONS,
     "method.update": UPDATES,
     "method.schedule": ("nas.methods.schedules.Schedule",),
-    "method.regularizers.anchor": ("nas.methods.regularizers.Anchor",),
+    "method.regularizers.*": REGULARIZERS,
+    "method.perturbation": PERTURBATIONS,
     "method.weight_optimizer": OPTIMIZERS,
     "method.architecture_optimizer": OPTIMIZERS,
     "method.weight_scheduler": SCHEDULERS,

@@ -281,8 +281,12 @@ def _leaves(tree: Any) -> Iterator[tuple[tuple, Any, Any]]:
 
 
 def role(key: Sequence) -> str:
-    """A key as `ROLES` has it: `*` for a place in a list."""
-    return ".".join("*" if isinstance(part, int) else str(part) for part in key)
+    """A key as `ROLES` has it: `*` for a place in a list, and for the name of a regularizer."""
+    named = tuple(key[:2]) == ("method", "regularizers")
+    return ".".join(
+        "*" if isinstance(part, int) or (named and place == 2) else str(part)
+        for place, part in enumerate(key)
+    )
 
 
 def _check_target(key: Sequence, target: Any, vouched: Caller, about: str) -> None:

@@ -29,12 +29,14 @@ DSO = (
     "method.warmup_epochs=0",
 )
 TEXT = ("dataset=wikitext_mini", "space=darts_rnn", "space.hidden_size=8", "space.embedding_size=8")
+COMPARED = ("beta_darts", "fairdarts", "gaea", "milenas", "sdarts_adv", "sdarts_rs", "snas")
 STAGES = "method.stages=[{epochs:1,partial:4,keep:4,freeze:0}]"
 METHODS = [
     ("method=darts1", *IMAGES),
     ("method=darts2", *IMAGES),
     ("method=darts2", "method.implicit=exact", *IMAGES),
     ("method=drnas", *IMAGES),
+    *((f"method={name}", *IMAGES) for name in COMPARED),
     ("method=drnas", "method.anchor_form=optimizer", "method.architecture_clip=0.01", *IMAGES),
     ("method=drnas", "method.update=joint", "method.clip=0.01", *IMAGES),
     ("method=darts1", "method.update=joint", "method.clip=0.01", *IMAGES),

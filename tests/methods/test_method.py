@@ -86,7 +86,7 @@ def test_random_draws_every_cell_equally_often():
 @pytest.mark.parametrize(
     ("settings", "key"),
     [
-        ({"relaxation": "sigmoid"}, "method.relaxation=sigmoid"),
+        ({"relaxation": "tanh"}, "method.relaxation=tanh"),
         ({"warmup_epochs": -1}, "method.warmup_epochs=-1"),
         ({"clip": 0.0}, "method.clip=0.0"),
         ({"architecture_clip": -5.0}, "method.architecture_clip=-5.0"),

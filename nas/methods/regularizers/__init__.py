@@ -5,5 +5,7 @@ A configuration names each by its import path, `method.regularizers.<any name>._
 
 from nas.methods.regularizers.anchor import Anchor
 from nas.methods.regularizers.base import Regularizer
+from nas.methods.regularizers.beta_decay import BetaDecay
+from nas.methods.regularizers.zero_one import ZeroOne
 
-__all__ = ["Anchor", "Regularizer"]
+__all__ = ["Anchor", "BetaDecay", "Regularizer", "ZeroOne"]

@@ -20,6 +20,9 @@ class Regularizer:
     def check(self, relaxation: Relaxation) -> None:
         """Raises `ConfigError` where the term has no meaning for such parameters."""
 
+    def begin_epoch(self, epoch: int, max_epochs: int) -> None:
+        """Called before the first step of every epoch, as a relaxation's is; `epoch` counts from 0."""
+
     def penalty(self, relaxation: Relaxation, alphas: Sequence[Tensor]) -> Tensor:
         """The term of the objective, a differentiable scalar.
 

@@ -4,9 +4,21 @@ A configuration names one by its import path, `method.relaxation._target_`, with
 """
 
 from nas.methods.relaxations.base import Relaxation
+from nas.methods.relaxations.concrete import Concrete
 from nas.methods.relaxations.connections import Connections
 from nas.methods.relaxations.dirichlet import Dirichlet
 from nas.methods.relaxations.scaling import ScalingFactors
+from nas.methods.relaxations.sigmoid import Sigmoid
+from nas.methods.relaxations.simplex import Simplex
 from nas.methods.relaxations.softmax import Softmax
 
-__all__ = ["Connections", "Dirichlet", "Relaxation", "ScalingFactors", "Softmax"]
+__all__ = [
+    "Concrete",
+    "Connections",
+    "Dirichlet",
+    "Relaxation",
+    "ScalingFactors",
+    "Sigmoid",
+    "Simplex",
+    "Softmax",
+]

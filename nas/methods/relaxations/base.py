@@ -42,6 +42,10 @@ class Relaxation:
         """Start values [E, O], drawn from torch's global generator: N(0, scale^2)."""
         return scale * torch.randn(num_edges, num_operations)
 
+    def optimizer(self, build: Callable[..., torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+        """Parameters -> the architecture optimiser; a relaxation may refuse what does not suit it."""
+        return build
+
     def op_weights(self, alpha_EO: Tensor) -> Tensor:
         """What the supernet uses in one training pass, [E, O]; differentiable once in alpha."""
         raise NotImplementedError(f"{type(self).__name__} must say what its op_weights are")
@@ -94,6 +98,6 @@ class Relaxation:
     def _no_distribution(self) -> ConfigError:
         return ConfigError(
             f"method.relaxation={getattr(self, 'name', type(self).__name__)}: there is no distribution to "
-            "draw architectures from (nas.derive, exploration); of this project's only softmax and dirichlet "
-            "have one"
+            "draw architectures from (nas.derive, exploration); of this project's only softmax, "
+            "concrete and dirichlet have one"
         )

@@ -1,13 +1,15 @@
 """Updates: which derivative of the architecture loss a method follows, one class a file.
 
-`FirstOrder` takes the weights as given (xi = 0), `Joint` takes it on the weights' own batch, `Unrolled`
-differentiates through one virtual step of the weights. A configuration names one by its import path,
-`method.update._target_`, with its options beside it; null is a method that draws and does not train.
+`FirstOrder` takes the weights as given (xi = 0), `Joint` takes it on the weights' own batch, `MixedLevel` on
+both batches, `Unrolled` differentiates through one virtual step of the weights. A configuration names one by
+its import path, `method.update._target_`, with its options beside it; null is a method that draws and trains
+nothing.
 """
 
 from nas.methods.updates.base import ArchitectureGradient, Bilevel, Update
 from nas.methods.updates.first_order import FirstOrder
 from nas.methods.updates.joint import Joint
+from nas.methods.updates.mixed_level import MixedLevel
 from nas.methods.updates.unrolled import Unrolled, VirtualStep, exact_product, finite_difference_product
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "Bilevel",
     "FirstOrder",
     "Joint",
+    "MixedLevel",
     "Unrolled",
     "Update",
     "VirtualStep",

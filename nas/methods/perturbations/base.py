@@ -1,0 +1,26 @@
+"""What a perturbation is: other op weights for the weight step than the method's own."""
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+OpWeights = dict[str, Tensor]
+
+
+class Perturbation:
+    """The op weights of a weight step; the architecture step has the method's own."""
+
+    def begin_epoch(self, epoch: int, max_epochs: int) -> None:
+        """Called before the first step of every epoch; `epoch` counts from 0."""
+
+    def perturbed(
+        self, op_weights: OpWeights, kept: Mapping[str, Tensor], loss: Callable[[OpWeights], Tensor]
+    ) -> OpWeights:
+        """What the weight step uses.
+
+        Args:
+            op_weights: the method's own, {group: [E, O]}, without a gradient.
+            kept: {group: bool [E, O]}; what has been dropped stays at 0.
+            loss: the batch's loss at given op weights in evaluation mode, a differentiable scalar.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must say what its op weights are")

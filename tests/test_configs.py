@@ -13,7 +13,7 @@ from nas.domains.networks import cost_of, network_of, size_overrides
 from nas.engine.decay import optimizer_of
 from nas.engine.machine.hardware import lack
 from nas.errors import ConfigError
-from nas.methods.method import layout_of
+from nas.methods.layout import layout_of
 from nas.running.config import CONF, instantiate, register_resolvers
 from nas.spaces.darts.space import DartsSpace
 
@@ -92,7 +92,7 @@ def test_spaces_and_methods_become_objects(space, method, composed):
     config = composed("search", f"space={space}", f"method={method}")
     if space.startswith("dso") and not method.startswith("dsonas"):
         # Its op weights are distributions over the candidates of an edge, of which there is one.
-        with pytest.raises(ConfigError, match=f"method={method}: .* one candidate an edge.* method=dsonas"):
+        with pytest.raises(ConfigError, match=f"method={method}: .* one candidate per edge.* method=dsonas"):
             build(config)
         return
     if method == "dsonas_random" and not space.startswith("dso"):
@@ -107,7 +107,7 @@ def test_spaces_and_methods_become_objects(space, method, composed):
         scheduler = found.weight_scheduler(optimizer)
         optimizer.step()
         scheduler.step()
-        found.architecture_optimizer(parameters)
+        found.architecture_optimizer(found.alphas())
 
 
 @pytest.mark.parametrize("space", options("space"))

@@ -30,7 +30,7 @@ from nas.engine.restarts import restarts_of, with_restarts
 from nas.engine.run_folder import RunFolder
 from nas.errors import ConfigError
 from nas.measure import memory_fit as fit
-from nas.methods.method import layout_of
+from nas.methods.layout import layout_of
 from nas.running.config import CONF, instantiate, plain, register_resolvers
 from nas.running.session import trainer_of
 from tests.fingerprint import fingerprint

@@ -29,7 +29,7 @@ from nas.measure.bench_variants import about_counts, about_share, about_stage, s
 from nas.measure.operation_times import time_operations
 from nas.measure.original_steps import LITERAL_RNN, SIZES, OriginalSteps
 from nas.measure.steps import EvaluationSteps, SearchSteps, apply_hardware, draw_alive, numerics
-from nas.methods.method import layout_of
+from nas.methods.layout import layout_of
 from nas.running.config import instantiate, plain, typed_keys
 from nas.running.session import Session
 

@@ -44,7 +44,7 @@ from nas.measure.derivation_report import (
 )
 from nas.measure.derivation_skips import derive_with_skips
 from nas.measure.inheritance import Inheritance, check_batches, load_part
-from nas.methods.method import layout_of
+from nas.methods.layout import layout_of
 from nas.running import trust
 from nas.running.config import instantiate, plain, typed_keys
 from nas.running.older import read_now

@@ -43,7 +43,7 @@ from nas.errors import ConfigError
 from nas.files import write_text
 from nas.measure import operation_times
 from nas.measure.plan import print_plan
-from nas.methods.method import layout_of
+from nas.methods.layout import layout_of
 from nas.running.config import instantiate, plain, typed_keys
 from nas.running.log_files import say
 from nas.running.printed import command_for

@@ -1,8 +1,6 @@
 """A search method: a relaxation, an update, regularizers and a schedule put together; the owner of alpha."""
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
 from nas.methods.hooks import Hooks
+from nas.methods.layout import difference, digest
 from nas.methods.masks import Alive, Kept
 from nas.methods.perturbations import Perturbation
 from nas.methods.regularizers import Regularizer
@@ -99,6 +98,10 @@ class Method(Hooks, nn.Module):
             self.stages is None or update is not None,
             f"method.stages: method {name} trains nothing (method.update=none), so it has no stages",
         )
+        require(
+            self.stages is None or relaxation.prunable,
+            f"method.stages: op weights of method {name} cannot do without those that are dropped; null",
+        )
         self.layout = layout
         self.clip = clip
         self.architecture_clip = architecture_clip
@@ -127,12 +130,12 @@ class Method(Hooks, nn.Module):
             }
         )
         self.candidates: Kept | Alive = self._candidates()
-        # The weights of an edge sum to one, so that of a single candidate cannot be learnt.
+        alone = not (relaxation.normalised or relaxation.rivals)
         require(
-            not self.relaxation.normalised or any(shape[1] > 1 for shape in shapes.values()),
-            f"method={name}: this space has one candidate an edge, to which a "
-            f"{getattr(relaxation, 'name', type(relaxation).__name__)} always gives weight 1; choose a "
-            "method whose op weights are free: method=dsonas, or method=dsonas_random to draw",
+            alone or any(shape[1] > 1 for shape in shapes.values()),
+            f"method={name}: this space has one candidate per edge, among which a "
+            f"{getattr(relaxation, 'name', type(relaxation).__name__)} cannot choose; take a method whose op "
+            "weights are free: method=dsonas, or method=dsonas_random to draw",
         )
 
     def _candidates(self) -> "Kept | Alive":
@@ -369,7 +372,7 @@ class Method(Hooks, nn.Module):
 
     def get_extra_state(self) -> dict:
         """The layout and its digest, stored with the parameters."""
-        return {"layout": self.layout, "digest": _digest(self.layout)}
+        return {"layout": self.layout, "digest": digest(self.layout)}
 
     def set_extra_state(self, state: dict) -> None:
         """Refuses parameters whose rows and columns mean something else.
@@ -377,36 +380,8 @@ class Method(Hooks, nn.Module):
         Raises:
             ConfigError: edges or operations differ from this method's, or come in another order.
         """
-        if state["digest"] != _digest(self.layout):
+        if state["digest"] != digest(self.layout):
             raise ConfigError(
                 "checkpoint: its architecture parameters belong to other edges or operations, or to another "
-                f"order of them: {_difference(state['layout'], self.layout)}"
+                f"order of them: {difference(state['layout'], self.layout)}"
             )
-
-
-def layout_of(groups: Mapping) -> dict:
-    """Plain containers that say what alpha's rows and columns mean."""
-    return {
-        name: {
-            "edges": [list(edge) for edge in group.edges],
-            "operations": [list(names) for names in group.operations],
-        }
-        for name, group in groups.items()
-    }
-
-
-def _digest(layout: Mapping | None) -> str:
-    return hashlib.sha256(json.dumps(layout, sort_keys=True).encode()).hexdigest()
-
-
-def _difference(theirs: Mapping | None, ours: Mapping | None) -> str:
-    for group in sorted(set(theirs or {}) | set(ours or {})):
-        for field in ("edges", "operations"):
-            a: Sequence = ((theirs or {}).get(group) or {}).get(field, [])
-            b: Sequence = ((ours or {}).get(group) or {}).get(field, [])
-            for row, (left, right) in enumerate(zip(a, b, strict=False)):
-                if left != right:
-                    return f"{group} row {row} has {field} {left} there and {right} here"
-            if len(a) != len(b):
-                return f"{group} has {len(a)} {field} there and {len(b)} here"
-    return "no layout stored"

@@ -83,7 +83,7 @@ class SparseMethod(Method):
         )
         require(
             not isinstance(relaxation, Connections) or all(shape[1] == 1 for shape in shapes.values()),
-            f"method={name}: draws connections of spaces with one candidate an edge, such as dso; here an "
+            f"method={name}: draws connections of spaces with one candidate per edge, such as dso; here an "
             "edge has several, of which method=random draws one",
         )
         require(

@@ -81,7 +81,6 @@ NAMED: Mapping[str, Mapping[str, Named]] = {
         )
     },
 }
-OPTIMIZERS = ("method.weight_optimizer", "method.weight_scheduler", "method.architecture_optimizer")
 # What conf/debug sets of spaces.
 SIZES = ("num_cells", "init_channels")
 # What a configuration that does not say has: folders of runs from before there were parts say none.
@@ -134,7 +133,6 @@ def separate(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
     _leave_out_sizes(config, overrides)
     method = raw(config, "method")
     paths = [f"method.{path}" for path in _paths(method)] if isinstance(method, DictConfig) else []
-    paths += [path for path in OPTIMIZERS if _is_of_two(raw(config, path), path, overrides)]
     source = raw(config, "dataset.source._target_")
     if source is not None and source not in SOURCES:
         paths.append("dataset.source")
@@ -146,13 +144,6 @@ def separate(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
     if isinstance(method, DictConfig):
         spell_out(config)
         _refuse_unread(config, method, overrides)
-
-
-def _is_of_two(node: Any, path: str, overrides: Sequence[str]) -> bool:
-    """Whether a file names another class than the file before it, of whose options one is left."""
-    if not isinstance(node, DictConfig) or f"{path}._target_" in map(key_of, overrides):
-        return False
-    return target_of(node) is not None and not all(takes(node, str(key)) for key in node if key[0] != "_")
 
 
 def _leave_out_sizes(config: DictConfig, overrides: Sequence[str]) -> None:

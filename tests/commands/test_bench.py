@@ -140,7 +140,7 @@ def test_what_an_epoch_adds_to_its_steps(tmp_path):
         ("method=random", "trains nothing"),
         ("hardware.precision=16-mixed", "hardware.precision=16-mixed"),
         ("resume=somewhere", "resume=somewhere"),
-        ("space=dso_small method=darts1", "one candidate an edge"),
+        ("space=dso_small method=darts1", "one candidate per edge"),
         ("space=dso_small bench.steps=[second_order]", "method=dsonas has none of them"),
         ("space=dso_small bench.alive=[0]", "bench.alive: 0 is not a share"),
         ("bench.alive=[0.5]", "choose method=dsonas"),

@@ -127,7 +127,7 @@ def test_scaling_factors_in_other_spaces(run, tiny, tmp_path, space, update):
 def test_distributions_over_one_candidate_say_why_they_mean_nothing(run, tmp_path, method):
     done = run("search", f"method={method}", "space=dso_small", f"hydra.run.dir={tmp_path}")
     assert done.status == 2
-    assert "one candidate an edge" in done.err and "method=dsonas" in done.err
+    assert "one candidate per edge" in done.err and "method=dsonas" in done.err
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from nas.engine.tasks import Classification
 from nas.errors import ConfigError
 from nas.measure.bench_loop import Loops, Passage, measure_loop, relate_loop
 from nas.measure.steps import SearchSteps, apply_hardware, numerics
-from nas.methods.method import layout_of
+from nas.methods.layout import layout_of
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.space import ImageInputs
 from tests.methods.flat import flat_method

@@ -25,7 +25,7 @@ from nas.measure.memory_fit import (
     check_search,
     fit_rows,
 )
-from nas.methods.method import layout_of
+from nas.methods.layout import layout_of
 from nas.methods.proximal import AcceleratedProximalGradient
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.dso.space import DsoSpace

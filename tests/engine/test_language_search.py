@@ -12,7 +12,7 @@ from nas.data.text_segments import SearchSegment, Segment
 from nas.engine.search_module import LanguageSearch, SearchModule, search_module
 from nas.engine.tasks import Classification, Language, TextBatch
 from nas.methods.functional import twice_differentiable
-from nas.methods.method import layout_of
+from nas.methods.layout import layout_of
 from nas.methods.updates import Bilevel
 from nas.spaces.recurrent.space import RecurrentSpace
 from nas.spaces.space import TextInputs

@@ -17,7 +17,7 @@ from nas.engine.tasks import Classification, Language
 from nas.measure.bench_text import text_batch
 from nas.measure.operation_times import operation_seconds
 from nas.measure.steps import SearchSteps, numerics
-from nas.methods.method import layout_of
+from nas.methods.layout import layout_of
 from nas.running.config import CONF, instantiate, plain, register_resolvers
 
 IMAGES = ("dataset=digits", "space.num_cells=3", "space.init_channels=4", "method.warmup_epochs=0")

@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import ConstantLR
 from nas.engine.sparsity import sparsity_rows, totals
 from nas.engine.stages import Leg, StageBuilder, attach, legs_of
 from nas.errors import ConfigError
-from nas.methods.method import layout_of
+from nas.methods.layout import layout_of
 from nas.methods.proximal import AcceleratedProximalGradient
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.dso.space import DsoSpace

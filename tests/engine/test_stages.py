@@ -81,7 +81,7 @@ def test_a_single_candidate_an_edge_leaves_nothing_to_choose_edges_by():
         stages = StageBuilder(space, method, ImageInputs((3, 8, 8), 10), 0, lambda network: network)
         with nullcontext() if fits else pytest.raises(ConfigError, match="keep at least 2"):
             stages.check()
-    # NAS-Bench-201 takes every edge, so that one candidate an edge is an architecture.
+    # NAS-Bench-201 takes every edge, so that one candidate per edge is an architecture.
     stages_of([{"epochs": 1, "keep": 1}]).check()
 
 

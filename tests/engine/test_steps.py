@@ -8,7 +8,7 @@ import torch
 
 from nas.engine.search_module import SearchModule
 from nas.engine.tasks import Classification
-from nas.methods.method import layout_of
+from nas.methods.layout import layout_of
 from nas.methods.updates import Bilevel
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.space import ImageInputs

@@ -12,7 +12,7 @@ from nas.engine.step import Step
 from nas.engine.tasks import Classification
 from nas.errors import ConfigError
 from nas.methods.exponentiated import ExponentiatedGradient
-from nas.methods.method import layout_of
+from nas.methods.layout import layout_of
 from nas.methods.perturbations import Adversarial, Random
 from nas.methods.perturbations.smooth import on_simplex
 from nas.methods.regularizers import BetaDecay, ZeroOne

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nas.errors import ConfigError
-from nas.methods.method import layout_of
+from nas.methods.layout import layout_of
 from nas.methods.updates import ArchitectureGradient
 from nas.spaces.darts.space import DartsSpace
 from tests.methods.flat import flat_method

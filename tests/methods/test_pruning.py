@@ -8,8 +8,8 @@ from scipy import stats
 from torch.distributions import Dirichlet
 
 from nas.errors import ConfigError
+from nas.methods.layout import layout_of
 from nas.methods.masks import Kept
-from nas.methods.method import layout_of
 from nas.methods.updates import Bilevel
 from nas.spaces.darts.space import DartsSpace
 from tests.methods.flat import flat_method

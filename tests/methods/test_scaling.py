@@ -75,7 +75,7 @@ def test_connections_are_there_with_their_density():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("sigmoid", {}, "known are softmax, dirichlet, scaling, connections"),
+        ("tanh", {}, "known are softmax, dirichlet, scaling, connections, concrete, sigmoid, simplex"),
         (
             "scaling",
             {"density": 0.5},

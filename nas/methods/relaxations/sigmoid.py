@@ -12,6 +12,7 @@ class Sigmoid(Relaxation):
     """
 
     name = "sigmoid"
+    rivals = True  # a sigmoid is never 0, so that a candidate alone could not be left out
     draws = None
 
     def op_weights(self, alpha_EO: Tensor) -> Tensor:

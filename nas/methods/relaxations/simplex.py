@@ -18,6 +18,7 @@ class Simplex(Relaxation):
 
     name = "simplex"
     normalised = True
+    prunable = False
     draws = None
 
     def initial(self, num_edges: int, num_operations: int, scale: float) -> Tensor:

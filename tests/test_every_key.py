@@ -124,6 +124,7 @@ OTHER = {
     "method.relaxation": [
         {"_target_": f"nas.methods.relaxations.{name}"} for name in ("Softmax", "Dirichlet")
     ],
+    "method.perturbation": [{"_target_": "nas.methods.perturbations.Random"}],
     "method.update": [
         {"_target_": "nas.methods.updates.FirstOrder"},
         {"_target_": "nas.methods.updates.Unrolled", "xi": 0.5},

@@ -187,7 +187,7 @@ def data_arguments(config: DictConfig, source: ImageSource) -> dict[str, Any]:
 class ImageWork:
     """A search on images: see `Workload`."""
 
-    unit = "an image"
+    unit = "image"
     items = "images"
 
     def __init__(self, config: Mapping, space: Space, method: Method, source: ImageSource):

@@ -198,7 +198,7 @@ def data_arguments(config: DictConfig, source: TextSource) -> dict[str, Any]:
 class TextWork:
     """A search on text: see `Workload`."""
 
-    unit = "a word"
+    unit = "word"
     items = "words"
 
     def __init__(self, config: Mapping, space: Any, method: Method, source: TextSource):

@@ -123,7 +123,7 @@ def _cost_rows(name: str, count: Callable[[], Cost], unit: str) -> list[tuple[st
         return [(name, "not counted: it would take too long")]
     return [
         (f"{name}: parameters", f"{cost.params:,}"),
-        (f"{name}: multiply-adds {unit}", f"{cost.macs:,}"),
+        (f"{name}: multiply-adds per {unit}", f"{cost.macs:,}"),
     ]
 
 

@@ -14,7 +14,7 @@ class Workload(Protocol):
     """What a search reads.
 
     Attributes:
-        unit: what multiply-adds are counted of, with its article.
+        unit: what multiply-adds are counted of, such as "image".
         items: what a step reads, in the plural.
         step_items: how many of them a weight step of usual size reads, all processes together.
         size: how many there are to train on and where that number comes from, or that nobody knows, in words.

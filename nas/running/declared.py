@@ -38,6 +38,7 @@ KINDS: Mapping[str, Kind] = {
     "method.budget.params": kind("float null"),
     "method.relaxation": kind("str map"),
     "method.update": kind("str map null"),
+    "method.perturbation": kind("map null"),
     "budget.latency": kind("float null"),
     "budget.skips": kind("int null", 0, 10**4),
     "checkpoint@export": kind("str null"),

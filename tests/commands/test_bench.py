@@ -21,7 +21,7 @@ NUMBERS = (
     "bytes_saved", "operators", "operators_with_views", "gflops", "gflops_matmul", "peak_memory",
     "images_per_second", "params", "macs", "threads", "batch_size",
 )  # fmt: skip
-FAST = ("debug=fast", "dataset=digits", "bench.matmul_size=64", "bench.data_seconds=0.05")
+FAST = ("debug=fast", "dataset=digits", "bench.matmul_size=64")
 
 
 def nas(command, *overrides, folder=None):
@@ -32,7 +32,14 @@ def nas(command, *overrides, folder=None):
 
 @pytest.mark.slow
 def test_debug_fast_writes_every_key(tmp_path):
-    done = nas("bench", *FAST, "bench.reference=true", "bench.evaluation=true", folder=tmp_path)
+    done = nas(
+        "bench",
+        *FAST,
+        "bench.data_seconds=0.05",
+        "bench.reference=true",
+        "bench.evaluation=true",
+        folder=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "bench.json").read_text())
     for key in (*SPREADS, *(f"reference_{key}" for key in SPREADS), "data_images_per_second"):

@@ -25,6 +25,7 @@ from nas.measure.memory_fit import (
     check_search,
     fit_rows,
 )
+from nas.measure.shapes import primed
 from nas.methods.layout import layout_of
 from nas.methods.proximal import AcceleratedProximalGradient
 from nas.spaces.darts.space import DartsSpace
@@ -116,7 +117,7 @@ def test_the_peak_is_that_of_a_real_step_of_that_batch():
             *(where.batch(batch, ImageInputs((1, 8, 8), 10), seed) for seed in (1, 2)),
             where,
         )
-        known = [*fit._primed(steps.supernet, steps.optimizer), *steps.alphas]
+        known = [*primed(steps.supernet, steps.optimizer), *steps.alphas]
         with LiveBytes([*known, *steps.weight_batch, *steps.architecture_batch]) as live:
             steps.search()
         assert found.peak(batch) == max(live.moments)

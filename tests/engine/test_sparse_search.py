@@ -187,7 +187,7 @@ def test_a_space_with_one_candidate_an_edge_refuses_a_distribution():
     space = SPACES["share"]("dso")
     shapes = {name: group.shape for name, group in space.groups.items()}
     for relaxation in ("softmax", "dirichlet"):
-        with pytest.raises(ConfigError, match=f"{relaxation} always gives weight 1; .*method=dsonas"):
+        with pytest.raises(ConfigError, match=f"a {relaxation} cannot choose; .*method=dsonas"):
             flat_method("m", shapes, relaxation=relaxation)
 
 

@@ -57,7 +57,7 @@ RANKS = ("probability", "supernet")
 SCORES = {"probability": "log-probability (nats)", "supernet": "accuracy with inherited weights (%)"}
 AXES = {
     "params": "parameters (M)",
-    "macs": "multiply-adds {one} (M)",
+    "macs": "multiply-adds per {one} (M)",
     "latency": "latency of a batch (ms)",
 }
 
@@ -333,7 +333,7 @@ class Derivation:
         if len(found) > 1 and len({(one.params, one.macs) for one in found}) == 1:
             print(
                 f"all cost the same, {found[0].params:,} parameters and {found[0].macs:,} multiply-adds "
-                f"{self.domain.one}: neither tells them apart",
+                f"per {self.domain.one}: neither tells them apart",
                 flush=True,
             )
 

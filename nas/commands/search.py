@@ -375,7 +375,7 @@ def _finish(session, space, source, method, numbers, tabular, quiet: bool = Fals
     sizes = [one for one in size_overrides(config, space) if not one.startswith("recipe.stem=")]
     say(f"\n{genotype}")
     say(
-        f"{cost.params / 1e6:.3f} M parameters, {cost.macs / 1e6:.2f} M multiply-adds {of_space(space).one} "
+        f"{cost.params / 1e6:.3f} M parameters, {cost.macs / 1e6:.2f} M multiply-adds per {of_space(space).one} "
         f"({', '.join([f'recipe {config.recipe.name}', *sizes])})"
     )
     learning.tell(session.summary["architecture"])

@@ -22,7 +22,7 @@ class Domain(Protocol):
 
     Attributes:
         name: `images` or `text`, as spaces and sources have it.
-        one: what multiply-adds are counted of, with its article.
+        one: what multiply-adds are counted per, such as "image".
         sets: data sets that come with the project, in words.
         varies: whether the number of batches is another in every epoch.
     """

@@ -322,27 +322,27 @@ def _refuse_unread(config: DictConfig, method: DictConfig, overrides: Sequence[s
     """Short keys that no part reads: a file's may stay, for the word that calls for them; typed act."""
     if config.get("resume") is not None:
         return  # its folder says which parts there are
+    if raw(method, "update") is None:
+        return  # a draw beside searches is given the numbers that these read
     text, typed = OmegaConf.to_yaml(method), set(map(key_of, overrides))
-    trains = raw(method, "update") is not None
     for role, words in NAMED.items():
         node = raw(method, role)
-        kept = trains or role == "relaxation"
         for owner, part in words.items():
             for key in part.options.values():
                 value = raw(method, key)
                 require(
                     f"method.{key}" not in typed
                     or value is None
-                    or (kept and (_referred(key, text) or takes(method, key))),
-                    f"method.{key}={shown(value)}: only for method.{role}={owner}, not for "
-                    + _called(node if kept else None, method),
+                    or _referred(key, text)
+                    or takes(method, key),
+                    f"method.{key}={shown(value)}: only for method.{role}={owner}, not for {_called(node)}",
                 )
 
 
-def _called(node: Any, method: DictConfig) -> str:
-    """A part as it may be typed; of a method without one that nothing moves alpha."""
+def _called(node: Any) -> str:
+    """A part as it may be typed."""
     if not isinstance(node, DictConfig):
-        return "method.update=none" if raw(method, "update") is None else "none"
+        return "none"
     target = raw(node, "_target_")
     return BY_TARGET[target][1] if target in BY_TARGET else shown(target)
 

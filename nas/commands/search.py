@@ -375,8 +375,8 @@ def _finish(session, space, source, method, numbers, tabular, quiet: bool = Fals
     sizes = [one for one in size_overrides(config, space) if not one.startswith("recipe.stem=")]
     say(f"\n{genotype}")
     say(
-        f"{cost.params / 1e6:.3f} M parameters, {cost.macs / 1e6:.2f} M multiply-adds per {of_space(space).one} "
-        f"({', '.join([f'recipe {config.recipe.name}', *sizes])})"
+        f"{cost.params / 1e6:.3f} M parameters, {cost.macs / 1e6:.2f} M multiply-adds per "
+        f"{of_space(space).one} ({', '.join([f'recipe {config.recipe.name}', *sizes])})"
     )
     learning.tell(session.summary["architecture"])
     if tabular is not None:

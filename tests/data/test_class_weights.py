@@ -38,7 +38,7 @@ def test_balanced_agrees_with_scikit_learn():
     ("setting", "words"),
     [
         ("balansed", "balansed: must be null, balanced or 3 positive numbers"),
-        (2, "2: must be null, balanced or a list"),
+        (2, "2: must be null, balanced or 3 positive numbers"),
         ([1, 2], "must be 3 positive finite numbers"),
         ([1, 2, 0], "must be 3 positive finite numbers"),
         ([1, 2, -1], "must be 3 positive finite numbers"),

@@ -11,11 +11,11 @@ ARGS ?=
 EVALUATE_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup search test lint format clean
+.PHONY: help setup search test test-all lint format clean
 
 help: ## list the targets
 	@echo "make <target>"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## create .venv and install everything, once (PYTHON=... chooses the interpreter)
 
@@ -43,7 +43,10 @@ search: setup ## search a cell on the digits, then evaluate it (ARGS and EVALUAT
 		"  test result" "$$run/evaluate/summary.json" \
 		"  pictures" "$$run/evaluate/figures"
 
-test: setup ## run the whole test suite (ARGS go to pytest)
+test: setup ## run the tests but for those of tests/slow.txt (ARGS go to pytest)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+
+test-all: setup ## run all tests, before a release and after a change of processes, launchers or kernels
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: setup ## check style, formatting and types

@@ -29,6 +29,22 @@ TINY = (
 )
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks what tests/slow.txt names, and refuses a name that no test has."""
+    named = [line for line in (ROOT / "tests/slow.txt").read_text().splitlines() if line[:1] not in ("#", "")]
+    found = set()
+    for item in items:
+        name = item.nodeid.removeprefix("tests/")
+        for one in {name, name.partition("[")[0]} & set(named):
+            found.add(one)
+            item.add_marker(pytest.mark.slow)
+    # A file that was collected as a whole has all of its tests here.
+    whole = {item.nodeid.partition("::")[0].removeprefix("tests/") for item in items}
+    lost = [one for one in named if one not in found and one.partition("::")[0] in whole]
+    if lost and not any("::" in one for one in config.args):
+        raise pytest.UsageError(f"tests/slow.txt names what is no test: {', '.join(lost)}")
+
+
 @dataclass(frozen=True)
 class Done:
     """How a command ended."""

@@ -7,7 +7,6 @@ from tests.parity import Parity, main
 from tests.shared import shared
 
 
-@pytest.mark.slow
 def test_every_array_is_within_its_bound():
     rows = list(Parity(shared("goldens/darts_cnn_tiny.npz")).rows())
     names = {name for name, _, _ in rows}

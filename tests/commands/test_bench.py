@@ -30,7 +30,6 @@ def nas(command, *overrides, folder=None):
     return finish(command_line(command, *overrides, *run_dir), timeout=300, env=environment)
 
 
-@pytest.mark.slow
 def test_debug_fast_writes_every_key(tmp_path):
     done = nas(
         "bench",
@@ -54,7 +53,6 @@ def test_debug_fast_writes_every_key(tmp_path):
     assert "share" in done.stdout
 
 
-@pytest.mark.slow
 def test_the_space_of_dso_against_its_reference_and_as_connections_die(tmp_path):
     done = nas(
         "bench", *FAST, "space=dso_small", "bench.reference=true", "bench.data=false",
@@ -76,7 +74,6 @@ def test_the_space_of_dso_against_its_reference_and_as_connections_die(tmp_path)
         assert entry["weight_seconds"]["median"] > 0 and entry["first_order_seconds"]["n"] == 2
 
 
-@pytest.mark.slow
 def test_the_recurrent_space_against_its_literal_networks(tmp_path):
     done = nas(
         "bench", "debug=fast", "space=darts_rnn", "dataset.bptt.steps=3", "recipe.hidden_size=4",

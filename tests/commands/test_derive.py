@@ -93,7 +93,6 @@ def test_the_best_within_a_budget(derive, run):
     assert f"nas.evaluate genotype={folder}" in done.out
 
 
-@pytest.mark.slow
 def test_what_it_writes_can_be_evaluated(derive, run, tmp_path):
     _, folder = derive("a", "keep=2")
     second = folder / "genotypes/rank_002.json"

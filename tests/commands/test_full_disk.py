@@ -45,7 +45,6 @@ def assert_one_message(done, *words):
         assert word in done.err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "file", "which", "kept"),
     [
@@ -70,7 +69,6 @@ def test_a_full_disk_ends_a_run_and_what_is_kept_goes_on(run, monkeypatch, tmp_p
     assert (found["status"], "error" in found) == ("finished", False)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("instead", ["nothing", "a file", "another folder"])
 def test_a_folder_that_has_gone_in_mid_run_is_not_made_anew(run, monkeypatch, tmp_path, instead):
     folder = tmp_path / "run"
@@ -96,14 +94,12 @@ def test_a_folder_that_has_gone_in_mid_run_is_not_made_anew(run, monkeypatch, tm
     assert (tmp_path / "moved" / "config.yaml").exists()
 
 
-@pytest.mark.slow
 def test_a_log_that_cannot_be_written_ends_the_run(run, tmp_path):
     log = "hydra.job_logging.handlers.file.filename=/dev/full"
     done = run("search", *COMMANDS["search"], log, f"hydra.run.dir={tmp_path / 'run'}")
     assert_one_message(done, f"/dev/full: cannot write it ({FULL})")
 
 
-@pytest.mark.slow
 def test_other_commands_end_the_same(run, monkeypatch, tmp_path):
     searched = tmp_path / "searched"
     assert (

@@ -66,7 +66,6 @@ def killed(taken, name, which, when):
     return [folder for file, moment, folder in taken if (file, moment) == (name, when)][which]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_that_is_killed_at_a_write_ends_the_same(run, monkeypatch, tmp_path, kind):
     name, overrides, moments = KINDS[kind]
@@ -84,7 +83,6 @@ def test_a_run_that_is_killed_at_a_write_ends_the_same(run, monkeypatch, tmp_pat
         assert left_behind(folder) == [], (file, when)
 
 
-@pytest.mark.slow
 def test_an_evaluation_without_its_genotype_is_resumed_from_what_its_configuration_names(run, tmp_path):
     """As an earlier version left it that was killed between config.yaml and genotype.json."""
     folder = tmp_path / "run"

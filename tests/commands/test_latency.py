@@ -57,7 +57,6 @@ def summary(folder):
     return json.loads((folder / "summary.json").read_text())
 
 
-@pytest.mark.slow
 def test_debug_fast_leaves_a_complete_folder(run, tmp_path):
     arguments = ["debug=fast", "dataset=digits", "genotype=DARTS_V2", "latency.validate=3"]
     done = run("latency", *arguments, f"hydra.run.dir={tmp_path / 'a'}")

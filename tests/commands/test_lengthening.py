@@ -39,7 +39,6 @@ def summary(folder, name="summary.json"):
     return json.loads((folder / name).read_text())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["search", "evaluate"])
 def test_a_finished_run_gets_more_epochs_by_a_restart_alone_and_repeats(run, tmp_path, name):
     whole, parts = tmp_path / "whole", tmp_path / "parts"

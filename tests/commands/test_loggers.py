@@ -8,7 +8,6 @@ import struct
 import subprocess
 import time
 
-import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from wandb.proto.wandb_internal_pb2 import Record
@@ -67,7 +66,6 @@ def entries(items):
     return {one.key or "/".join(one.nested_key): json.loads(one.value_json) for one in items}
 
 
-@pytest.mark.slow
 def test_wandb_offline_gives_every_job_its_run(shell, tmp_path):
     lr = "method.weight_optimizer.lr=1e30,0.02"
     done = shell(
@@ -102,7 +100,6 @@ def test_wandb_offline_gives_every_job_its_run(shell, tmp_path):
     assert any(key.startswith("figures/genotype") for one in history for key in one)
 
 
-@pytest.mark.slow
 def test_wandb_without_account_is_refused_at_once(shell, tmp_path):
     started = time.monotonic()
     done = shell(
@@ -115,7 +112,6 @@ def test_wandb_without_account_is_refused_at_once(shell, tmp_path):
     assert time.monotonic() - started < 60
 
 
-@pytest.mark.slow
 def test_a_bar_at_a_terminal_below_the_lines_that_the_log_has_either_way(tmp_path):
     overrides = (*TINY, "trainer.max_epochs=3", "trainer.limit_train_batches=15")
     environment = environment_of(tmp_path) | {"TERM": "xterm", "COLUMNS": "200"}

@@ -104,7 +104,6 @@ def assert_equal(a, b):
         assert a == b
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "moment"),
     [
@@ -127,7 +126,6 @@ def test_a_killed_search_ends_the_same(run, whole, tmp_path, method, moment):
     assert_same_end("search", folder, whole("search", *overrides))
 
 
-@pytest.mark.slow
 def test_a_killed_evaluation_ends_the_same(run, whole, tmp_path):
     folder = tmp_path / "run"
     moment = ("nas.engine.evaluation_module", "EvaluationModule", "training_step", 7, "")
@@ -137,7 +135,6 @@ def test_a_killed_evaluation_ends_the_same(run, whole, tmp_path):
     assert_same_end("evaluate", folder, whole("evaluate", *EVALUATE))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_search_is_usable_and_ends_the_same(run, start, whole, tmp_path, number):
     folder = tmp_path / "run"
@@ -164,7 +161,6 @@ def finished(whole, tmp_path):
     return shutil.copytree(whole("search", *SEARCH, "method=darts2"), tmp_path / "finished")
 
 
-@pytest.mark.slow
 def test_resuming_a_finished_run_is_harmless(run, finished):
     before = {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()}
     done = run("search", f"resume={finished}")
@@ -183,7 +179,6 @@ STAGED = (
 )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", [2, 7, 11], ids=["first stage", "start of the second", "in the second"])
 def test_a_search_killed_in_a_stage_ends_the_same(run, whole, tmp_path, step):
     expected = whole("search", *STAGED)
@@ -193,7 +188,6 @@ def test_a_search_killed_in_a_stage_ends_the_same(run, whole, tmp_path, step):
     assert_same_end("search", expected, tmp_path / "run")
 
 
-@pytest.mark.slow
 def test_what_a_resumed_run_may_change(run, finished):
     for refused in (
         "method.xi=0.1",
@@ -218,7 +212,6 @@ def test_what_a_resumed_run_may_change(run, finished):
     assert run("search", f"resume={finished}").out.count("4 epochs") == 1
 
 
-@pytest.mark.slow
 def test_a_damaged_checkpoint_falls_back(run, finished, whole):
     newest = list_checkpoints(finished / "checkpoints")[0]
     newest.write_bytes(newest.read_bytes()[:5000])
@@ -229,7 +222,6 @@ def test_a_damaged_checkpoint_falls_back(run, finished, whole):
     assert_same_end("search", finished, whole("search", *SEARCH, "method=darts2"))
 
 
-@pytest.mark.slow
 def test_damaged_folders_are_refused(run, finished):
     genotype = (finished / "genotype.json").read_bytes()
     config = (finished / "config.yaml").read_text()
@@ -266,7 +258,6 @@ def test_damaged_folders_are_refused(run, finished):
     refused("summary.json")
 
 
-@pytest.mark.slow
 def test_a_resume_needs_a_run_of_the_same_command(run, finished, tmp_path):
     done = run("evaluate", f"resume={finished}")
     assert (done.status, "nas.search" in done.err) == (2, True)
@@ -277,7 +268,6 @@ def test_a_resume_needs_a_run_of_the_same_command(run, finished, tmp_path):
     assert (done.status, "holds a run already" in done.err) == (2, True)
 
 
-@pytest.mark.slow
 def test_checkpoints_hold_plain_containers(finished):
     def plain(node):
         if isinstance(node, dict):

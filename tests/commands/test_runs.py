@@ -22,7 +22,6 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.slow
 def test_search_then_evaluate_as_typed(shell, tmp_path):
     found, tested = tmp_path / "found", tmp_path / "tested"
     done = shell("search", "debug=fast", f"hydra.run.dir={found}")
@@ -94,7 +93,6 @@ def test_evaluation_with_a_validation_part(run, tiny, tmp_path):
     assert {"valid_accuracy", "valid_loss"} <= set(summary(tmp_path / "a"))
 
 
-@pytest.mark.slow
 def test_overfit_lowers_the_loss(run, tiny, tmp_path):
     done = run(
         "search", *tiny[:5], "debug=overfit", "trainer.max_epochs=25", "space.init_channels=4",
@@ -105,7 +103,6 @@ def test_overfit_lowers_the_loss(run, tiny, tmp_path):
     assert losses[-1] < losses[0] / 3
 
 
-@pytest.mark.slow
 def test_profile_writes_its_table(run, tiny, tmp_path):
     done = run(
         "search",

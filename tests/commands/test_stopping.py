@@ -99,7 +99,6 @@ MODULE = ("nas.engine.evaluation_module", "EvaluationModule")
 FEW = ("trainer.max_epochs=2", "trainer.limit_train_batches=3", "trainer.limit_test_batches=3")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("moment", "times", "status"),
     [

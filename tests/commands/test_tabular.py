@@ -121,7 +121,6 @@ def test_looking_up_and_sampling_do_not_change_the_search(run, table, tmp_path):
     assert not (blind / "exploration.csv").exists() and not (blind / "figures/exploration.png").exists()
 
 
-@pytest.mark.slow
 def test_a_resumed_search_has_the_same_rows(run, table, tmp_path):
     overrides = (*DIRICHLET, *WATCHED, table[0], "trainer.enable_progress_bar=false")
     whole, killed = tmp_path / "whole", tmp_path / "killed"

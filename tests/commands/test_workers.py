@@ -42,7 +42,6 @@ def pictures(tmp_path_factory):
     return root
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "overrides"), [("search", SEARCH), ("evaluate", EVALUATE)])
 def test_a_run_killed_among_its_workers_ends_as_one_without_workers(run, pictures, tmp_path, name, overrides):
     given = (*FILES, f"dataset.root={pictures}", *overrides)

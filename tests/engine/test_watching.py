@@ -27,7 +27,6 @@ def search(run, tiny, folder, *overrides):
     return folder
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("space", ["s4"])
 def test_looking_does_not_change_the_search(run, tiny, tmp_path, space):
     base = (f"space={space}", "method=darts2", "method.architecture_optimizer.lr=0.1")

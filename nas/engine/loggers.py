@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,8 +26,12 @@ log = logging.getLogger(__name__)
 EXTRAS = ("tensorboard", "wandb")
 
 
-def check_installed(name: str) -> None:
-    """Refuses a logger whose package, an extra of the same name, is missing.
+def check_logger(name: str, offline: bool = False) -> None:
+    """Refuses a logger whose package, an extra of the same name, is missing, or that nobody is logged in to.
+
+    Args:
+        name: of the logger.
+        offline: whether it sends nothing.
 
     Raises:
         ConfigError: with the command that installs it.
@@ -35,6 +40,14 @@ def check_installed(name: str) -> None:
         name not in EXTRAS or importlib.util.find_spec(name) is not None,
         f"logger={name}: {name} is not installed; {installation(name)}",
     )
+    if name == "wandb" and not offline and os.environ.get("WANDB_MODE", "online") == "online":
+        import wandb
+
+        require(
+            wandb.api.api_key is not None,
+            "logger=wandb: no account is known on this machine; log in with `wandb login`, or set "
+            "logger.offline=true",
+        )
 
 
 def build_logger(settings: Mapping, folder: RunFolder, config: Mapping, job_type: str) -> Logger | bool:

@@ -4,7 +4,6 @@ Sizes and memory come from shapes alone, then a few steps are measured where mem
 smaller batch if need be. Hours are numbers of steps times seconds per step.
 """
 
-import contextlib
 import functools
 import time
 from collections.abc import Callable, Mapping
@@ -68,7 +67,6 @@ def print_plan(
         ConfigError: a setting cannot be used.
     """
     end = time.monotonic() + SECONDS
-    _remove_empty(folder)
     if method.trains:
         check_steps(config, method, work.epochs(config["trainer"]["max_epochs"]))
     table = Table(title=f"plan: {space.name}, {method.name}, {dataset}, {config['hardware']['name']}")
@@ -104,15 +102,6 @@ def _estimate_rows(space: Space, method: Method, work: Workload, until: float) -
             return work.memory_rows(space, method)
     except OutOfTime:
         return [("device memory by the operators of tiny steps", "not estimated: it would take too long")]
-
-
-def _remove_empty(folder: Path) -> None:
-    """Removes the folder that Hydra made, with its empty log, unless there is something in it."""
-    for log in folder.glob("*.log"):
-        if log.stat().st_size == 0:
-            log.unlink()
-    with contextlib.suppress(OSError):
-        folder.rmdir()
 
 
 def _cost_rows(name: str, count: Callable[[], Cost], unit: str) -> list[tuple[str, str]]:

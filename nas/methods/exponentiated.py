@@ -8,6 +8,9 @@ from torch import Tensor
 
 from nas.errors import ConfigError, require
 
+# Exponents beyond which a float32 overflows, with room for the sum of a row.
+LARGEST = 60.0
+
 
 class ExponentiatedGradient(torch.optim.Optimizer):
     """theta <- theta * exp(-lr * g), at least `least`, then divided by the sum of its row (Li et al. 2021).
@@ -32,6 +35,11 @@ class ExponentiatedGradient(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "entropy": entropy, "least": least})
         for group in self.param_groups:
             for theta in group["params"]:
+                require(
+                    least * theta.shape[-1] < 1,
+                    f"method.architecture_optimizer.least={least}: must be below 1 / {theta.shape[-1]}, the "
+                    "op weight of a candidate that is as good as the others",
+                )
                 if bool((theta < 0).any()) or bool(((theta.sum(-1) - 1).abs() > 1e-4).any()):
                     raise ConfigError(
                         "method.architecture_optimizer: exponentiated gradient steps on the simplex, and "
@@ -56,8 +64,8 @@ class ExponentiatedGradient(torch.optim.Optimizer):
     def _move(theta: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         if group["entropy"]:
             gradient = gradient + group["entropy"] * ((theta * theta.shape[-1]).log() + 1)
-        # A factor for a whole row changes nothing: the largest exponent is 0, so none overflows.
         exponent = -group["lr"] * gradient
-        exponent -= exponent.amax(-1, keepdim=True)
+        # A factor for a whole row moves `least` alone; taken out where exp would overflow otherwise.
+        exponent -= (exponent.amax(-1, keepdim=True) - LARGEST).clamp_min(0)
         theta.mul_(exponent.exp_()).clamp_(min=group["least"])
         theta.div_(theta.sum(-1, keepdim=True))

@@ -118,6 +118,8 @@ class Method(Hooks, nn.Module):
         self.architecture_optimizer = architecture_optimizer
         self.update = update
         self.perturbation = perturbation
+        if perturbation is not None:
+            perturbation.check(relaxation)
         require(
             perturbation is None or of_its_own,
             f"method.perturbation: method.update={'none' if update is None else update.name} has no weight "
@@ -169,7 +171,15 @@ class Method(Hooks, nn.Module):
     @property
     def draws_alike(self) -> bool:
         """Whether op weights are drawn, and all processes of a search are to have the same draw."""
-        return self.relaxation.draws == "shared"
+        return self.relaxation.draws == "shared" or self.perturbation is not None
+
+    def check_settings(self, several: bool, implicit_every: int) -> None:
+        """Refuses several processes where each would go its own way; raises `ConfigError`."""
+        require(
+            not several or self.perturbation is None or self.perturbation.several,
+            f"method.perturbation: {type(self.perturbation).__name__} looks at the batch of one process; use "
+            "hardware.devices=1",
+        )
 
     def alphas(self) -> list[Tensor]:
         """The architecture parameters, in a fixed order."""

@@ -61,7 +61,8 @@ def register_resolvers() -> None:
 
 
 def _outputs() -> str:
-    path = os.path.abspath(os.environ.get("NAS_OUTPUTS", (CHECKOUT or Path()) / "outputs"))
+    named = os.environ.get("NAS_OUTPUTS", (CHECKOUT or Path()) / "outputs")
+    path = os.path.abspath(os.path.expanduser(named))
     _check_name(path, "NAS_OUTPUTS")
     return path
 
@@ -146,8 +147,12 @@ def command(name: str) -> Callable[[], None]:
             _check_name(os.getcwd(), "the working folder")
             sys.argv[1:] = with_texts(name, sys.argv[1:])
             check_choices(name, sys.argv[1:])
+            task = _Task(name)
             with sigterm_as_interrupt():
-                hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(_Task(name))()
+                hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(task)()
+            # A sweep that runs ends by its table, which knows; one that plans has none.
+            if task.worst:
+                sys.exit(task.worst)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except (HydraException, OmegaConfBaseException, ConfigError, RunFailed, OSError) as error:
@@ -169,6 +174,7 @@ class _Task:
     def __init__(self, name: str):
         self.name = self.__name__ = name
         self.traces: Traces | None = None
+        self.worst = 0  # exit status of the jobs of a multirun that this process has seen fail
 
     def __reduce__(self) -> tuple:
         return _task, (self.name,)
@@ -209,8 +215,11 @@ class _Task:
                 traceback.print_exc()
             if not sweep and OmegaConf.is_missing(job.job, "num"):
                 sys.exit(report(error, name))
+            planned = sweep and config.get("plan")
+            self.worst = max(self.worst, status(error))
             try:
-                launching.record_failure(folder, name, message(error, name), status(error), overrides)
+                if not planned:
+                    launching.record_failure(folder, name, message(error, name), status(error), overrides)
             except ConfigError as unwritten:
                 # Of a full disk the job's own message has told.
                 if write_failure(error) is None:

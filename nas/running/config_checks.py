@@ -207,6 +207,12 @@ def _takes(known: Declared, above: DictConfig, parent: str, key: str) -> bool:
     """Whether somebody reads a key that no file has: an object's signature, Lightning's Trainer, a space."""
     if f"{parent}.{key}" in READ:
         return True
+    if parent in ("method.regularizers", "method.perturbation"):
+        # A part that the method's own file does not have.
+        given = above.get(key)
+        return (
+            key == "_target_" or (isinstance(given, DictConfig) and "_target_" in given) or takes(above, key)
+        )
     if parent == "method" and key in SHORT and above.get("_target_") == WITH_ALL:
         return True
     if parent == "trainer":

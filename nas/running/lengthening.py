@@ -13,6 +13,8 @@ from nas.engine.decay import optimizer_of
 from nas.engine.restarts import length_of, rates, restarts_of
 from nas.errors import require, require_one_of, require_whole
 from nas.running.config import ConfigError, instantiate, plain
+from nas.running.parts import part_paths
+from nas.running.signatures import target_of
 
 log = logging.getLogger(__name__)
 # Where a command's configuration has the weights' optimiser and its schedule.
@@ -60,6 +62,12 @@ def set_length(saved: DictConfig, folder: Path, epochs: int | None, mode: str | 
         epochs > done,
         f"trainer.max_epochs={epochs}: the run has {done} epochs behind it already, of {before}",
     )
+    part = _scheduled(saved)
+    require(
+        part is None or epochs == before,
+        f"trainer.max_epochs={epochs}: {part} of this run follows a schedule of {before} epochs; start a new "
+        "run of the whole length",
+    )
     limited = _limited(saved, before, epochs)
     if mode == "restart":
         _restart(saved, done, before, epochs)
@@ -71,6 +79,16 @@ def set_length(saved: DictConfig, folder: Path, epochs: int | None, mode: str | 
             "rate, over the epochs that are left)",
         )
     saved.trainer.max_epochs = epochs
+
+
+def _scheduled(saved: DictConfig) -> str | None:
+    """The part of a method whose schedule has the length of the search; None where none has."""
+    method = saved.get("method")
+    for path in part_paths(method) if isinstance(method, DictConfig) else ():
+        node = OmegaConf.select(method, path)
+        if isinstance(node, DictConfig) and getattr(target_of(node), "scheduled", False):
+            return f"method.{path}"
+    return None
 
 
 def _limited(saved: DictConfig, before: int, epochs: int) -> str:

@@ -164,7 +164,7 @@ def check_one_process(job: DictConfig) -> None:
         devices, nodes = job.hardware.devices, job.hardware.num_nodes
         require(
             processes.is_one(devices, nodes) is not False,
-            f"hardware={job.hardware.name}: a multirun cannot start several processes a job "
+            f"hardware={job.hardware.name}: a multirun cannot start several processes per job "
             f"(hardware.devices={devices}, num_nodes={nodes}), since each would run the whole sweep; "
             f"{processes.WAY_OUT}",
         )
@@ -214,6 +214,10 @@ def check_sweeper(config: DictConfig, objective: str | Sequence[str] | None) -> 
     """
     if not looks_at_results(config):
         return
+    require(
+        not config.get("plan"), "plan=true: a sweeper that looks at results has none; plan one of its jobs"
+    )
+    check_one_process(config)
     names = objectives(config, objective)
     _choose_direction(config, names)
     directions = config.hydra.sweeper.direction

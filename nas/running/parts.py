@@ -81,6 +81,8 @@ NAMED: Mapping[str, Mapping[str, Named]] = {
         )
     },
 }
+# The commands that an experiment is a whole of; others borrow its sizes.
+RUNS = ("search", "evaluate")
 # What conf/debug sets of spaces.
 SIZES = ("num_cells", "init_channels")
 # What a configuration that does not say has: folders of runs from before there were parts say none.
@@ -129,10 +131,14 @@ def separate(name: str, config: DictConfig, overrides: Sequence[str]) -> None:
         ConfigError: a word stands for no part, or a short key is set that no part reads.
     """
     with open_dict(config):
-        config.pop("made_for", None)  # an experiment's word for the command line
+        made_for = config.pop("made_for", None)
+    require(
+        made_for is None or name not in RUNS or made_for == name,
+        f"experiment: what was chosen is made for nas.{made_for}, not for nas.{name}",
+    )
     _leave_out_sizes(config, overrides)
     method = raw(config, "method")
-    paths = [f"method.{path}" for path in _paths(method)] if isinstance(method, DictConfig) else []
+    paths = [f"method.{path}" for path in part_paths(method)] if isinstance(method, DictConfig) else []
     source = raw(config, "dataset.source._target_")
     if source is not None and source not in SOURCES:
         paths.append("dataset.source")
@@ -178,7 +184,7 @@ def _spell_out(method: DictConfig) -> None:
                 part = NAMED[role][word]
                 if raw(method, role) is None and any(key in method for key in part.options.values()):
                     OmegaConf.update(method, role, _node_of(part, method), force_add=True)
-        for path in _paths(method):
+        for path in part_paths(method):
             _drop_dangling(raw(method, path), method)
     _refuse_others_keys(method)
 
@@ -191,7 +197,7 @@ def link(saved: DictConfig) -> None:
     method = raw(saved, "method")
     if not isinstance(method, DictConfig):
         return
-    for path in _paths(method):
+    for path in part_paths(method):
         node = raw(method, path)
         part = _known(node)
         for option, key in (part.options if part else {}).items():
@@ -230,7 +236,7 @@ def without_borrowed(config: DictConfig) -> DictConfig:
 
 def _borrowed(method: DictConfig) -> list[str]:
     """The keys that parts refer to, anybody's, and that the class of the method does not take."""
-    parts = OmegaConf.to_yaml(OmegaConf.create({path: raw(method, path) for path in _paths(method)}))
+    parts = OmegaConf.to_yaml(OmegaConf.create({path: raw(method, path) for path in part_paths(method)}))
     free = [str(key) for key in method if not str(key).startswith("_") and not takes(method, str(key))]
     return [key for key in free if key in SHORT or _referred(key, parts)]
 
@@ -251,7 +257,7 @@ def unread_keys(config: DictConfig) -> list[str]:
     ]
 
 
-def _paths(method: DictConfig) -> list[str]:
+def part_paths(method: DictConfig) -> list[str]:
     """The keys below `method` at which a part may lie."""
     regularizers = raw(method, "regularizers")
     names = [str(key) for key in regularizers] if isinstance(regularizers, DictConfig) else []

@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from nas.engine.loggers import check_installed
+from nas.engine.loggers import check_logger
 from nas.engine.machine import processes
 from nas.engine.machine.drift import DriftCheck
 from nas.engine.machine.hardware import threads_of
@@ -27,7 +27,7 @@ from nas.files import WriteFailed, write_failure, write_text
 from nas.printable import shown
 from nas.reading.plain import is_number, is_time, read_key
 from nas.running import printed
-from nas.running.config import ConfigError, RunFailed, instantiate, plain
+from nas.running.config import ConfigError, RunFailed, instantiate, plain, typed_keys
 from nas.running.locks import FolderLock, take
 from nas.running.log_files import guard_log_files, keep, say
 from nas.running.own_files import check_folder
@@ -97,7 +97,7 @@ class Session:
         )
         self._settle_threads(config)
         if "logger" in config:
-            check_installed(config.logger.name)
+            check_logger(config.logger.name, bool(config.logger.get("offline")))
         self.config = config
         self._start = time.monotonic()
         self.deadline = self._deadline()
@@ -114,7 +114,7 @@ class Session:
     def _settle_threads(self, config: DictConfig) -> None:
         """Records the number of threads, on which sums depend; a run that goes on keeps that of its start."""
         hardware = config.hardware
-        recorded = hardware.threads
+        recorded = None if "hardware.threads" in typed_keys() else hardware.threads
         hardware.threads = threads_of(plain(hardware))
         here = processors()
         if self.resuming and recorded is not None and recorded > here:

@@ -63,7 +63,7 @@ class Traces(Callback):
 
     def _take_away(self, folder: Path, needless: Collection[str], before: Collection[str]) -> None:
         with suppress(OSError):
-            found = set(os.listdir(folder)) - set(before)
+            found = set(os.listdir(folder) if folder.is_dir() else ()) - set(before)
             if found <= set(needless):
                 for name in found:
                     (folder / name).unlink()

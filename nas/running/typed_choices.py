@@ -11,15 +11,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from nas.errors import require
 from nas.running.declared import CONF, read_file
 from nas.running.kinds import type_of
+from nas.running.parts import RUNS
 from nas.running.repeating import climbs
 from nas.running.words import key_of, shown
 
-# The commands that an experiment is a whole of; others borrow its sizes.
-RUNS = ("search", "evaluate")
+SWEEPS = re.compile(r"\+{0,2}hydra(/|\.)(sweeper|launcher|sweep)\b")
 
 
 def check_choices(name: str, arguments: Sequence[str]) -> None:
@@ -116,6 +117,10 @@ def check_swept(overrides: Iterable[str]) -> None:
     job = HydraConfig.get()
     chosen, typed = job.runtime.choices.get("sweep"), set(map(key_of, overrides))
     left = [str(key) for key in job.sweeper.get("params") or () if key_of(str(key)) not in typed]
+    swept = [one for one in map(str, job.overrides.hydra) if SWEEPS.match(one)]
+    # A job that a launcher starts by itself has a number, and words of its sweep among its own.
+    single = job.mode == RunMode.RUN and OmegaConf.is_missing(job.job, "num")
+    require(not (single and swept), f"{' '.join(swept)}: of a multirun, and this is a single run; type -m")
     require(
         job.mode == RunMode.MULTIRUN or not chosen or not left,
         f"sweep={chosen}: a multirun of {', '.join(left)}, and this is a single run; type -m before it",

@@ -158,3 +158,19 @@ def test_words_and_nodes_are_the_same_method(run, tmp_path):
         found.append(OmegaConf.load(tmp_path / name / "config.yaml").method)
     assert found[0]["update"] == found[1]["update"] and found[0]["update"].xi == 0.1
     assert (tmp_path / "a/architecture.csv").read_text() == (tmp_path / "b/architecture.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "+method.regularizers.b={_target_:nas.methods.regularizers.BetaDecay,weight:3}",
+        "+method.regularizers.b._target_=nas.methods.regularizers.BetaDecay",
+        "method.perturbation={_target_:nas.methods.perturbations.Random}",
+        "+method.perturbation._target_=nas.methods.perturbations.Random",
+    ],
+)
+def test_a_part_that_the_method_has_not_is_added_where_it_is_typed(words, run, tmp_path):
+    """Looked at by a plan, which composes, builds and measures."""
+    done = run("search", *TINY, "method=darts1", "plan=true", words, f"hydra.run.dir={tmp_path / 'a'}")
+    assert (done.status, done.err) == (0, "")
+    assert not (tmp_path / "a").exists()

@@ -174,12 +174,15 @@ def test_an_entropic_pull_leads_to_the_middle():
 
 def test_the_simplex_and_its_optimiser_need_each_other(start):
     with pytest.raises(ConfigError, match="Adam leaves the simplex"):
-        steps_of(start, "darts1", "method.relaxation=simplex")
+        steps_of(start, "darts1", "method.relaxation=simplex", "method.init_scale=0")
     with pytest.raises(ConfigError, match=r"relaxations\.Simplex"):
         ExponentiatedGradient([torch.nn.Parameter(torch.randn(2, 3))])
     step = steps_of(start, "gaea")
     assert all(torch.equal(alpha, torch.full_like(alpha, 0.25)) for alpha in step.alphas)
-    assert not torch.equal(Simplex().initial(2, 3, 1.0), torch.zeros(2, 3))
+    with pytest.raises(ConfigError, match=r"init_scale=1\.0"):
+        Simplex().initial(2, 3, 1.0)
+    with pytest.raises(ConfigError, match=r"least=0\.5: must be below 1 / 4"):
+        steps_of(start, "gaea", "method.architecture_optimizer.least=0.5")
 
 
 def test_beta_decay_holds_back_what_is_large():
@@ -204,6 +207,23 @@ def test_zero_one_pulls_sigmoids_apart(form):
     assert gradient[0, 0] < 0 < gradient[0, 1]
     half = ZeroOne(10.0, form).penalty(Sigmoid(), [torch.full((1, 2), 50.0)])
     assert float(half) == pytest.approx(-10 * (0.5 if form == "absolute" else 0.25))
+
+
+def test_what_means_nothing_together_is_refused(start):
+    node = "method.perturbation={_target_:nas.methods.perturbations.Random}"
+    with pytest.raises(ConfigError, match=r"which the op weights of method\.relaxation=sigmoid"):
+        steps_of(start, "fairdarts", node)
+    with pytest.raises(ConfigError, match="beta_decay: a term on the logits of a softmax"):
+        steps_of(start, "beta_darts", "method.relaxation=sigmoid")
+
+
+def test_several_processes_draw_the_same_noise_and_none_climbs_alone(start):
+    random, adversarial = (steps_of(start, f"sdarts_{name}").method for name in ("rs", "adv"))
+    assert random.draws_alike and not steps_of(start, "darts1").method.draws_alike
+    random.check_settings(several=True, implicit_every=0)
+    adversarial.check_settings(several=False, implicit_every=0)
+    with pytest.raises(ConfigError, match="Adversarial looks at the batch of one process"):
+        adversarial.check_settings(several=True, implicit_every=0)
 
 
 def test_zero_one_needs_gates(start):

@@ -30,6 +30,7 @@ ANY_BUILD = "pip install torch torchvision (https://pytorch.org says which index
 # Processes on a processor's place, beyond which they only wait for each other and for memory.
 CROWD = 4
 THREADS = "OMP_NUM_THREADS"
+MOST_THREADS = 1024  # as hardware.threads
 # Compute capabilities: of kernels in bfloat16, and of what torch.compile can generate code for.
 BF16, COMPILE = (8, 0), (7, 0)
 
@@ -104,7 +105,7 @@ def threads_of(hardware: Mapping) -> int:
         return hardware["threads"]
     given = os.environ.get(THREADS, "").split(",")[0].strip()
     if given.isdigit() and int(given):
-        return int(given)
+        return min(int(given), MOST_THREADS)
     return max(1, processors() // count_devices(hardware))
 
 

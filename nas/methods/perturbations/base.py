@@ -4,11 +4,24 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
+from nas.methods.relaxations.base import Relaxation
+
 OpWeights = dict[str, Tensor]
 
 
 class Perturbation:
-    """The op weights of a weight step; the architecture step has the method's own."""
+    """The op weights of a weight step; the architecture step has the method's own.
+
+    Attributes:
+        scheduled: whether `begin_epoch` goes by the length of the search, which then cannot be changed.
+        several: whether several processes make of the same op weights the same ones, if they draw alike.
+    """
+
+    scheduled: bool = False
+    several: bool = True
+
+    def check(self, relaxation: Relaxation) -> None:
+        """Raises `ConfigError` where it has no meaning for such op weights."""
 
     def begin_epoch(self, epoch: int, max_epochs: int) -> None:
         """Called before the first step of every epoch; `epoch` counts from 0."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nas.errors import require
 from nas.methods.perturbations.base import OpWeights, Perturbation
+from nas.methods.relaxations.base import Relaxation
 
 
 class Random(Perturbation):
@@ -24,12 +25,22 @@ class Random(Perturbation):
         ConfigError: a value is negative.
     """
 
+    scheduled = True
+
     def __init__(self, start: float = 0.03, end: float = 0.3):
         for key, value in {"start": start, "end": end}.items():
             require(value >= 0, f"method.perturbation.{key}={value}: must be at least 0")
         self.start = start
         self.end = end
         self.epsilon = start
+
+    def check(self, relaxation: Relaxation) -> None:
+        """Raises `ConfigError` where the op weights of an edge need not sum to one."""
+        require(
+            relaxation.normalised,
+            "method.perturbation: its rows sum to one, which the op weights of "
+            f"method.relaxation={getattr(relaxation, 'name', type(relaxation).__name__)} do not",
+        )
 
     def begin_epoch(self, epoch: int, max_epochs: int) -> None:
         """Sets epsilon."""
@@ -63,6 +74,8 @@ class Adversarial(Random):
     Raises:
         ConfigError: a value is out of range.
     """
+
+    several = False  # each process would climb the loss of its own batch
 
     def __init__(self, start: float = 0.03, end: float = 0.3, steps: int = 7):
         super().__init__(start, end)

@@ -13,9 +13,11 @@ class Regularizer:
 
     Attributes:
         explicit: whether a term is added to the objective.
+        scheduled: whether `begin_epoch` goes by the length of the search, which then cannot be changed.
     """
 
     explicit: bool = False
+    scheduled: bool = False
 
     def check(self, relaxation: Relaxation) -> None:
         """Raises `ConfigError` where the term has no meaning for such parameters."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from nas.errors import require
 from nas.methods.regularizers.base import Regularizer
 from nas.methods.relaxations.base import Relaxation
+from nas.methods.relaxations.categorical import Categorical
 
 
 class BetaDecay(Regularizer):
@@ -23,10 +24,20 @@ class BetaDecay(Regularizer):
         ConfigError: the weight is negative.
     """
 
+    scheduled = True
+
     def __init__(self, weight: float = 50.0):
         require(weight >= 0, f"method.regularizers.beta_decay.weight={weight}: must be at least 0")
         self.weight = weight
         self.present = 0.0
+
+    def check(self, relaxation: Relaxation) -> None:
+        """Raises `ConfigError` where alpha are no logits, whose logsumexp the term is."""
+        require(
+            isinstance(relaxation, Categorical),
+            "method.regularizers.beta_decay: a term on the logits of a softmax, so it needs "
+            "method.relaxation=softmax or concrete",
+        )
 
     def begin_epoch(self, epoch: int, max_epochs: int) -> None:
         """Sets the present weight."""

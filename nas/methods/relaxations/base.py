@@ -22,6 +22,7 @@ class Relaxation:
         normalised: whether the op weights of an edge sum to one, so that an only candidate has weight 1.
         rivals: whether a candidate needs others on its edge to be chosen against.
         prunable: whether the parameters of an edge still mean the same when some are dropped.
+        scheduled: whether `begin_epoch` goes by the length of the search, which then cannot be changed.
         draws: what several processes do: have the same draws of torch's global generator (`shared`), or draws
             of their own (`rank`); None where nothing is drawn.
     """
@@ -29,6 +30,7 @@ class Relaxation:
     normalised: bool = False
     rivals: bool = False
     prunable: bool = True
+    scheduled: bool = False
     draws: str | None = "shared"
 
     def begin_epoch(self, epoch: int, max_epochs: int) -> None:

@@ -24,6 +24,7 @@ class Concrete(Categorical):
     """
 
     name = "concrete"
+    scheduled = True
 
     def __init__(
         self,

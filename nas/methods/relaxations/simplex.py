@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from nas.errors import ConfigError
+from nas.errors import ConfigError, require
 from nas.methods.exponentiated import ExponentiatedGradient
 from nas.methods.relaxations.base import Relaxation
 
@@ -13,7 +13,7 @@ from nas.methods.relaxations.base import Relaxation
 class Simplex(Relaxation):
     """Alpha is the op weights of an edge, a point of the simplex (Li et al. 2021, section 3).
 
-    Only exponentiated gradient keeps it there. The search begins at the middle, whatever `method.init_scale`.
+    Only exponentiated gradient keeps it there. The search begins at the middle.
     """
 
     name = "simplex"
@@ -22,7 +22,8 @@ class Simplex(Relaxation):
     draws = None
 
     def initial(self, num_edges: int, num_operations: int, scale: float) -> Tensor:
-        """1 / O everywhere, [E, O]; nothing is drawn."""
+        """1 / O everywhere, [E, O]; nothing is drawn, and `ConfigError` raised where a draw is asked for."""
+        require(scale == 0, f"method.init_scale={scale}: method.relaxation=simplex begins in the middle; 0")
         return torch.full((num_edges, num_operations), 1 / num_operations)
 
     def op_weights(self, alpha_EO: Tensor) -> Tensor:

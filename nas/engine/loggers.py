@@ -4,7 +4,8 @@ import importlib.util
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from nas.spaces.space import Space
 log = logging.getLogger(__name__)
 # Loggers whose packages are extras of the same names.
 EXTRAS = ("tensorboard", "wandb")
+LOG_IN = "log in with `wandb login`, or set logger.offline=true"
 
 
 def check_logger(name: str, offline: bool = False) -> None:
@@ -43,11 +45,20 @@ def check_logger(name: str, offline: bool = False) -> None:
     if name == "wandb" and not offline and os.environ.get("WANDB_MODE", "online") == "online":
         import wandb
 
-        require(
-            wandb.api.api_key is not None,
-            "logger=wandb: no account is known on this machine; log in with `wandb login`, or set "
-            "logger.offline=true",
-        )
+        with _in_words():
+            known = wandb.login(prompt=False)
+        require(known, f"logger=wandb: no account is known on this machine; {LOG_IN}")
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Makes a user's mistake of what wandb raises."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.split(".")[0] != "wandb":
+            raise
+        raise ConfigError(f"logger=wandb: cannot start ({error}); {LOG_IN}") from error
 
 
 def build_logger(settings: Mapping, folder: RunFolder, config: Mapping, job_type: str) -> Logger | bool:
@@ -88,14 +99,8 @@ def build_logger(settings: Mapping, folder: RunFolder, config: Mapping, job_type
         # The default of 90 s looks like a hanging run to someone without a network.
         settings=wandb.Settings(init_timeout=30, silent=True),
     )
-    try:
+    with _in_words():
         _ = logger.experiment
-    except Exception as error:
-        if type(error).__module__.split(".")[0] != "wandb":
-            raise
-        raise ConfigError(
-            f"logger=wandb: cannot start ({error}); log in with `wandb login`, or set logger.offline=true"
-        ) from error
     return logger
 
 

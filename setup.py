@@ -1,5 +1,11 @@
-"""What pyproject.toml cannot say: conf/, at the top of the repository, is installed within the package."""
+"""What pyproject.toml cannot say: conf/, at the top of the repository, is installed within the package.
 
-from setuptools import find_packages, setup
+Every folder is named, those that hold data alone too.
+"""
 
-setup(packages=[*find_packages(include=["nas", "nas.*"]), "nas.conf"], package_dir={"nas.conf": "conf"})
+from setuptools import find_namespace_packages, setup
+
+CODE = find_namespace_packages(include=["nas", "nas.*"], exclude=["*__pycache__*"])
+CONF = ["nas.conf", *(f"nas.conf.{name}" for name in find_namespace_packages("conf"))]
+
+setup(packages=[*CODE, *CONF], package_dir={"nas.conf": "conf"})

@@ -33,7 +33,7 @@ def site(tmp_path_factory):
     source.mkdir()
     for name in ("nas", "conf"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     call(source, "-c", "from setuptools import build_meta; build_meta.build_sdist('dist')")
     (made,) = (source / "dist").iterdir()

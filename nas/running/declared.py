@@ -28,6 +28,7 @@ KINDS: Mapping[str, Kind] = {
     "genotype": kind("str int null"),
     "epoch": kind("int null", 0, 10**6),
     "resume_schedule": kind("str null"),
+    "time_limit": kind("float null"),
     "dataset.class_weights": kind("str list null", items="float"),
     "random_cells": kind("str null"),
     "outputs": kind("str"),

@@ -33,6 +33,7 @@ def check_summary(summary: Mapping[str, Any], where: str) -> None:
         "command": (lambda value: value in COMMANDS, f"one of {', '.join(COMMANDS)}"),
         "status": (lambda value: value in STATUSES, f"one of {', '.join(STATUSES)}"),
         "epochs": (is_whole, "a whole number"),
+        "planned_epochs": (is_whole, "a whole number"),
         "exit_status": (lambda value: is_whole(value, 0, 255), "a whole number from 0 to 255"),
         "error": (lambda value: isinstance(value, str), "text"),
         "table": (lambda value: isinstance(value, Mapping), "a mapping"),

@@ -165,7 +165,8 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint, com
     try:
         lightning.logger = build_logger(plain(config.logger), folder, plain(config), "evaluate")
         with together(lightning, session.lost):
-            fit(lightning, module, data, checkpoint)
+            if not fit(lightning, module, data, checkpoint):
+                session.ended_early(lightning.current_epoch)
             steps = {"epochs": lightning.current_epoch, "steps": lightning.global_step}
             session.summary |= recorder.numbers | steps | _best(module)
             if config.test:

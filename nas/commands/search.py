@@ -158,12 +158,12 @@ class Search:
         times = self._operation_times()
         legs = legs_of(method, config.trainer.max_epochs)
         checkpoint, epochs_done = checkpoints.newest_readable(folder.checkpoints)
-        if session.nothing_left(epochs_done):
-            if checkpoint is not None:
-                stages.resume(legs[-1], checkpoint, epochs_done)
-            return
         # The last one also when its epochs are done: a run killed after them has yet to be summed up.
         legs = [leg for leg in legs if leg.end > epochs_done] or legs[-1:]
+        if session.nothing_left(epochs_done):
+            if checkpoint is not None:
+                stages.resume(legs[0], checkpoint, epochs_done)
+            return
         if checkpoint is None:
             module = stages.start(legs[0])
         else:
@@ -281,7 +281,9 @@ class Training:
                     if leg is not self.legs[0]:
                         module, lightning, checkpoint = self._next(leg)
                     lightning.logger = logger
-                    trainer.fit(lightning, module, self.data, checkpoint)
+                    if not trainer.fit(lightning, module, self.data, checkpoint):
+                        self.session.ended_early(lightning.current_epoch)
+                        break
             done = True
         finally:
             # Where the run broke down before it began, the folder stays as an earlier start left it.

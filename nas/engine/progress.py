@@ -32,6 +32,9 @@ class Clock(pl.Callback):
         deadline: when the run has to be over, as `time.monotonic` counts; None for never. It is stopped after
             the last epoch that fits, where the longest one so far is what an epoch takes.
         lines: whether to log what is ahead, and a line per epoch.
+
+    Attributes:
+        out_of_time: whether it has asked the trainer to stop, as callbacks may for reasons of their own.
     """
 
     def __init__(self, epochs: int, deadline: float | None = None, lines: bool = True):
@@ -39,6 +42,7 @@ class Clock(pl.Callback):
         self.deadline = deadline
         self.lines = lines
         self.epoch_seconds: list[float] = []
+        self.out_of_time = False
         self._start = 0.0
         self._begun = False
         # The end of the first step, which pays for what is built on the way.
@@ -83,13 +87,14 @@ class Clock(pl.Callback):
         """
         now = time.monotonic()
         self.epoch_seconds.append(now - self._start)
-        if self.deadline is None or trainer.current_epoch + 1 >= self.epochs:
+        last = trainer.should_stop or trainer.current_epoch + 1 >= self.epochs
+        if self.deadline is None or last:
             return
         longest = max(self.epoch_seconds)
         over = now + longest > self.deadline
         if trainer.strategy.reduce_boolean_decision(over, all=False):
             log.info("time_limit: no time for another epoch, which takes up to %s", duration(longest))
-            trainer.should_stop = True
+            self.out_of_time = trainer.should_stop = True
 
     def left(self, trainer: pl.Trainer) -> str:
         """Time to the end of the run at the pace of the last epochs, as text; empty before it is known."""

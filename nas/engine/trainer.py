@@ -163,19 +163,29 @@ def check_optimizers(module: pl.LightningModule, keys: str) -> None:
 
 def fit(
     trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, checkpoint: Path | None
-) -> None:
+) -> bool:
     """Trains, from a checkpoint if there is one.
+
+    Returns:
+        Whether to go on with what comes after the trainer's epochs: a callback, or a limit of Lightning's,
+        may have ended the training.
 
     Raises:
         Stopped: Ctrl-C or SIGTERM, or the time is up.
     """
     with stoppable(trainer):
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    if trainer.should_stop:
+    clocks = (one for one in trainer.callbacks if isinstance(one, Clock))  # type: ignore[attr-defined]
+    if any(one.out_of_time and trainer.current_epoch < one.epochs for one in clocks):
         raise Stopped("no time left")
     if trainer.received_sigterm:
         # It came too late for Lightning, which looks at the ends of batches and epochs.
         raise Stopped("interrupted")
+    done = trainer.current_epoch
+    assert trainer.max_epochs is not None  # `build_trainer` has checked it
+    # In the last epoch of a stage a callback may end the whole search.
+    ended = trainer.should_stop and done >= (trainer.min_epochs or 0)
+    return done >= trainer.max_epochs and not ended
 
 
 def test(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule) -> dict[str, float]:

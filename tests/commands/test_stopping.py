@@ -158,3 +158,30 @@ def test_a_run_whose_time_is_up_stops_after_an_epoch_and_goes_on(run, tiny, tmp_
     log = (tmp_path / "search.log").read_text()
     for words in ("run folder", "epoch 0 (1/3)", "stopped; continue with", "resumed in", "epoch 2 (3/3)"):
         assert words in log, words
+
+
+def early_stopping(monitor):
+    node = "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: %s, patience: 1, min_delta: 1000}"
+    return f"+trainer.callbacks=[{node % monitor}]"
+
+
+def test_a_search_that_a_callback_ends_is_finished_with_the_epochs_that_it_has(run, tiny, tmp_path):
+    stages = STAGES.replace("epochs: 2", "epochs: 3").replace("epochs: 1", "epochs: 2")
+    words = (*STAGED[::3], stages, "trainer.max_epochs=5", early_stopping("architecture_loss"))
+    done = run("search", *tiny, *words, f"hydra.run.dir={tmp_path}")
+    assert done.status == 0, done.err
+    assert "ended after 2 of 5 epochs" in done.out and "stage 2" not in done.out
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert (found["status"], found["epochs"], found["planned_epochs"]) == ("finished", 2, 5)
+    again = run("search", f"resume={tmp_path}", "trust=pytorch_lightning.callbacks")
+    assert again.status == 0 and "finished already (2 epochs)" in again.out, again.err
+
+
+def test_an_evaluation_that_a_callback_ends_is_tested(run, tiny, tmp_path):
+    words = (*tiny[2:], "recipe.num_cells=3", "trainer.max_epochs=5", "dataset=digits", "dataset.valid=0.2")
+    done = run(
+        "evaluate", "genotype=DARTS_V2", *words, early_stopping("valid_loss"), f"hydra.run.dir={tmp_path}"
+    )
+    assert done.status == 0, done.err
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert (found["status"], found["epochs"]) == ("finished", 2) and "test_accuracy" in found

@@ -84,5 +84,11 @@ def test_a_run_with_a_deadline_stops_after_the_last_epoch_that_fits(monkeypatch)
     run = Run(monkeypatch, Clock(10, deadline=100.0))
     # The longest so far is what the next one may take.
     assert [run.epoch(seconds) for seconds in (20, 30, 25)] == [False, False, True]
+    assert run.clock.out_of_time
+    run = Run(monkeypatch, Clock(3, deadline=1.0))
+    # A callback has ended the run already.
+    run.trainer.should_stop = True
+    run.epoch(2)
+    assert not run.clock.out_of_time
     run = Run(monkeypatch, Clock(2, deadline=1.0))
     assert [run.epoch(seconds) for seconds in (0.4, 10)] == [False, False], "nothing is left to stop"

@@ -137,9 +137,13 @@ def close_logger(
 
 
 def go_back(trainer: pl.Trainer) -> None:
-    """Tells TensorBoard that the run goes on from here: what it showed of later steps is repeated."""
-    if isinstance(trainer.logger, TensorBoardLogger):
-        writer = trainer.logger.experiment
+    """Tells TensorBoard that the run goes on from here: what it showed of later steps is repeated.
+
+    A run that was killed in its first epoch goes on from its start.
+    """
+    logger = trainer.logger
+    if isinstance(logger, TensorBoardLogger) and any(Path(logger.log_dir).glob("events.out.tfevents.*")):
+        writer = logger.experiment
         # The writer says so at the beginning of a file.
         writer.close()
         writer.purge_step = _step(trainer) + 1

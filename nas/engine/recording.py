@@ -83,7 +83,7 @@ class EpochRecorder(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tells the logger where the run continues."""
-        if self.first_epoch and trainer.is_global_zero:
+        if trainer.is_global_zero:
             go_back(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -7,11 +7,17 @@ import select
 import struct
 import subprocess
 import time
+from types import SimpleNamespace
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from wandb.proto.wandb_internal_pb2 import Record
 
+from nas.engine.loggers import build_logger
+from nas.engine.progress import Clock
+from nas.engine.recording import EpochRecorder
+from nas.engine.run_folder import RunFolder
 from tests.conftest import ROOT, TINY, command_line, environment_of
 from tests.forks import finish
 
@@ -43,6 +49,26 @@ def test_tensorboard_has_each_point_once_pictures_and_settings(run, tiny, tmp_pa
     content = found.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     settings = HParamsPluginData.FromString(content).session_start_info.hparams
     assert settings["seed"].number_value == 0 and settings["space/name"].string_value == "darts"
+
+
+@pytest.mark.parametrize("done", [0, 2])
+def test_a_tensorboard_that_goes_back_drops_what_is_repeated(tmp_path, done):
+    """Also all of it, of a run that was killed in its first epoch."""
+    folder = RunFolder(tmp_path)
+    for first in (0, done):
+        loop = SimpleNamespace(epoch_loop=SimpleNamespace(total_batch_idx=first - 1))
+        logger = build_logger({"name": "tensorboard"}, folder, {}, "search")
+        trainer = SimpleNamespace(logger=logger, fit_loop=loop, is_global_zero=True)
+        EpochRecorder(folder, Clock(1), first, ()).on_train_start(trainer, None)
+        for step in range(first, 4):
+            logger.log_metrics({"loss": float(step)}, step=step)
+        logger.finalize("failed")
+        if first == 0 and not (old := tmp_path / "tensorboard/events.out.tfevents.0").exists():
+            # Files of one second are read in the order of their names.
+            (path,) = old.parent.glob("events.*")
+            path.rename(old)
+    found = EventAccumulator(str(tmp_path / "tensorboard"), {"scalars": 0}).Reload()
+    assert [one.step for one in found.Scalars("loss")] == [0, 1, 2, 3]
 
 
 def wandb_records(folder):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nas.errors import require
 from nas.printable import listed
-from nas.reading.folders import files_below, visible
+from nas.reading.folders import files_below_each, visible
 
 log = logging.getLogger(__name__)
 # As torchvision.datasets.ImageFolder has them.
@@ -63,15 +63,20 @@ def list_files(root: Path, folder: Path) -> Listing:
         folder: `root` or a folder in it.
 
     Raises:
-        ConfigError: there is no class, or a class without an image file.
+        ConfigError: there is no class, a class without an image file, or one folder of two classes.
     """
     classes, others = class_folders(folder)
+    found, passed = files_below_each([folder / name for name in classes])
+    others += passed
     paths: list[str] = []
     labels: list[int] = []
-    for label, name in enumerate(classes):
-        files, passed = files_below(folder / name)
+    for label, (name, files) in enumerate(zip(classes, found, strict=True)):
+        require(
+            os.fspath(folder / name) not in passed,
+            f"dataset.root: class folder {folder / name} is the folder of another class too",
+        )
         images = [path for path in files if path.lower().endswith(SUFFIXES)]
-        others += passed + [path for path in files if not path.lower().endswith(SUFFIXES)]
+        others += [path for path in files if not path.lower().endswith(SUFFIXES)]
         require(
             len(images) > 0,
             f"dataset.root: class folder {folder / name} holds no image file ({', '.join(SUFFIXES)})",
@@ -80,8 +85,8 @@ def list_files(root: Path, folder: Path) -> Listing:
         labels += [label] * len(images)
     if others:
         log.warning(
-            "dataset.root: %d entries below %s are passed over (hidden, left by a system, links to nowhere, "
-            "or no images): %s",
+            "dataset.root: %d entries below %s are passed over (hidden, left by a system, links to nowhere "
+            "or to folders that are read already, or no images): %s",
             len(others),
             folder,
             listed([os.path.relpath(one, folder) for one in others]),

@@ -109,6 +109,19 @@ def test_what_is_no_picture_is_said_once_and_hidden_folders_are_no_classes(tmp_p
     )
 
 
+def test_links_between_classes_give_no_picture_twice(tmp_path):
+    write(tmp_path, ("a", "b"))
+    for i in range(2):
+        (tmp_path / f"a/link{i}").symlink_to("../b")
+        (tmp_path / f"b/link{i}").symlink_to("../a")
+    source = OwnFolder(tmp_path)
+    names = [*source.train().names, *source.test().names]
+    assert sorted(names) == [f"{name}/{i}.png" for name in "ab" for i in range(5)]
+    (tmp_path / "c").symlink_to("b")
+    with pytest.raises(ConfigError, match="/c is the folder of another class too"):
+        OwnFolder(tmp_path).train()
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nas.errors import require
-from nas.printable import listed
+from nas.printable import listed, shown
 from nas.reading.folders import files_below_each, visible
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,8 @@ def list_files(root: Path, folder: Path) -> Listing:
         folder: `root` or a folder in it.
 
     Raises:
-        ConfigError: there is no class, a class without an image file, or one folder of two classes.
+        ConfigError: there is no class, a class without an image file, one folder of two classes, or a
+            name that a list of file names cannot hold.
     """
     classes, others = class_folders(folder)
     found, passed = files_below_each([folder / name for name in classes])
@@ -81,6 +82,8 @@ def list_files(root: Path, folder: Path) -> Listing:
             len(images) > 0,
             f"dataset.root: class folder {folder / name} holds no image file ({', '.join(SUFFIXES)})",
         )
+        for path in images:
+            _check_name(path, folder)
         paths += images
         labels += [label] * len(images)
     if others:
@@ -92,6 +95,21 @@ def list_files(root: Path, folder: Path) -> Listing:
             listed([os.path.relpath(one, folder) for one in others]),
         )
     return Listing(root, classes, tuple(paths), torch.tensor(labels, dtype=torch.int64))
+
+
+def _check_name(path: str, folder: Path) -> None:
+    """Refuses what has no line of its own in a text of UTF-8 (`nas.data.lists`)."""
+    name = path.removeprefix(f"{folder}{os.sep}")
+    try:
+        name.encode("utf-8")
+        fits = "\n" not in name and "\r" not in name
+    except UnicodeEncodeError:
+        fits = False
+    require(
+        fits,
+        f"dataset.root: {folder} holds an image named {shown(name, 200)}; names of images and their folders "
+        "must be UTF-8 without line breaks; rename or delete it",
+    )
 
 
 def check_same_classes(train: Sequence[str], test: Sequence[str], *folders: Path) -> None:

@@ -1,6 +1,7 @@
 """Pictures of one's own: what is found in a folder, how it is divided, and what comes out."""
 
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -120,6 +121,18 @@ def test_links_between_classes_give_no_picture_twice(tmp_path):
     (tmp_path / "c").symlink_to("b")
     with pytest.raises(ConfigError, match="/c is the folder of another class too"):
         OwnFolder(tmp_path).train()
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe.png", b"a\nb.png", b"a\rb.png", b"\xff/1.png"])
+def test_a_name_that_no_list_can_hold_is_refused_before_anything_is_written(name, run, tmp_path):
+    place = os.path.join(os.fsencode(write(tmp_path / "own", count=4)), b"dog", name)
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    Image.new("RGB", (8, 8)).save(os.fsdecode(place))
+    out = tmp_path / "out"
+    words = [f"dataset.root={tmp_path / 'own'}", "dataset.source.image_size=8", "dataset.batch_size=2"]
+    done = run("search", "dataset=folder", *words, "method=random", f"hydra.run.dir={out}")
+    assert done.status == 2 and "must be UTF-8 without line breaks" in done.err
+    assert done.err.count("\n") == 1 and not out.exists()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from nas.data.own import check_test_share, draw_test, rounded_up
 from nas.data.single import random_steps
 from nas.errors import ConfigError, require
 from nas.printable import listed
+from nas.reading.folders import visible
 
 log = logging.getLogger(__name__)
 TRAIN, TESTS = "train", ("test", "val", "valid", "validation")
@@ -25,11 +26,11 @@ LOOKED_AT = 64
 class OwnFolder:
     """Pictures in `root/<class>/*`, or in `root/train/<class>/*` and `root/test/<class>/*`.
 
-    A root whose only folders are `train` and parts beside it (`test`, or else `val`, `valid` or `validation`)
-    is divided already; of any other the folders are classes, and a test part is drawn from the pictures of
-    every class alike. So it is where there is `train` alone. Pictures are scaled so that the shorter side
-    fits and cut to a square in the centre; training images are drawn from as `crop`, `flip` and
-    `color_jitter` say, which is not at all unless asked for.
+    A root whose only folders are `train` and parts beside it (`test`, or else `val`, `valid` or
+    `validation`), in small or capital letters, is divided already; of any other the folders are classes, and
+    a test part is drawn from the pictures of every class alike. So it is where there is `train` alone.
+    Pictures are scaled so that the shorter side fits and cut to a square in the centre; training images are
+    drawn from as `crop`, `flip` and `color_jitter` say, which is not at all unless asked for.
 
     Args:
         root: the folder; a relative one is relative to the current working directory
@@ -52,7 +53,7 @@ class OwnFolder:
 
     Raises:
         ConfigError: an argument is out of range. From the attributes and methods: there is no such folder, it
-            holds no image, or parts of it hold different classes.
+            holds no image, parts of it hold different classes, or it holds parts and other folders.
     """
 
     augments = True
@@ -152,16 +153,15 @@ class OwnFolder:
         """The files of the training and of the test part; says once what was found."""
         root = self.root.expanduser().resolve()
         names = class_folders(root)[0]
-        divided = TRAIN in names and set(names) <= {TRAIN, *TESTS}
-        test = next((name for name in TESTS if name in names), None) if divided else None
-        train = list_files(root, root / TRAIN if divided else root)
+        first, test = _division(root, names)
+        train = list_files(root, root if first is None else root / first)
         if test is None:
             parts = _drawn(train, self.test_share, self.test_seed)
             how = f"drawn by test_share={self.test_share}, test_seed={self.test_seed}"
         else:
             parts = train, list_files(root, root / test)
-            check_same_classes(train.classes, parts[1].classes, root / TRAIN, root / test)
-            unread = sorted(set(names) - {TRAIN, test})
+            check_same_classes(train.classes, parts[1].classes, root / str(first), root / test)
+            unread = sorted(set(names) - {first, test})
             how = f"{root / test}" + (f"; not read: {', '.join(unread)}" if unread else "")
         counts = tuple(len(one.paths) for one in parts)
         log.info(
@@ -169,6 +169,38 @@ class OwnFolder:
             root, len(train.classes), listed(train.classes), *counts, how,
         )  # fmt: skip
         return parts
+
+
+def _division(root: Path, names: Sequence[str]) -> tuple[str | None, str | None]:
+    """The folders of the training and of the test part among those of a root; None where there is none.
+
+    Raises:
+        ConfigError: it cannot be told which folders are parts and which are classes.
+    """
+    parts = [name for name in names if name.lower() in (TRAIN, *TESTS)]
+    others = [name for name in names if name not in parts]
+    found = {name.lower(): name for name in parts}
+    first = found.get(TRAIN)
+    test = next((found[name] for name in TESTS if name in found), None)
+    if first is None or (others and test is None):
+        return None, None
+    # Folders of classes hold pictures; what holds folders beside a training part is a part.
+    if others and not all(_holds_folders(root / name) for name in (first, test) if name):
+        return None, None
+    require(
+        not others,
+        f"dataset.root: {root} holds the parts {first} and {test}, and beside them {listed(others)}; leave "
+        "the parts alone there, or rename them if they are classes",
+    )
+    require(
+        len(found) == len(parts),
+        f"dataset.root: {root} holds {listed(parts)}, of which some differ in capitals alone; rename them",
+    )
+    return first, test
+
+
+def _holds_folders(folder: Path) -> bool:
+    return any(entry.is_dir() for entry in visible(folder)[0])
 
 
 def _drawn(listing: Listing, share: float, seed: int) -> tuple[Listing, Listing]:

@@ -60,6 +60,19 @@ def test_a_part_that_is_not_read_and_a_class_called_train(tmp_path, caplog):
     assert OwnFolder(write(tmp_path / "vehicles", ("bus", "train"))).classes == ("bus", "train")
 
 
+def test_parts_are_known_in_capitals_and_refused_beside_other_folders(tmp_path):
+    for part in ("Train", "TEST"):
+        write(tmp_path / "parts" / part, count=2)
+    source = OwnFolder(tmp_path / "parts")
+    assert source.classes == ("cat", "dog", "eel")
+    assert source.train().names[0].startswith("Train/") and source.test().names[0].startswith("TEST/")
+    write(tmp_path / "parts", ("extra",))
+    with pytest.raises(ConfigError, match="holds the parts Train and TEST, and beside them extra"):
+        OwnFolder(tmp_path / "parts").train()
+    # What holds pictures is a class, whatever its name.
+    assert OwnFolder(write(tmp_path / "moods", ("test", "train", "x"))).classes == ("test", "train", "x")
+
+
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("1", 1), ("P", 3)])
 def test_grey_pictures_have_one_channel(mode, channels, tmp_path):
     source = OwnFolder(write(tmp_path, count=2, mode=mode), image_size=8, test_share=0.5)

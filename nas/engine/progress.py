@@ -15,7 +15,7 @@ from nas.analysis.metrics import OF_TASKS, all_metrics, metric_of
 from nas.engine.measured import Measured
 
 log = logging.getLogger(__name__)
-# Steps after the first, or seconds, whichever comes first, before a run is estimated.
+# Steps after the first, or seconds, whichever comes first, before a run is estimated; of a short epoch half.
 ESTIMATE_STEPS, ESTIMATE_SECONDS = 20, 60.0
 
 
@@ -69,8 +69,10 @@ class Clock(pl.Callback):
             self._first_step = now
             return
         spent = now - self._first_step
-        known = math.isfinite(trainer.num_training_batches)
-        if known and (batch_idx >= ESTIMATE_STEPS or spent >= ESTIMATE_SECONDS):
+        steps = trainer.num_training_batches
+        if not math.isfinite(steps):
+            return
+        if batch_idx >= min(ESTIMATE_STEPS, max(1, steps // 2)) or spent >= ESTIMATE_SECONDS:
             self._estimated = True
             log.info("%s", self._estimate(trainer, pl_module, spent / batch_idx))
 

@@ -39,20 +39,21 @@ def test_a_perplexity_stays_short_even_of_a_network_that_knows_nothing(value, te
 
 
 class Run:
-    """Epochs of 50 steps on a watch of its own, as a Trainer tells them to a clock."""
+    """Epochs on a watch of its own, as a Trainer tells them to a clock."""
 
-    def __init__(self, monkeypatch, clock, rests=False):
+    def __init__(self, monkeypatch, clock, rests=False, steps=50):
         self.now, self.clock, self.module = 0.0, clock, SimpleNamespace(rests=rests)
         monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: self.now))
         alone = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
         self.trainer = SimpleNamespace(
-            num_training_batches=50, current_epoch=0, should_stop=False, strategy=alone
+            num_training_batches=steps, current_epoch=0, should_stop=False, strategy=alone
         )
 
-    def epoch(self, seconds, steps=50):
+    def epoch(self, seconds, steps=None):
+        whole = self.trainer.num_training_batches
         self.clock.on_train_epoch_start(self.trainer, self.module)
-        for index in range(steps):
-            self.now += seconds / 50
+        for index in range(whole if steps is None else steps):
+            self.now += seconds / whole
             self.clock.on_train_batch_end(self.trainer, self.module, None, None, index)
         self.clock.end_epoch(self.trainer)
         self.trainer.current_epoch += 1
@@ -74,10 +75,19 @@ def test_the_whole_run_is_estimated_once_before_the_first_epoch_ends(monkeypatch
     assert len(caplog.messages) == 2
 
 
-def test_a_short_epoch_speaks_for_itself(monkeypatch, caplog):
+@pytest.mark.parametrize("steps", [2, 12, 20])
+def test_a_short_epoch_is_estimated_too(monkeypatch, caplog, steps):
     caplog.set_level(logging.INFO)
-    Run(monkeypatch, Clock(10)).epoch(5, steps=20)
-    assert caplog.messages == ["epochs 0 to 9, 50 steps in the first"]
+    Run(monkeypatch, Clock(10), steps=steps).epoch(5, steps // 2 + 1)
+    header, estimate = caplog.messages
+    assert header == f"epochs 0 to 9, {steps} steps in the first"
+    assert estimate.startswith("about 50s for 10 epochs")
+
+
+def test_a_single_step_speaks_for_itself(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    Run(monkeypatch, Clock(10), steps=1).epoch(5)
+    assert caplog.messages == ["epochs 0 to 9, 1 steps in the first"]
 
 
 def test_a_run_with_a_deadline_stops_after_the_last_epoch_that_fits(monkeypatch):

@@ -1,6 +1,7 @@
 """CIFAR in torchvision's layout: read where it is, downloaded where it is not."""
 
 import hashlib
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 
@@ -22,13 +23,19 @@ def load(dataset: type[CIFAR10], root: Path, train: bool, download: bool, other:
         other: the other folder that was looked for, for the message
 
     Raises:
-        ConfigError: files are missing or damaged and were not, or could not be, downloaded.
+        ConfigError: files are missing or damaged and were not, or could not be, downloaded; folders that were
+            made for a download of which nothing came are removed.
     """
     if root.name == dataset.base_folder:
         root = root.parent
+    # torchvision makes them before it fetches anything.
+    missing = [one for one in (root, *root.parents) if not one.exists()]
     try:
         loaded = dataset(root, train=train, download=download)
     except (OSError, RuntimeError, HTTPException) as error:
+        with suppress(OSError):
+            for one in missing:
+                one.rmdir()
         # torchvision says that something is wrong, not which file it is.
         failure = f"the download failed ({error})" if download else "dataset.download is false"
         raise ConfigError(

@@ -169,3 +169,18 @@ def test_the_real_files_have_the_documented_statistics():
     std_C = (counts_CV @ values_V**2 - mean_C**2).sqrt()
     assert mean_C.tolist() == pytest.approx(source.mean, abs=1e-4)
     assert std_C.tolist() == pytest.approx(source.std, abs=1e-4)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_download_that_fails_leaves_no_folder(tmp_path, monkeypatch, there):
+    def unreachable(url, root, **options):
+        Path(root).mkdir(parents=True, exist_ok=True)
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", unreachable)
+    root = tmp_path / "data/images"
+    if there:
+        root.mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"the download failed \(no route to host\)"):
+        Cifar("cifar10", root, download=True).train()
+    assert root.exists() == (tmp_path / "data").exists() == there

@@ -29,6 +29,7 @@ OURS = (
     "devices",
     "num_nodes",
     "precision",
+    "plugins",
     "logger",
     "enable_checkpointing",
     "enable_model_summary",

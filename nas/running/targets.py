@@ -80,4 +80,5 @@ ROLES = {
 # Arguments of Lightning's Trainer that this project gives itself, and what to type instead.
 OURS = {
     "logger": "choose logger=csv, tensorboard or wandb",
+    "plugins": "what computes is said by hardware=, and the checkpoints are this project's",
 }

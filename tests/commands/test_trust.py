@@ -109,6 +109,7 @@ def test_the_word_that_is_advised_is_no_wider_than_it_must_be(stranger, run):
 
 OURS = {
     "trainer.logger": "{_target_: pytorch_lightning.loggers.CSVLogger, save_dir: /tmp}",
+    "trainer.plugins": "[]",
 }
 
 

@@ -301,7 +301,8 @@ class Derivation:
         undrawn = {plain_one}
         if self.budget.skips is not None:
             # Where a search has collapsed, few draws have so few.
-            undrawn.add(derive_with_skips(self.space.derive, self.method.scores(), groups, self.budget.skips))
+            scores, kept = self.method.scores(), self.method.kept()
+            undrawn.add(derive_with_skips(self.space.derive, scores, groups, self.budget.skips, kept))
         found = [
             Architecture(
                 one,

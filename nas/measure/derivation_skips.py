@@ -17,6 +17,7 @@ def derive_with_skips(
     scores: Mapping[str, Tensor],
     groups: Mapping[str, EdgeGroup],
     most: int,
+    kept: Mapping[str, Tensor],
 ) -> Genotype:
     """The architecture that scores stand for where at most `most` operations only pass on.
 
@@ -28,11 +29,17 @@ def derive_with_skips(
         scores: what derivation ranks.
         groups: what rows and columns mean.
         most: as `count_skips` counts them.
+        kept: {group: bool [E, O]}, which candidates the search has not dropped; no other one is chosen.
 
     Raises:
         ConfigError: edges have nothing else to choose from.
     """
-    left = {name: scores_EO.detach().clone() for name, scores_EO in scores.items()}
+    if count_skips(genotype := derive(scores)) <= most:
+        return genotype
+    # A dropped candidate has a finite score, which would beat that of a skip that has left.
+    left = {
+        name: scores_EO.detach().masked_fill(~kept[name], -math.inf) for name, scores_EO in scores.items()
+    }
     while count_skips(genotype := derive(left)) > most:
         name = counted_cell(genotype)
         weakest, row, column = min(
@@ -40,9 +47,13 @@ def derive_with_skips(
             for row, column in choices_of(genotype, groups)[name]
             if groups[name].operations[row][column] in PASSING
         )
-        require(
-            weakest > -math.inf,
-            f"budget.skips={most}: the edges of cell {name} have no other candidates to choose instead",
-        )
+        require(weakest > -math.inf, _nothing_else(most, name))
         left[name][row, column] = -math.inf
+    for name, choices in choices_of(genotype, groups).items():
+        chosen = [float(left[name][row, column]) for row, column in choices]
+        require(min(chosen, default=0.0) > -math.inf, _nothing_else(most, name))
     return genotype
+
+
+def _nothing_else(most: int, name: str) -> str:
+    return f"budget.skips={most}: the edges of cell {name} have no other candidates to choose instead"

@@ -26,15 +26,24 @@ def test_the_weakest_go_and_the_rest_stays(space):
             scores[name][row, [i for i, one in enumerate(operations) if one in passing]] += 1
     whole = space.derive(scores)
     before = {name: value.clone() for name, value in scores.items()}
+    kept = {name: torch.ones(group.shape, dtype=torch.bool) for name, group in space.groups.items()}
     for most in range(count_skips(whole) + 1):
-        found = derive_with_skips(space.derive, scores, space.groups, most)
+        found = derive_with_skips(space.derive, scores, space.groups, most, kept)
         assert count_skips(found) == most
-    assert derive_with_skips(space.derive, scores, space.groups, 99) == whole
+    assert derive_with_skips(space.derive, scores, space.groups, 99, kept) == whole
     assert all(torch.equal(scores[name], before[name]) for name in scores)
 
 
-def test_edges_without_another_choice_are_refused():
-    space = DartsSpace("darts", ["none", "skip_connect"], num_cells=3)
+@pytest.mark.parametrize("dropped", [False, True])
+def test_edges_without_another_choice_are_refused(dropped):
+    # Of a dropped candidate the score is finite, and below those of all that are kept.
+    operations = ["none", "skip_connect", "sep_conv_3x3"] if dropped else ["none", "skip_connect"]
+    space = DartsSpace("darts", operations, num_cells=3)
     scores = {name: torch.ones(group.shape) for name, group in space.groups.items()}
+    kept = {name: torch.ones(group.shape, dtype=torch.bool) for name, group in space.groups.items()}
+    if dropped:
+        for name in scores:
+            scores[name][:, 2] = -1
+            kept[name][:, 2] = False
     with pytest.raises(ConfigError, match=r"budget\.skips=1: .* no other candidates"):
-        derive_with_skips(space.derive, scores, space.groups, 1)
+        derive_with_skips(space.derive, scores, space.groups, 1, kept)

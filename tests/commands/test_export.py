@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -228,3 +229,18 @@ def test_a_network_of_text_is_exported_as_it_was_tested(export, run, tmp_path):
     assert found.keys() == best.keys() and all(torch.equal(found[name], best[name]) for name in best)
     done, _ = export(f"genotype={folder}", "format=timm")
     assert done.status == 2 and "format=timm: its models read images" in done.err
+
+
+def test_arrays_that_were_moved_after_the_training(export, run, tmp_path):
+    file, moved, folder = (tmp_path / one for one in ("odd.npz", "gone.npz", "run"))
+    random = np.random.default_rng(0)
+    np.savez(file, images=random.integers(0, 255, (20, 5, 9), dtype=np.uint8), labels=[0, 1] * 10)
+    sizes = ("recipe.num_cells=3", "recipe.init_channels=2", "trainer.max_epochs=1")
+    given = ("genotype=DARTS_V2", "dataset=arrays", f"dataset.file={file}", *sizes)
+    assert run("evaluate", *given, "dataset.batch_size=8", f"hydra.run.dir={folder}").status == 0
+    file.rename(moved)
+    done, _ = export(f"genotype={folder}", "format=safetensors")
+    assert done.status == 2 and str(file) in done.err
+    done, written = export(f"genotype={folder}", "format=safetensors", f"dataset.file={moved}")
+    assert done.status == 0, done.err
+    assert "test images of arrays" in done.out

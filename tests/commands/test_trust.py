@@ -196,6 +196,7 @@ def sent(monkeypatch):
         raise RuntimeError("no server here")
 
     monkeypatch.setattr("nas.commands.search.build_logger", build)
+    monkeypatch.setattr("wandb.login", lambda **_: True)
     return found
 
 

@@ -1,6 +1,7 @@
 """What `nas.export` does for networks of images: their description, and what they are compared on."""
 
 import inspect
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -22,6 +23,12 @@ from nas.running.places import PLACES
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCH = 8
+# Preprocessing has no word for it, and a reader of the files is to know.
+PADDED = (
+    "the network was trained on images of {} x {} with black around them, {} x {} together; the "
+    "preprocessing has no padding and would stretch a picture to the whole, so pad pictures before"
+)
+log = logging.getLogger(__name__)
 
 
 class Logits(nn.Module):
@@ -67,6 +74,10 @@ class ImageExport:
         size: Any = height if height == width else (height, width)
         # As the test images of files are prepared; other sets hold images of the network's size.
         resize = getattr(source, "resize", size)
+        inner = getattr(source, "padded_from", None)
+        if inner is not None:
+            notes = {**notes, "padding": PADDED.format(*inner, height, width)}
+            log.warning("%s: %s", source.name, notes["padding"])
         found = Description(
             genotype,
             self._sizes(),

@@ -35,11 +35,12 @@ FITS, CHANNELS = ("pad", "resize"), (None, "first", "last")
 
 @dataclass(frozen=True)
 class Content:
-    """Both parts, and the values of `labels` in the order of the classes."""
+    """Both parts, the values of `labels` in the order of the classes, and (H, W) of the images as stored."""
 
     train: TensorImages
     test: TensorImages
     classes: tuple[str, ...]
+    size: tuple[int, int]
 
 
 class Arrays:
@@ -109,6 +110,12 @@ class Arrays:
         return channels, height, width
 
     @property
+    def padded_from(self) -> tuple[int, int] | None:
+        """(H, W) of the images within the black that is added around; None where none is."""
+        size = self._content.size
+        return size if self.fit == "pad" and size != self.image_shape[1:] else None
+
+    @property
     def mean(self) -> tuple[float, ...]:
         """Of each channel."""
         return self._moments[0] if self._mean is None else tuple(self._mean)
@@ -146,7 +153,12 @@ class Arrays:
             "%s: %d classes (%s), %d training and %d test images (%s) of %s, read as %s",
             self.file, len(classes), listed(classes), len(train), len(test), how, *map(list, shapes),
         )  # fmt: skip
-        return Content(train, test, classes)
+        return Content(train, test, classes, self._size(arrays[IMAGES]))
+
+    def _size(self, array: np.ndarray) -> tuple[int, int]:
+        """(H, W) as stored."""
+        first = 1 if array.ndim == 3 or self.channels == "last" else 2
+        return array.shape[first], array.shape[first + 1]
 
     def _test(self, arrays: dict[str, np.ndarray], names: np.ndarray, unit: bool, where: str) -> TensorImages:
         """The test part of a file that has one; `names` are the labels that there are."""

@@ -244,3 +244,6 @@ def test_arrays_that_were_moved_after_the_training(export, run, tmp_path):
     done, written = export(f"genotype={folder}", "format=safetensors", f"dataset.file={moved}")
     assert done.status == 0, done.err
     assert "test images of arrays" in done.out
+    words = "images of 5 x 9 with black around them, 8 x 12 together"
+    assert words in done.out + done.err
+    assert words in read_description(written / "model.safetensors").notes["padding"]

@@ -28,7 +28,7 @@ from nas.files import write_failure
 from nas.printable import printable, shortened
 from nas.running import launching, parts
 from nas.running.choices import measured_dataset, measured_method
-from nas.running.config_checks import check_composed
+from nas.running.config_checks import check_composed, wants_plus
 from nas.running.declared import CHECKOUT, CONF, known_keys
 from nas.running.log_files import lost_output
 from nas.running.own_files import check_folder
@@ -333,6 +333,8 @@ def _message(error: BaseException, name: str) -> str:
         return f"unknown key {within!r}: {unknown[1]} has none of that name; add it as +{within}=<value>"
     if not unknown:
         return text.strip()
+    if wants_plus(unknown[1]):
+        return f"unknown key {unknown[1]!r}: no file sets it; add it as +{unknown[1]}=<value>"
     # "space" is no help to someone who typed "space.foo".
     known = [key for key in known_keys(name) if not unknown[1].startswith(f"{key}.")]
     close = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.7)
@@ -382,7 +384,7 @@ def _refused(node: DictConfig, error: BaseException) -> ConfigError:
         return error
     # Somebody else's class may say it in several lines.
     said = " ".join(told.split()) or type(error).__name__
-    return ConfigError(said if isinstance(error, ConfigError) else f"{node._get_full_key(None)}: {said}")
+    return ConfigError(said if isinstance(error, ConfigError) else f"{parts.full_key(node)}: {said}")
 
 
 def typed_keys() -> set[str]:

@@ -236,6 +236,13 @@ def _takes(known: Declared, above: DictConfig, parent: str, key: str) -> bool:
     return parent != "" and parent not in known.examples
 
 
+def wants_plus(key: str) -> bool:
+    """Whether a key that no file has is an argument of Lightning's Trainer."""
+    from nas.engine.trainer import trainer_arguments
+
+    return key.startswith("trainer.") and key.removeprefix("trainer.") in trainer_arguments()
+
+
 def _argument(known: Declared, path: str) -> bool:
     """Whether a path lies below something that is built, and is none of the files' own groups."""
     parents = [path.rsplit(".", count)[0] for count in range(1, path.count(".") + 1)]

@@ -355,3 +355,9 @@ def _called(node: Any) -> str:
 
 def _referred(key: str, text: str) -> bool:
     return re.search(r"\$\{(oc\.select:)?method\." + re.escape(key) + r"\b", text) is not None
+
+
+def full_key(node: DictConfig) -> str:
+    """Where a node stands; asked itself, one in a list gives its place without brackets."""
+    above = node._get_parent()
+    return "" if above is None else above._get_full_key(node._key())

@@ -130,6 +130,10 @@ def test_callbacks_of_lightning_are_called(run, tmp_path):
     assert_refused(
         run("search", *SMALL, "+trainer.callbacks=[3]"), "trainer.callbacks: 3: must be a list of nodes"
     )
+    stopping = "{_target_: pytorch_lightning.callbacks.EarlyStopping}"
+    refused = run("search", *SMALL, f"+trainer.callbacks=[{node},{stopping}]")
+    assert_refused(refused, "trainer.callbacks[1]: EarlyStopping", "'monitor'")
+    assert_refused(run("search", *SMALL, f"trainer.callbacks=[{node}]"), "add it as +trainer.callbacks=")
 
 
 def told():

@@ -166,7 +166,7 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint, com
         lightning.logger = build_logger(plain(config.logger), folder, plain(config), "evaluate")
         with together(lightning, session.lost):
             if not fit(lightning, module, data, checkpoint):
-                session.ended_early(lightning.current_epoch)
+                session.summary["planned_epochs"] = config.trainer.max_epochs
             steps = {"epochs": lightning.current_epoch, "steps": lightning.global_step}
             session.summary |= recorder.numbers | steps | _best(module)
             if config.test:

@@ -282,7 +282,7 @@ class Training:
                         module, lightning, checkpoint = self._next(leg)
                     lightning.logger = logger
                     if not trainer.fit(lightning, module, self.data, checkpoint):
-                        self.session.ended_early(lightning.current_epoch)
+                        self.session.summary["planned_epochs"] = config.trainer.max_epochs
                         break
             done = True
         finally:

@@ -186,7 +186,10 @@ def fit(
     assert trainer.max_epochs is not None  # `build_trainer` has checked it
     # In the last epoch of a stage a callback may end the whole search.
     ended = trainer.should_stop and done >= (trainer.min_epochs or 0)
-    return done >= trainer.max_epochs and not ended
+    whole = done >= trainer.max_epochs and not ended
+    if not whole:
+        log.info("the training was ended after %d epochs", done)
+    return whole
 
 
 def test(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule) -> dict[str, float]:

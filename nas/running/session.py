@@ -291,18 +291,12 @@ class Session:
     def nothing_left(self, epochs_done: int) -> bool:
         """Whether the run that is to be resumed has reached its end; says so."""
         earlier, planned = self.earlier, self.config.trainer.max_epochs
+        # Fewer where a callback ended the training, until the run gets more.
         end = earlier.get("epochs") if earlier.get("planned_epochs") == planned else planned
         done = earlier.get("status") == "finished" and type(end) is int and epochs_done >= end
         if done:
             say(f"{self.folder.path} is finished already ({epochs_done} epochs); nothing is left to do")
         return done
-
-    def ended_early(self, epochs_done: int) -> None:
-        """Notes that a training was ended before its last epoch, so that it is not continued when resumed."""
-        planned = self.config.trainer.max_epochs
-        if epochs_done < planned:
-            log.info("the training was ended after %d of %d epochs", epochs_done, planned)
-            self.summary["planned_epochs"] = planned
 
     @property
     def caption(self) -> str:

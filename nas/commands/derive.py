@@ -24,7 +24,15 @@ from nas.analysis.sampling import (
 from nas.commands.latency import check_pieces, pieces_of
 from nas.domains.budgets import what_fits
 from nas.domains.choose import of_space
-from nas.domains.networks import fits, network_of, size_overrides, sizes_of, source_of, space_of
+from nas.domains.networks import (
+    batch_overrides,
+    fits,
+    network_of,
+    size_overrides,
+    sizes_of,
+    source_of,
+    space_of,
+)
 from nas.engine import checkpoints, data_module, trainer
 from nas.engine.machine import hardware
 from nas.engine.progress import watch
@@ -379,9 +387,10 @@ class Derivation:
 
     def _close(self, best: Any) -> None:
         words = [f"genotype={quoted(self.folder.path)}"]
+        batch = batch_overrides(self.config, self.source)
         print(f"\n{best.genotype}")
         print(f"run folder: {self.folder.path}")
-        print(f"evaluate:   {command_for('evaluate', self.config, words)}", flush=True)
+        print(f"evaluate:   {command_for('evaluate', self.config, words, batch)}", flush=True)
 
 
 def _with(candidates: Sequence[Any], derived: Any) -> list[Any]:

@@ -16,6 +16,7 @@ from nas.commands.latency import command_for_supernet
 from nas.domains.budgets import check_budget, fitted
 from nas.domains.choose import choose, of_space
 from nas.domains.networks import (
+    batch_overrides,
     check_sizes,
     cost_of,
     size_overrides,
@@ -386,7 +387,7 @@ def _finish(session, space, source, method, numbers, tabular, quiet: bool = Fals
     say(f"run folder: {folder.path}")
     say(f"pictures:   {folder.figures}")
     words = [f"genotype={quoted(folder.path)}"]
-    say(f"evaluate:   {command_for('evaluate', config, words)}")
+    say(f"evaluate:   {command_for('evaluate', config, words, batch_overrides(config, source))}")
 
 
 def _within(config, space, source, genotype, budget):

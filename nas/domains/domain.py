@@ -70,6 +70,10 @@ class Domain(Protocol):
         """The data of an evaluation, and which they are, with their `hash`."""
         ...
 
+    def largest_batch(self, config: Mapping, source: Any) -> int | None:
+        """Images or columns that a process could train on at once, of all of a source; None for unknown."""
+        ...
+
     def check_evaluation(
         self, config: DictConfig, network: nn.Module, source: Any, data: Any, task: Task
     ) -> None:

@@ -100,6 +100,11 @@ class Images:
         data = EvaluationData(**data_arguments(config, source), indices=indices, tests=config.test)
         return data, {"train": train, "valid": valid, "hash": found}
 
+    def largest_batch(self, config: Mapping, source: ImageSource) -> int | None:
+        """All images of a process."""
+        count = training_size(source).count
+        return None if count is None else math.ceil(count / processes_of(config))
+
     def check_evaluation(
         self, config: DictConfig, network: nn.Module, source: ImageSource, data: EvaluationData, task: Any
     ) -> None:

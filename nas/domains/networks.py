@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from nas.analysis.cost.complexity import count_cost
 from nas.data.declared import check_source
-from nas.domains.choose import choose
+from nas.data.sources import domain_of
+from nas.domains.choose import DOMAINS, choose
 from nas.domains.epochs import genotype_at
 from nas.errors import ConfigError, require
 from nas.genotype import Genotype, load
@@ -136,6 +137,12 @@ def size_overrides(config: DictConfig, space: Any) -> list[str]:
     if fits(config, space):
         return [f"recipe.{name}={_typed(sizes[name])}" for name in space.recipe_sizes]
     return [f"space.{name}={_typed(getattr(space, name))}" for name in space.recipe_sizes]
+
+
+def batch_overrides(config: DictConfig, source: Any) -> list[str]:
+    """The override that an evaluation needs where a recipe's batch is larger than the training part."""
+    most = DOMAINS[domain_of(source)].largest_batch(config, source)
+    return [f"recipe.batch_size={most}"] if most and config.recipe.batch_size > most else []
 
 
 def _typed(value: Any) -> Any:

@@ -117,6 +117,11 @@ class Text:
         data = TextEvaluationData(**arguments, parts=(train, valid), tests=config.test)
         return data, {"train": train.to_dict(), "valid": valid.to_dict(), "hash": found}
 
+    def largest_batch(self, config: Mapping, source: TextSource) -> int | None:
+        """As many columns as hold two words each."""
+        text, _ = _unread(source)
+        return None if text is None else len(text.train()) // (2 * processes_of(config))
+
     def check_evaluation(
         self, config: DictConfig, network: nn.Module, source: TextSource, data: Any, task: Any
     ) -> None:

@@ -69,8 +69,14 @@ def test_a_resumed_search_and_its_derivation_print_the_same_network(tiny, run, t
 
 
 SPACES = {
-    "folder": ("dataset=folder dataset.root=own dataset.source.image_size=8 dataset.name=pets", "darts"),
-    "arrays": ("dataset=arrays dataset.file=own/a.npz dataset.source.fit=resize", "nasbench201"),
+    "folder": (
+        "dataset=folder dataset.root=own dataset.batch_size=2 dataset.source.image_size=8 dataset.name=pets",
+        "darts",
+    ),
+    "arrays": (
+        "dataset=arrays dataset.file=own/a.npz dataset.batch_size=4 dataset.source.fit=resize",
+        "nasbench201",
+    ),
     "corpus": ("dataset=corpus dataset.root=own dataset.batch_size=2", "darts_rnn"),
     "digits": ("dataset=digits dataset.source.test_seed=3", "dso_small"),
 }
@@ -100,7 +106,7 @@ def test_every_kind_of_data_and_space_is_evaluated_as_printed(kind, run, tmp_pat
     printed_words = printed(run("search", *given, f"hydra.run.dir={tmp_path / 's'}"))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    short = [*SHORT, "dataset.batch_size=4", "trainer.limit_test_batches=1"]
+    short = [*SHORT, "trainer.limit_test_batches=1"]
     done = run("evaluate", *printed_words, *short, f"hydra.run.dir={tmp_path / 'e'}")
     assert done.status == 0, (printed_words, done.err)
     assert same_network(tmp_path / "s", tmp_path / "e")

@@ -123,7 +123,9 @@ def named(found: Sequence[Found], text: str, which: str) -> list[Found]:
     chosen = which
     for _ in range(8):
         taken = [one for one in found if chosen in (one.name, str(one.line))]
-        alias = re.search(rf"^\s*{re.escape(chosen)}\s*=\s*([A-Za-z_]\w*)\s*(?:#.*)?$", text, re.MULTILINE)
+        alias = re.search(
+            rf"^[ \t]*{re.escape(chosen)}[ \t]*=[ \t]*([A-Za-z_]\w*)[ \t]*(?:#.*)?$", text, re.MULTILINE
+        )
         if taken or alias is None:
             break
         chosen = alias[1]

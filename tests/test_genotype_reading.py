@@ -8,6 +8,7 @@ import pytest
 from nas import genotype as g
 from nas.errors import ConfigError
 from nas.genotype import Cell, Edge, Genotype
+from nas.genotype_reading import find, named
 
 V2 = g.load("DARTS_V2", "darts")
 TEXT = V2.to_text()
@@ -170,6 +171,14 @@ def test_no_text_takes_long(part):
     with pytest.raises(ConfigError):
         g.parse(part * (2**16 // len(part)))
     assert time.monotonic() - begin < 5
+
+
+def test_blank_lines_take_no_time():
+    text = f"A = {TEXT}" + "\n" * 16_000
+    begin = time.monotonic()
+    with pytest.raises(ConfigError, match="none is called B"):
+        named(find(text), text, "B")
+    assert time.monotonic() - begin < 1
 
 
 def test_a_text_is_never_looked_for_on_the_disk(monkeypatch):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.errors import ConfigError, require
-from nas.genotype_spellings import Read, read_index, read_list, read_nni, refuse_numbers
+from nas.genotype_spellings import Read, operation_name, read_index, read_list, read_nni, refuse_numbers
 from nas.genotype_text import DSO, NASBENCH201
 
 # What stands around a text that was copied: a byte-order mark, quotes, the end of a line of Python.
@@ -35,8 +35,8 @@ _BEGINNING = re.compile(
     r"(?P<literature>(?:\w+\.)?Genotype\s*\()"
     rf"|(?P<named>DSO\s*\(|[A-Za-z_]\w*\(\s*{_WORD}:{_NUMBER})"
     r"|(?P<nni>\{\s*[\"'](?:(?:normal|reduce)(?:/|_n)|(?:\w+/)?0_1[\"']))"
-    rf"|(?<![+|~])(?P<string>(?>{_EDGES}(?:[ \t]{{0,9}}\+[ \t]{{0,9}}{_EDGES}){{0,15}}))"
-    r"(?![ \t]{0,9}[+|\w~]))"
+    rf"|(?<![+|~])(?P<string>(?>{_EDGES}(?:\s{{0,9}}\+\s{{0,9}}{_EDGES}){{0,15}}))"
+    r"(?!\s{0,9}\+|[ \t]{0,9}[|\w~]))"
 )
 _ASSIGNED = re.compile(r"([A-Za-z_]\w*)[\"']?\s*(?::\s*\w+\s*)?[:=]\s*[\"'(\[]*$")
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
@@ -184,7 +184,7 @@ def _nodes(pairs: Any, per_node: int, name: str) -> list[list[dict]]:
 
 
 def _edge(operation: object, source: object) -> dict:
-    return {"operation": str(operation), "source": source}
+    return {"operation": operation_name(operation), "source": source}
 
 
 def _literal(node: ast.expr):

@@ -57,6 +57,15 @@ def read_index(text: str) -> Read:
     return _cell(dict(zip(EDGES, known[int(text)], strict=True)))
 
 
+def operation_name(value: object) -> str:
+    """The name itself; raises `ConfigError` where an operation is no text, such as None or b'none'."""
+    if isinstance(value, str):
+        return value
+    raise ConfigError(
+        f"genotype: operation {shown(value, 60)} is a {type(value).__name__}; it must be a text"
+    )
+
+
 def refuse_numbers(text: str) -> Read:
     """Raises `ConfigError`: numbers alone do not say what they number."""
     raise ConfigError(
@@ -73,7 +82,7 @@ def read_list(text: str) -> Read:
     """
     nodes = _constants(text)
     try:
-        pairs = [[(str(operation), source) for operation, source in node] for node in nodes]
+        pairs = [[(operation, source) for operation, source in node] for node in nodes]
     except (TypeError, ValueError):
         pairs = []
     wanted = [[source for source, target in EDGES if target == node] for node in (1, 2, 3)]
@@ -82,7 +91,7 @@ def read_list(text: str) -> Read:
         f"genotype: {shown(text, 60)} is a list, but not that of NAS-Bench-201, which has 3 nodes of 1, 2 "
         "and 3 pairs (operation, input); lists of other spaces do not say which nodes make the output",
     )
-    operations = [operation for node in pairs for operation, _ in node]
+    operations = [operation_name(operation) for node in pairs for operation, _ in node]
     return _cell(dict(zip(EDGES, operations, strict=True)))
 
 
@@ -98,7 +107,7 @@ def read_nni(text: str) -> Read:
     edges = {key.rpartition("/")[2]: value for key, value in found.items()}
     if {f"{source}_{target}" for source, target in EDGES} <= set(edges):
         names = {name.removeprefix("nor_"): name for name in OPERATIONS}
-        chosen = {(i, j): str(edges[f"{i}_{j}"]) for i, j in EDGES}
+        chosen = {(i, j): operation_name(edges[f"{i}_{j}"]) for i, j in EDGES}
         return _cell({edge: names.get(name, name) for edge, name in chosen.items()})
     nodes = {
         int(node) for key in found for node in re.findall(r"^(?:normal|reduce)(?:/op_|_n)([0-9]{1,3})_", key)
@@ -128,7 +137,7 @@ def _hub_edge(found: Mapping[str, Any], cell: str, node: int) -> list[dict]:
     for position in (0, 1):
         source = found[f"{cell}/input_{node}_{position}"]
         (source,) = source if isinstance(source, list | tuple) else (source,)
-        edges.append({"operation": str(found[f"{cell}/op_{node}_{position}"]), "source": source})
+        edges.append({"operation": operation_name(found[f"{cell}/op_{node}_{position}"]), "source": source})
     return edges
 
 

@@ -181,6 +181,21 @@ def test_blank_lines_take_no_time():
     assert time.monotonic() - begin < 1
 
 
+def test_a_string_may_be_wrapped_at_its_joins():
+    for wrapped in (STRING.replace("+", "+\n"), STRING.replace("+", "\n  +")):
+        assert g.parse(wrapped) == g.parse(STRING)
+
+
+@pytest.mark.parametrize("operation", ["None", "b'none'"])
+@pytest.mark.parametrize(
+    "text", [TEXT, "[[('none', 0)], [('none', 0), ('none', 1)], [('none', 0), ('none', 1), ('none', 2)]]"]
+)
+def test_an_operation_that_is_no_text_is_refused(text, operation):
+    first = "'none'" if "'none'" in text else "'sep_conv_3x3'"
+    with pytest.raises(ConfigError, match="it must be a text"):
+        g.parse(text.replace(first, operation, 1))
+
+
 def test_a_text_is_never_looked_for_on_the_disk(monkeypatch):
     monkeypatch.setattr("os.path.lexists", lambda path: pytest.fail(f"looked for {path}"))
     assert g.load(TEXT) == V2

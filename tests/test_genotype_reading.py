@@ -174,7 +174,7 @@ def test_no_text_takes_long(part):
 
 
 def test_blank_lines_take_no_time():
-    text = f"A = {TEXT}" + "\n" * 16_000
+    text = f"A = {TEXT}" + "\n" * 60_000
     begin = time.monotonic()
     with pytest.raises(ConfigError, match="none is called B"):
         named(find(text), text, "B")

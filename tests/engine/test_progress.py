@@ -8,6 +8,7 @@ import pytest
 from nas.analysis.metrics import PERPLEXITY
 from nas.engine import progress
 from nas.engine.progress import Clock, epoch_line
+from nas.engine.trainer import build_trainer
 
 
 def test_a_line_of_a_search_on_images():
@@ -102,3 +103,12 @@ def test_a_run_with_a_deadline_stops_after_the_last_epoch_that_fits(monkeypatch)
     assert not run.clock.out_of_time
     run = Run(monkeypatch, Clock(2, deadline=1.0))
     assert [run.epoch(seconds) for seconds in (0.4, 10)] == [False, False], "nothing is left to stop"
+
+
+def test_callbacks_of_lightning_write_into_the_run_folder(tmp_path):
+    hardware = {"name": "cpu", "accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto"}
+    hardware |= {"precision": "32-true", "deterministic": False, "benchmark": False}
+    trainer = {"enable_progress_bar": False, "max_epochs": 1, "limit_train_batches": 1}
+    checkpoint = {"every": 1, "keep": 1}
+    built = build_trainer(hardware, trainer, checkpoint, tmp_path / "checkpoints", 0, Clock(1), [])
+    assert built.default_root_dir == str(tmp_path)

@@ -328,19 +328,21 @@ def _refuse_unread(config: DictConfig, method: DictConfig, overrides: Sequence[s
     """Short keys that no part reads: a file's may stay, for the word that calls for them; typed act."""
     if config.get("resume") is not None:
         return  # its folder says which parts there are
-    if raw(method, "update") is None:
-        return  # a draw beside searches is given the numbers that these read
+    trains = raw(method, "update") is not None
+    if not trains:
+        # A draw beside searches is given the numbers that these read, where a file has them.
+        overrides = [one for one in overrides if one.startswith("+")]
     text, typed = OmegaConf.to_yaml(method), set(map(key_of, overrides))
     for role, words in NAMED.items():
         node = raw(method, role)
+        acts = trains or role == "relaxation"
         for owner, part in words.items():
             for key in part.options.values():
                 value = raw(method, key)
                 require(
                     f"method.{key}" not in typed
                     or value is None
-                    or _referred(key, text)
-                    or takes(method, key),
+                    or (acts and (_referred(key, text) or takes(method, key))),
                     f"method.{key}={shown(value)}: only for method.{role}={owner}, not for {_called(node)}",
                 )
 

@@ -106,7 +106,7 @@ def build_trainer(
             f"trainer.callbacks: {type(one).__module__}.{type(one).__name__} is no callback of Lightning's",
         )
     # Callbacks that write go into the run folder unless they are told otherwise.
-    options = {"default_root_dir": folder.parent} | dict(trainer)
+    options: dict[str, Any] = {"default_root_dir": folder.parent} | dict(trainer)
     bar = options.pop("enable_progress_bar") and wants_bar()
     progress = [Bar(clock)] if bar else []
     epochs = options["max_epochs"]

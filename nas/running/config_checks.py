@@ -238,9 +238,12 @@ def _takes(known: Declared, above: DictConfig, parent: str, key: str) -> bool:
 
 def wants_plus(key: str) -> bool:
     """Whether a key that no file has is an argument of Lightning's Trainer."""
+    group, _, argument = key.partition(".")
+    if group != "trainer":
+        return False
     from nas.engine.trainer import trainer_arguments
 
-    return key.startswith("trainer.") and key.removeprefix("trainer.") in trainer_arguments()
+    return argument in trainer_arguments()
 
 
 def _argument(known: Declared, path: str) -> bool:

@@ -119,7 +119,7 @@ class Search:
         if self.session.leads:
             config = plain(self.config)
             work = self.domain.workload(config, self.space, self.method, self.source)
-            print_plan(config, self.space, self.method, work, self.source.name, self.session.folder.path)
+            print_plan(config, self.space, self.method, work, self.source.name)
 
     def check_result(self) -> None:
         """Prices the present genotype: a recipe that fits no network is found now, not after the search."""

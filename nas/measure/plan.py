@@ -8,7 +8,6 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -50,9 +49,7 @@ COUNT, ESTIMATE, PRICE = 0.25, 0.5, 0.5
 SIDE = 32
 
 
-def print_plan(
-    config: Mapping, space: Space, method: Method, work: Workload, dataset: str, folder: Path
-) -> None:
+def print_plan(config: Mapping, space: Space, method: Method, work: Workload, dataset: str) -> None:
     """Prints sizes, memory and hours of the search that `config` describes; nothing is written.
 
     Args:
@@ -61,7 +58,6 @@ def print_plan(
         method: the search method; its alpha is moved by the measured steps.
         work: what the search reads.
         dataset: name of the data set.
-        folder: the run folder that Hydra made; removed if it is empty.
 
     Raises:
         ConfigError: a setting cannot be used.

@@ -15,7 +15,7 @@ EVERYTHING = [
 ]
 COMMANDS = {"search", "evaluate", "derive", "cost", "bench", "report", "sweeps", "export", "latency"}
 # What each room may import of ours. A room may always import itself; commands may import everything.
-BELOW = {"errors", "files", "genotype", "genotype_text", "printable", "reading"}
+BELOW = {"errors", "files", "genotype", "genotype_text", "op_weights", "printable", "reading"}
 ALLOWED = {
     "printable": set(),
     "errors": {"printable"},
@@ -25,8 +25,9 @@ ALLOWED = {
     "genotype_spellings": {"errors", "genotype_text", "printable"},
     "genotype_text": {"errors"},
     "files": {"errors"},
-    "spaces": {"errors", "genotype", "genotype_text", "printable"},
-    "methods": {"errors", "genotype"},
+    "op_weights": set(),
+    "spaces": {"errors", "genotype", "genotype_text", "op_weights", "printable"},
+    "methods": {"errors", "genotype", "op_weights"},
     "data": {"errors", "printable", "reading"},
     "analysis": BELOW | {"spaces"},
     "formats": BELOW | {"spaces"},

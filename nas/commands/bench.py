@@ -21,6 +21,7 @@ from nas.engine.data_module import SearchData, search_split
 from nas.engine.machine import hardware
 from nas.engine.search_module import SearchModule
 from nas.engine.shortened import shorten
+from nas.engine.stages import introduce
 from nas.errors import ConfigError, require, require_whole
 from nas.measure.bench_data import measure_data, read_images
 from nas.measure.bench_loop import Loops, measure_loop
@@ -144,8 +145,9 @@ class Bench:
         data.prepare()
         steps = self._steps(self.hardware)
         torch.manual_seed(config.seed)
-        supernet = self.space.supernet(self.inputs)
-        module = SearchModule(apply_hardware(supernet, self.hardware), self._method(), self.task)
+        method = self._method()
+        supernet = self.space.supernet(self.inputs, **method.supernet_options)
+        module = SearchModule(apply_hardware(supernet, self.hardware), method, self.task)
         return Loops(
             steps, module, data, self.space, self.hardware, path, config.bench.loop_steps, config.seed
         )
@@ -162,8 +164,7 @@ class Bench:
         groups = self.space.groups
         shapes = {name: group.shape for name, group in groups.items()}
         method = instantiate(self.config.method, shapes=shapes, layout=layout_of(groups))
-        guards = {name: group.guards for name, group in groups.items()}
-        method.attach(lambda: self.space.costs(self.inputs), guards)
+        introduce(method, self.space, self.inputs)
         return method
 
     def _batches(self, where: Any) -> tuple:
@@ -182,7 +183,7 @@ class Bench:
         if alive is not None:
             method.drop(alive)
         if method.stages is None:
-            supernet = self.space.supernet(self.inputs, kept=alive)
+            supernet = self.space.supernet(self.inputs, kept=alive, **method.supernet_options)
         else:
             supernet = stage_supernet(self.space, method, self.inputs, stage)
         network, where = apply_hardware(supernet, hardware), numerics(hardware)

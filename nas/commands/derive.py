@@ -233,7 +233,8 @@ class Derivation:
             # As it stood in the epoch of the checkpoint: pruned, and widened.
             stage, _ = self.method.stages.at(self.epochs - 1)
             partial, kept = self.method.stages[stage].partial, self.method.candidates.masks()
-        supernet = self.space.supernet(self.domain.inputs(self.source), partial, kept)
+        inputs, options = self.domain.inputs(self.source), self.method.supernet_options
+        supernet = self.space.supernet(inputs, partial, kept, **options)
         load_part(supernet, self.state, "supernet", self.checkpoint)
         return Inheritance(
             supernet,

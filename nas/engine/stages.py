@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas.analysis.sampling import one_hot
 from nas.engine import checkpoints
 from nas.engine.search_module import SearchModule, search_module
 from nas.engine.tasks import Classification, Task
@@ -29,10 +30,16 @@ STAGE_SEEDS = 1_000_003
 
 def attach(method: Method, space: Space, inputs: Inputs) -> Method:
     """Tells a method what it goes by in a space, before anything is built with it; returns it."""
-    guards = {name: group.guards for name, group in space.groups.items()}
-    method.attach(lambda: space.costs(inputs), guards)
+    introduce(method, space, inputs)
     method.begin(lambda masks: space.clean(masks))
     return method
+
+
+def introduce(method: Method, space: Space, inputs: Inputs) -> None:
+    """As `attach`, and drops nothing."""
+    guards = {name: group.guards for name, group in space.groups.items()}
+    method.derived = lambda scores: one_hot(space.derive(scores), space.groups)
+    method.attach(lambda: space.costs(inputs), guards)
 
 
 @dataclass(frozen=True)
@@ -99,11 +106,12 @@ class StageBuilder:
         return self.execution(self._sized(index, None if whole else kept))
 
     def _sized(self, index: int, kept: dict[str, Tensor] | None = None) -> nn.Module:
+        options: dict[str, Any] = self.method.supernet_options
         if self.method.stages is None:
-            return self.space.supernet(self.inputs, kept=kept)
+            return self.space.supernet(self.inputs, kept=kept, **options)
         partial = self.method.stages[index].partial
         try:
-            return self.space.supernet(self.inputs, partial=partial, kept=kept)
+            return self.space.supernet(self.inputs, partial=partial, kept=kept, **options)
         except ConfigError as error:
             # A space knows the number by its own key.
             words = str(error).replace("space.partial=", f"method.stages[{index}].partial=", 1)
@@ -114,11 +122,23 @@ class StageBuilder:
 
         Raises:
             ConfigError: one cannot be built, the space has a K of its own, which no stage would use, or so
-                few candidates are kept that nothing is left to derive from.
+                few candidates are kept that nothing is left to derive from; or the space's supernets do not
+                do what the method asks of them.
         """
+        space, method = self.space, self.method
+        partial = getattr(space, "partial", 1)
+        require(
+            space.single_paths or not method.relaxation.one_path,
+            f"method={method.name}: runs the drawn candidate of each edge alone, which supernets of "
+            f"space={space.name} do not (their class says single_paths = False)",
+        )
+        require(
+            space.weighs_edges or method.edges is None or (partial == 1 and method.stages is None),
+            f"method.edges: supernets of space={space.name} do not weigh the channels that go past the "
+            "candidates (their class says weighs_edges = False); null, or space.partial=1",
+        )
         if self.method.stages is None:
             return
-        partial = getattr(self.space, "partial", 1)
         require(
             partial == 1,
             f"space.partial={partial}: a search in stages takes K from method.stages[i].partial; set it "

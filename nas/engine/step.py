@@ -16,6 +16,7 @@ from nas.engine.tasks import Result, Task
 from nas.methods.functional import frozen
 from nas.methods.method import Method
 from nas.methods.updates import ArchitectureGradient, Bilevel, Update
+from nas.op_weights import OpWeights
 
 
 class Frame:
@@ -78,10 +79,10 @@ class Step:
         self.weight_optimizer, self.architecture_optimizer = build(self.weights), build_alpha(self.alphas)
         return [self.weight_optimizer, self.architecture_optimizer]
 
-    def op_weights(self) -> dict[str, Tensor]:
-        """The method's op weights, drawn anew where they are drawn."""
+    def op_weights(self, paths: str = "own") -> OpWeights:
+        """The method's op weights, drawn anew where they are drawn; see `Parameters.op_weights`."""
         with drawing_from(self.shared):
-            return self.method.op_weights()
+            return self.method.op_weights(paths)
 
     def run(self, batch: Any, op_weights: dict[str, Tensor] | None = None, train: bool = True) -> Result:
         """A pass at the current weights and alpha, with a fresh draw of op weights or given ones."""
@@ -99,7 +100,20 @@ class Step:
         generators = () if self.shared is None else (self.shared,)
         optimizer = self.weight_optimizer
         average = self.frame.average()
-        return Bilevel(self.loss, self.supernet, self.weights, self.alphas, optimizer, average, generators)
+        return Bilevel(
+            self.loss, self.supernet, self.weights, self.alphas, optimizer, average, generators,
+            self.op_weights, self.judge, self.method.log_probability,
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def judge(self, batch: Any, op_weights: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Loss and score of a batch in evaluation mode; the larger the score the better."""
+        self.supernet.eval()
+        try:
+            result = self.run(batch, op_weights, train=False)
+        finally:
+            self.supernet.train()
+        return result.loss, self.task.score(result)
 
     def architecture(
         self, weight_batch: Any, architecture_batch: Any, update: Update | None = None
@@ -113,7 +127,7 @@ class Step:
     def weight(self, batch: Any, rests: bool = True) -> Result:
         """Moves the weights; alpha stays. If it does not rest it has its gradient from the same pass."""
         with frozen(self.alphas if rests else []):
-            result = self.run(batch, self._perturbed(batch))
+            result = self._trained(batch)
             self.frame.watch("weight", result.loss)
             self.weight_optimizer.zero_grad()
             self.frame.backward(result.objective)
@@ -132,7 +146,15 @@ class Step:
     def forward(self, batch: Any) -> Tensor:
         """The forward pass of a weight step: what the weights are trained for."""
         with frozen(self.alphas):
-            return self.run(batch, self._perturbed(batch)).objective
+            return self._trained(batch).objective
+
+    def _trained(self, batch: Any) -> Result:
+        """What the weights learn from: one pass, or several children as one."""
+        update = self.method.update
+        if update is None or update.num_children == 1:
+            return self.run(batch, self._perturbed(batch))
+        results = [self.run(batch, self._perturbed(batch)) for _ in range(update.num_children)]
+        return results[0]._replace(loss=update.mixture(torch.stack([result.loss for result in results])))
 
     def _perturbed(self, batch: Any) -> dict[str, Tensor] | None:
         """The op weights of a weight step where the method perturbs its own; None for a draw of these."""
@@ -140,14 +162,20 @@ class Step:
         if perturbation is None:
             return None
 
-        def loss(op_weights: dict[str, Tensor]) -> Tensor:
-            return self.run(batch, op_weights, train=False).loss
+        with drawing_from(self.shared):
+            own = {group: value_EO.detach() for group, value_EO in self.method.candidate_weights().items()}
+            edges = {group: value_E.detach() for group, value_E in self.method.edge_weights().items()}
 
-        own = {group: value_EO.detach() for group, value_EO in self.op_weights().items()}
+        def weighed(op_weights: dict[str, Tensor]) -> OpWeights:
+            return self.method.weighed(op_weights, edges=edges)
+
+        def loss(op_weights: dict[str, Tensor]) -> Tensor:
+            return self.run(batch, weighed(op_weights), train=False).loss
+
         self.supernet.eval()
         try:
             with drawing_from(self.shared), frozen(self.weights):
-                return perturbation.perturbed(own, self.method.kept(), loss)
+                return weighed(perturbation.perturbed(own, self.method.kept(), loss))
         finally:
             self.supernet.train()
 

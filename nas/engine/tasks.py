@@ -71,6 +71,9 @@ class Task(Protocol):
     def train(self, network: nn.Module, batch, auxiliary_weight: float = 0.0) -> Result:
         """The training pass of an evaluation network; an auxiliary head's weighted loss is a penalty."""
 
+    def score(self, result: Result) -> Tensor:
+        """What architectures are compared by on a batch, a scalar; the larger the better."""
+
     def totals(self, part: str) -> dict[str, torchmetrics.Metric]:
         """What gathers the metrics that are not means over batches, on a part of the data."""
 
@@ -111,6 +114,10 @@ class Classification:
     ) -> Result:
         """Images and labels through a supernet, whose logits [B, classes] are all it returns."""
         return self._result(network(batch[0], *op_weights), batch[1], train)
+
+    def score(self, result: Result) -> Tensor:
+        """The accuracy, 0 to 1."""
+        return result.scores[ACCURACY.name]
 
     def train(self, network: nn.Module, batch: Images, auxiliary_weight: float = 0.0) -> Result:
         """Images and labels through an evaluation network: logits, and auxiliary logits or None."""
@@ -200,6 +207,10 @@ class Language:
         loss = F.cross_entropy(logits_LBV.flatten(0, 1), batch.targets_LB.flatten())
         penalty = self._penalty(extras) if train else None
         return Result(loss, penalty, batch.tokens_LB.numel())
+
+    def score(self, result: Result) -> Tensor:
+        """1 / perplexity, 0 to 1 (Pham et al. 2018, section 2.2, up to its constant)."""
+        return (-result.loss).exp()
 
     def train(self, network: nn.Module, batch: TextBatch, auxiliary_weight: float = 0.0) -> Result:
         """Reads a segment; language models have no auxiliary head."""

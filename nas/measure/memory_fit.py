@@ -257,9 +257,8 @@ def _search_demands(config: Mapping, space: Space, method: Method, source: Image
                 if partial is None:
                     supernet = built.supernet(stage)
                 else:
-                    supernet = apply_hardware(
-                        space.supernet(inputs, partial=partial, kept=own.kept()), options
-                    )
+                    network = space.supernet(inputs, partial=partial, kept=own.kept(), **own.supernet_options)
+                    supernet = apply_hardware(network, options)
                 batches = [where.batch(size, inputs, seed) for seed in (1, 2)]
                 steps = SearchSteps(supernet, own, batches[0], batches[1], where)
                 known = [*primed(supernet, steps.optimizer, several(config["hardware"])), *steps.alphas]

@@ -26,7 +26,7 @@ class Method(Parameters):
         regularizers: terms on alpha, by any name.
         perturbation: at which op weights the weights step; None for the method's own.
         schedule: when alpha moves, and the stages; None for a search of one piece without a warm-up.
-        shapes, relaxation, init_scale, layout: see `Parameters`.
+        shapes, relaxation, init_scale, layout, edges: see `Parameters`.
         clip: global gradient norm of the weights, None for none.
         architecture_clip: global norm of the architecture loss's gradient, before the regularizers; None for
             none.
@@ -67,8 +67,9 @@ class Method(Parameters):
         weight_optimizer: Callable | None = None,
         weight_scheduler: Callable | None = None,
         architecture_optimizer: Callable | None = None,
+        edges: Relaxation | None = None,
     ):
-        super().__init__(shapes, relaxation, init_scale, layout)
+        super().__init__(shapes, relaxation, init_scale, layout, edges)
         for key, norm in {"clip": clip, "architecture_clip": architecture_clip}.items():
             require(norm is None or norm > 0, f"method.{key}={norm}: must be null or positive")
         of_its_own = update is not None and not update.joint
@@ -97,8 +98,9 @@ class Method(Parameters):
             regularizer.check(relaxation)
             if architecture_optimizer is not None:
                 architecture_optimizer = regularizer.optimizer(architecture_optimizer)
-        if architecture_optimizer is not None:
-            architecture_optimizer = relaxation.optimizer(architecture_optimizer)
+        for one in (relaxation,) if edges is None else (relaxation, edges):
+            if architecture_optimizer is not None:
+                architecture_optimizer = one.optimizer(architecture_optimizer)
         self.architecture_optimizer = architecture_optimizer
         self.update = update
         self.perturbation = perturbation
@@ -145,7 +147,8 @@ class Method(Parameters):
     @property
     def draws_alike(self) -> bool:
         """Whether op weights are drawn, and all processes of a search are to have the same draw."""
-        return self.relaxation.draws == "shared" or self.perturbation is not None
+        edges = None if self.edges is None else self.edges.relaxation.draws
+        return "shared" in (self.relaxation.draws, edges) or self.perturbation is not None
 
     def check_settings(self, several: bool, implicit_every: int) -> None:
         """Refuses several processes where each would go its own way; raises `ConfigError`."""
@@ -164,6 +167,9 @@ class Method(Parameters):
         """
         epochs = max_epochs if self.epochs is None else self.epochs
         self.relaxation.begin_epoch(epoch, epochs)
+        if self.edges is not None:
+            self.edges.relaxation.begin_epoch(epoch, epochs)
+        self.settle()
         for regularizer in self.regularizers.values():
             regularizer.begin_epoch(epoch, epochs)
         if self.perturbation is not None:
@@ -171,7 +177,7 @@ class Method(Parameters):
 
     def active(self, epoch: int) -> bool:
         """Whether alpha moves in this epoch: not in a warm-up, and not in the frozen start of a stage."""
-        return self.trains and not self.schedule.rests(epoch)
+        return self.update is not None and self.update.moves and not self.schedule.rests(epoch)
 
     def leave(
         self,
@@ -199,7 +205,9 @@ class Method(Parameters):
     @contextmanager
     def stepping(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
         """The block in which the engine steps the architecture optimiser; what a method adds to a step."""
-        yield
+        assert self.update is not None  # a method that only draws takes no steps
+        with self.update.stepping(self.alphas()):
+            yield
 
     def stage_scheduler(
         self, optimizer: torch.optim.Optimizer, previous: torch.optim.lr_scheduler.LRScheduler
@@ -240,7 +248,11 @@ class Method(Parameters):
         """The gradient of the regularizers' terms, one tensor an alpha; zeros where there is none."""
         if not self._terms():
             return [torch.zeros_like(alpha_EO) for alpha_EO in self.alphas()]
-        return list(torch.autograd.grad(self.penalty(), self.alphas()))
+        found = torch.autograd.grad(self.penalty(), self.alphas(), allow_unused=True)
+        return [
+            torch.zeros_like(alpha) if gradient is None else gradient
+            for alpha, gradient in zip(self.alphas(), found, strict=True)
+        ]
 
     def penalty(self) -> Tensor:
         """The regularizers' terms of the objective at the kept candidates, a differentiable scalar."""

@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
+from nas.methods.decided import Decided
+from nas.methods.edges import EdgeWeights
 from nas.methods.hooks import Hooks
 from nas.methods.layout import difference, digest
 from nas.methods.masks import Alive, Kept
 from nas.methods.relaxations import Relaxation
+from nas.methods.relaxations.one_hot import largest, pair
+from nas.op_weights import OpWeights
 
 # Below every score of a kept candidate, so that derivation never picks a dropped one.
 DROPPED = -1.0
@@ -28,10 +33,18 @@ class Parameters(Hooks, nn.Module):
         init_scale: standard deviation of alpha's start values.
         layout: what the rows and columns of alpha mean (edges and operations a group), as plain containers; a
             checkpoint holds it and refuses to load into another.
+        edges: what the parameters of edge weights mean, a row per node with an entry per in-edge; None for no
+            edge weights.
+
+    Attributes:
+        derived: what stands in an architecture that is derived from scores: {group: [E, O]} to one-hot rows,
+            zero for an edge that is left out. Set by `attach`.
 
     Raises:
-        ConfigError: `init_scale` is negative.
+        ConfigError: `init_scale` is negative, or there is no layout to tell a node's in-edges by.
     """
+
+    derived: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] | None = None
 
     def __init__(
         self,
@@ -39,6 +52,7 @@ class Parameters(Hooks, nn.Module):
         relaxation: Relaxation,
         init_scale: float,
         layout: Mapping | None,
+        edges: Relaxation | None = None,
     ):
         super().__init__()
         require(init_scale >= 0, f"method.init_scale={init_scale}: must be at least 0")
@@ -51,39 +65,116 @@ class Parameters(Hooks, nn.Module):
             }
         )
         self.candidates: Kept | Alive = self._candidates()
+        self.decided = Decided()
+        self.edges = None if edges is None else EdgeWeights(edges, layout, init_scale)
 
     def _candidates(self) -> "Kept | Alive":
         return Kept({group: alpha_EO.shape for group, alpha_EO in self.alpha.items()})
 
     def alphas(self) -> list[Tensor]:
-        """The architecture parameters, in a fixed order."""
-        return [self.alpha[group] for group in self.alpha]
+        """The architecture parameters, in a fixed order: a group's candidates, then edge weights."""
+        edges = [] if self.edges is None else list(self.edges.beta.values())
+        return [*(self.alpha[group] for group in self.alpha), *edges]
 
-    def op_weights(self) -> dict[str, Tensor]:
-        """What the supernet uses in one forward pass: {group: [E, O]}.
+    def op_weights(self, paths: str = "own") -> OpWeights:
+        """What the supernet uses in one forward pass.
 
         A random relaxation draws once a group and call, from torch's global generator. In evaluation mode
         (`eval()`) it does what `evaluation_draw` says.
+
+        Args:
+            paths: what is run: `own` (what the relaxation has drawn, or all), `all`, or `two` candidates per
+                edge, of which one is active.
         """
+        if paths == "two":
+            pairs = {group: pair(self._kept(group)) for group in self.alpha}
+            gates = {group: self.candidates.spread(group, one_EK) for group, (one_EK, _) in pairs.items()}
+            two = {
+                group: self.candidates.spread(group, two_EK, False) for group, (_, two_EK) in pairs.items()
+            }
+            return self.weighed(self.decided.applied(gates), two)
+        own = self.candidate_weights()
+        drawn = self.relaxation.one_path and paths == "own"
+        return self.weighed(own, {group: own[group] != 0 for group in own if drawn})
+
+    @property
+    def supernet_options(self) -> dict[str, Any]:
+        """What `Space.supernet` is to be called with for this method, beside its sizes."""
+        return {"separate": True} if self.relaxation.one_path else {}
+
+    def candidate_weights(self) -> dict[str, Tensor]:
+        """Op weights of one pass without edge weights: {group: [E, O]}."""
         relaxation = self.relaxation
-        return self._of_kept(relaxation.op_weights if self.training else relaxation.evaluation_weights)
+        own = self._of_kept(relaxation.op_weights if self.training else relaxation.evaluation_weights)
+        if relaxation.whole:
+            assert self.derived is not None  # `attach` comes before the first pass
+            own = {group: one_EO.to(own[group]) for group, one_EO in self.derived(own).items()}
+        return self.decided.applied(own)
+
+    def weighed(
+        self,
+        own: Mapping[str, Tensor],
+        run: Mapping[str, Tensor] | None = None,
+        edges: Mapping[str, Tensor] | None = None,
+    ) -> OpWeights:
+        """Op weights of one pass from those without edge weights.
+
+        Args:
+            own: {group: [E, O]}.
+            run: what is run of them, {group: bool [E, O]}; None for all.
+            edges: {group: [E]}; None for those of this pass.
+        """
+        edges = self.edge_weights() if edges is None else edges
+        weights = {g: own[g] * edges[g][:, None] if g in edges else own[g] for g in own}
+        return OpWeights(weights, run, edges, self.relaxation.carried)
+
+    def edge_weights(self) -> dict[str, Tensor]:
+        """Edge weights of one pass, {group: [E]}; empty for a method without any."""
+        if self.edges is None:
+            return {}
+        relaxation = self.edges.relaxation
+        return self.edges.weights(relaxation.op_weights if self.training else relaxation.evaluation_weights)
 
     @torch.no_grad()
     def strengths(self) -> dict[str, Tensor]:
-        """The expected op weights: {group: [E, O]}, detached."""
-        return self._of_kept(self.relaxation.strengths)
+        """The expected op weights, edge weights in them: {group: [E, O]}, detached."""
+        return self._times_edges(self._expected())
 
     @torch.no_grad()
     def scores(self) -> dict[str, Tensor]:
         """What derivation ranks: {group: [E, O]}, detached; a dropped candidate is below every kept one."""
-        return self._of_kept(self.relaxation.scores, DROPPED)
+        found = self._times_edges(self.decided.applied(self._of_kept(self.relaxation.scores)))
+        kept = self.kept()
+        return {group: value_EO.masked_fill(~kept[group], DROPPED) for group, value_EO in found.items()}
+
+    def _expected(self) -> dict[str, Tensor]:
+        return self.decided.applied(self._of_kept(self.relaxation.strengths))
+
+    def _times_edges(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if self.edges is None:
+            return dict(values)
+        edges = self.edges.weights(self.edges.relaxation.strengths)
+        return {group: value_EO * edges[group][:, None] for group, value_EO in values.items()}
+
+    def log_probability(self, op_weights: Mapping[str, Tensor]) -> Tensor:
+        """Log probability of one-hot op weights, a scalar that is differentiable in alpha.
+
+        Raises:
+            ConfigError: the relaxation is no distribution over candidates.
+        """
+        terms = []
+        for group in self.alpha:
+            logs_EO = self.candidates.spread(group, self.relaxation.log_probabilities(self._kept(group)))
+            undecided_EO = op_weights[group].detach() * ~self.decided.rows(group, logs_EO)[:, None]
+            terms.append((logs_EO * undecided_EO.bool()).sum())
+        return torch.stack(terms).sum()
 
     @torch.no_grad()
     def entropy(self) -> dict[str, float]:
         """Mean entropy of an edge's expected op weights in nats, a group; log(O) is undecided, 0 decided."""
         return {
             group: float(torch.special.entr(weights_EO.double()).sum(-1).mean())
-            for group, weights_EO in self.strengths().items()
+            for group, weights_EO in self._expected().items()
         }
 
     @torch.no_grad()
@@ -114,12 +205,22 @@ class Parameters(Hooks, nn.Module):
                 functions[group] = function
 
         def op_weights(parameters: dict[str, Tensor], functions: dict[str, Callable]) -> dict[str, Tensor]:
-            return {g: self.candidates.spread(g, functions[g](parameters[g])) for g in parameters}
+            own = {g: self.candidates.spread(g, functions[g](parameters[g])) for g in parameters}
+            return self._times_edges(self.decided.applied(own))
 
         return {
             label: (list(parameters.values()), partial(op_weights, parameters, functions))
             for label, (parameters, functions) in found.items()
         }
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Decides the edges of which the relaxation says that nothing is left to learn."""
+        for group in self.alpha:
+            alpha_EK = self._kept(group)
+            settled_E = self.relaxation.settled(alpha_EK)
+            if settled_E is not None and settled_E.any():
+                self.decided.decide(group, settled_E, self.candidates.spread(group, largest(alpha_EK)))
 
     def kept(self) -> dict[str, Tensor]:
         """Which candidates have not been dropped: {group: bool [E, O]}, a copy."""
@@ -159,11 +260,14 @@ class Parameters(Hooks, nn.Module):
         return {g: self.candidates.spread(g, function(self._kept(g)), fill) for g in self.alpha}
 
     def get_extra_state(self) -> dict:
-        """The layout and its digest, stored with the parameters."""
-        return {"layout": self.layout, "digest": digest(self.layout)}
+        """The layout and its digest, stored with the parameters, and what has been decided."""
+        decided = self.decided.state()
+        return {"layout": self.layout, "digest": digest(self.layout)} | (
+            {"decided": decided} if decided else {}
+        )
 
     def set_extra_state(self, state: dict) -> None:
-        """Refuses parameters whose rows and columns mean something else.
+        """Takes what has been decided; refuses parameters whose rows and columns mean something else.
 
         Raises:
             ConfigError: edges or operations differ from this method's, or come in another order.
@@ -173,3 +277,4 @@ class Parameters(Hooks, nn.Module):
                 "checkpoint: its architecture parameters belong to other edges or operations, or to another "
                 f"order of them: {difference(state['layout'], self.layout)}"
             )
+        self.decided.load(state.get("decided", {}))

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from nas.analysis.cost.complexity import count_cost
 from nas.errors import ConfigError
 from nas.genotype import Genotype, parse
+from nas.op_weights import OpWeights
 from nas.spaces.nasbench201.network import EvaluationCell
 from nas.spaces.nasbench201.space import EDGES, OPERATIONS, NasBench201Space
 from nas.spaces.space import ImageInputs
@@ -216,8 +217,8 @@ def test_a_one_hot_supernet_is_the_evaluation_network_of_its_architecture():
             stacked = searched.fan_out[source].candidates[name].conv.weight
             next(convolutions).weight.data.copy_(stacked[position])
     x = torch.randn(4, 4, 8, 8).double()
-    scales = fast._plan(one_hot(names)["cell"].double())
-    torch.testing.assert_close(searched(x, scales), cell(x), rtol=1e-10, atol=1e-12)
+    route = fast._plan.route(OpWeights({"cell": one_hot(names)["cell"].double()}), "cell")
+    torch.testing.assert_close(searched(x, route), cell(x), rtol=1e-10, atol=1e-12)
 
 
 # --- evaluation network ------------------------------------------------------------------------------

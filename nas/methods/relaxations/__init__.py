@@ -1,4 +1,4 @@
-"""Relaxations: how raw architecture parameters become op weights, one class a file.
+"""Relaxations: how raw architecture parameters become op weights, one idea a file.
 
 A configuration names one by its import path, `method.relaxation._target_`, with its options beside it.
 """
@@ -7,6 +7,7 @@ from nas.methods.relaxations.base import Relaxation
 from nas.methods.relaxations.concrete import Concrete
 from nas.methods.relaxations.connections import Connections
 from nas.methods.relaxations.dirichlet import Dirichlet
+from nas.methods.relaxations.one_hot import HardConcrete, OneHot, WholeDraw
 from nas.methods.relaxations.scaling import ScalingFactors
 from nas.methods.relaxations.sigmoid import Sigmoid
 from nas.methods.relaxations.simplex import Simplex
@@ -16,9 +17,12 @@ __all__ = [
     "Concrete",
     "Connections",
     "Dirichlet",
+    "HardConcrete",
+    "OneHot",
     "Relaxation",
     "ScalingFactors",
     "Sigmoid",
     "Simplex",
     "Softmax",
+    "WholeDraw",
 ]

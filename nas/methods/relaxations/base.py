@@ -23,6 +23,9 @@ class Relaxation:
         rivals: whether a candidate needs others on its edge to be chosen against.
         prunable: whether the parameters of an edge still mean the same when some are dropped.
         scheduled: whether `begin_epoch` goes by the length of the search, which then cannot be changed.
+        one_path: whether a pass runs only candidates whose op weight is not 0, mostly one per edge.
+        whole: whether an architecture is derived from the op weights, which are then those of its candidates.
+        carried: whether the op weights of what is not run join the sums of their nodes as numbers.
         draws: what several processes do: have the same draws of torch's global generator (`shared`), or draws
             of their own (`rank`); None where nothing is drawn.
     """
@@ -31,6 +34,9 @@ class Relaxation:
     rivals: bool = False
     prunable: bool = True
     scheduled: bool = False
+    one_path: bool = False
+    whole: bool = False
+    carried: bool = False
     draws: str | None = "shared"
 
     def begin_epoch(self, epoch: int, max_epochs: int) -> None:
@@ -43,6 +49,10 @@ class Relaxation:
             epoch: counted from 0.
             max_epochs: epochs of the whole search.
         """
+
+    def settled(self, alpha_EO: Tensor) -> Tensor | None:
+        """Which edges are fixed at their largest alpha from this epoch on, bool [E]; None for no edge."""
+        return None
 
     def initial(self, num_edges: int, num_operations: int, scale: float) -> Tensor:
         """Start values [E, O], drawn from torch's global generator: N(0, scale^2)."""
@@ -88,6 +98,14 @@ class Relaxation:
 
     def argmax_log_probabilities(self, alpha_EO: Tensor) -> Tensor:
         """Log probability that a candidate is the argmax of such a draw, [E, O], float64 on the CPU.
+
+        Raises:
+            ConfigError: there is no such distribution.
+        """
+        raise self._no_distribution()
+
+    def log_probabilities(self, alpha_EO: Tensor) -> Tensor:
+        """Log probability of every candidate where an edge draws one, [E, O]; differentiable in alpha.
 
         Raises:
             ConfigError: there is no such distribution.

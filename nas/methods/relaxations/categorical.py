@@ -28,6 +28,10 @@ class Categorical(Relaxation):
         """Log softmax."""
         return alpha_EO.detach().cpu().double().log_softmax(-1)
 
+    def log_probabilities(self, alpha_EO: Tensor) -> Tensor:
+        """Log softmax."""
+        return alpha_EO.log_softmax(-1)
+
     def bases(self, alpha_EO: Tensor) -> dict[str, tuple[Tensor, Callable[[Tensor], Tensor]]]:
         """`alpha` itself, at the probabilities (Zela et al. 2020)."""
         return {"alpha": (alpha_EO, self.strengths)}

@@ -1,11 +1,18 @@
 """The two-level problem, and what an update makes of it: the gradient that alpha steps with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from nas.op_weights import OpWeights
+
+
+def _nothing(*args: Any) -> Any:
+    raise NotImplementedError("this problem has no op weights to draw")
 
 
 @dataclass
@@ -13,22 +20,30 @@ class Bilevel:
     """The two-level problem as an update sees it.
 
     Attributes:
-        loss: batch -> scalar loss at the current weights and alpha, with a fresh draw of the op weights.
+        loss: batch -> scalar loss at the current weights and alpha, with a fresh draw of the op weights, or
+            with those given after the batch.
         network: the module whose parameters are the weights and whose buffers are BN statistics.
         weights: the weights.
         alphas: the architecture parameters.
         optimizer: the weight optimiser; read for learning rate, momentum and weight decay, never stepped.
         average: averages tensors over processes, in place; None in a single process.
         generators: what the loss draws from, beside torch's global generators.
+        draw: a fresh draw of op weights, of which `own`, `all` or `two` paths per edge are run.
+        judge: batch, op weights -> loss and score of a pass in evaluation mode, without a gradient; the score
+            is the larger the better.
+        log_probability: of one-hot op weights, a scalar that is differentiable in alpha.
     """
 
-    loss: Callable[[Any], Tensor]
+    loss: Callable[..., Tensor]
     network: nn.Module
     weights: Sequence[Tensor]
     alphas: Sequence[Tensor]
     optimizer: torch.optim.Optimizer
     average: Callable[[Sequence[Tensor]], None] | None = None
     generators: Sequence[torch.Generator] = ()
+    draw: Callable[[str], OpWeights] = _nothing
+    judge: Callable[[Any, OpWeights], tuple[Tensor, Tensor]] = _nothing
+    log_probability: Callable[[OpWeights], Tensor] = _nothing
 
     def gradients(self, loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Gradients of `loss`, zero where it does not depend on an input, averaged over processes."""
@@ -63,10 +78,23 @@ class Update:
     Attributes:
         name: as in messages.
         joint: whether alpha steps with the weights, on one batch of the whole training set.
+        moves: whether alpha steps at all.
+        num_children: draws that a step of the weights learns from, by their `mixture`.
     """
 
     name: str = "another"
     joint: bool = False
+    moves: bool = True
+    num_children: int = 1
+
+    def mixture(self, losses_K: Tensor) -> Tensor:
+        """What the weights are trained for, of the losses [K] of several children: their mean."""
+        return losses_K.mean()
+
+    @contextmanager
+    def stepping(self, alphas: Sequence[Tensor]) -> Iterator[None]:
+        """The block in which alpha's optimiser steps."""
+        yield
 
     def gradient(self, problem: Bilevel, weight_batch: Any, architecture_batch: Any) -> ArchitectureGradient:
         """The gradient that the architecture optimiser steps with.

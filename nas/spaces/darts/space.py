@@ -53,6 +53,8 @@ class DartsSpace(Space):
     family = "darts"
     recipe_sizes = ("num_cells", "init_channels", "stem")
     reference = "tests.reference.literal.LiteralDarts"
+    single_paths = True
+    weighs_edges = True
 
     def __init__(
         self,
@@ -109,7 +111,11 @@ class DartsSpace(Space):
                 require(set(names) != {ZERO}, f"space.operations: an edge has only {ZERO!r} to choose from")
 
     def supernet(
-        self, inputs: ImageInputs, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
+        self,
+        inputs: ImageInputs,
+        partial: int | None = None,
+        kept: Mapping[str, Tensor] | None = None,
+        separate: bool = False,
     ) -> DartsSupernet:
         """The supernet for images (C, H, W); see `Space.supernet`.
 
@@ -129,6 +135,7 @@ class DartsSpace(Space):
             self.stem,
             partial,
             kept,
+            separate,
         )
 
     def costs(self, inputs: ImageInputs) -> dict[str, CandidateCosts]:

@@ -7,15 +7,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.op_weights import OpWeights
 from nas.spaces.darts.layout import cell_places
 from nas.spaces.modules import FactorizedReduce, relu_conv_bn
 from nas.spaces.native.separable import DenseGradient
 from nas.spaces.operations import DARTS
 from nas.spaces.space import EdgeGroup, check_op_weights, kept_operations
 from nas.spaces.stems import build_stem
-from nas.spaces.supernet.fan_out import Execution, FanOut, Sums
-from nas.spaces.supernet.partial import join, part
-from nas.spaces.supernet.scales import ScalePlan
+from nas.spaces.supernet.fan_out import Execution, Sums
+from nas.spaces.supernet.partial import Past, join, part
+from nas.spaces.supernet.paths import Paths, fan_out_of
+from nas.spaces.supernet.scales import Route, ScalePlan
 
 
 class SearchCell(nn.Module):
@@ -32,9 +34,10 @@ class SearchCell(nn.Module):
         partial: K; the first C/K channels of a source go through the candidates, the others past them (2x2
             max pooling where an edge halves the resolution), and the node shuffles both (DrNAS, section 3.3).
         execution: how to compute.
+        separate: whether the candidates of every edge stand by themselves.
     """
 
-    fan_out: Any  # nn.ModuleDict of FanOut
+    fan_out: Any  # nn.ModuleDict of FanOut, or of Paths
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class SearchCell(nn.Module):
         reduction_prev: bool,
         partial: int,
         execution: Execution,
+        separate: bool,
     ):
         super().__init__()
         self.execution = execution
@@ -63,7 +67,7 @@ class SearchCell(nn.Module):
         fan_outs = {}
         for source in sorted({edge[0] for edge in group.edges}):
             rows = [row for row, edge in enumerate(group.edges) if edge[0] == source]
-            fan_outs[str(source)] = FanOut(
+            fan_outs[str(source)] = fan_out_of(separate)(
                 self.mixed_channels,
                 stride=self._stride(source),
                 targets=[group.edges[row][1] - 2 for row in rows],
@@ -76,30 +80,39 @@ class SearchCell(nn.Module):
     def _stride(self, source: int) -> int:
         return 2 if self.reduction and source < 2 else 1
 
-    def forward(self, s0_BCHW: Tensor, s1_BCHW: Tensor, scales: Mapping[int, Mapping[str, Tensor]]) -> Tensor:
+    def forward(self, s0_BCHW: Tensor, s1_BCHW: Tensor, route: Route) -> Tensor:
         """Two cell inputs -> the concatenated nodes [B, nodes*C, H', W']."""
         states = [self.preprocess0(s0_BCHW), self.preprocess1(s1_BCHW)]
         sums: Sums = [None] * self.num_nodes
-        # What has gone past the candidates so far: every node takes it from all nodes before it.
-        past_BCHW: Tensor | None = None
+        past = Past()
         for source in range(self.num_nodes + 2):
             if source >= 2:
                 mixed_BCHW = sums[source - 2]
                 if mixed_BCHW is None:
                     mixed_BCHW = self._nothing(states[0])
+                if source in route.carried:
+                    mixed_BCHW = mixed_BCHW + route.carried[source].to(mixed_BCHW.dtype)
                 if self.partial > 1:
-                    assert past_BCHW is not None  # the inputs' channels at least
-                    mixed_BCHW = join(mixed_BCHW, past_BCHW, self.partial)
+                    mixed_BCHW = join(mixed_BCHW, past.to(source - 2), self.partial)
                 states.append(DenseGradient.apply(mixed_BCHW) if self.execution.native else mixed_BCHW)
             if str(source) in self.fan_out:
-                x_BCHW = states[source]
-                if self.partial > 1:
-                    x_BCHW, beside_BCHW = part(x_BCHW, self.mixed_channels)
-                    if self._stride(source) == 2:
-                        beside_BCHW = F.max_pool2d(beside_BCHW, 2, 2, ceil_mode=True)
-                    past_BCHW = beside_BCHW if past_BCHW is None else past_BCHW + beside_BCHW
-                self.fan_out[str(source)](x_BCHW, scales.get(source, {}), sums)
+                self._leave(source, states[source], route, sums, past)
         return torch.cat(states[2:], dim=1)
+
+    def _leave(self, source: int, x_BCHW: Tensor, route: Route, sums: Sums, past: Past) -> None:
+        """Adds what leaves a node to the sums of the nodes after it."""
+        fan_out = self.fan_out[str(source)]
+        if self.partial > 1:
+            x_BCHW, beside_BCHW = part(x_BCHW, self.mixed_channels)
+            if self._stride(source) == 2:
+                beside_BCHW = F.max_pool2d(beside_BCHW, 2, 2, ceil_mode=True)
+            weights_M = None if route.beside is None else route.beside[source]
+            past.add(beside_BCHW, fan_out.all_targets, weights_M)
+        scales = route.scales.get(source, {})
+        if isinstance(fan_out, Paths):
+            fan_out(x_BCHW, scales, sums, None if route.run is None else route.run[source])
+        else:
+            fan_out(x_BCHW, scales, sums)
 
     def _nothing(self, like_BCHW: Tensor) -> Tensor:
         """The state of a node whose edges hold nothing but `none`."""
@@ -124,6 +137,7 @@ class DartsSupernet(nn.Module):
         stem: `cifar` or `imagenet`.
         partial: K of the partial channels, 1 for all.
         kept: {group: [E, O], true where the network holds a candidate}; None for all of them.
+        separate: whether the candidates of every edge stand by themselves (`Paths`).
     """
 
     def __init__(
@@ -137,6 +151,7 @@ class DartsSupernet(nn.Module):
         stem: str,
         partial: int = 1,
         kept: Mapping[str, Tensor] | None = None,
+        separate: bool = False,
     ):
         super().__init__()
         self.groups = dict(groups)
@@ -159,6 +174,7 @@ class DartsSupernet(nn.Module):
                 reduction_prev,
                 partial,
                 self.execution,
+                separate,
             )
             self.cells.append(cell)
             self.kinds.append(place.group)
@@ -177,10 +193,10 @@ class DartsSupernet(nn.Module):
     def forward(self, x_BCHW: Tensor, op_weights: Mapping[str, Tensor]) -> Tensor:
         """Images [B, C, H, W] and op weights {group: [E, O]} -> logits [B, classes]."""
         check_op_weights(self.groups, op_weights)
-        scales = {kind: plan(op_weights[kind]) for kind, plan in self._plans.items()}
+        routes = {kind: plan.route(OpWeights.of(op_weights), kind) for kind, plan in self._plans.items()}
         if self.execution.native is not None:
             x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
         s0_BCHW, s1_BCHW = self.stem(x_BCHW)
         for kind, cell in zip(self.kinds, self.cells, strict=True):
-            s0_BCHW, s1_BCHW = s1_BCHW, cell(s0_BCHW, s1_BCHW, scales[kind])
+            s0_BCHW, s1_BCHW = s1_BCHW, cell(s0_BCHW, s1_BCHW, routes[kind])
         return self.classifier(s1_BCHW.mean(dim=(2, 3)))

@@ -50,6 +50,8 @@ class NasBench201Space(Space):
     family = "nasbench201"
     recipe_sizes = ("cells_per_stage", "init_channels")
     reference = "tests.reference.literal_nasbench201.LiteralNasBench201"
+    single_paths = True
+    weighs_edges = True
 
     def __init__(
         self,
@@ -80,7 +82,11 @@ class NasBench201Space(Space):
         self.groups: dict[str, EdgeGroup] = {CELL: group}
 
     def supernet(
-        self, inputs: ImageInputs, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
+        self,
+        inputs: ImageInputs,
+        partial: int | None = None,
+        kept: Mapping[str, Tensor] | None = None,
+        separate: bool = False,
     ) -> NasBench201Supernet:
         """The supernet for images (C, H, W); see `Space.supernet`.
 
@@ -97,6 +103,7 @@ class NasBench201Space(Space):
             self.init_channels,
             partial,
             kept,
+            separate,
         )
 
     def clean(self, alive: Mapping[str, Tensor]) -> dict[str, Tensor]:

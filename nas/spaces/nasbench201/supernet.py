@@ -6,12 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas.op_weights import OpWeights
 from nas.spaces.nasbench201.network import MacroNetwork
 from nas.spaces.nasbench201.operations import NASBENCH201
 from nas.spaces.space import EdgeGroup, check_op_weights, kept_operations
-from nas.spaces.supernet.fan_out import Execution, FanOut, Sums
-from nas.spaces.supernet.partial import join, part
-from nas.spaces.supernet.scales import ScalePlan
+from nas.spaces.supernet.fan_out import Execution, Sums
+from nas.spaces.supernet.partial import Past, join, part
+from nas.spaces.supernet.paths import Paths, fan_out_of
+from nas.spaces.supernet.scales import Route, ScalePlan
 
 CELL = "cell"
 
@@ -25,9 +27,10 @@ class SearchCell(nn.Module):
         channels: C of every node.
         partial: K; the first C/K channels of a source go through the candidates, the others past them.
         execution: how to compute.
+        separate: whether the candidates of every edge stand by themselves.
     """
 
-    fan_out: Any  # nn.ModuleList of FanOut
+    fan_out: Any  # nn.ModuleList of FanOut, or of Paths
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class SearchCell(nn.Module):
         channels: int,
         partial: int,
         execution: Execution,
+        separate: bool,
     ):
         super().__init__()
         self.partial = partial
@@ -45,7 +49,7 @@ class SearchCell(nn.Module):
         for source in range(self.num_sums):
             rows = [row for row, edge in enumerate(group.edges) if edge[0] == source]
             self.fan_out.append(
-                FanOut(
+                fan_out_of(separate)(
                     self.mixed_channels,
                     stride=1,
                     targets=[group.edges[row][1] - 1 for row in rows],
@@ -55,21 +59,27 @@ class SearchCell(nn.Module):
                 )
             )
 
-    def forward(self, x_BCHW: Tensor, scales: Mapping[int, dict[str, Tensor]]) -> Tensor:
+    def forward(self, x_BCHW: Tensor, route: Route) -> Tensor:
         """[B, C, H, W] -> [B, C, H, W]; a node that no candidate but `none` leads to is zero."""
         state_BCHW = x_BCHW
         sums: Sums = [None] * self.num_sums
-        # What has gone past the candidates so far: every node takes it from all nodes before it.
-        past_BCHW: Tensor | None = None
+        past = Past()
         for source, fan_out in enumerate(self.fan_out):
             if self.partial > 1:
                 state_BCHW, beside_BCHW = part(state_BCHW, self.mixed_channels)
-                past_BCHW = beside_BCHW if past_BCHW is None else past_BCHW + beside_BCHW
-            fan_out(state_BCHW, scales.get(source, {}), sums)
+                weights_M = None if route.beside is None else route.beside[source]
+                past.add(beside_BCHW, fan_out.all_targets, weights_M)
+            scales = route.scales.get(source, {})
+            if isinstance(fan_out, Paths):
+                fan_out(state_BCHW, scales, sums, None if route.run is None else route.run[source])
+            else:
+                fan_out(state_BCHW, scales, sums)
             total_BCHW = sums[source]
             state_BCHW = torch.zeros_like(state_BCHW) if total_BCHW is None else total_BCHW
-            if past_BCHW is not None:
-                state_BCHW = join(state_BCHW, past_BCHW, self.partial)
+            if source + 1 in route.carried:
+                state_BCHW = state_BCHW + route.carried[source + 1].to(state_BCHW.dtype)
+            if self.partial > 1:
+                state_BCHW = join(state_BCHW, past.to(source), self.partial)
         return state_BCHW
 
 
@@ -87,6 +97,7 @@ class NasBench201Supernet(MacroNetwork):
         init_channels: C of the first stage.
         partial: K of the partial channels, 1 for all.
         kept: {"cell": [E, O], true where the network holds a candidate}; None for all of them.
+        separate: whether the candidates of every edge stand by themselves (`Paths`).
     """
 
     def __init__(
@@ -98,6 +109,7 @@ class NasBench201Supernet(MacroNetwork):
         init_channels: int,
         partial: int = 1,
         kept: Mapping[str, Tensor] | None = None,
+        separate: bool = False,
     ):
         execution = Execution()
         held = kept_operations(groups[CELL], (kept or {}).get(CELL))
@@ -106,7 +118,7 @@ class NasBench201Supernet(MacroNetwork):
             num_classes,
             cells_per_stage,
             init_channels,
-            lambda channels: SearchCell(groups[CELL], held, channels, partial, execution),
+            lambda channels: SearchCell(groups[CELL], held, channels, partial, execution, separate),
         )
         self.groups = dict(groups)
         self.partial = partial
@@ -118,8 +130,8 @@ class NasBench201Supernet(MacroNetwork):
     def forward(self, x_BCHW: Tensor, op_weights: Mapping[str, Tensor]) -> Tensor:
         """Images [B, C, H, W] and op weights {"cell": [E, O]} -> logits [B, classes]."""
         check_op_weights(self.groups, op_weights)
-        scales = self._plan(op_weights[CELL])
+        route = self._plan.route(OpWeights.of(op_weights), CELL)
         x_BCHW = self.stem(x_BCHW)
         for module in self.cells:
-            x_BCHW = module(x_BCHW, scales) if isinstance(module, SearchCell) else module(x_BCHW)
+            x_BCHW = module(x_BCHW, route) if isinstance(module, SearchCell) else module(x_BCHW)
         return self._classify(x_BCHW)

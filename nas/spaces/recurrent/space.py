@@ -94,6 +94,7 @@ class RecurrentSpace(Space):
     recipe_sizes = ("hidden_size", "embedding_size")
     recipe_options = ("dropout_input", "dropout_hidden", "dropout_x", "dropout_output", "dropout_embed")
     reference = "tests.reference.recurrent.LiteralSupernet"
+    single_paths = True
 
     def __init__(
         self,
@@ -136,7 +137,11 @@ class RecurrentSpace(Space):
         self.groups: dict[str, EdgeGroup] = {RECURRENT: group}
 
     def supernet(
-        self, inputs: TextInputs, partial: int | None = None, kept: Mapping[str, Tensor] | None = None
+        self,
+        inputs: TextInputs,
+        partial: int | None = None,
+        kept: Mapping[str, Tensor] | None = None,
+        separate: bool = False,
     ) -> RecurrentSupernet:
         """The network that holds every candidate, for a text of so many different words.
 
@@ -144,6 +149,7 @@ class RecurrentSpace(Space):
             inputs: the size of the vocabulary.
             partial: 1 or None; a recurrent cell has no channels to lead past its candidates.
             kept: {"recurrent": [E, O], true where a candidate is to be held}; None for all.
+            separate: means nothing here: candidates have no parameters, and one with weight 0 adds nothing.
 
         Raises:
             ConfigError: `partial` is more than 1.

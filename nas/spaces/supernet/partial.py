@@ -4,6 +4,8 @@ Every edge puts its mixed channels and those that went past it together and shuf
 of groups. Sums and shuffles change places, so a node sums first and shuffles once.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -23,3 +25,32 @@ def join(mixed_BCHW: Tensor, past_BCHW: Tensor, partial: int) -> Tensor:
         rows = [one.permute(0, 2, 3, 1) for one in parts]
         return torch.stack(rows, dim=-1).flatten(-2).permute(0, 3, 1, 2)
     return torch.stack(parts, dim=2).flatten(1, 2)
+
+
+class Past:
+    """What has gone past the candidates on its way to each node.
+
+    Without edge weights every node takes all that left the nodes before it, which is one running sum.
+    """
+
+    def __init__(self) -> None:
+        self._all_BCHW: Tensor | None = None
+        self._by_target: dict[int, Tensor] = {}
+
+    def add(self, beside_BCHW: Tensor, targets: Sequence[int], weights_M: Tensor | None = None) -> None:
+        """Adds what goes past the candidates of a node's M edges to their targets, each by its weight."""
+        if weights_M is None:
+            before = self._all_BCHW
+            self._all_BCHW = beside_BCHW if before is None else before + beside_BCHW
+            return
+        for target, weight in zip(targets, weights_M.to(beside_BCHW.dtype).unbind(), strict=True):
+            total = self._by_target.get(target)
+            self._by_target[target] = (
+                beside_BCHW * weight if total is None else total.addcmul_(beside_BCHW, weight)
+            )
+
+    def to(self, target: int) -> Tensor:
+        """What has come to a node, [B, (K-1)*C/K, H, W]."""
+        found = self._by_target.get(target) if self._by_target else self._all_BCHW
+        assert found is not None  # a node has an input
+        return found

@@ -1,11 +1,30 @@
 """Hands the op weights of an edge group to the fan-outs that apply them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from nas.op_weights import OpWeights
 from nas.spaces.space import EdgeGroup
+
+
+@dataclass(frozen=True)
+class Route:
+    """One pass through the cells of a group, by the nodes that edges leave and enter.
+
+    Attributes:
+        scales: source node -> candidate -> op weights [m] of those of its edges that hold it.
+        run: source node -> for each of its edges the candidates that are run; None for all.
+        beside: source node -> weights [M] of what goes past the candidates of its edges; None for 1.
+        carried: target node -> a number that joins its sum; empty for none.
+    """
+
+    scales: Mapping[int, dict[str, Tensor]]
+    run: Mapping[int, Sequence[Collection[str]]] | None
+    beside: Mapping[int, Tensor] | None
+    carried: Mapping[int, Tensor]
 
 
 class ScalePlan:
@@ -20,11 +39,15 @@ class ScalePlan:
 
     def __init__(self, group: EdgeGroup, holders: Mapping[int, Mapping[str, Sequence[int]]]):
         num_operations = group.shape[1]
+        self.group = group
+        self.rows = {
+            source: [row for row, edge in enumerate(group.edges) if edge[0] == source] for source in holders
+        }
         self.keys: list[tuple[int, str]] = []
         self.sizes: list[int] = []
         order: list[int] = []
         for source, names in holders.items():
-            rows = [row for row, edge in enumerate(group.edges) if edge[0] == source]
+            rows = self.rows[source]
             for name, positions in names.items():
                 self.keys.append((source, name))
                 self.sizes.append(len(positions))
@@ -39,3 +62,27 @@ class ScalePlan:
         for (source, name), value in zip(self.keys, values, strict=True):
             scales.setdefault(source, {})[name] = value
         return scales
+
+    def route(self, op_weights: OpWeights, name: str) -> Route:
+        """What the cells of this group, whose name it is, do in one pass."""
+        weights_EO = op_weights[name]
+        run_EO, edges_E = op_weights.run.get(name), op_weights.edges.get(name)
+        run = None if run_EO is None else self._run(run_EO)
+        beside = None if edges_E is None else {source: edges_E[rows] for source, rows in self.rows.items()}
+        carried = {}
+        if op_weights.carried and run_EO is not None and weights_EO.requires_grad:
+            carried = self._carried((weights_EO * ~run_EO).sum(-1))
+        return Route(self(weights_EO), run, beside, carried)
+
+    def _run(self, run_EO: Tensor) -> dict[int, list[set[str]]]:
+        names = [
+            {name for name, here in zip(operations, row, strict=True) if here}
+            for operations, row in zip(self.group.operations, run_EO.tolist(), strict=True)
+        ]
+        return {source: [names[row] for row in rows] for source, rows in self.rows.items()}
+
+    def _carried(self, values_E: Tensor) -> dict[int, Tensor]:
+        targets = [target for _, target in self.group.edges]
+        sums_N = values_E.new_zeros(max(targets) + 1)
+        sums_N = sums_N.index_add(0, torch.tensor(targets, device=values_E.device), values_E)
+        return {target: sums_N[target] for target in set(targets)}

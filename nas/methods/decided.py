@@ -1,0 +1,56 @@
+"""Edges about which nothing is learnt any more: their op weights are fixed, and no gradient reaches alpha."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+class Decided:
+    """Rows of op weights that stand in for what alpha says; none at first."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Tensor] = {}  # bool [E]
+        self._choices: dict[str, Tensor] = {}  # [E, O]
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    def decide(self, group: str, rows_E: Tensor, choices_EO: Tensor) -> None:
+        """Fixes some edges of a group.
+
+        Args:
+            group: its name.
+            rows_E: which edges, bool [E]; what was decided before stays decided.
+            choices_EO: their op weights; other rows are not looked at.
+        """
+        rows_E, choices_EO = rows_E.detach().cpu(), choices_EO.detach().cpu().double()
+        before_E = self.rows(group, choices_EO)
+        if before_E.any():
+            choices_EO = torch.where((rows_E & ~before_E)[:, None], choices_EO, self._choices[group])
+        self._rows[group] = rows_E | before_E
+        self._choices[group] = choices_EO
+
+    def rows(self, group: str, like_EO: Tensor) -> Tensor:
+        """Which edges of a group are decided, bool [E], on the device of a tensor of its shape."""
+        if group not in self._rows:
+            return like_EO.new_zeros(len(like_EO), dtype=torch.bool)
+        return self._rows[group].to(like_EO.device)
+
+    def applied(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """{group: [..., E, O]} with the decided rows in their places."""
+        found = dict(values)
+        for group, rows_E in self._rows.items():
+            value_EO = found[group]
+            choices_EO = self._choices[group].to(value_EO)
+            found[group] = torch.where(rows_E.to(value_EO.device)[:, None], choices_EO, value_EO)
+        return found
+
+    def state(self) -> dict:
+        """Plain containers for a checkpoint; empty where nothing is decided."""
+        return {group: {"rows": self._rows[group], "choices": self._choices[group]} for group in self._rows}
+
+    def load(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Takes what `state` gave."""
+        self._rows = {group: found["rows"].cpu() for group, found in state.items()}
+        self._choices = {group: found["choices"].cpu() for group, found in state.items()}

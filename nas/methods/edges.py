@@ -1,0 +1,55 @@
+"""Edge weights: how much each in-edge of a node counts, learnt beside the op weights.
+
+Xu et al. 2020, equation 3 (a softmax), and Li et al. 2021 (points of a simplex). They also weigh what goes
+past the candidates of an edge.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from nas.errors import require
+from nas.methods.relaxations import Relaxation
+
+
+class EdgeWeights(nn.Module):
+    """Parameters beta, one row [1, n] for each node with n in-edges.
+
+    Args:
+        relaxation: beta -> weights of a node's in-edges.
+        layout: {group: {`edges`: [[source, target], ...]}}, in the order of alpha's rows.
+        scale: standard deviation of beta's start values.
+
+    Raises:
+        ConfigError: there is no layout.
+    """
+
+    def __init__(self, relaxation: Relaxation, layout: Mapping | None, scale: float):
+        super().__init__()
+        require(layout is not None, "method.edges: which edges enter a node is known with a layout alone")
+        assert layout is not None
+        self.relaxation = relaxation
+        self._rows: dict[str, dict[int, list[int]]] = {}
+        beta = {}
+        for group in sorted(layout):
+            by_target: dict[int, list[int]] = {}
+            for row, (_, target) in enumerate(layout[group]["edges"]):
+                by_target.setdefault(target, []).append(row)
+            self._rows[group] = by_target
+            for target, rows in by_target.items():
+                beta[f"{group}_{target}"] = nn.Parameter(relaxation.initial(1, len(rows), scale))
+        self.beta = nn.ParameterDict(beta)
+
+    def weights(self, function: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        """{group: [E]}, in the order of alpha's rows.
+
+        Args:
+            function: of the relaxation: beta [1, n] -> weights [1, n].
+        """
+        found = {}
+        for group, by_target in self._rows.items():
+            parts = [function(self.beta[f"{group}_{target}"])[0] for target in by_target]
+            order = torch.tensor([row for rows in by_target.values() for row in rows])
+            found[group] = torch.cat(parts)[order.argsort().to(parts[0].device)]
+        return found

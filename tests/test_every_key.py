@@ -125,6 +125,8 @@ OTHER = {
         {"_target_": f"nas.methods.relaxations.{name}"} for name in ("Softmax", "Dirichlet")
     ],
     "method.perturbation": [{"_target_": "nas.methods.perturbations.Random"}],
+    "method.edges": [{"_target_": "nas.methods.relaxations.Softmax"}],
+    "method.selection": [{"_target_": "nas.methods.selections.BestOf"}],
     "method.update": [
         {"_target_": "nas.methods.updates.FirstOrder"},
         {"_target_": "nas.methods.updates.Unrolled", "xi": 0.5},

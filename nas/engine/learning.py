@@ -12,6 +12,7 @@ from nas.methods.method import Method
 
 log = logging.getLogger(__name__)
 LEARNT, UNCHANGED, DRAWN = "learnt", "unchanged", "drawn, not learnt"
+SELECTED = "selected by the supernet"
 
 
 def check_epochs(config: Mapping, method: Method) -> None:
@@ -31,6 +32,19 @@ def check_epochs(config: Mapping, method: Method) -> None:
         "choose a method that learns",
     )
     method.changes(number)  # what is wrong with the epochs of stages is said in its own words
+    every = config["trainer"]["check_val_every_n_epoch"]
+    require(
+        method.selection is None or number % every == 0,
+        f"trainer.check_val_every_n_epoch={every}: method.selection compares architectures in the validation "
+        f"of the last epoch, which trainer.max_epochs={number} is to have; 1, or a divisor of it",
+    )
+    if not method.learns:
+        require(
+            method.selection is not None,
+            f"method.selection=null: with method.update={method.update.name if method.update else None} the "
+            "architecture never moves, so that something is to choose one; as in method=rsps",
+        )
+        return
     if not any(method.active(epoch) for epoch in range(number)):
         require(
             method.stages is not None and method.warmup_epochs == 0,
@@ -58,7 +72,7 @@ def check_steps(config: Mapping, method: Method, steps: Sequence[int] | None) ->
     Raises:
         ConfigError: there are no steps, or too few for one step of alpha.
     """
-    if not method.trains or config["resume"] is not None or steps is None:
+    if not method.learns or config["resume"] is not None or steps is None:
         return
     trainer = config["trainer"]
     limit = trainer["limit_train_batches"]
@@ -138,10 +152,13 @@ class StartValues:
         """What `summary.json` says under `architecture`.
 
         Returns:
-            `drawn, not learnt` of a method that does not train, `learnt`, `unchanged` where no group of edges
+            `drawn, not learnt` of a method whose alpha never moves, `selected by the supernet` where its
+            selection has spoken, `learnt`, `unchanged` where no group of edges
             has moved, and `unchanged: reduce` where only some have not.
         """
-        if not method.trains:
+        if method.selection is not None and method.decided:
+            return SELECTED
+        if not method.learns:
             return DRAWN
         groups = [group for group, alpha_EO in self.alpha.items() if self._learnable(method, alpha_EO)]
         rest = self._unmoved(method, groups)

@@ -3,6 +3,7 @@
 On text the state passes from one segment to the next.
 """
 
+import copy
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from nas.engine.step import Frame, Step
 from nas.engine.tasks import Language, Task, TextBatch
 from nas.methods.method import Method
 from nas.methods.updates import Bilevel
+from nas.op_weights import OpWeights
 
 log = logging.getLogger(__name__)
 
@@ -177,6 +179,48 @@ class SearchModule(Measured):
         result = self.search_step.run(batch, train=False)
         self.guard.watch("architecture validation", result.loss, self.current_epoch, batch_idx)
         self.record_result("architecture", result, batch)
+        if self.selects:
+            # A copy: a text's batch notes the state that the pass leaves.
+            self._compare(copy.copy(batch), batch_idx)
+
+    @property
+    def selects(self) -> bool:
+        """Whether this is the epoch after which the method compares architectures."""
+        return self.method.selection is not None and self.current_epoch + 1 == self.method.epochs
+
+    def on_validation_epoch_start(self) -> None:
+        """Draws what is compared."""
+        if self.selects:
+            assert self.method.selection is not None
+            self.method.selection.begin(self.search_step.draw)
+
+    def _compare(self, batch: Any, batch_idx: int) -> None:
+        selection = self.method.selection
+        assert selection is not None
+
+        def score(op_weights: OpWeights) -> tuple[float, int]:
+            result = self.search_step.run(batch, op_weights, train=False)
+            worth = self.task.score(result).double().reshape(1)
+            if self.trainer.world_size > 1:
+                self.average([worth])
+            return float(worth), result.size
+
+        buffers = [buffer.clone() for buffer in self.supernet.buffers()]
+        self.supernet.train(selection.statistics == "batch")
+        try:
+            selection.observe(batch_idx, score)
+        finally:
+            self.supernet.eval()
+            for buffer, before in zip(self.supernet.buffers(), buffers, strict=True):
+                buffer.copy_(before)
+
+    def on_validation_epoch_end(self) -> None:
+        """Decides for the best of what was compared."""
+        if self.selects:
+            assert self.method.selection is not None
+            for group, choices_EO in self.method.selection.chosen().items():
+                rows_E = torch.ones(len(choices_EO), dtype=torch.bool)
+                self.method.decided.decide(group, rows_E, choices_EO)
 
     def on_train_epoch_end(self) -> None:
         """Steps the learning rate, after the epoch has been recorded."""

@@ -31,7 +31,8 @@ def shorten_search(config: MutableMapping, typed: Collection[str] = ()) -> None:
 def shorten(config: MutableMapping, typed: Collection[str] = ()) -> None:
     """Fits `method.stages` and `method.warmup_epochs` into `trainer.max_epochs`, in place.
 
-    Nothing happens to stages that fill the search already. Otherwise every stage gets one epoch and the last
+    Nothing happens to stages that fill the search already, but that a single one leaves an epoch to alpha.
+    Otherwise every stage gets one epoch and the last
     what is left of `trainer.max_epochs`, which is raised to the number of stages where it is less. alpha
     moves in the last epoch of each. `space.init_channels` is rounded up to what the K of every stage divides.
 
@@ -56,6 +57,11 @@ def shorten(config: MutableMapping, typed: Collection[str] = ()) -> None:
 
 
 def _shorten_stages(method: MutableMapping, trainer: MutableMapping, space: MutableMapping) -> None:
+    if len(method["stages"]) == 1:
+        # As long as the search, whatever its length (`epochs: ${trainer.max_epochs}`).
+        stage = method["stages"][0]
+        if isinstance(stage.get("freeze"), int) and stage.get("epochs") == trainer["max_epochs"]:
+            stage["freeze"] = min(stage["freeze"], trainer["max_epochs"] - 1)
     given = Stages(method["stages"])
     if given.epochs == trainer["max_epochs"]:
         return

@@ -84,6 +84,11 @@ class Step:
         with drawing_from(self.shared):
             return self.method.op_weights(paths)
 
+    def draw(self) -> OpWeights:
+        """A random architecture by what alpha has learnt; see `Parameters.draw`."""
+        with drawing_from(self.shared):
+            return self.method.draw()
+
     def run(self, batch: Any, op_weights: dict[str, Tensor] | None = None, train: bool = True) -> Result:
         """A pass at the current weights and alpha, with a fresh draw of op weights or given ones."""
         op_weights = self.op_weights() if op_weights is None else op_weights

@@ -14,6 +14,7 @@ from nas.methods.perturbations import Perturbation
 from nas.methods.regularizers import Regularizer
 from nas.methods.relaxations import Relaxation
 from nas.methods.schedules import Schedule, Stages, stage_scheduler
+from nas.methods.selections import Selection
 from nas.methods.updates import ArchitectureGradient, Bilevel, Update
 
 
@@ -27,6 +28,7 @@ class Method(Parameters):
         perturbation: at which op weights the weights step; None for the method's own.
         schedule: when alpha moves, and the stages; None for a search of one piece without a warm-up.
         shapes, relaxation, init_scale, layout, edges: see `Parameters`.
+        selection: what compares architectures by the trained supernet; None to derive from alpha.
         clip: global gradient norm of the weights, None for none.
         architecture_clip: global norm of the architecture loss's gradient, before the regularizers; None for
             none.
@@ -68,6 +70,7 @@ class Method(Parameters):
         weight_scheduler: Callable | None = None,
         architecture_optimizer: Callable | None = None,
         edges: Relaxation | None = None,
+        selection: Selection | None = None,
     ):
         super().__init__(shapes, relaxation, init_scale, layout, edges)
         for key, norm in {"clip": clip, "architecture_clip": architecture_clip}.items():
@@ -86,7 +89,9 @@ class Method(Parameters):
             f"method.stages: method {name} trains nothing (method.update=none), so it has no stages",
         )
         require(
-            self.stages is None or relaxation.prunable,
+            self.stages is None
+            or relaxation.prunable
+            or all(stage.keep is None for stage in self.stages.stages),
             f"method.stages: op weights of method {name} cannot do without those that are dropped; null",
         )
         self.clip = clip
@@ -102,6 +107,12 @@ class Method(Parameters):
             if architecture_optimizer is not None:
                 architecture_optimizer = one.optimizer(architecture_optimizer)
         self.architecture_optimizer = architecture_optimizer
+        require(
+            selection is None or (update is not None and relaxation.distribution),
+            f"method.selection: method {name} has no trained weights to compare architectures by, or no "
+            "distribution to draw these from; null",
+        )
+        self.selection = selection
         self.update = update
         self.perturbation = perturbation
         if perturbation is not None:
@@ -145,6 +156,11 @@ class Method(Parameters):
         return self.update is not None
 
     @property
+    def learns(self) -> bool:
+        """Whether alpha moves at all."""
+        return self.update is not None and self.update.moves
+
+    @property
     def draws_alike(self) -> bool:
         """Whether op weights are drawn, and all processes of a search are to have the same draw."""
         edges = None if self.edges is None else self.edges.relaxation.draws
@@ -177,7 +193,7 @@ class Method(Parameters):
 
     def active(self, epoch: int) -> bool:
         """Whether alpha moves in this epoch: not in a warm-up, and not in the frozen start of a stage."""
-        return self.update is not None and self.update.moves and not self.schedule.rests(epoch)
+        return self.learns and not self.schedule.rests(epoch)
 
     def leave(
         self,

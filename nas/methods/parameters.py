@@ -147,6 +147,19 @@ class Parameters(Hooks, nn.Module):
         kept = self.kept()
         return {group: value_EO.masked_fill(~kept[group], DROPPED) for group, value_EO in found.items()}
 
+    @torch.no_grad()
+    def draw(self) -> OpWeights:
+        """A random architecture by what alpha has learnt, from torch's global generator of alpha's device.
+
+        One-hot op weights in which nothing else is run, whatever the relaxation.
+        """
+        assert self.derived is not None  # `attach` comes before the first draw
+        device = next(iter(self.alpha.values())).device
+        generator = torch.Generator().manual_seed(int(torch.randint(2**62, (), device=device)))
+        drawn = {group: value[0] for group, value in self.sample_strengths(1, generator).items()}
+        own = {group: one_EO.to(self.alpha[group]) for group, one_EO in self.derived(drawn).items()}
+        return OpWeights(own, {group: one_EO != 0 for group, one_EO in own.items()})
+
     def _expected(self) -> dict[str, Tensor]:
         return self.decided.applied(self._of_kept(self.relaxation.strengths))
 

@@ -12,9 +12,19 @@ SPACES = (
 METHODS = ("nas.methods.method.Method", "nas.methods.sparse.SparseMethod")
 RELAXATIONS = tuple(
     f"nas.methods.relaxations.{name}"
-    for name in ("Concrete", "Connections", "Dirichlet", "ScalingFactors", "Sigmoid", "Simplex", "Softmax")
-)
-UPDATES = tuple(f"nas.methods.updates.{name}" for name in ("FirstOrder", "Joint", "MixedLevel", "Unrolled"))
+    for name in (
+        "Concrete", "Connections", "Dirichlet", "HardConcrete", "OneHot", "ScalingFactors", "Sigmoid",
+        "Simplex", "Softmax", "WholeDraw",
+    )
+)  # fmt: skip
+UPDATES = tuple(
+    f"nas.methods.updates.{name}"
+    for name in (
+        "FirstOrder", "Gates", "ImportanceWeights", "Joint", "MixedLevel", "ScoreFunction", "Unrolled",
+        "WeightsAlone",
+    )
+)  # fmt: skip
+SELECTIONS = ("nas.methods.selections.BestOf",)
 PERTURBATIONS = tuple(f"nas.methods.perturbations.{name}" for name in ("Adversarial", "Random"))
 REGULARIZERS = tuple(f"nas.methods.regularizers.{name}" for name in ("Anchor", "BetaDecay", "ZeroOne"))
 SOURCES = (
@@ -65,6 +75,8 @@ ROLES = {
     "space": SPACES,
     "method": METHODS,
     "method.relaxation": RELAXATIONS,
+    "method.edges": RELAXATIONS,
+    "method.selection": SELECTIONS,
     "method.update": UPDATES,
     "method.schedule": ("nas.methods.schedules.Schedule",),
     "method.regularizers.*": REGULARIZERS,

@@ -137,7 +137,7 @@ class ImportanceWeights(Update):
 
     name = "importance_weights"
 
-    def __init__(self, children: int = 4, sharpness: float = 1.0):
+    def __init__(self, children: int = 4, sharpness: float = 64.0):
         require_whole("method.update.children", children, 2)
         require(sharpness > 0, f"method.update.sharpness={sharpness}: must be positive")
         self.num_children = children

@@ -1,0 +1,10 @@
+"""Selections: what a search ends with where alpha alone does not say it, one idea a file.
+
+A configuration names one by its import path, `method.selection._target_`; null is what derivation makes of
+alpha.
+"""
+
+from nas.methods.selections.base import Selection
+from nas.methods.selections.best_of import BestOf
+
+__all__ = ["BestOf", "Selection"]

@@ -1,0 +1,74 @@
+"""The best of some random architectures by the weights of the supernet (Li and Talwalkar 2019, section 3)."""
+
+from collections.abc import Callable
+
+from nas.errors import require, require_one_of, require_whole
+from nas.methods.selections.base import Selection
+from nas.op_weights import OpWeights
+
+
+class BestOf(Selection):
+    """Draws architectures, judges all on the same first batches, and the best of these on all batches.
+
+    Args:
+        count: architectures that are drawn; equal ones count once.
+        batches: of the architecture split, that each is judged on.
+        finalists: how many of them are judged on the whole split; 0 takes the first of the first batches.
+        statistics: what batch norms normalise with, those of the `batch` or the `running` ones, which are of
+            a mixture of all architectures.
+
+    Raises:
+        ConfigError: a value is unknown or out of range.
+    """
+
+    def __init__(self, count: int = 100, batches: int = 1, finalists: int = 0, statistics: str = "batch"):
+        require_whole("method.selection.count", count, 1)
+        require_whole("method.selection.batches", batches, 1)
+        require_whole("method.selection.finalists", finalists, 0)
+        require(
+            finalists <= count,
+            f"method.selection.finalists={finalists}: of method.selection.count={count}; at most that",
+        )
+        require_one_of("method.selection.statistics", statistics, ("batch", "running"))
+        self.count = count
+        self.batches = batches
+        self.finalists = finalists
+        self.statistics = statistics
+        self._drawn: list[OpWeights] = []
+        self._sums: list[float] = []
+        self._size = 0
+
+    def begin(self, draw: Callable[[], OpWeights]) -> None:
+        """Draws them."""
+        found: dict[tuple, OpWeights] = {}
+        for _ in range(self.count):
+            one = draw()
+            found.setdefault(tuple(tuple(one[group].flatten().tolist()) for group in sorted(one)), one)
+        self._drawn, self._size = list(found.values()), 0
+        self._sums = [0.0] * len(self._drawn)
+
+    def observe(self, batch: int, score: Callable[[OpWeights], tuple[float, int]]) -> None:
+        """Judges those that are still compared."""
+        if batch >= self.batches and not self.finalists:
+            return
+        if batch == self.batches:
+            best = self._order()[: self.finalists]
+            self._drawn = [self._drawn[index] for index in best]
+            self._sums = [self._sums[index] for index in best]
+        size = 0
+        for index, one in enumerate(self._drawn):
+            worth, size = score(one)
+            self._sums[index] += worth * size
+        self._size += size
+
+    def chosen(self) -> OpWeights:
+        """The best one, of equal ones that which was drawn first."""
+        return self._drawn[self._order()[0]]
+
+    @property
+    def worth(self) -> float:
+        """The mean score of what was chosen."""
+        return self._sums[self._order()[0]] / self._size
+
+    def _order(self) -> list[int]:
+        return sorted(range(len(self._drawn)), key=lambda index: -self._sums[index])

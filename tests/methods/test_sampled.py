@@ -1,4 +1,4 @@
-"""Sampled paths, edge weights and selections: their limits, expectations in closed form, and what is not run."""
+"""Sampled paths, edge weights and selections: their limits, expectations in closed form, what is not run."""
 
 import copy
 
@@ -100,7 +100,7 @@ def test_candidates_of_their_own_compute_what_shared_ones_do(space):
 def test_a_drawn_path_gives_what_all_candidates_give_at_its_op_weights(space, seed):
     """With the test of one-hot supernets against evaluation networks: the loss of the stand-alone network."""
     shared, separate = twins(space)
-    images, labels = batch()
+    images, _ = batch()
     torch.manual_seed(seed)
     weights = {g: OneHot().op_weights(torch.zeros(group.shape).double()) for g, group in space.groups.items()}
     drawn = OpWeights(weights, {group: value != 0 for group, value in weights.items()})
@@ -303,7 +303,7 @@ def test_two_gates_have_the_gradient_of_their_own_softmax():
 
 
 def test_all_gates_are_the_full_gradient_at_the_drawn_path():
-    """full_v2: dL/dalpha_i = sum_j <output_j, G> p_j (delta_ij - p_i), each output at the path's own states."""
+    """full_v2: dL/dalpha_i = sum_j <output_j, G> p_j (delta_ij - p_i), all at the path's own states."""
     space = SPACES["nasbench201"]()
     step = step_of("proxyless", space, "method.update.paths=all")
     problem = step.bilevel()

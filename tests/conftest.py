@@ -2,7 +2,9 @@
 
 import contextlib
 import importlib
+import gc
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -45,6 +47,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError(f"tests/slow.txt names what is no test: {', '.join(lost)}")
 
 
+def pytest_collection_finish() -> None:
+    """What has been imported and collected stays: it need not be looked through again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 @dataclass(frozen=True)
 class Done:
     """How a command ended."""
@@ -69,10 +77,17 @@ def remembered():
     cheap.remember()
 
 
+@pytest.fixture(scope="session")
+def outputs(tmp_path_factory):
+    """Folders for the outputs of one test each, which are made where there are any."""
+    folder = tmp_path_factory.mktemp("outputs")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def outputs_elsewhere(tmp_path_factory, monkeypatch):
+def outputs_elsewhere(outputs, monkeypatch):
     """Keeps runs whose folder a test does not name out of the checkout."""
-    monkeypatch.setenv("NAS_OUTPUTS", str(tmp_path_factory.mktemp("outputs")))
+    monkeypatch.setenv("NAS_OUTPUTS", str(next(outputs)))
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,11 @@
 """Who may import whom, and a few habits, checked on the source without running it (docs/architecture.md)."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,7 @@ def room(module: str) -> str:
     return parts[1] if len(parts) > 1 else ""
 
 
+@functools.cache
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
@@ -147,7 +150,33 @@ def label(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-each_source = pytest.mark.parametrize("path", SOURCES, ids=label)
+def each(paths: list[Path]) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
+    """One test of a rule for single files, which names every file that breaks it."""
+
+    def of(rule: Callable[[Path], None]) -> Callable[[], None]:
+        def test() -> None:
+            broken = []
+            for path in paths:
+                try:
+                    rule(path)
+                except AssertionError as error:
+                    broken.append(f"{label(path)}: {error}")
+            assert not broken, "\n".join(broken)
+
+        test.__name__, test.__doc__ = rule.__name__, rule.__doc__
+        return test
+
+    return of
+
+
+each_source = each(SOURCES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def parsed_once():
+    """Trees are kept for these tests alone."""
+    yield
+    parse.cache_clear()
 
 
 def test_every_room_has_a_rule():
@@ -181,7 +210,7 @@ def test_imports_point_the_right_way(path):
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("path", EVERYTHING, ids=label)
+@each(EVERYTHING)
 def test_nobody_imports_the_other_distribution_of_lightning(path):
     names = {name.split(".")[0] for name, _ in imports(parse(path), module_name(path))}
     assert "lightning" not in names, "import pytorch_lightning: the classes of the two do not mix"
@@ -305,7 +334,7 @@ def _is_container(value: ast.expr) -> bool:
     return isinstance(value, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp)
 
 
-@pytest.mark.parametrize("path", EVERYTHING, ids=label)
+@each(EVERYTHING)
 def test_files_stay_short(path):
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert lines <= MAX_LINES, f"{lines} lines: give the second thing that it does a file of its own"

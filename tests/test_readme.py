@@ -40,7 +40,10 @@ def shrunk(command: str, folder: Path) -> list[str]:
     if ABSENT.search(command):
         return [*arguments, "--cfg", "job"]
     place = f"hydra.run.dir={folder / 'run'}" if "-m" not in arguments[2:] else f"hydra.sweep.dir={folder}"
-    return [*arguments, "debug=fast", "hardware.threads=1", place]
+    # Debugging does not shorten what is typed.
+    typed = [one for one in ("method.warmup_epochs", "trainer.max_epochs") if f"{one}=" in command]
+    short = [f"{one}={number}" for number, one in enumerate(typed, start=1)]
+    return [*arguments, "debug=fast", *short, "hardware.threads=1", place]
 
 
 def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess:

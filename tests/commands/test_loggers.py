@@ -5,7 +5,6 @@ import os
 import pty
 import select
 import struct
-import subprocess
 import time
 from types import SimpleNamespace
 
@@ -19,7 +18,7 @@ from nas.engine.progress import Clock
 from nas.engine.recording import EpochRecorder
 from nas.engine.run_folder import RunFolder
 from tests.conftest import ROOT, TINY, command_line, environment_of
-from tests.forks import finish
+from tests.forks import finish, launch
 
 
 def test_tensorboard_has_each_point_once_pictures_and_settings(run, tiny, tmp_path):
@@ -97,7 +96,8 @@ def test_wandb_offline_gives_every_job_its_run(shell, tmp_path):
     done = shell(
         "search", *TINY, "trainer.max_epochs=2", "logger=wandb", "logger.offline=true", lr,
         "space.num_nodes=2", "trainer.log_every_n_steps=1", f"hydra.sweep.dir={tmp_path / 'sweep'}", "-m",
-        WANDB_API_KEY="", HOME=str(tmp_path),
+        WANDB_API_KEY="", NETRC=str(tmp_path / "none"),
+        **{f"WANDB_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "CACHE", "DATA")},
     )  # fmt: skip
     assert done.status == 1, done.err
     runs = [list((tmp_path / "sweep" / name / "wandb").glob("offline-run-*")) for name in "01"]
@@ -139,14 +139,14 @@ def test_wandb_without_account_is_refused_at_once(shell, tmp_path):
 
 
 def test_a_bar_at_a_terminal_below_the_lines_that_the_log_has_either_way(tmp_path):
-    overrides = (*TINY, "trainer.max_epochs=3", "trainer.limit_train_batches=15")
+    tiny = (*TINY, "space.num_nodes=2")
+    overrides = (*tiny, "trainer.max_epochs=3", "trainer.limit_train_batches=6")
     environment = environment_of(tmp_path) | {"TERM": "xterm", "COLUMNS": "200"}
     environment.pop("CI", None)
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        command_line("search", *overrides, f"hydra.run.dir={tmp_path / 'a'}"),
-        cwd=ROOT, env=environment, stdout=theirs, stderr=subprocess.DEVNULL, close_fds=True,
-    )  # fmt: skip
+    with open(os.devnull, "w") as nowhere:
+        line = command_line("search", *overrides, f"hydra.run.dir={tmp_path / 'a'}")
+        process = launch(line, env=environment, stdout=theirs, stderr=nowhere)
     os.close(theirs)
     shown = b""
     while select.select([ours], [], [], 90)[0]:
@@ -161,7 +161,7 @@ def test_a_bar_at_a_terminal_below_the_lines_that_the_log_has_either_way(tmp_pat
     text = shown.decode(errors="replace")
     for word in ("loss:", "acc:", "lr:", "left:", "Epoch 2/2", "epoch 2 (3/3)  weight loss"):
         assert word in text, word
-    done = finish(command_line("search", *TINY, f"hydra.run.dir={tmp_path / 'b'}"), env=environment)
+    done = finish(command_line("search", *tiny, f"hydra.run.dir={tmp_path / 'b'}"), env=environment)
     done.check_returncode()
     assert "\r" not in done.stdout
     assert "\x1b" not in done.stdout

@@ -15,7 +15,9 @@ SOURCES = sorted((ROOT / "nas").rglob("*.py"))
 EVERYTHING = [
     path for folder in ("nas", "tests", "experiments") for path in sorted((ROOT / folder).rglob("*.py"))
 ]
-COMMANDS = {"search", "evaluate", "derive", "cost", "bench", "report", "sweeps", "export", "latency"}
+COMMANDS = {
+    "search", "evaluate", "derive", "cost", "bench", "report", "sweeps", "export", "latency", "blackbox",
+}  # fmt: skip
 # What each room may import of ours. A room may always import itself; commands may import everything.
 BELOW = {"errors", "files", "genotype", "genotype_text", "op_weights", "printable", "reading"}
 ALLOWED = {
@@ -30,6 +32,7 @@ ALLOWED = {
     "op_weights": set(),
     "spaces": {"errors", "genotype", "genotype_text", "op_weights", "printable"},
     "methods": {"errors", "genotype", "op_weights"},
+    "algorithms": {"errors", "spaces"},
     "data": {"errors", "printable", "reading"},
     "analysis": BELOW | {"spaces"},
     "formats": BELOW | {"spaces"},
@@ -40,6 +43,7 @@ ALLOWED = {
     "running": BELOW | {"analysis", "data", "domains", "engine", "machine", "measure"},
     "commands": BELOW
     | {
+        "algorithms",
         "analysis",
         "data",
         "domains",

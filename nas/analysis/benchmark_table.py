@@ -7,7 +7,7 @@ import bisect
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nas.errors import require
@@ -91,6 +91,15 @@ class BenchmarkTable:
         """The columns of accuracies that are not empty, by name."""
         return tuple(sorted(self._sorted))
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are not empty, by name."""
+        return tuple(sorted({name for row in self._figures.values() for name in row}))
+
+    def column(self, name: str, archs: Sequence[str]) -> list[float | None]:
+        """A figure of each of these architectures; None where the table does not have it."""
+        return [self._figures.get(arch, {}).get(name) for arch in archs]
+
     def lookup(self, arch: str) -> dict[str, float]:
         """All figures of an architecture, without those that its row leaves blank.
 
@@ -131,16 +140,17 @@ class BenchmarkTable:
         return self._sorted[metric]
 
 
-def read_csv(file: str | Path) -> BenchmarkTable:
+def read_csv(file: str | Path, key: str = "tabular.file") -> BenchmarkTable:
     """Reads a table with a header `arch,<figure>,...` and one architecture a line; figures may be blank.
 
     Args:
         file: a CSV file, or the same compressed (`.gz`).
+        key: what names it, for messages.
 
     Raises:
         ConfigError: there is no such file, or it is not such a table; says in which line.
     """
-    source = f"tabular.file={file}"
+    source = f"{key}={file}"
     path = Path(file).expanduser()
     where = f"{source}: not a readable CSV file"
     content = read_bytes(path, source, LONGEST)

@@ -57,7 +57,8 @@ class Session:
     """
 
     def __init__(self, config: DictConfig, path: Path):
-        _refuse_multirun(config)
+        if "hardware" in config:
+            _refuse_multirun(config)
         self.leads = processes.leads()
         # Once more, for a log that is configured otherwise.
         check_folder(path, f"run folder {path}")
@@ -95,7 +96,8 @@ class Session:
             isinstance(seed, int) and 0 <= seed < 2**32,
             f"seed={seed}: must be a whole number from 0 to {2**32 - 1}",
         )
-        self._settle_threads(config)
+        if "hardware" in config:
+            self._settle_threads(config)
         if "logger" in config:
             check_logger(config.logger.name, bool(config.logger.get("offline")))
         self.config = config
@@ -252,11 +254,11 @@ class Session:
         """Heads the log with what runs, on what, and where it is kept."""
         config = self.config
         genotype = {"genotype": shown(str(config.genotype))} if "genotype" in config else {}
-        method = {"method": config.method.name} if "method" in config else {}
-        data = {"data": config.dataset.name, "recipe": config.recipe.name, "seed": config.seed}
-        words = genotype | {"space": config.space.name} | method | data
+        recipe = {"recipe": config.recipe.name} if "recipe" in config else {}
+        words = genotype | self._choices() | recipe | {"seed": config.seed}
         log.info("%s: %s", config.command, ", ".join(f"{name} {word}" for name, word in words.items()))
-        log.info("hardware %s: %s", config.hardware.name, device_name(config.hardware.accelerator))
+        if "hardware" in config:
+            log.info("hardware %s: %s", config.hardware.name, device_name(config.hardware.accelerator))
         log.info("%s %s", "resumed in" if self.resuming else "run folder", self.folder.path)
 
     def lost(self, message: str) -> str:
@@ -301,10 +303,13 @@ class Session:
     @property
     def caption(self) -> str:
         """What every picture of this run carries."""
-        config = self.config
-        method = [f"method {config.method.name}"] if "method" in config else []
-        words = [f"space {config.space.name}", *method, f"data {config.dataset.name}", f"seed {config.seed}"]
-        return ", ".join([f"run {self.folder.title}", *words])
+        words = {"run": self.folder.title} | self._choices() | {"seed": self.config.seed}
+        return ", ".join(f"{name} {word}" for name, word in words.items())
+
+    def _choices(self) -> dict[str, str]:
+        """What was chosen of the groups that say what a run is about, as far as its command has them."""
+        groups = {"space": "space", "method": "method", "algorithm": "algorithm", "dataset": "data"}
+        return {word: self.config[key].name for key, word in groups.items() if key in self.config}
 
     def again(self) -> str:
         """The command that continues this run."""
@@ -325,19 +330,17 @@ class Session:
         if self._lock is not None:
             self._lock.check()
         config = self.config
+        groups = ("space", "method", "dataset", "recipe", "hardware")
+        hardware = config.hardware if "hardware" in config else {}
         head = {
             "schema": SCHEMA,
             "command": config.command,
             "status": status,
-            "space": config.space.name,
-            "method": config.method.name if "method" in config else None,
-            "dataset": config.dataset.name,
-            "recipe": config.recipe.name,
-            "hardware": config.hardware.name,
+            **{key: config[key].name if key in config else None for key in groups},
             "seed": config.seed,
             "seconds": round(self._before + time.monotonic() - self._start, 3),
-            "device": device_name(config.hardware.accelerator),
-            "threads": config.hardware.threads,
+            "device": device_name(hardware.get("accelerator", "cpu")),
+            "threads": hardware.get("threads"),
             "versions": self._versions,
             "git_commit": self._commit,
         }

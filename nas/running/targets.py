@@ -9,6 +9,7 @@ SPACES = (
     "nas.spaces.nasbench201.NasBench201Space",
     "nas.spaces.recurrent.RecurrentSpace",
 )
+ALGORITHMS = tuple(f"nas.algorithms.{name}" for name in ("Evolution", "LocalSearch", "Random", "Reinforce"))
 METHODS = ("nas.methods.method.Method", "nas.methods.sparse.SparseMethod")
 RELAXATIONS = tuple(
     f"nas.methods.relaxations.{name}"
@@ -72,6 +73,7 @@ PROFILERS = tuple(
 )
 # Key -> what it may name; `*` stands for a place in a list.
 ROLES = {
+    "algorithm": ALGORITHMS,
     "space": SPACES,
     "method": METHODS,
     "method.relaxation": RELAXATIONS,

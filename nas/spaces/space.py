@@ -180,6 +180,14 @@ class Space(ABC):
         """
         raise ConfigError(f"space={self.name}: it does not say what its candidates cost")
 
+    def architectures(self) -> Any:
+        """All its architectures and their neighbours; see `nas.spaces.architectures.Architectures`.
+
+        Raises:
+            ConfigError: nobody has said which there are.
+        """
+        raise ConfigError(f"space={self.name}: it does not list its architectures; use space=nasbench201")
+
     def check_genotype(self, genotype: Genotype, *cells: str) -> None:
         """Raises `ConfigError` unless a genotype is of this family and has these cells."""
         require(

@@ -19,6 +19,7 @@ FAST = ("debug=fast", "traceback=false", "dataset=digits")
         ("latency", ("latency.warmup=0",)),
         ("bench", ("bench.steps=[none]",)),
         ("cost", ("genotype=nowhere",)),
+        ("blackbox", ("tabular.file=nowhere", "budget.queries=1")),
     ],
 )
 def test_a_refused_setting_leaves_nothing(command, words, run, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from nas.errors import require
 from nas.genotype import Cell, Edge, Genotype
+from nas.spaces.architectures import Architectures
 from nas.spaces.nasbench201.network import STAGES, NasBench201Network
 from nas.spaces.nasbench201.operations import NASBENCH201
 from nas.spaces.nasbench201.pieces import NasBench201Pieces
@@ -134,6 +135,10 @@ class NasBench201Space(Space):
             for _ in range(self.cells_per_stage)
         ]
         return {CELL: CandidateCosts(self.groups[CELL], lambda source: places, NASBENCH201)}
+
+    def architectures(self) -> Architectures:
+        """All of them, 15,625 of the benchmark's five operations: every edge has any of them."""
+        return Architectures(self.groups, self.derive)
 
     def derive(self, scores: Mapping[str, Tensor]) -> Genotype:
         """Takes the strongest operation of every edge, `none` among them; ties go to the lower index."""

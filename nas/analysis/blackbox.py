@@ -1,0 +1,215 @@
+"""Black-box searches on the table of a benchmark, many seeds side by side, and the curve of their incumbents.
+
+An incumbent is what a search has found so far: of the architectures that it has asked for, the first with the
+highest reward. Nothing here trains; a reward and its cost are looked up.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nas.analysis.benchmark_table import BenchmarkTable
+from nas.errors import ConfigError, require
+from nas.printable import shown
+
+# Queries of all seeds together, of which a few numbers each are held in memory.
+LARGEST = 20_000_000
+# Points of a curve over seconds.
+POINTS = 200
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a search ends.
+
+    Attributes:
+        queries: how many rewards it sees; one that it has seen before counts again.
+        seconds: what its queries cost together. The query that goes beyond it is the last, and counts.
+
+    Raises:
+        ConfigError: none of the two is given, or both are, or it is not positive.
+    """
+
+    queries: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self):
+        require(
+            self.queries is not None or self.seconds is not None,
+            "budget.queries=null: say how many architectures a search may ask for, such as "
+            "budget.queries=100 (or budget.seconds, where the table has training times)",
+        )
+        require(
+            self.queries is None or self.seconds is None,
+            f"budget.queries={self.queries}, budget.seconds={self.seconds}: give one of the two; the other "
+            "stays null",
+        )
+        for key in ("queries", "seconds"):
+            value = getattr(self, key)
+            require(value is None or value > 0, f"budget.{key}={value}: must be positive")
+
+
+@dataclass(frozen=True)
+class Searches:
+    """What S searches have asked for in up to Q queries.
+
+    Attributes:
+        index_QS: which architecture, by its place among all.
+        made_S: how many of its Q queries the budget of a seed had room for.
+        rewards_QS: what they were told.
+        spent_QS: seconds up to and with each query; None where queries cost none.
+    """
+
+    index_QS: np.ndarray
+    made_S: np.ndarray
+    rewards_QS: np.ndarray
+    spent_QS: np.ndarray | None
+
+    def incumbents(self) -> np.ndarray:
+        """Which query of a seed gave its incumbent after each query, [Q, S]; what was not made gives none."""
+        queries_Q = np.arange(len(self.index_QS))[:, None]
+        rewards_QS = np.where(queries_Q < self.made_S, self.rewards_QS, -np.inf)
+        highest_QS = np.maximum.accumulate(rewards_QS)
+        better_QS = np.ones_like(rewards_QS, dtype=bool)
+        better_QS[1:] = rewards_QS[1:] > highest_QS[:-1]
+        return np.maximum.accumulate(np.where(better_QS, queries_Q, 0))
+
+    def points(self) -> Iterator[tuple[float, np.ndarray]]:
+        """The points of a curve, and how many queries each seed has made there, [S]: queries, or seconds."""
+        if self.spent_QS is None:
+            yield from ((done, np.minimum(done, self.made_S)) for done in range(1, len(self.index_QS) + 1))
+            return
+        seeds = np.arange(len(self.made_S))
+        for seconds in np.linspace(0, self.spent_QS[self.made_S - 1, seeds].max(), POINTS + 1)[1:]:
+            yield float(seconds), np.minimum((self.spent_QS <= seconds).sum(0), self.made_S)
+
+
+def search(
+    algorithm: Any,
+    architectures: Any,
+    draws: Any,
+    budget: Budget,
+    rewards_N: np.ndarray,
+    seconds_N: np.ndarray | None = None,
+    watch: Callable[[Sequence], Iterable] = iter,
+) -> Searches:
+    """Lets an algorithm ask until the budget of every seed is spent.
+
+    Args:
+        algorithm: a `nas.algorithms.Algorithm`.
+        architectures: of the space, `nas.spaces.architectures.Architectures`.
+        draws: the random numbers of the seeds.
+        budget: of each seed.
+        rewards_N: what the algorithm is told of each architecture, in percent.
+        seconds_N: what a query costs, above 0; None for a budget of queries.
+        watch: shows how far it is.
+
+    Raises:
+        ConfigError: the budget is too large to be held, or the algorithm asks for what there is not.
+    """
+    seeds, limit = len(draws), budget.seconds or np.inf
+    most = budget.queries
+    if most is None:
+        assert seconds_N is not None
+        most = int(np.ceil(limit / seconds_N.min()))
+    require(
+        most * seeds <= LARGEST,
+        f"seeds={seeds}: up to {most:,} queries of so many seeds are more than the {LARGEST:,} that can be "
+        "held; take fewer seeds or a smaller budget",
+    )
+    algorithm.start(architectures, draws)
+    asked, spent, spent_S = [], [], np.zeros(seeds)
+    for _ in watch(range(most)):
+        if bool((spent_S >= limit).all()):
+            break
+        codes_SE = algorithm.ask()
+        index_S = _index(codes_SE, architectures, seeds, algorithm)
+        algorithm.tell(codes_SE, rewards_N[index_S])
+        asked.append(index_S)
+        if seconds_N is not None:
+            spent_S = spent_S + seconds_N[index_S]
+            spent.append(spent_S)
+    index_QS = np.array(asked, dtype=np.int32)
+    if seconds_N is None:
+        return Searches(index_QS, np.full(seeds, most), rewards_N[index_QS], None)
+    # A query is made if there was something left before it.
+    made_S = 1 + (np.array(spent)[:-1] < limit).sum(0)
+    return Searches(index_QS, made_S, rewards_N[index_QS], np.array(spent))
+
+
+def _index(codes_SE: Any, architectures: Any, seeds: int, algorithm: Any) -> np.ndarray:
+    shape = (seeds, len(architectures.sizes_E))
+    found = np.asarray(codes_SE)
+    whole = found.shape == shape and np.issubdtype(found.dtype, np.integer)
+    if whole and bool(((found >= 0) & (found < architectures.sizes_E)).all()):
+        return architectures.index(found)
+    said = shown(found[:2].tolist()) if found.shape == shape else f"{found.dtype} of shape {found.shape}"
+    raise ConfigError(
+        f"algorithm: {type(algorithm).__name__}.ask() gave {said}; it must give whole numbers of shape "
+        f"{shape}, each below the number of candidates of its edge"
+    )
+
+
+def curve(searches: Searches, figures: Mapping[str, np.ndarray]) -> list[dict[str, float | int | None]]:
+    """What the incumbents reach over the budget: for each figure its mean and deviation over the seeds.
+
+    Args:
+        searches: what was asked for.
+        figures: name -> [N], a figure of every architecture, by its place among all.
+
+    Returns:
+        Rows `queries` or `seconds`, `n` (seeds with an incumbent by then), and of every figure `<name>`
+        (mean) and `<name>_std` (sample standard deviation; None of a single seed).
+    """
+    incumbents_QS, seeds_S = searches.incumbents(), np.arange(len(searches.made_S))
+    along = "queries" if searches.spent_QS is None else "seconds"
+    rows = []
+    for point, made_S in searches.points():
+        there_S = seeds_S[made_S > 0]
+        if len(there_S) == 0:
+            continue
+        query_S = incumbents_QS[made_S[there_S] - 1, there_S]
+        index_S = searches.index_QS[query_S, there_S]
+        row: dict[str, float | int | None] = {along: point, "n": len(there_S)}
+        for name, figure_N in figures.items():
+            row[name], row[f"{name}_std"] = mean_std(figure_N[index_S])
+        rows.append(row)
+    return rows
+
+
+def mean_std(values: np.ndarray) -> tuple[float, float | None]:
+    """Mean and sample standard deviation, None of a single value, without the noise of a sum."""
+    spread = round(float(values.std(ddof=1)), 6) if len(values) > 1 else None
+    return round(float(values.mean()), 6), spread
+
+
+def column_of(
+    table: BenchmarkTable, name: str, key: str, names: Sequence[str], known: Sequence[str]
+) -> np.ndarray:
+    """A column of a table for every architecture of a space, [N].
+
+    Args:
+        table: where it is looked up.
+        name: of the column.
+        key: that says so, for messages.
+        names: the architectures, as text.
+        known: the columns that it may be.
+
+    Raises:
+        ConfigError: the table has no such column, or lacks it for some of the architectures.
+    """
+    require(
+        name in known,
+        f"{key}={shown(name)}: {table.source} has no such column; it has {', '.join(known)}",
+    )
+    found = table.column(name, names)
+    missing = [arch for arch, value in zip(names, found, strict=True) if value is None]
+    require(
+        not missing,
+        f"{key}={shown(name)}: {table.source} has no figure there for {len(missing):,} of the space's "
+        f"{len(names):,} architectures, such as {missing[0] if missing else ''}; a search may ask for any of "
+        "them",
+    )
+    return np.array(found, dtype=float)

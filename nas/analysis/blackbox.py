@@ -83,7 +83,25 @@ class Searches:
             return
         seeds = np.arange(len(self.made_S))
         for seconds in np.linspace(0, self.spent_QS[self.made_S - 1, seeds].max(), POINTS + 1)[1:]:
-            yield float(seconds), np.minimum((self.spent_QS <= seconds).sum(0), self.made_S)
+            yield round(float(seconds), 6), np.minimum((self.spent_QS <= seconds).sum(0), self.made_S)
+
+
+def most_queries(budget: Budget, seeds: int, seconds_N: np.ndarray | None) -> int:
+    """How many queries a seed may come to.
+
+    Raises:
+        ConfigError: they are too many to be held.
+    """
+    most = budget.queries
+    if most is None:
+        assert budget.seconds is not None and seconds_N is not None
+        most = int(np.ceil(budget.seconds / seconds_N.min()))
+    require(
+        most * seeds <= LARGEST,
+        f"seeds={seeds}: up to {most:,} queries of each are more than the {LARGEST:,} that can be held; take "
+        "fewer seeds or a smaller budget",
+    )
+    return most
 
 
 def search(
@@ -110,18 +128,9 @@ def search(
         ConfigError: the budget is too large to be held, or the algorithm asks for what there is not.
     """
     seeds, limit = len(draws), budget.seconds or np.inf
-    most = budget.queries
-    if most is None:
-        assert seconds_N is not None
-        most = int(np.ceil(limit / seconds_N.min()))
-    require(
-        most * seeds <= LARGEST,
-        f"seeds={seeds}: up to {most:,} queries of so many seeds are more than the {LARGEST:,} that can be "
-        "held; take fewer seeds or a smaller budget",
-    )
     algorithm.start(architectures, draws)
     asked, spent, spent_S = [], [], np.zeros(seeds)
-    for _ in watch(range(most)):
+    for _ in watch(range(most_queries(budget, seeds, seconds_N))):
         if bool((spent_S >= limit).all()):
             break
         codes_SE = algorithm.ask()
@@ -133,7 +142,7 @@ def search(
             spent.append(spent_S)
     index_QS = np.array(asked, dtype=np.int32)
     if seconds_N is None:
-        return Searches(index_QS, np.full(seeds, most), rewards_N[index_QS], None)
+        return Searches(index_QS, np.full(seeds, len(index_QS)), rewards_N[index_QS], None)
     # A query is made if there was something left before it.
     made_S = 1 + (np.array(spent)[:-1] < limit).sum(0)
     return Searches(index_QS, made_S, rewards_N[index_QS], np.array(spent))
@@ -210,6 +219,6 @@ def column_of(
         not missing,
         f"{key}={shown(name)}: {table.source} has no figure there for {len(missing):,} of the space's "
         f"{len(names):,} architectures, such as {missing[0] if missing else ''}; a search may ask for any of "
-        "them",
+        "them. Rewards can come from a table of their own: reward.file=<file>",
     )
     return np.array(found, dtype=float)

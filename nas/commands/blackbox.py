@@ -9,13 +9,13 @@ from rich.table import Table
 
 from nas.algorithms.algorithm import Algorithm, Draws
 from nas.analysis.benchmark_table import BenchmarkTable, read_csv
-from nas.analysis.blackbox import Budget, Searches, column_of, curve, mean_std, search
+from nas.analysis.blackbox import Budget, Searches, column_of, curve, mean_std, most_queries, search
 from nas.analysis.natsbench import SCHEDULES, read_natsbench
 from nas.analysis.plots.incumbents import draw_incumbents
 from nas.analysis.tabular import open_tabular
 from nas.domains.networks import space_of
 from nas.engine.progress import watch
-from nas.errors import require, require_one_of
+from nas.errors import ConfigError, require, require_one_of
 from nas.files import write_text
 from nas.reading.csv_text import csv_table
 from nas.running.config import instantiate, plain
@@ -50,14 +50,19 @@ class BlackBox:
         self.architectures = space.architectures()
         tabular = open_tabular(plain(config.tabular), space.family, "")
         if tabular is None:
-            require(False, "tabular.file=null: name the table that is searched on, tabular.file=<file>.csv")
-            return
+            raise ConfigError("tabular.file=null: name the table that is searched on, tabular.file=<file>")
+        require(
+            len(self.architectures) <= len(tabular.table),
+            f"{tabular.table.source}: has {len(tabular.table):,} architectures, and space={space.name} "
+            f"{len(self.architectures):,}; a search may ask for any of them",
+        )
         self.genotypes = [self.architectures.genotype(code) for code in self.architectures.all()]
         self.names = [str(one) for one in self.genotypes]
         given = config.reward
         table = reward_table(config, tabular.table)
         self.rewards_N = column_of(table, given.metric, "reward.metric", self.names, table.accuracies)
         self.seconds_N = self._seconds(table)
+        most_queries(budget, len(self.seeds), self.seconds_N)
         self.finals, self.left_out = self._finals(tabular.table, tabular.metric)
         stem = given.metric.removesuffix("_val").removesuffix("_test")
         self.shown = tabular.metric or next(

@@ -212,7 +212,8 @@ class FakeBenchmark:
         assert not is_random, "seeds are to be averaged"
         value = {"12": 10.0, "200": 50.0}[hp] + 10 * index + len(dataset) / 100
         valid = {} if dataset == "cifar10" else {"valid-accuracy": value - 1}
-        return {"train-accuracy": 99.0, "test-accuracy": value, **valid}
+        times = {"train-all-time": 100.0 + index, "valid-per-time": 2.5 if valid else None}
+        return {"train-accuracy": 99.0, "test-accuracy": value, **valid, **times}
 
 
 @pytest.fixture
@@ -238,6 +239,7 @@ def test_natsbench_is_read_through_its_package(tmp_path, natsbench, epochs, accu
     assert set(found.table.accuracies) == set(FIGURES)
     assert found.table.lookup(CONVS)["cifar10_test"] == pytest.approx(accuracy)
     assert found.report(CONVS)["rank"] == 2
+    assert found.table.lookup(CONVS)["cifar10_seconds"] == 103.5
 
 
 def test_natsbench_is_read_once_and_then_from_its_copy(tmp_path, natsbench, monkeypatch):

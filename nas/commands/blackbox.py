@@ -18,7 +18,7 @@ from nas.engine.progress import watch
 from nas.errors import ConfigError, require, require_one_of
 from nas.files import write_text
 from nas.reading.csv_text import csv_table
-from nas.running.config import instantiate, plain
+from nas.running.config import instantiate, plain, typed_keys
 from nas.running.session import Session
 
 REWARD = "reward"
@@ -179,8 +179,14 @@ def algorithm_of(config: DictConfig) -> Algorithm:
     """The algorithm of a configuration; its `name` is for reports.
 
     Raises:
-        ConfigError: it cannot be built, or is no `Algorithm`.
+        ConfigError: it cannot be built, is no `Algorithm`, or would be reported under another's name.
     """
+    target, typed = config.algorithm.get("_target_"), typed_keys()
+    require(
+        "algorithm._target_" not in typed or "algorithm.name" in typed,
+        f"algorithm._target_={target}: reports would call it {config.algorithm.name}; say "
+        "algorithm.name=<name>",
+    )
     node = config.algorithm.copy()
     node._set_parent(config)
     with open_dict(node):
@@ -188,8 +194,7 @@ def algorithm_of(config: DictConfig) -> Algorithm:
     found = instantiate(node)
     require(
         isinstance(found, Algorithm),
-        f"algorithm._target_={config.algorithm.get('_target_')}: must be a class that derives from "
-        "nas.algorithms.Algorithm",
+        f"algorithm._target_={target}: must be a class that derives from nas.algorithms.Algorithm",
     )
     return found
 

@@ -96,6 +96,16 @@ def test_a_budget_is_one_of_two(given, words):
         Budget(**given)
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "words"),
+    [(Evolution, (0, 3), "population=0"), (Reinforce, (0, 0.9, 0.1), "lr=0: must be positive"),
+     (Reinforce, (0.1, 1.0, 0.1), "momentum=1.0: must be from 0 to below 1")],
+)  # fmt: skip
+def test_numbers_that_an_algorithm_cannot_use_are_refused(kind, given, words):
+    with pytest.raises(ConfigError, match=words):
+        kind(*given)
+
+
 def test_too_many_queries_are_refused(rewards):
     with pytest.raises(ConfigError, match="20,000,000 that can be held"):
         search(Random(), CELLS, Draws(range(3)), Budget(10**7), rewards)

@@ -1,10 +1,7 @@
 """`python -m nas.search`: searches an architecture and writes a run folder."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -13,45 +10,34 @@ from nas.analysis.exploration import check_exploration
 from nas.analysis.metrics import OF_TASKS
 from nas.analysis.tabular import open_tabular
 from nas.commands.latency import command_for_supernet
-from nas.domains.budgets import check_budget, fitted
-from nas.domains.choose import choose, of_space
+from nas.commands.search_result import close, finish
+from nas.commands.search_training import Training
+from nas.domains.budgets import check_budget
+from nas.domains.choose import choose
 from nas.domains.networks import (
-    batch_overrides,
     check_sizes,
     cost_of,
-    size_overrides,
     source_of,
     space_of,
 )
-from nas.engine import checkpoints, learning, trainer
-from nas.engine.genotype_log import GenotypeLog
+from nas.engine import checkpoints, trainer
 from nas.engine.learning import StartValues, check_compile, check_epochs, check_precision, check_steps
-from nas.engine.loggers import build_logger, close_logger
+from nas.engine.loggers import build_logger
 from nas.engine.machine import hardware
 from nas.engine.machine.execution import apply_execution
-from nas.engine.machine.peers import several, together
+from nas.engine.machine.peers import several
 from nas.engine.part_lists import keep_lists
-from nas.engine.pictures import draw_search
 from nas.engine.progress import Clock
 from nas.engine.recording import SearchRecorder
 from nas.engine.restarts import restarts_of, with_restarts
-from nas.engine.rows import count_skips, weight_rows
-from nas.engine.run_folder import Table
 from nas.engine.seeding import seed_run
 from nas.engine.shortened import shorten_search
-from nas.engine.stages import Leg, StageBuilder, attach, legs_of
-from nas.errors import ConfigError
-from nas.files import write_text
+from nas.engine.stages import StageBuilder, attach, legs_of
 from nas.measure import operation_times
 from nas.measure.plan import print_plan
 from nas.methods.layout import layout_of
 from nas.running.config import instantiate, plain, typed_keys
-from nas.running.log_files import say
-from nas.running.printed import command_for
-from nas.running.remains import remains
 from nas.running.session import Session, trainer_of
-from nas.running.words import quoted
-from nas.spaces.space import Space
 
 log = logging.getLogger(__name__)
 
@@ -136,10 +122,10 @@ class Search:
         logger = build_logger(plain(self.config.logger), session.folder, plain(self.config), "search")
         done = False
         try:
-            _finish(session, self.space, self.source, self.method, {}, self.tabular)
+            finish(session, self.space, self.source, self.method, {}, self.tabular)
             done = True
         finally:
-            _close_logger(logger, session, done)
+            close(logger, session, done)
 
     def train(self) -> None:
         """Refuses what cannot be searched with these data, and searches from where the folder stands."""
@@ -243,158 +229,3 @@ class Search:
         files = keep_lists(session.folder, getattr(data, "train_images", None), split, new=new)
         session.open(split.to_dict())
         session.summary |= {"split_hash": split.hash} | files
-
-
-@dataclass
-class Training:
-    """A search that trains: leg by leg on one run folder, summed up however it ends.
-
-    Attributes:
-        session: the run.
-        space: derives.
-        varies: whether the number of batches is another in every epoch.
-        stages: takes the search from one stage to the next.
-        legs: what is left to do.
-        data: both parts of the training set.
-        clock: measures epochs.
-        recorder: writes the tables.
-        start: what the architecture is compared with at the end.
-    """
-
-    session: Session
-    space: Space
-    varies: bool
-    stages: StageBuilder
-    legs: Sequence[Leg]
-    data: Any
-    clock: Clock
-    recorder: SearchRecorder
-    start: StartValues
-
-    def run(self, module, lightning, checkpoint) -> None:
-        """Trains from the checkpoint, if there is one, to the end of the last leg."""
-        config, folder, recorder = self.session.config, self.session.folder, self.recorder
-        logger, done = None, False
-        try:
-            logger = build_logger(plain(config.logger), folder, plain(config), "search")
-            with together(lightning, self.session.lost):
-                for leg in self.legs:
-                    if leg is not self.legs[0]:
-                        module, lightning, checkpoint = self._next(leg)
-                    lightning.logger = logger
-                    if not trainer.fit(lightning, module, self.data, checkpoint):
-                        self.session.summary["planned_epochs"] = config.trainer.max_epochs
-                        break
-            done = True
-        finally:
-            # Where the run broke down before it began, the folder stays as an earlier start left it.
-            if lightning.is_global_zero and recorder.table is not None:
-                numbers = recorder.numbers | {"epochs": lightning.current_epoch, "steps": module.iteration}
-                numbers |= {"architecture": self.start.verdict(module.method)}
-                self._close(module.method, numbers, logger, done)
-            elif lightning.is_global_zero:
-                close_logger(logger, plain(config), self.session.summary, [], failed=True)
-
-    def _next(self, leg) -> tuple:
-        folder = self.session.folder
-        checkpoint, done = checkpoints.newest_readable(folder.checkpoints)
-        assert checkpoint is not None  # the leg before has ended in one
-        module, start = self.stages.resume(leg, checkpoint, done)
-        self.recorder.first_epoch = leg.first
-        masks = module.method.kept().values()
-        if module.method.stages is None:
-            left, of = sum(int(mask_EO.sum()) for mask_EO in masks), sum(mask_EO.numel() for mask_EO in masks)
-            log.info("epoch %d: the network is built anew with %d of %d candidates", leg.first, left, of)
-        else:
-            log.info(
-                "stage %d: %d candidates per edge, 1/%d of the channels",
-                leg.index + 1,
-                min(int(mask_EO.sum(1).min()) for mask_EO in masks),
-                module.method.stages[leg.index].partial,
-            )
-        return (
-            module,
-            trainer_of(
-                self.session.config, folder, self.clock, self.recorder, self.varies, max_epochs=leg.end
-            ),
-            start,
-        )
-
-    def _close(self, method, numbers, logger, done: bool) -> None:
-        session = self.session
-        try:
-            with remains(done):
-                tabular, source = self.recorder.tabular, self.data.source
-                _finish(session, self.space, source, method, numbers, tabular, quiet=not done)
-        finally:
-            _close_logger(logger, session, done)
-
-
-def _close_logger(logger, session: Session, done: bool) -> None:
-    """Closes the logger with the summary, of which it takes what stands under `table` as `table/<key>`."""
-    table = {f"table/{key}": value for key, value in session.summary.get("table", {}).items()}
-    pictures = sorted(session.folder.figures.glob("*.png"))
-    close_logger(logger, plain(session.config), {**session.summary, **table}, pictures, failed=not done)
-
-
-def _finish(session, space, source, method, numbers, tabular, quiet: bool = False) -> None:
-    """Derives, prices, looks up, draws and sums up.
-
-    With `quiet` (a run that did not end) without the closing words.
-    """
-    config, folder = session.config, session.folder
-    strengths = method.strengths()
-    if not all(bool(weights_EO.isfinite().all()) for weights_EO in strengths.values()):
-        return  # a diverged run keeps the genotype of its last good epoch
-    genotype = space.derive(method.scores())
-    if not method.trains:
-        columns = ("epoch", "group", "source", "target", "operation", "weight")
-        Table(folder / "architecture.csv", columns).add(weight_rows(space, strengths, 0))
-        GenotypeLog(folder.path).add(0, genotype)
-        looked_up = {} if tabular is None else tabular.row(str(genotype))
-        Table(folder / "metrics.csv", ("epoch", "num_skip", *looked_up)).add(
-            [{"epoch": 0, "num_skip": count_skips(genotype), **looked_up}]
-        )
-        numbers = {"epochs": 0, "steps": 0, "architecture": learning.DRAWN}
-    write_text(folder / "genotype.json", genotype.to_json() + "\n")
-    if method.budget and not quiet:
-        fitting = _within(config, space, source, genotype, method.budget)
-        session.summary |= {f"budget_{key}": value for key, value in method.budget.items()}
-        session.summary["budget_met"] = fitting is not None
-        config = config if fitting is None else fitting
-        session.summary["init_channels"] = config.recipe.init_channels
-    cost = cost_of(config, space, genotype, source=source)
-    session.summary |= numbers | {
-        "genotype": str(genotype),
-        "num_skip": count_skips(genotype),
-        "params": cost.params,
-        "macs": cost.macs,
-    }
-    if tabular is not None:
-        session.summary["table"] = tabular.report(str(genotype))
-    draw_search(folder, space, method, genotype, session.caption)
-    if quiet:
-        return
-    sizes = [one for one in size_overrides(config, space) if not one.startswith("recipe.stem=")]
-    say(f"\n{genotype}")
-    say(
-        f"{cost.params / 1e6:.3f} M parameters, {cost.macs / 1e6:.2f} M multiply-adds per "
-        f"{of_space(space).one} ({', '.join([f'recipe {config.recipe.name}', *sizes])})"
-    )
-    learning.tell(session.summary["architecture"])
-    if tabular is not None:
-        say(f"table:      {tabular.words(str(genotype))}")
-    say(f"run folder: {folder.path}")
-    say(f"pictures:   {folder.figures}")
-    words = [f"genotype={quoted(folder.path)}"]
-    say(f"evaluate:   {command_for('evaluate', config, words, batch_overrides(config, source))}")
-
-
-def _within(config, space, source, genotype, budget):
-    """The configuration of a network within the budget; None where none is that small."""
-    try:
-        return fitted(config, space, genotype, budget, source=source)
-    except ConfigError as error:
-        # The search is done, and what it found stands.
-        log.error("%s", error)
-        return None

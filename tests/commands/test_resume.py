@@ -47,7 +47,7 @@ MOMENTS = {
     "in mid-epoch": (*STEP, 7, ""),
     "between tables and checkpoint": ("nas.engine.checkpoints", "", "refuse_broken", 2, ""),
     "while a checkpoint is written": ("pytorch_lightning", "Trainer", "save_checkpoint", 3, "half"),
-    "at the end": ("nas.commands.search", "", "draw_search", 1, ""),
+    "at the end": ("nas.commands.search_result", "", "draw_search", 1, ""),
 }
 
 

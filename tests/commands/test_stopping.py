@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from nas.commands import search
+from nas.commands import search_result, search_training
 from nas.engine.machine import stopping
 from nas.engine.machine.stopping import sigterm_as_interrupt
 from tests.conftest import environment_of
@@ -49,7 +49,7 @@ def terminate_at(monkeypatch, holder, name):
 
 @pytest.mark.parametrize(
     ("holder", "name", "epochs"),
-    [(search.Training, "_next", 1), (search, "draw_search", 3)],
+    [(search_training.Training, "_next", 1), (search_result, "draw_search", 3)],
     ids=["between stages", "while it is summed up"],
 )
 def test_a_run_says_that_it_was_stopped_and_goes_on(run, tiny, tmp_path, monkeypatch, holder, name, epochs):

@@ -195,7 +195,7 @@ def sent(monkeypatch):
         found.append(dict(settings))
         raise RuntimeError("no server here")
 
-    monkeypatch.setattr("nas.commands.search.build_logger", build)
+    monkeypatch.setattr("nas.commands.search_training.build_logger", build)
     monkeypatch.setattr("wandb.login", lambda **_: True)
     return found
 

@@ -54,6 +54,7 @@ def test_the_lists_hold_the_other_classes_in_the_same_role():
         "update": m.Update,
         "regularizers.*": m.Regularizer,
         "perturbation": m.Perturbation,
+        "monitors.*": m.Monitor,
     }
     for role, base in bases.items():
         found = _ours(base) - {Categorical}

@@ -39,6 +39,7 @@ from nas.engine.progress import watch
 from nas.engine.rows import count_skips
 from nas.engine.run_folder import RunFolder, split_hash
 from nas.engine.seeding import seed_run
+from nas.engine.watching import of_result
 from nas.errors import ConfigError, require, require_one_of, require_whole
 from nas.measure.derivation_latency import Latencies, table_here
 from nas.measure.derivation_report import (
@@ -171,7 +172,7 @@ class Derivation:
             f"rank=supernet: it ranks by accuracy on images, and space {self.space.name} is for text; set "
             "rank=probability",
         )
-        checkpoint, self.epochs = checkpoints.newest_readable(Path(config.run) / "checkpoints")
+        checkpoint, self.epochs = of_result(Path(config.run))
         if checkpoint is None:
             raise ConfigError(f"run={config.run}: it has no checkpoint yet")
         self.checkpoint = checkpoint

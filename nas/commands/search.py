@@ -20,7 +20,7 @@ from nas.domains.networks import (
     source_of,
     space_of,
 )
-from nas.engine import checkpoints, trainer
+from nas.engine import checkpoints, trainer, watching
 from nas.engine.learning import StartValues, check_compile, check_epochs, check_precision, check_steps
 from nas.engine.loggers import build_logger
 from nas.engine.machine import hardware
@@ -33,9 +33,11 @@ from nas.engine.restarts import restarts_of, with_restarts
 from nas.engine.seeding import seed_run
 from nas.engine.shortened import shorten_search
 from nas.engine.stages import StageBuilder, attach, legs_of
+from nas.errors import require
 from nas.measure import operation_times
 from nas.measure.plan import print_plan
 from nas.methods.layout import layout_of
+from nas.printable import shown
 from nas.running.config import instantiate, plain, typed_keys
 from nas.running.session import Session, trainer_of
 
@@ -151,6 +153,12 @@ class Search:
             if checkpoint is not None:
                 stages.resume(legs[0], checkpoint, epochs_done)
             return
+        end = legs[0].end
+        if checkpoint is not None and watching.ended(checkpoints.load(checkpoint)):
+            # It has yet to be summed up, as it stood then.
+            self._refuse_more(epochs_done)
+            legs = [leg for leg in legs_of(method, config.trainer.max_epochs) if leg.first < epochs_done][-1:]
+            end = epochs_done
         if checkpoint is None:
             module = stages.start(legs[0])
         else:
@@ -159,12 +167,21 @@ class Search:
         stages.check_schedule()
         clock = Clock(config.trainer.max_epochs, session.deadline)
         recorder = self._recorder(clock, epochs_done)
+        watching.check_monitors(method.monitors, recorder.columns, recorder.validation, plain(config))
         # Built before the folder is opened: what Lightning refuses leaves nothing behind.
         varies = self.domain.varies
-        lightning = trainer_of(config, folder, clock, recorder, varies, max_epochs=legs[0].end)
+        lightning = trainer_of(config, folder, clock, recorder, varies, max_epochs=end)
         self._open(data, times)
         training = Training(session, self.space, varies, stages, legs, data, clock, recorder, start)
         session.run(lambda: training.run(module, lightning, checkpoint))
+
+    def _refuse_more(self, epochs_done: int) -> None:
+        epochs, earlier = self.config.trainer.max_epochs, self.session.earlier
+        require(
+            earlier.get("status") != "finished",
+            f"trainer.max_epochs={epochs}: this search was ended after {epochs_done} epochs by "
+            f"{shown(str(earlier.get('ended_by')))}, which more of them do not undo; start a new run",
+        )
 
     def _stages(self, data) -> StageBuilder:
         config, space = self.config, self.space

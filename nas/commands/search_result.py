@@ -74,6 +74,8 @@ def finish(session, space, source, method, numbers, tabular, quiet: bool = False
         f"{of_space(space).one} ({', '.join([f'recipe {config.recipe.name}', *sizes])})"
     )
     learning.tell(session.summary["architecture"])
+    if "result_epoch" in session.summary:
+        say(f"result:     of epoch {session.summary['result_epoch']}")
     if tabular is not None:
         say(f"table:      {tabular.words(str(genotype))}")
     say(f"run folder: {folder.path}")

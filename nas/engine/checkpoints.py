@@ -15,6 +15,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from nas.engine.divergence import Diverged, first_broken
+from nas.engine.measured import Measured
 from nas.errors import ConfigError, require
 from nas.files import subfolder, write_bytes
 from nas.printable import shown
@@ -43,7 +44,9 @@ CONTENT = (
 class EpochCheckpoints(Checkpoint):
     """Saves through Lightning every few epochs, after the last and where a run stops; keeps the newest few.
 
-    Lightning calls it after every other callback, so an epoch's tables are on disk before its checkpoint is.
+    A module may name further epochs whose checkpoints it needs (`needed_epochs`), and say of an epoch that it
+    is given up (`gives_up`), which leaves no checkpoint. Lightning calls this after every other callback, so
+    an epoch's tables are on disk before its checkpoint is.
 
     Args:
         folder: where checkpoints go.
@@ -64,13 +67,18 @@ class EpochCheckpoints(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves, then deletes what is older than the newest few."""
         done = trainer.current_epoch + 1
-        if done % self.every and done != trainer.max_epochs and not trainer.should_stop:
+        assert isinstance(pl_module, Measured)
+        needed = {path_of(self.folder, epoch + 1) for epoch in pl_module.needed_epochs()}
+        path = path_of(self.folder, done)
+        last = done == trainer.max_epochs or trainer.should_stop
+        if pl_module.gives_up or (done % self.every and not last and path not in needed):
             return
         refuse_broken(pl_module, trainer.current_epoch)
-        trainer.save_checkpoint(self.folder / f"epoch={done:04d}.ckpt")
+        trainer.save_checkpoint(path)
         if trainer.is_global_zero:
-            for path in list_checkpoints(self.folder)[self.keep :]:
-                path.unlink(missing_ok=True)
+            for old in list_checkpoints(self.folder)[self.keep :]:
+                if old not in needed:
+                    old.unlink(missing_ok=True)
         # The next stage of a search begins with every process reading the newest.
         trainer.strategy.barrier("checkpoint")
 
@@ -142,6 +150,11 @@ def load_into(module: nn.Module, state: Mapping[str, Any], words: str, advice: s
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()]
         raise ConfigError(f"{words} ({' '.join(lines[1:2])[:200]}){advice}") from error
+
+
+def path_of(folder: Path, epochs: int) -> Path:
+    """Where the checkpoint lies that has so many epochs behind it."""
+    return folder / f"epoch={epochs:04d}.ckpt"
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

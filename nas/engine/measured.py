@@ -1,5 +1,6 @@
 """What modules log of an epoch: the means of the loss and of a task's metrics over all processes."""
 
+from collections.abc import Collection
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -18,7 +19,12 @@ class Measured(pl.LightningModule):
     Args:
         task: what is learnt.
         parts: those that are measured as a whole too, not batch by batch alone.
+
+    Attributes:
+        gives_up: whether the present epoch is to leave no checkpoint.
     """
+
+    gives_up: bool = False
 
     def __init__(self, task: Task, *parts: str):
         super().__init__()
@@ -30,6 +36,10 @@ class Measured(pl.LightningModule):
     def rests(self) -> bool:
         """Whether later epochs do more than this one."""
         return False
+
+    def needed_epochs(self) -> Collection[int]:
+        """Epochs whose checkpoints are to be kept beside the newest."""
+        return ()
 
     def record_result(self, part: str, result: Result, batch: Any) -> None:
         """Logs the loss of a batch and what the task measures on this part of the data."""

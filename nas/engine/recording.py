@@ -242,7 +242,10 @@ class SearchRecorder(EpochRecorder):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Opens the tables, and asks the module to keep the batches that the extras need."""
-        if self.hessian["every"]:
+        watchers = pl_module.monitoring.monitors.values()
+        if any(one.compares_gradients for one in watchers):
+            self.columns = tuple(dict.fromkeys((*self.columns, "frozen")))
+        if self.hessian["every"] or any("hessian_eigenvalue" in one.needs for one in watchers):
             pl_module.keep_batches = self.hessian["batches"]
             _, *others = pl_module.method.bases()
             self.eigenvalues = ("hessian_eigenvalue", *(f"hessian_eigenvalue_{label}" for label in others))
@@ -294,6 +297,21 @@ class SearchRecorder(EpochRecorder):
         if trainer.is_global_zero:
             self.implicit_table.add([{"epoch": trainer.current_epoch, "step": step, **found}])
 
+    def row(self, trainer: pl.Trainer, pl_module: Any) -> dict[str, Any]:
+        """The numbers of this epoch, which monitors are told too."""
+        pl_module.monitoring.values = found = super().row(trainer, pl_module)
+        return found
+
+    def go_to(self, epoch: int) -> None:
+        """Sums up as of an epoch that lies behind."""
+        assert self.table is not None  # since the fit began
+        self.numbers = {}
+        for row in self.table.rows:
+            if int(row["epoch"]) <= epoch:
+                self._note(
+                    {name: _number(str(value)) for name, value in row.items() if value not in ("", None)}
+                )
+
     def declared(self) -> tuple[str, ...]:
         """The columns that every search has."""
         weight, architecture = columns(self.metrics, "weight"), columns(self.metrics, "architecture")
@@ -312,9 +330,11 @@ class SearchRecorder(EpochRecorder):
             if trainer.is_global_zero:
                 seconds = time.monotonic() - self._began
                 self.sparsity_table.add([{**row, "seconds": round(seconds, 3)} for row in rows])
-        every = self.hessian["every"]
-        if every and (trainer.current_epoch + 1) % every == 0:
+        every, epoch = self.hessian["every"], trainer.current_epoch
+        if (every and (epoch + 1) % every == 0) or pl_module.monitoring.wants("hessian_eigenvalue", epoch):
             found |= self._eigenvalues(pl_module)
+        if "frozen" in self.columns:
+            found["frozen"] = len(pl_module.search_step.freezing.frozen())
         if self.tabular is not None:
             found |= self.tabular.row(str(genotype))
             self.numbers["table"] = self.tabular.report(str(genotype))

@@ -5,7 +5,7 @@ On text the state passes from one segment to the next.
 
 import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,9 @@ from nas.engine.measured import Measured
 from nas.engine.metrics import log_mean
 from nas.engine.step import Frame, Step
 from nas.engine.tasks import Language, Task, TextBatch
+from nas.engine.watching import KEY, Watch
 from nas.methods.method import Method
+from nas.methods.monitors import Seen
 from nas.methods.updates import Bilevel
 from nas.op_weights import OpWeights
 
@@ -66,6 +68,7 @@ class SearchModule(Measured):
         goes_back: whether a broken epoch is undone by the module itself.
         iteration: search steps so far. Lightning's `global_step` counts both optimisers.
         search_step: what is done in a step.
+        monitoring: the method's monitors.
     """
 
     goes_back = False
@@ -82,6 +85,7 @@ class SearchModule(Measured):
         self.iteration = 0
         self.recent_batches: list[tuple[Any, Any]] = []
         self.keep_batches = 0
+        self.monitoring = Watch(method.monitors)
 
     def configure_optimizers(self) -> tuple[list, list]:
         """The weight optimiser with its schedule, and the architecture optimiser."""
@@ -223,21 +227,46 @@ class SearchModule(Measured):
                 self.method.decided.decide(group, rows_E, choices_EO)
 
     def on_train_epoch_end(self) -> None:
-        """Steps the learning rate, after the epoch has been recorded."""
+        """Steps the learning rate, after the epoch has been recorded, and asks the monitors."""
         self._average_statistics()
         self.guard.check(self.current_epoch)
         scheduler = self.lr_schedulers()
         assert scheduler is not None and not isinstance(scheduler, list)  # one, of the weights
         scheduler.step()
+        if self.monitoring.monitors:
+            self._ask_monitors()
+
+    def _ask_monitors(self) -> None:
+        groups = self.search_step.weight_optimizer.param_groups
+        found = {name: float(value) for name, value in self.monitoring.values.items() if value is not None}
+        found["weight_decay"] = float(max(group.get("weight_decay", 0.0) for group in groups))
+        # Curvature is that of one process's batches: all go by what the first has measured.
+        values = self.trainer.strategy.broadcast(found)
+        epochs = self.method.epochs or self.trainer.max_epochs
+        self.monitoring.end_epoch(Seen(self.current_epoch, self.current_epoch + 1 == epochs, values))
+        self.gives_up = self.monitoring.back is not None
+        self.trainer.should_stop |= self.monitoring.stops
+
+    def needed_epochs(self) -> Collection[int]:
+        """Those that a monitor may name yet."""
+        return self.monitoring.keeps()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leaves out what cannot be read back as plain containers, and adds the count of steps."""
         checkpoint.pop("hyper_parameters", None)
         checkpoint["iteration"] = self.iteration
+        if self.monitoring.monitors:
+            checkpoint[KEY] = self.monitoring.state()
+        if self.search_step.freezing is not None:
+            checkpoint["frozen"] = self.search_step.freezing.frozen()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Goes on counting."""
+        """Goes on counting, watching and holding."""
         self.iteration = checkpoint["iteration"]
+        if self.monitoring.monitors and KEY in checkpoint:
+            self.monitoring.restore(checkpoint[KEY])
+        if self.search_step.freezing is not None:
+            self.search_step.freezing.restore(checkpoint.get("frozen", ()))
 
 
 class LanguageSearch(SearchModule):

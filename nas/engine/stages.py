@@ -234,6 +234,9 @@ class StageBuilder:
         assert self.method.weight_optimizer is not None
         optimizer = self.method.weight_optimizer(after.weights)
         _carry(weight_optimizer, before.supernet, optimizer, after.supernet, maps)
+        for old, new in zip(weight_optimizer.param_groups, optimizer.param_groups, strict=True):
+            if "weight_decay" in old:  # what a monitor has made of it
+                new["weight_decay"] = old["weight_decay"]
         scheduler = self.method.stage_scheduler(optimizer, schedule)
         return after, checkpoint | {
             "state_dict": after.state_dict(),

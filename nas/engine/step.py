@@ -6,14 +6,16 @@ backward pass (DSO-NAS without a split).
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nas.engine.freezing import Freezing
 from nas.engine.seeding import drawing_from
 from nas.engine.tasks import Result, Task
-from nas.methods.functional import frozen
+from nas.methods.functional import Trial, frozen
 from nas.methods.method import Method
 from nas.methods.updates import ArchitectureGradient, Bilevel, Update
 from nas.op_weights import OpWeights
@@ -57,6 +59,7 @@ class Step:
 
     Attributes:
         weight_optimizer, architecture_optimizer: of the method; there once `build_optimizers` was called.
+        freezing: holds candidates whose weights rest; None where no monitor freezes any.
         shared: where op weights are drawn from if all processes are to have the same draw; None for torch's
             global generator.
     """
@@ -71,6 +74,8 @@ class Step:
         self.weight_optimizer: torch.optim.Optimizer
         self.architecture_optimizer: torch.optim.Optimizer
         self.shared: torch.Generator | None = None
+        comparing = [one for one in method.monitors.values() if one.compares_gradients]
+        self.freezing = Freezing(supernet, comparing) if comparing else None
 
     def build_optimizers(self) -> list[torch.optim.Optimizer]:
         """That of the weights and that of alpha, both new."""
@@ -127,7 +132,15 @@ class Step:
         found = self.method.gradient(self.bilevel(), weight_batch, architecture_batch, update)
         self.frame.watch("architecture", found.loss)
         self.move_alpha(found)
+        if self.freezing is not None:
+            self.freezing.note(self._gradients_beside(architecture_batch, self.freezing.weights))
         return found
+
+    def _gradients_beside(self, batch: Any, weights: Sequence[Tensor]) -> list[Tensor]:
+        """Gradients of a batch's loss that leave no trace: the weight step draws what they have drawn."""
+        problem = self.bilevel()
+        with Trial(self.supernet, self.weights[:1], problem.generators), frozen(self.alphas):
+            return problem.gradients(self.loss(batch), weights)
 
     def weight(self, batch: Any, rests: bool = True) -> Result:
         """Moves the weights; alpha stays. If it does not rest it has its gradient from the same pass."""
@@ -136,8 +149,9 @@ class Step:
             self.frame.watch("weight", result.loss)
             self.weight_optimizer.zero_grad()
             self.frame.backward(result.objective)
-        self.frame.clip(self.weight_optimizer, self.method.clip, self.method.clip_value)
-        self.frame.step(self.weight_optimizer)
+        with nullcontext() if self.freezing is None else self.freezing.holding(self.weight_optimizer):
+            self.frame.clip(self.weight_optimizer, self.method.clip, self.method.clip_value)
+            self.frame.step(self.weight_optimizer)
         return result
 
     def joint(self, batch: Any) -> Result:

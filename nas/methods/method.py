@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.errors import require
+from nas.methods.monitors import Monitor
 from nas.methods.parameters import Parameters
 from nas.methods.perturbations import Perturbation
 from nas.methods.regularizers import Regularizer
@@ -27,6 +28,7 @@ class Method(Parameters):
         regularizers: terms on alpha, by any name.
         perturbation: at which op weights the weights step; None for the method's own.
         schedule: when alpha moves, and the stages; None for a search of one piece without a warm-up.
+        monitors: what watches the search and acts, by any name.
         shapes, relaxation, init_scale, layout, edges: see `Parameters`.
         selection: what compares architectures by the trained supernet; None to derive from alpha.
         clip: global gradient norm of the weights, None for none.
@@ -62,6 +64,7 @@ class Method(Parameters):
         regularizers: Mapping[str, Regularizer] = MappingProxyType({}),
         perturbation: Perturbation | None = None,
         schedule: Schedule | None = None,
+        monitors: Mapping[str, Monitor] = MappingProxyType({}),
         init_scale: float = 1e-3,
         layout: Mapping | None = None,
         clip: float | None = None,
@@ -122,6 +125,8 @@ class Method(Parameters):
             f"method.perturbation: method.update={'none' if update is None else update.name} has no weight "
             "step of its own that could be taken at other op weights; null",
         )
+        self.monitors = {key: one for key, one in monitors.items() if one is not None}
+        self._check_monitors(of_its_own)
         alone = not (relaxation.normalised or relaxation.rivals)
         require(
             alone or any(shape[1] > 1 for shape in shapes.values()),
@@ -129,6 +134,20 @@ class Method(Parameters):
             f"{getattr(relaxation, 'name', type(relaxation).__name__)} cannot choose; take a method whose op "
             "weights are free: method=dsonas, or method=dsonas_random to draw",
         )
+
+    def _check_monitors(self, of_its_own: bool) -> None:
+        for key, monitor in self.monitors.items():
+            require(
+                self.trains,
+                f"method.monitors.{key}: method {self.name} trains nothing (method.update=none), so there is "
+                "nothing to watch",
+            )
+            require(
+                of_its_own or not monitor.compares_gradients,
+                f"method.monitors.{key}: compares the gradients of two losses on different images, and "
+                "method.update=joint has one",
+            )
+            monitor.check(self)
 
     @property
     def joint(self) -> bool:

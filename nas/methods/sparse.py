@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from nas.errors import require, require_whole
 from nas.methods.masks import Alive
 from nas.methods.method import Method
+from nas.methods.monitors import Monitor
 from nas.methods.proximal import AcceleratedProximalGradient
 from nas.methods.relaxations import Connections, Relaxation
 from nas.methods.schedules import Schedule
@@ -41,8 +43,8 @@ class SparseMethod(Method):
         warmup_epochs: epochs of pretraining.
         clip: global gradient norm of the weights, None for none.
         clip_value: largest gradient of a single weight, None for none.
-        layout, weight_optimizer, weight_scheduler, architecture_optimizer: see `Method`; the last must build
-            an `AcceleratedProximalGradient`, which gets this gamma.
+        monitors, layout, weight_optimizer, weight_scheduler, architecture_optimizer: see `Method`; the last
+            must build an `AcceleratedProximalGradient`, which gets this gamma.
 
     Attributes:
         costs: what the space says of its groups, once `attach` has been called.
@@ -70,6 +72,7 @@ class SparseMethod(Method):
         latency_table: str | None = None,
         init_scale: float = 0.0,
         warmup_epochs: int = 0,
+        monitors: Mapping[str, Monitor] = MappingProxyType({}),
         layout: Mapping | None = None,
         clip: float | None = None,
         clip_value: float | None = None,
@@ -99,6 +102,7 @@ class SparseMethod(Method):
             relaxation=relaxation,
             update=update,
             schedule=Schedule(warmup_epochs, learning_rate_at_stage="continuous"),
+            monitors=monitors,
             init_scale=init_scale,
             layout=layout,
             clip=clip,

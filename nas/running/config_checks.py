@@ -207,7 +207,7 @@ def _takes(known: Declared, above: DictConfig, parent: str, key: str) -> bool:
     """Whether somebody reads a key that no file has: an object's signature, Lightning's Trainer, a space."""
     if f"{parent}.{key}" in READ:
         return True
-    if parent in ("method.regularizers", "method.perturbation"):
+    if parent in ("method.regularizers", "method.monitors", "method.perturbation"):
         # A part that the method's own file does not have.
         given = above.get(key)
         return (

@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from nas.errors import require
+from nas.running.signatures import target_of
 from nas.running.words import key_of, shown
 
 # Key, or the group that it lies in -> the key that switches it, and the value with which nothing reads it.
@@ -45,7 +46,14 @@ def check_idle(config: DictConfig, overrides: Iterable[str]) -> None:
         if switch is None or OmegaConf.select(config, typed) is None:
             continue
         other, off = switch
+        watched = typed.startswith("analysis.hessian.") and _measured_for_a_monitor(config)
         require(
-            OmegaConf.select(config, other) != off,
+            watched or OmegaConf.select(config, other) != off,
             f"{typed}={shown(OmegaConf.select(config, typed))}: without effect where {other}={shown(off)}",
         )
+
+
+def _measured_for_a_monitor(config: DictConfig) -> bool:
+    """Whether a monitor of the method has the eigenvalue measured, however often it is asked for."""
+    nodes = OmegaConf.select(config, "method.monitors") or {}
+    return any("hessian_eigenvalue" in getattr(target_of(one), "needs", ()) for one in nodes.values() if one)

@@ -259,9 +259,11 @@ def unread_keys(config: DictConfig) -> list[str]:
 
 def part_paths(method: DictConfig) -> list[str]:
     """The keys below `method` at which a part may lie."""
-    regularizers = raw(method, "regularizers")
-    names = [str(key) for key in regularizers] if isinstance(regularizers, DictConfig) else []
-    return ["relaxation", "update", "perturbation", "schedule", *(f"regularizers.{name}" for name in names)]
+    several = {role: raw(method, role) for role in ("regularizers", "monitors")}
+    named = [
+        f"{role}.{key}" for role, nodes in several.items() if isinstance(nodes, DictConfig) for key in nodes
+    ]
+    return ["relaxation", "update", "perturbation", "schedule", *named]
 
 
 def _known(node: Any) -> Named | None:

@@ -28,6 +28,10 @@ UPDATES = tuple(
 SELECTIONS = ("nas.methods.selections.BestOf",)
 PERTURBATIONS = tuple(f"nas.methods.perturbations.{name}" for name in ("Adversarial", "Random"))
 REGULARIZERS = tuple(f"nas.methods.regularizers.{name}" for name in ("Anchor", "BetaDecay", "ZeroOne"))
+MONITORS = tuple(
+    f"nas.methods.monitors.{name}"
+    for name in ("AdaptiveRegularization", "BestEpoch", "DominantEigenvalue", "GradientAgreement", "Skips")
+)
 SOURCES = (
     "nas.data.arrays.Arrays",
     "nas.data.cifar.Cifar",
@@ -83,6 +87,7 @@ ROLES = {
     "method.schedule": ("nas.methods.schedules.Schedule",),
     "method.regularizers.*": REGULARIZERS,
     "method.perturbation": PERTURBATIONS,
+    "method.monitors.*": MONITORS,
     "method.weight_optimizer": OPTIMIZERS,
     "method.architecture_optimizer": OPTIMIZERS,
     "method.weight_scheduler": SCHEDULERS,

@@ -281,8 +281,8 @@ def _leaves(tree: Any) -> Iterator[tuple[tuple, Any, Any]]:
 
 
 def role(key: Sequence) -> str:
-    """A key as `ROLES` has it: `*` for a place in a list, and for the name of a regularizer."""
-    named = tuple(key[:2]) == ("method", "regularizers")
+    """A key as `ROLES` has it: `*` for a place in a list, and for the name of a regularizer or monitor."""
+    named = tuple(key[:2]) in (("method", "regularizers"), ("method", "monitors"))
     return ".".join(
         "*" if isinstance(part, int) or (named and place == 2) else str(part)
         for place, part in enumerate(key)

@@ -24,6 +24,7 @@ from nas.spaces.space import ImageInputs
 
 OPERATIONS = ["none", "skip_connect", "avg_pool_3x3", "sep_conv_3x3"]
 EPOCHS = 4
+OLES = "oles method.monitors.agreement.threshold=1 method.monitors.agreement.steps=2"
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,7 @@ def trained(start, method, *overrides, epochs=EPOCHS):
         "sdarts_adv method.perturbation.start=0 method.perturbation.end=0",
         "beta_darts method.regularizers.beta_decay.weight=0",
         "milenas method.update.lam=0",
+        "oles method.monitors.agreement.threshold=-1 method.monitors.agreement.steps=2",
     ],
 )
 def test_in_its_limit_a_method_is_darts_bit_by_bit(start, limit):
@@ -75,9 +77,11 @@ def test_in_its_limit_a_method_is_darts_bit_by_bit(start, limit):
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("method", ["sdarts_rs", "sdarts_adv", "beta_darts", "milenas", "gaea", "fairdarts"])
+@pytest.mark.parametrize(
+    "method", ["sdarts_rs", "sdarts_adv", "beta_darts", "milenas", "gaea", "fairdarts", OLES]
+)
 def test_outside_of_it_it_is_not(start, method):
-    ours, theirs = trained(start, method), trained(start, "darts1")
+    ours, theirs = trained(start, *method.split()), trained(start, "darts1")
     assert any(not torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 

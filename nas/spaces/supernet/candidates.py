@@ -3,7 +3,7 @@
 Shapes: B batch, C channels, H W space, m edges.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -204,6 +204,11 @@ class Copies(Candidate):
         """Names the modules by their edges, so that a pruned supernet's are some of the whole one's."""
         modules = self.modules_E.values() if modules is None else modules
         self.modules_E = nn.ModuleDict(dict(zip(map(str, edges), modules, strict=True)))
+
+    def weights(self, m: int) -> Iterator[tuple[range, list[nn.Parameter]]]:
+        """Those of each edge's own module."""
+        for position, module in enumerate(self.modules_E.values()):
+            yield range(position, position + 1), list(module.parameters())
 
     def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
         """Adds the scaled result of every edge."""

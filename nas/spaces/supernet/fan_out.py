@@ -111,6 +111,18 @@ class Candidate(nn.Module, ABC):
     def place(self, edges: Sequence[int]) -> None:
         """Hears which of the source's edges hold it, [m]."""
 
+    def weights(self, m: int) -> Iterator[tuple[range, list[nn.Parameter]]]:
+        """Its parameters by the edges that they belong to.
+
+        Args:
+            m: edges that hold it.
+
+        Yields:
+            The positions of one edge or several among the m, and what they have: tensors [positions, ...] of
+            several, of one any.
+        """
+        yield range(m), list(self.parameters())
+
     def growth(self, draw: Draw) -> Growth:
         """How its tensors follow from those of the same candidate over fewer channels; see `growth.py`.
 

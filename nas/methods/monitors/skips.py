@@ -1,0 +1,28 @@
+"""An early stop by the number of skip connections."""
+
+from nas.errors import require_whole
+from nas.methods.monitors.base import Decision, Monitor, Seen
+
+
+class Skips(Monitor):
+    """Stops when the normal cell holds too many skips; the result is the cell of that epoch.
+
+    The first criterion of DARTS+ (Liang et al. 2019). `num_skip` counts those that would be derived now.
+
+    Args:
+        limit: the number of skips that ends the search; paper 2.
+
+    Raises:
+        ConfigError: it is below 1.
+    """
+
+    needs = ("num_skip",)
+
+    def __init__(self, limit: int = 2):
+        require_whole("method.monitors: limit", limit, 1)
+        self.limit = limit
+
+    def end_epoch(self, seen: Seen) -> Decision | None:
+        """Counts."""
+        found = int(seen.values["num_skip"])
+        return Decision(stop=f"{found} skips, limit {self.limit}") if found >= self.limit else None

@@ -1,0 +1,180 @@
+"""Searches that a monitor ends, sends back or holds in part, and what a resumed one makes of that."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from nas.engine.genotype_log import genotype_of_epoch
+from nas.engine.recording import SearchRecorder
+from nas.engine.watching import go_back, of_result
+from nas.genotype import load
+from tests.commands.test_resume import assert_equal
+
+SIZES = (
+    "space=nasbench201", "space.cells_per_stage=1", "space.init_channels=2", "dataset.batch_size=16",
+    "trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "trainer.max_epochs=5",
+)  # fmt: skip
+RULE = (
+    "method.update=first_order", "method.monitors.eigenvalue.every=1",
+    "method.monitors.eigenvalue.window=1", "method.monitors.eigenvalue.back=2",
+    "method.monitors.eigenvalue.start=0",
+)  # fmt: skip
+# With these numbers the search acts after epoch 3, on epoch 1.
+SERIES = (1.0, 1.0, 1.0, 2.0, 1.0)
+
+
+@pytest.fixture
+def eigenvalues(monkeypatch):
+    """`eigenvalues()`: measured by epoch as `SERIES` has them; calls `at(number)` before each measurement."""
+
+    def measure(at=lambda number: None):
+        calls = []
+
+        def measured(recorder, module):
+            calls.append(module.current_epoch)
+            at(len(calls))
+            return {"hessian_eigenvalue": SERIES[module.current_epoch]}
+
+        monkeypatch.setattr(SearchRecorder, "_eigenvalues", measured)
+        return calls
+
+    return measure
+
+
+def summary_of(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def checkpoint_of(folder, epochs):
+    return torch.load(folder / f"checkpoints/epoch={epochs:04d}.ckpt", weights_only=True)
+
+
+def column_of(folder, name):
+    header, *rows = ((folder / "metrics.csv").read_text()).splitlines()
+    return [row.split(",")[header.split(",").index(name)] for row in rows]
+
+
+def leave_killed(folder, copy):
+    """What a kill leaves just now."""
+    shutil.copytree(folder, copy)
+    for path in copy.rglob(".*"):
+        path.unlink()
+
+
+def assert_same(left, right):
+    """Tables, genotypes, the checkpoint of the result and the summary."""
+    for file in ("genotype.json", "genotypes.jsonl", "architecture.csv", "metrics.csv"):
+        assert (left / file).read_bytes() == (right / file).read_bytes(), file
+    (a, n), (b, m) = of_result(left), of_result(right)
+    assert n == m
+    ours, theirs = (torch.load(one, weights_only=True) for one in (a, b))
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "monitors"):
+        assert_equal(ours[key], theirs[key])
+    assert ours.get("frozen") == theirs.get("frozen")
+    ours, theirs = ({k: v for k, v in summary_of(one).items() if k != "seconds"} for one in (left, right))
+    assert ours == theirs
+
+
+def test_a_search_that_the_eigenvalue_ends_has_the_cell_of_the_earlier_epoch(run, tmp_path, eigenvalues):
+    """Until then it is DARTS bit by bit; killed before it was summed up it does not go on."""
+    eigenvalues()
+    folder, plain, killed = tmp_path / "whole", tmp_path / "plain", tmp_path / "killed"
+    few = ("checkpoint.keep=1", "checkpoint.every=5")
+    done = run("search", "method=darts_es", *SIZES, *RULE, *few, f"hydra.run.dir={folder}")
+    assert done.status == 0, done.err
+    assert "the search ends after epoch 3" in done.out and "result:     of epoch 1" in done.out
+    found = summary_of(folder)
+    assert (found["status"], found["epochs"], found["planned_epochs"]) == ("finished", 4, 5)
+    assert found["result_epoch"] == 1
+    assert found["ended_by"] == "method.monitors.eigenvalue: eigenvalue 2, 2 times that of epoch 1"
+    assert found["genotype"] == str(genotype_of_epoch(folder, 1)) == str(load(str(folder / "genotype.json")))
+    losses = column_of(folder, "architecture_loss")
+    assert len(losses) == 4 and float(losses[1]) == found["architecture_loss"]
+    path, epochs = of_result(folder)
+    assert (path.name, epochs) == ("epoch=0002.ckpt", 2)
+    kept = sorted(one.name for one in path.parent.iterdir())
+    assert kept == [f"epoch=000{number}.ckpt" for number in (2, 3, 4)]
+
+    assert run("search", "method=darts1", *SIZES, "checkpoint.keep=9", f"hydra.run.dir={plain}").status == 0
+    ours, theirs = ((one / "architecture.csv").read_text() for one in (folder, plain))
+    assert theirs.startswith(ours)
+    for key in ("state_dict", "optimizer_states"):
+        assert_equal(checkpoint_of(folder, 4)[key], checkpoint_of(plain, 4)[key])
+    assert "monitors" not in checkpoint_of(plain, 4)
+
+    again = run("search", f"resume={folder}")
+    assert again.status == 0 and "finished already (4 epochs)" in again.out
+    more = run("search", f"resume={folder}", "trainer.max_epochs=8", "resume_schedule=restart")
+    assert more.status == 2 and "ended after 4 epochs by method.monitors.eigenvalue" in more.err, more.err
+    leave_killed(folder, killed)
+    for file in ("genotype.json", "summary.json"):
+        (killed / file).unlink()
+    assert run("search", f"resume={killed}").status == 0
+    assert_same(folder, killed)
+
+
+def test_a_search_goes_back_with_more_weight_decay_and_resumes_there(run, tmp_path, eigenvalues, monkeypatch):
+    """To the very state of that epoch, once: then the weight decay is at its maximum."""
+    folder, killed, states = tmp_path / "whole", tmp_path / "killed", []
+
+    def watched(checkpoints, back):
+        before = checkpoint_of(folder, 2)
+        go_back(checkpoints, back)
+        states.append((before, checkpoint_of(folder, 2)))
+        assert not (checkpoints / "epoch=0003.ckpt").exists()
+
+    monkeypatch.setattr("nas.commands.search_training.go_back", watched)
+    calls = eigenvalues(lambda number: leave_killed(folder, killed) if number == 6 else None)
+    words = ("method=darts_ada", *SIZES, *RULE, "method.monitors.eigenvalue.maximum=0.003")
+    done = run("search", *words, "checkpoint.keep=1", f"hydra.run.dir={folder}")
+    assert done.status == 0, done.err
+    assert calls == [0, 1, 2, 3, 2, 3, 4]
+    ((before, after),) = states
+    (group,), (was,) = (one["optimizer_states"][0]["param_groups"] for one in (after, before))
+    assert (group.pop("weight_decay"), was.pop("weight_decay")) == pytest.approx((3e-3, 3e-4))
+    (record,) = after["monitors"]["went_back"]
+    after["monitors"]["went_back"] = []
+    assert_equal(before, after)
+    found = summary_of(folder)
+    assert (found["status"], found["epochs"], "result_epoch" in found) == ("finished", 5, False)
+    assert found["went_back"] == [record]
+    assert record == {"monitor": "eigenvalue", "at": 3, "to": 1, "weight_decay": pytest.approx(3e-3)}
+    assert column_of(folder, "epoch") == ["0", "1", "2", "3", "4"]
+    end = checkpoint_of(folder, 5)
+    assert end["optimizer_states"][0]["param_groups"][0]["weight_decay"] == pytest.approx(3e-3)
+    assert end["lr_schedulers"][0]["last_epoch"] == 5
+
+    eigenvalues()
+    assert run("search", f"resume={killed}").status == 0
+    assert_same(folder, killed)
+
+
+def test_weights_rest_across_a_resume_and_the_best_epoch_is_the_result(run, tmp_path, monkeypatch):
+    """Killed where some candidates rest and a window of three steps is not over."""
+    folder, killed = tmp_path / "whole", tmp_path / "killed"
+    original = SearchRecorder.row
+
+    def row(recorder, trainer, module):
+        if module.current_epoch == 2 and not killed.exists():
+            leave_killed(folder, killed)
+        return original(recorder, trainer, module)
+
+    monkeypatch.setattr(SearchRecorder, "row", row)
+    words = ("method.monitors.agreement.threshold=0.5", "method.monitors.agreement.steps=3")
+    best = "+method.monitors.best={_target_: nas.methods.monitors.BestEpoch}"
+    done = run("search", "method=oles", *SIZES, *words, best, f"hydra.run.dir={folder}")
+    assert done.status == 0, done.err
+    found = summary_of(folder)
+    scores = [float(text) for text in column_of(folder, "architecture_accuracy")]
+    epoch = scores.index(max(scores))
+    assert found["result_epoch"] == epoch and found["genotype"] == str(genotype_of_epoch(folder, epoch))
+    assert found["epochs"] == 5 and found["architecture_accuracy"] == scores[epoch]
+    assert found["frozen"] == int(column_of(folder, "frozen")[epoch])
+
+    half = checkpoint_of(killed, 2)
+    assert half["frozen"] and half["monitors"]["states"]["agreement"]["done"] == 1
+    assert run("search", f"resume={killed}").status == 0
+    assert_same(folder, killed)
+    assert_equal(checkpoint_of(folder, 5), checkpoint_of(killed, 5))

@@ -1,0 +1,166 @@
+"""What monitors decide: rules worked out by hand."""
+
+import pytest
+import torch
+
+from nas.engine.watching import Watch, check_monitors
+from nas.errors import ConfigError
+from nas.methods.monitors import (
+    AdaptiveRegularization,
+    BestEpoch,
+    Decision,
+    DominantEigenvalue,
+    GradientAgreement,
+    Monitor,
+    Seen,
+    Skips,
+)
+from tests.methods.flat import flat_method
+
+NAN = float("nan")
+
+
+def decisions(monitor, series, key="hessian_eigenvalue", every=2, **others):
+    """{epoch: decision} where a value is measured every so many epochs."""
+    found = {}
+    for epoch in range(every * len(series)):
+        values = {key: series[epoch // every]} if epoch % every == 0 else {}
+        decision = monitor.end_epoch(Seen(epoch, False, values | others))
+        if decision is not None:
+            found[epoch] = decision
+    return found
+
+
+@pytest.mark.parametrize(
+    ("series", "epoch", "result"),
+    [
+        # Means of five: 1 at first, (1 + 1 + 1 + 1 + 3) / 5 = 1.4 with the 12th measurement, of epoch 22.
+        # That stands for epoch 18 and is compared with the mean that stands for epoch 10.
+        ([1.0] * 11 + [3.0], 22, 10),
+        # 1.28 is not enough; (2 * 2.4 + 3) / 5 = 1.56 is, against the mean of epoch 12.
+        ([1.0] * 11 + [2.4, 2.4], 24, 12),
+        # Growth before epoch 10 counts for nothing: at epoch 20 the earlier mean is that of epoch 8.
+        ([1.0] * 10 + [3.0, -1.0], None, None),
+        # 5 / 1.8: the earlier mean has a part in the growth already.
+        ([1.0] * 7 + [5.0] * 5, 22, 10),
+        # Below 0 there is no ratio.
+        ([-1.0] * 12, None, None),
+    ],
+)  # fmt: skip
+def test_the_eigenvalue_ends_a_search_where_it_does_by_hand(series, epoch, result):
+    found = decisions(DominantEigenvalue(), series)
+    assert [(at, one.result) for at, one in found.items()][:1] == ([] if epoch is None else [(epoch, result)])
+
+
+def test_the_eigenvalue_decides_nothing_after_the_last_epoch_and_goes_on_from_its_state():
+    whole = DominantEigenvalue()
+    decisions(whole, [1.0] * 11)
+    assert whole.keeps() == [10, 12, 14, 16, 18, 20]
+    half = DominantEigenvalue()
+    half.restore(whole.state())
+    assert half.end_epoch(Seen(22, True, {"hessian_eigenvalue": 3.0})) is None
+    half.restore(whole.state())
+    assert half.end_epoch(Seen(22, False, {"hessian_eigenvalue": 3.0})).result == 10
+    # An epoch in which nothing could be measured is none of the measurements.
+    assert whole.end_epoch(Seen(22, False, {})) is None and len(whole.epochs) == 11
+
+
+def test_more_weight_decay_up_to_its_maximum():
+    for decay, factor in ((3e-4, 10.0), (3e-3, 10.0), (2e-2, 1.5), (3e-4 * 10 * 10, None), (0.05, None)):
+        monitor = AdaptiveRegularization()
+        found = decisions(monitor, [1.0] * 11 + [3.0], weight_decay=decay).get(22)
+        if factor is None:
+            assert found is None
+        else:
+            assert (found.back_to, found.stop) == (10, None)
+            assert found.scale["weight_decay"] == pytest.approx(factor)
+    build = lambda weights: torch.optim.SGD(weights, 0.1, weight_decay=0.0)  # noqa: E731
+    with pytest.raises(ConfigError, match=r"weight_decay=0.0: is to be multiplied with 10.0 up to 0.03"):
+        flat_method("m", {"cell": (2, 2)}, weight_optimizer=build, monitors={"ada": {
+            "_target_": "nas.methods.monitors.AdaptiveRegularization"}})  # fmt: skip
+
+
+def test_skips_end_a_search_and_the_best_epoch_is_the_earliest_of_equal_ones():
+    found = decisions(Skips(), [0.0, 1.0, 2.0, 3.0], "num_skip", every=1)
+    assert list(found) == [2, 3] and found[2].stop == "2 skips, limit 2" and found[2].result is None
+    best = BestEpoch()
+    found = decisions(best, [0.3, 0.5, 0.5, 0.4, 0.6], "architecture_accuracy", 1, architecture_loss=1.0)
+    assert [one.result for one in found.values()] == [0, 1, 4] and list(best.keeps()) == [4]
+    again = BestEpoch()
+    again.restore(best.state())
+    assert decisions(again, [0.5, 0.7], "architecture_accuracy", 1)[1].result == 1
+    assert list(decisions(BestEpoch(), [3.0, 2.0, 2.5], "architecture_loss", 1)) == [0, 1]
+
+
+def test_disagreement_is_a_mean_over_a_window_of_the_steps_that_ran_the_candidate():
+    monitor = GradientAgreement(threshold=0.4, steps=3)
+    window = torch.tensor([[0.9, 0.0, NAN, NAN], [0.2, 0.9, 0.1, NAN], [0.2, 0.2, NAN, NAN]])
+    assert monitor.end_step(window[0]) is None
+    again = GradientAgreement(threshold=0.4, steps=3)
+    again.restore(monitor.state())
+    for one in (monitor, again):
+        assert one.end_step(window[1]) is None
+        assert one.end_step(window[2]).tolist() == [False, True, True, False]
+    # The next window has forgotten the one before.
+    assert monitor.end_step(torch.ones(4)) is None and monitor.state()["sums"].tolist() == [1.0] * 4
+    never = GradientAgreement(threshold=-1, steps=1)
+    assert not never.end_step(torch.full((7,), -1.0)).any()
+
+
+class Names(Monitor):
+    """Decides as it is told to."""
+
+    def __init__(self, *found):
+        self.found = list(found)
+
+    def end_epoch(self, seen):
+        return self.found.pop(0)
+
+    def keeps(self):
+        return [7]
+
+
+def test_the_first_monitor_that_acts_is_followed():
+    watch = Watch({"best": Names(Decision(result=3), None), "stop": Names(None, Decision(stop="enough"))})
+    watch.end_epoch(Seen(4, False, {}))
+    assert (watch.stops, watch.result, watch.keeps()) == (False, 3, {3, 7})
+    watch.end_epoch(Seen(5, False, {}))
+    assert watch.stops and watch.summary() == {"ended_by": "method.monitors.stop: enough", "result_epoch": 3}
+    # One that stops has the last word of which epoch it is.
+    watch = Watch({"stop": Names(Decision("enough", 2)), "best": Names(Decision(result=6))})
+    watch.end_epoch(Seen(6, False, {}))
+    assert watch.result == 2
+    watch = Watch({"back": Names(Decision(back_to=1, scale={"weight_decay": 3.0}))})
+    watch.end_epoch(Seen(6, False, {"weight_decay": 0.1}))
+    assert watch.stops and watch.back.epoch == 1
+    assert watch.back.record == {"monitor": "back", "at": 6, "to": 1, "weight_decay": pytest.approx(0.3)}
+    with pytest.raises(
+        ConfigError, match=r"holds of method\.monitors does not fit them \(KeyError: 'stop'\)"
+    ):
+        Watch({"stop": Skips()}).restore({"states": {}, "ended_by": None, "result": None, "went_back": []})
+
+
+def test_monitors_that_would_never_act_are_refused():
+    config = {"trainer": {"limit_val_batches": 0}, "hardware": {"compile": True}}
+    measured = ("num_skip", "architecture_loss", "hessian_eigenvalue")
+    for monitor, words in {
+        BestEpoch(): "best: needs architecture_loss, and trainer.limit_val_batches=0",
+        DominantEigenvalue(): "hardware.compile=true",
+    }.items():
+        with pytest.raises(ConfigError, match=words):
+            check_monitors({"best": monitor}, measured, ("architecture_loss",), config)
+    with pytest.raises(
+        ConfigError, match="needs num_skip, which this search does not measure; it measures a, "
+    ):
+        check_monitors({"stop": Skips()}, ("a",), (), config)
+    with pytest.raises(ConfigError, match=r"trainer\.min_epochs=3"):
+        check_monitors(
+            {"stop": Skips()}, measured, (), {"trainer": {"limit_val_batches": 1, "min_epochs": 3}}
+        )
+    node = {"_target_": "nas.methods.monitors.GradientAgreement"}
+    for update, words in {"none": "trains nothing", "joint": "on different images"}.items():
+        with pytest.raises(ConfigError, match=rf"method\.monitors\.a: .*{words}"):
+            flat_method("m", {"cell": (2, 2)}, update=update, monitors={"a": node})
+    for build in (lambda: Skips(0), lambda: DominantEigenvalue(window=4), lambda: GradientAgreement(1.5)):
+        with pytest.raises(ConfigError, match=r"method\.monitors: "):
+            build()

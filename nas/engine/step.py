@@ -19,6 +19,7 @@ from nas.methods.functional import Trial, frozen
 from nas.methods.method import Method
 from nas.methods.updates import ArchitectureGradient, Bilevel, Update
 from nas.op_weights import OpWeights
+from nas.spaces.supernet.rates import share_rates
 
 
 class Frame:
@@ -76,6 +77,7 @@ class Step:
         self.shared: torch.Generator | None = None
         comparing = [one for one in method.monitors.values() if one.compares_gradients]
         self.freezing = Freezing(supernet, comparing) if comparing else None
+        share_rates(supernet, method.rates)
 
     def build_optimizers(self) -> list[torch.optim.Optimizer]:
         """That of the weights and that of alpha, both new."""

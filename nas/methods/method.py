@@ -44,6 +44,7 @@ class Method(Parameters):
         weight_steps: weight steps for each step of alpha.
         tied_rate: whether alpha steps with the present learning rate of the weights.
         clip_value: largest gradient of a single weight; None for none.
+        rates: what the regularizers set in the supernet's passes, the same object in all epochs.
 
     Raises:
         ConfigError: a value is unknown or out of range.
@@ -104,11 +105,14 @@ class Method(Parameters):
         self.regularizers = dict(regularizers)
         for regularizer in self.regularizers.values():
             regularizer.check(relaxation)
+            regularizer.check_stages(1 if self.stages is None else len(self.stages))
             if architecture_optimizer is not None:
                 architecture_optimizer = regularizer.optimizer(architecture_optimizer)
         for one in (relaxation,) if edges is None else (relaxation, edges):
             if architecture_optimizer is not None:
                 architecture_optimizer = one.optimizer(architecture_optimizer)
+        self.rates: dict[str, float] = {}
+        self._gather_rates()
         self.architecture_optimizer = architecture_optimizer
         require(
             selection is None or (update is not None and relaxation.distribution),
@@ -207,8 +211,22 @@ class Method(Parameters):
         self.settle()
         for regularizer in self.regularizers.values():
             regularizer.begin_epoch(epoch, epochs)
+            self._begin_stage_epoch(regularizer, epoch, epochs)
+        self._gather_rates()
         if self.perturbation is not None:
             self.perturbation.begin_epoch(epoch, epochs)
+
+    def _begin_stage_epoch(self, regularizer: Regularizer, epoch: int, epochs: int) -> None:
+        if self.stages is None:
+            regularizer.begin_stage_epoch(0, epoch, epochs, self.warmup_epochs)
+            return
+        index, within = self.stages.at(epoch)
+        stage = self.stages[index]
+        regularizer.begin_stage_epoch(index, within, stage.epochs, stage.freeze)
+
+    def _gather_rates(self) -> None:
+        for regularizer in self.regularizers.values():
+            self.rates |= regularizer.rates
 
     def active(self, epoch: int) -> bool:
         """Whether alpha moves in this epoch: not in a warm-up, and not in the frozen start of a stage."""

@@ -27,7 +27,10 @@ UPDATES = tuple(
 )  # fmt: skip
 SELECTIONS = ("nas.methods.selections.BestOf",)
 PERTURBATIONS = tuple(f"nas.methods.perturbations.{name}" for name in ("Adversarial", "Random"))
-REGULARIZERS = tuple(f"nas.methods.regularizers.{name}" for name in ("Anchor", "BetaDecay", "ZeroOne"))
+REGULARIZERS = tuple(
+    f"nas.methods.regularizers.{name}"
+    for name in ("Anchor", "AuxiliarySkip", "BetaDecay", "DropPath", "SkipDropout", "ZeroOne")
+)
 MONITORS = tuple(
     f"nas.methods.monitors.{name}"
     for name in ("AdaptiveRegularization", "BestEpoch", "DominantEigenvalue", "GradientAgreement", "Skips")

@@ -29,7 +29,8 @@ DSO = (
     "method.warmup_epochs=0",
 )
 TEXT = ("dataset=wikitext_mini", "space=darts_rnn", "space.hidden_size=8", "space.embedding_size=8")
-COMPARED = ("beta_darts", "fairdarts", "gaea", "milenas", "sdarts_adv", "sdarts_rs", "snas")
+COMPARED = ("beta_darts", "darts_minus", "fairdarts", "gaea", "milenas", "rdarts_dp", "sdarts_adv",
+            "sdarts_rs", "snas")  # fmt: skip
 STAGES = "method.stages=[{epochs:1,partial:4,keep:4,freeze:0}]"
 METHODS = [
     ("method=darts1", *IMAGES),

@@ -1,6 +1,8 @@
 """The parts of the methods that papers compare with: their limits, and what is known in closed form."""
 
 import copy
+import math
+from functools import cache
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from nas.methods.exponentiated import ExponentiatedGradient
 from nas.methods.layout import layout_of
 from nas.methods.perturbations import Adversarial, Random
 from nas.methods.perturbations.smooth import on_simplex
-from nas.methods.regularizers import BetaDecay, ZeroOne
+from nas.methods.regularizers import AuxiliarySkip, BetaDecay, DropPath, SkipDropout, ZeroOne
 from nas.methods.relaxations import Concrete, Sigmoid, Simplex, Softmax
 from nas.running.config import CONF, instantiate, register_resolvers
 from nas.running.parts import compose
@@ -62,6 +64,13 @@ def trained(start, method, *overrides, epochs=EPOCHS):
     return [*step.weights, *step.supernet.buffers(), *step.alphas]
 
 
+@pytest.fixture(scope="module")
+def darts(start):
+    """`darts("rdarts_l2 ...")`: what the DARTS that a method builds on comes to."""
+    known = cache(lambda name: trained(start, name))
+    return lambda method: known("darts2" if method.startswith("rdarts") else "darts1")
+
+
 @pytest.mark.parametrize(
     "limit",
     [
@@ -70,18 +79,23 @@ def trained(start, method, *overrides, epochs=EPOCHS):
         "beta_darts method.regularizers.beta_decay.weight=0",
         "milenas method.update.lam=0",
         "oles method.monitors.agreement.threshold=-1 method.monitors.agreement.steps=2",
+        "darts_minus method.regularizers.auxiliary_skip.start=0",
+        "rdarts_l2 method.weight_optimizer.weight_decay=3e-4",
+        "rdarts_dp method.regularizers.drop_path.probability=0",
     ],
 )
-def test_in_its_limit_a_method_is_darts_bit_by_bit(start, limit):
-    for ours, theirs in zip(trained(start, *limit.split()), trained(start, "darts1"), strict=True):
+def test_in_its_limit_a_method_is_darts_bit_by_bit(start, darts, limit):
+    for ours, theirs in zip(trained(start, *limit.split()), darts(limit), strict=True):
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize(
-    "method", ["sdarts_rs", "sdarts_adv", "beta_darts", "milenas", "gaea", "fairdarts", OLES]
-)
-def test_outside_of_it_it_is_not(start, method):
-    ours, theirs = trained(start, *method.split()), trained(start, "darts1")
+OTHERS = ("sdarts_rs", "sdarts_adv", "beta_darts", "milenas", "gaea", "fairdarts", "darts_minus", "rdarts_l2",
+          "rdarts_dp", OLES)  # fmt: skip
+
+
+@pytest.mark.parametrize("method", OTHERS)
+def test_outside_of_it_it_is_not(start, darts, method):
+    ours, theirs = trained(start, *method.split()), darts(method)
     assert any(not torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
@@ -228,6 +242,29 @@ def test_several_processes_draw_the_same_noise_and_none_climbs_alone(start):
     adversarial.check_settings(several=False, implicit_every=0)
     with pytest.raises(ConfigError, match="Adversarial looks at the batch of one process"):
         adversarial.check_settings(several=True, implicit_every=0)
+
+
+def test_rates_of_the_passes_follow_the_epoch():
+    """Drop-path rises to its last epoch, the auxiliary skip falls towards 0, dropout follows the stage."""
+    drop_path, skip, dropout = DropPath(0.6), AuxiliarySkip(), SkipDropout([0.4])
+    for epoch, expected in enumerate([(0.0, 1.0, 0.3), (0.2, 0.75, 0.2), (0.4, 0.5, 0.4)]):
+        for part in (drop_path, skip, dropout):
+            part.begin_epoch(epoch, 4)
+            part.begin_stage_epoch(0, epoch, 4, 2)
+        found = drop_path.rates | skip.rates | dropout.rates
+        assert list(found.values()) == pytest.approx(expected)
+    dropout.begin_stage_epoch(0, 3, 4, 2)
+    assert dropout.rates["skip_dropout"] == pytest.approx(0.4 * math.exp(-0.2))
+    drop_path.begin_epoch(0, 1)
+    assert drop_path.rates["drop_path"] == 0.6
+
+
+def test_a_search_in_stages_has_a_dropout_for_each_and_no_skip_that_it_may_lose(start):
+    stages = "method.stages=[{epochs:2},{epochs:2,keep:2}]"
+    with pytest.raises(ConfigError, match=r"skip_connect, which a stage may drop"):
+        steps_of(start, "darts_minus", stages)
+    with pytest.raises(ConfigError, match=r"one for each of method\.stages, which are 2"):
+        SkipDropout([0.0]).check_stages(2)
 
 
 def test_zero_one_needs_gates(start):

@@ -144,6 +144,15 @@ class IdentityCandidate(Term):
         """The source itself."""
         return shared.x_BCHW
 
+    def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
+        """Adds the source to every target, times its scale; with a dropout of each edge's own."""
+        if not shared.skip_dropout:
+            super().forward(shared, scales_M, sums, targets)
+            return
+        for scale, target in zip(scales_M.unbind(), targets, strict=True):
+            h_BCHW = F.dropout(shared.x_BCHW, shared.skip_dropout)
+            self.add_scaled(shared, h_BCHW, scale.to(h_BCHW.dtype), sums, target)
+
 
 class ReduceCandidate(Candidate):
     """`skip_connect` at stride 2: a factorised reduction an edge."""

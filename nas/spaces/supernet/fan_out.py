@@ -8,12 +8,14 @@ tensor.
 The weighted sum keeps no term that it need not: an op weight times an affine-free BN is a BN whose scale is
 that op weight, so neither the product nor BN's own result is kept for the backward pass.
 
+What a method does to the passes of a supernet beside its op weights are the rates of `FanOut`.
+
 Shapes: B batch, C channels, H W space, M edges of a fan-out, m those of them that hold a candidate, P
 candidates without parameters of their own.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,12 +27,17 @@ from torch.nn import functional as F
 from nas.errors import require
 from nas.spaces.native.library import Library
 from nas.spaces.native.terms import TermsSum
-from nas.spaces.space import ZERO
+from nas.spaces.space import SKIP, ZERO
 from nas.spaces.supernet.stacked import StackedNorm
 
 Sums = list[Tensor | None]
 Growth = Iterator[tuple[str, tuple[Tensor | None, ...]]]
 Draw = Callable[[int], Tensor]
+
+# The rates that a fan-out knows. Probability that an edge is left out, for each image; of an entry of what an
+# identity passes on; and the weight of a skip connection beside the candidates.
+DROP_PATH, SKIP_DROPOUT, AUXILIARY_SKIP = "drop_path", "skip_dropout", "auxiliary_skip"
+RATES = (DROP_PATH, SKIP_DROPOUT, AUXILIARY_SKIP)
 
 
 @dataclass
@@ -75,11 +82,16 @@ class Execution:
 
 
 class Shared:
-    """What the candidates of one source have in common in one forward pass, computed on first use."""
+    """What the candidates of one source have in common in one forward pass, computed on first use.
 
-    def __init__(self, x_BCHW: Tensor, execution: Execution):
+    Attributes:
+        skip_dropout: probability with which an identity leaves out an entry.
+    """
+
+    def __init__(self, x_BCHW: Tensor, execution: Execution, skip_dropout: float = 0.0):
         self.x_BCHW = x_BCHW
         self.execution = execution
+        self.skip_dropout = skip_dropout
         self._relu: Tensor | None = None
         self._repeated: dict[int, Tensor] = {}
 
@@ -160,9 +172,17 @@ class Term(Candidate):
         """Adds the one result to every target, times its scale."""
         h_BCHW = self.normalised(shared)
         for scale, target in zip(scales_M.unbind(), targets, strict=True):
-            scale = scale.to(h_BCHW.dtype)
-            total = sums[target]
-            sums[target] = h_BCHW * scale if total is None else total.addcmul_(h_BCHW, scale)
+            self.add_scaled(shared, h_BCHW, scale.to(h_BCHW.dtype), sums, target)
+
+    def add_scaled(self, shared: Shared, h_BCHW: Tensor, scale: Tensor, sums: Sums, target: int) -> None:
+        """Adds one result to one target; not in place where sums may be views that are cut together."""
+        total = sums[target]
+        if total is None:
+            sums[target] = h_BCHW * scale
+        elif shared.execution.wide:
+            sums[target] = total + h_BCHW * scale
+        else:
+            sums[target] = total.addcmul_(h_BCHW, scale)
 
 
 def add(sums: Sums, target: int, term_BCHW: Tensor) -> None:
@@ -196,6 +216,7 @@ class FanOut(nn.Module):
 
     Attributes:
         holders: for each candidate the positions of the edges that hold it; `none` is not among them.
+        rates: what a method has set, by the names in `RATES`; see `nas.spaces.supernet.rates`.
         terms: the candidates that have no parameters of their own.
     """
 
@@ -213,14 +234,15 @@ class FanOut(nn.Module):
     ):
         super().__init__()
         self.channels = channels
+        self.stride = stride
         self.execution = execution
+        self.rates: Mapping[str, float] = {}
         holders: dict[str, list[int]] = {}
         for edge, names in enumerate(operations):
             for name in names:
                 holders.setdefault(name, []).append(edge)
         holders.pop(ZERO, None)
         self.all_targets = tuple(targets)
-        self.targets = {name: tuple(targets[edge] for edge in edges) for name, edges in holders.items()}
         self.holders = {name: tuple(edges) for name, edges in holders.items()}
         self.candidates = nn.ModuleDict()
         for name, edges in holders.items():
@@ -241,20 +263,46 @@ class FanOut(nn.Module):
             scales: for each candidate the op weights [m] of the edges that hold it.
             sums: the running sums of the target nodes; None where nothing has been added yet.
         """
-        shared = Shared(x_BCHW, self.execution)
+        drop = self.rates.get(DROP_PATH, 0.0) if self.training else 0.0
+        if not drop:
+            self._mix(x_BCHW, scales, sums, self.all_targets)
+            return
+        # A mask lies on what an edge gives, all of its candidates together.
+        edges: Sums = [None] * len(self.all_targets)
+        self._mix(x_BCHW, scales, edges, range(len(edges)))
+        for mixed_BCHW, target in zip(edges, self.all_targets, strict=True):
+            if mixed_BCHW is not None:
+                mask_B111 = mixed_BCHW.new_empty(len(mixed_BCHW), 1, 1, 1).bernoulli_(1 - drop)
+                total, kept_BCHW = sums[target], mixed_BCHW * mask_B111.div_(1 - drop)
+                sums[target] = kept_BCHW if total is None else total + kept_BCHW
+
+    def _mix(self, x_BCHW: Tensor, scales: dict[str, Tensor], sums: Sums, targets: Sequence[int]) -> None:
+        """Adds every edge's weighted candidates to the sums at these positions, one an edge."""
+        dropout = self.rates.get(SKIP_DROPOUT, 0.0) if self.training else 0.0
+        shared = Shared(x_BCHW, self.execution, dropout)
+        beta = self.rates.get(AUXILIARY_SKIP, 0.0)
+        if beta and SKIP in scales:
+            scales = scales | {SKIP: scales[SKIP] + beta}
         native = self.execution.native
         if native is not None and not (self.training and native.supports(x_BCHW)):
             native = None
-        together = (native is not None or self.execution.wide) and bool(self.terms)
+        # With dropout every edge has an identity of its own.
+        together = (native is not None or self.execution.wide) and bool(self.terms) and not dropout
         if together and native is not None:
-            self._add_terms_native(native, shared, scales, sums)
+            self._add_terms_native(native, shared, scales, sums, targets)
         elif together:
-            self._add_terms(shared, scales, sums)
+            self._add_terms(shared, scales, sums, targets)
         for name, module in zip(self.holders, self.candidates.values(), strict=True):
             if not (together and name in self.terms):
-                module(shared, scales[name], sums, self.targets[name])
+                module(shared, scales[name], sums, [targets[edge] for edge in self.holders[name]])
+        if beta:
+            for edge in set(range(len(targets))) - set(self.holders.get(SKIP, ())):
+                total, term_BCHW = sums[targets[edge]], beta * x_BCHW
+                sums[targets[edge]] = term_BCHW if total is None else total + term_BCHW
 
-    def _add_terms(self, shared: Shared, scales: dict[str, Tensor], sums: Sums) -> None:
+    def _add_terms(
+        self, shared: Shared, scales: dict[str, Tensor], sums: Sums, targets: Sequence[int]
+    ) -> None:
         """Candidates without parameters as one matrix product: scales [M, P] times results [P, B*C*H*W]."""
         results = [self.candidates[key(name)].normalised(shared) for name in self.terms]
         first = results[0]
@@ -262,12 +310,17 @@ class FanOut(nn.Module):
         nhwc = first.is_contiguous(memory_format=torch.channels_last)
         stacked = torch.stack([r.permute(0, 2, 3, 1) if nhwc else r for r in results])
         mixed = self._matrix(scales).to(first.dtype) @ stacked.flatten(1)
-        for target, total in zip(self.all_targets, mixed.view(-1, *stacked.shape[1:]).unbind(), strict=True):
+        for target, total in zip(targets, mixed.view(-1, *stacked.shape[1:]).unbind(), strict=True):
             total, before = total.permute(0, 3, 1, 2) if nhwc else total, sums[target]
             sums[target] = total if before is None else before + total
 
     def _add_terms_native(
-        self, native: Library, shared: Shared, scales: dict[str, Tensor], sums: Sums
+        self,
+        native: Library,
+        shared: Shared,
+        scales: dict[str, Tensor],
+        sums: Sums,
+        targets: Sequence[int],
     ) -> None:
         """Candidates without parameters in one pass of the compiled kernel, which also normalises them."""
         modules = [self.candidates[key(name)] for name in self.terms]
@@ -278,9 +331,9 @@ class FanOut(nn.Module):
             running,
             self._matrix(scales),
             *(module.result(shared) for module in modules),
-            *(sums[target] for target in self.all_targets),
+            *(sums[target] for target in targets),
         )
-        for target, total in zip(self.all_targets, results, strict=True):
+        for target, total in zip(targets, results, strict=True):
             sums[target] = total
 
     def _matrix(self, scales: dict[str, Tensor]) -> Tensor:

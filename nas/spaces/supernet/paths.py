@@ -65,7 +65,7 @@ class Paths(nn.Module):
                 if run is None or name in run[edge]:
                     fan_out = self.edges[edge]
                     scale_1 = scales[name][position : position + 1]
-                    fan_out.candidates[key(name)](shared, scale_1, sums, fan_out.targets[name])
+                    fan_out.candidates[key(name)](shared, scale_1, sums, fan_out.all_targets)
 
 
 def fan_out_of(separate: bool) -> Callable[..., FanOut | Paths]:

@@ -3,6 +3,8 @@
 Shapes: S draws, E edges, O operations. Probabilities are natural logarithms.
 """
 
+import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from nas.errors import ConfigError, require, require_whole
 from nas.genotype import Genotype
-from nas.spaces.space import EdgeGroup
+from nas.spaces.space import EdgeGroup, Space
 
 COSTS = ("params", "macs", "latency")
 # Known of every architecture that is priced, before any is measured.
@@ -231,3 +233,34 @@ def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[bool]:
         elif scores[i] == best and costs[i] == price:
             front[i] = True
     return front
+
+
+def every_architecture(space: Space, key: str, at_most: int = 100_000) -> list[Genotype]:
+    """All architectures of a space that takes one operation on every edge, in the order of its candidates.
+
+    Args:
+        space: whose derivation is asked with one candidate an edge.
+        key: the setting that asks for them, for the message.
+        at_most: how many there may be.
+
+    Raises:
+        ConfigError: there are more, or derivation also chooses among edges.
+    """
+    groups: Mapping[str, EdgeGroup] = space.groups
+    count = math.prod(group.shape[1] ** group.shape[0] for group in groups.values())
+    require(count <= at_most, f"{key}: space {space.name} holds {count:.3g} choices; at most {at_most:,}")
+    columns = [range(group.shape[1]) for group in groups.values() for _ in group.edges]
+    found: dict[Genotype, None] = {}
+    for choice in itertools.product(*columns):
+        left = iter(choice)
+        scores = {
+            name: torch.nn.functional.one_hot(torch.tensor([next(left) for _ in group.edges]), group.shape[1])
+            for name, group in groups.items()
+        }
+        genotype = space.derive({name: one.float() for name, one in scores.items()})
+        kept = all(len(genotype[name].edges) == len(group.edges) for name, group in groups.items())
+        require(
+            kept, f"{key}: derivation in space {space.name} also chooses among edges; name a number instead"
+        )
+        found[genotype] = None
+    return list(found)

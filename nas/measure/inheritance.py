@@ -67,23 +67,16 @@ class Inheritance:
             self.where.device
         )
         images = read_images(source, augmented=False)
-        self._valid = self._read(images, split.architecture, batch_size, batches, seed, ARCHITECTURE)
-        self._recalibration = self._read(images, split.weight, batch_size, recalibrate, seed, WEIGHT)
+        device = self.where.device
+        self._valid = draw_batches(
+            images, split.architecture, batch_size, batches, seed, ARCHITECTURE, device
+        )
+        self._recalibration = draw_batches(
+            images, split.weight, batch_size, recalibrate, seed, WEIGHT, device
+        )
         self.num_images = sum(len(labels_B) for _, labels_B in self._valid)
         norms = [module for module in supernet.modules() if hasattr(module, "running_mean")]
         self._statistics = [norm.get_buffer(f"running_{name}") for norm in norms for name in ("mean", "var")]
-
-    def _read(
-        self, images: Any, part: Tensor, batch_size: int, count: int, seed: int, stream: int
-    ) -> list[Batch]:
-        if count == 0:
-            return []
-        # Shuffled, because a data set may be stored class by class; kept as bytes, read once for all.
-        order = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))
-        chosen = part[order][: count * batch_size]
-        loader = batches(images, chosen, batch_size=batch_size, shuffle=False, seed=seed, stream=stream)
-        device = self.where.device
-        return [(images_BCHW.to(device), labels_B.to(device)) for images_BCHW, labels_B in loader]
 
     @torch.no_grad()
     def accuracy(self, genotype: Genotype) -> float:
@@ -117,6 +110,29 @@ class Inheritance:
         x_BCHW = self.augment(images_BCHW, False).to(self.where.dtype)
         with self.where.cast():
             return self.supernet(x_BCHW, weights)
+
+
+def draw_batches(
+    images: Any, part: Tensor, batch_size: int, count: int, seed: int, stream: int, device: torch.device
+) -> list[Batch]:
+    """A fixed seeded draw of some images, as batches of (uint8 [B, C, H, W], labels [B]) on a device.
+
+    Args:
+        images: as `read_images` gives them.
+        part: which of them may be drawn, int64 [N].
+        batch_size: images of a batch.
+        count: batches; fewer where the part holds fewer images, the last one smaller.
+        seed: of the draw.
+        stream: tells the loaders of a run apart.
+        device: where the batches are kept.
+    """
+    if count == 0:
+        return []
+    # Shuffled, because a data set may be stored class by class; kept as bytes, read once for all.
+    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))
+    chosen = part[order][: count * batch_size]
+    loader = batches(images, chosen, batch_size=batch_size, shuffle=False, seed=seed, stream=stream)
+    return [(images_BCHW.to(device), labels_B.to(device)) for images_BCHW, labels_B in loader]
 
 
 def check_batches(batches: int, recalibrate: int) -> None:

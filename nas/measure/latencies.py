@@ -41,10 +41,18 @@ def conditions_here(hardware: Mapping, batch_size: int, clock: str = "wall") -> 
     )
 
 
-def random_architectures(space: Space, count: int, seed: int) -> list[Genotype]:
+def random_architectures(
+    space: Space, count: int, seed: int, key: str = "latency.validate"
+) -> list[Genotype]:
     """Distinct random architectures: every candidate of an edge as likely as another.
 
     Where an edge has one candidate (`dso`), a share of the connections is alive, itself uniform in [0.1, 1].
+
+    Args:
+        space: derives an architecture from random scores.
+        count: how many.
+        seed: of the draw.
+        key: the setting that asks for so many, for the message.
 
     Raises:
         ConfigError: the space does not hold as many.
@@ -62,7 +70,7 @@ def random_architectures(space: Space, count: int, seed: int) -> list[Genotype]:
         found[space.derive(scores)] = None
     require(
         len(found) == count,
-        f"latency.validate={count}: space {space.name} gave only {len(found)} distinct architectures",
+        f"{key}={count}: space {space.name} gave only {len(found)} distinct architectures",
     )
     return list(found)
 

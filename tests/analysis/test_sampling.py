@@ -21,6 +21,7 @@ from nas.analysis.sampling import (
     Budget,
     choices_of,
     draw_architectures,
+    every_architecture,
     log_probability,
     one_hot,
     pareto_front,
@@ -28,6 +29,7 @@ from nas.analysis.sampling import (
 from nas.errors import ConfigError
 from nas.genotype import Cell, Edge, Genotype
 from nas.spaces.darts.space import DartsSpace
+from nas.spaces.nasbench201 import NasBench201Space
 from nas.spaces.space import EdgeGroup, ImageInputs
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3")
@@ -240,3 +242,14 @@ def test_the_picture_shows_front_budget_and_derived_one(tmp_path):
         assert (abs(pixels - rgb).max(axis=-1) < 20).any(), colour
     with pytest.raises(ConfigError, match="front"):
         draw_pareto(costs, scores, front[:2], [True] * 4, path, "x", "y")
+
+
+def test_every_architecture_comes_once_where_every_edge_is_kept():
+    space = NasBench201Space("nasbench201", ["none", "skip_connect"], cells_per_stage=1, init_channels=2)
+    found = every_architecture(space, "sample=all")
+    assert len(set(found)) == len(found) == 2**6
+    with pytest.raises(ConfigError, match="sample=all: space nasbench201 holds 64 choices; at most 63"):
+        every_architecture(space, "sample=all", at_most=63)
+    darts = DartsSpace("darts", ["skip_connect"])
+    with pytest.raises(ConfigError, match="sample=all: derivation in space darts also chooses among edges"):
+        every_architecture(darts, "sample=all")

@@ -1,0 +1,27 @@
+"""How large a network is: what every other measure has to beat."""
+
+from torch import nn
+
+from nas.measure.zero_cost.base import Measure, Probe
+
+ANY = ("images", "text")
+
+
+class Params(Measure):
+    """Parameters of the network, without an auxiliary head."""
+
+    batches, domains = 0, ANY
+
+    def score(self, network: nn.Module, probe: Probe) -> float:
+        """As counted."""
+        return probe.params
+
+
+class Macs(Measure):
+    """Multiply-adds of one image, or of one word."""
+
+    batches, domains = 0, ANY
+
+    def score(self, network: nn.Module, probe: Probe) -> float:
+        """As counted."""
+        return probe.macs

@@ -266,6 +266,44 @@ def load(reference: str | Path, space: str | None = None) -> Genotype:
     return genotype
 
 
+def load_all(file: str | Path, space: str) -> list[Genotype]:
+    """Every architecture in a file, such as a table or a log, each once, in the order of the file.
+
+    Args:
+        file: a text with architectures of one space.
+        space: name of the space that they must belong to.
+
+    Raises:
+        ConfigError: the file holds none, or one that is malformed or of another space.
+    """
+    where = f"genotypes={file}"
+    content = read_text(file, where)
+    written = find(content)
+    if not written:
+        try:
+            return [_of_space(parse(content), space, where)]
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from error
+    found: dict[Genotype, None] = {}
+    for one in written:
+        line = f"{where}: line {one.line}"
+        try:
+            family, cells = one.read(one.text)
+            genotype = from_dict({"schema": SCHEMA, "space": family, "cells": cells})
+        except ConfigError as error:
+            raise ConfigError(f"{line}: {error}") from error
+        found[_of_space(genotype, space, line)] = None
+    return list(found)
+
+
+def _of_space(genotype: Genotype, space: str, where: str) -> Genotype:
+    require(
+        genotype.space == space,
+        f"{where}: it belongs to space {genotype.space!r}, but space={space} was asked for",
+    )
+    return genotype
+
+
 def place_of(reference: str | Path) -> tuple[Path | None, str | None]:
     """What a reference names on this machine, and which of its architectures; (None, None) for nothing.
 

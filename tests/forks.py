@@ -36,7 +36,7 @@ AT_START = (
     "PYTHON", "OMP_", "MKL_", "LD_", "LC_", "LANG", "TORCH_", "CUDA_", "MPL",
     "TMPDIR", "HOME", "XDG_",
 )  # fmt: skip
-COMMANDS = ("bench", "blackbox", "cost", "derive", "evaluate", "export", "latency", "search", "sweeps")
+COMMANDS = ("bench", "blackbox", "cost", "derive", "evaluate", "export", "latency", "rank", "search", "sweeps")
 IMPORTED = (
     *(f"nas.commands.{name}" for name in COMMANDS), "matplotlib.pyplot", "matplotlib.backends.backend_agg",
     "torch.utils.flop_counter", "torch.utils.cpp_extension", "sklearn.datasets",

@@ -13,7 +13,7 @@ from nas.errors import require
 from nas.printable import shown
 from nas.reading.plain import is_number, is_whole
 
-COMMANDS = ("search", "evaluate", "derive", "cost", "bench", "latency", "export", "blackbox")
+COMMANDS = ("search", "evaluate", "derive", "cost", "bench", "latency", "rank", "export", "blackbox")
 STATUSES = ("running", "finished", "stopped", "failed", "died")
 # In `table`: what is no figure of a column.
 STANDING = ("metric", "rank", "of", "gap", "best")

@@ -2,7 +2,8 @@
 
 import importlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -15,7 +16,7 @@ from nas.data.sources import domain_of
 from nas.domains.choose import DOMAINS, choose
 from nas.domains.epochs import genotype_at
 from nas.errors import ConfigError, require
-from nas.genotype import Genotype, load
+from nas.genotype import Genotype, load, load_all
 from nas.printable import shown
 from nas.running import trust
 from nas.running.config import instantiate, plain, typed_keys
@@ -55,10 +56,21 @@ def genotype_of(config: DictConfig, space: Any, reference: Any, epoch: int | Non
     genotype = load(reference, space.family)
     if epoch is not None:
         genotype = genotype_at(config, space, reference, epoch)
-    where = f"genotype={shown(str(reference), 80)}"
-    trust.check_foreign(genotype.operations, config, where)
-    _import(trust.import_paths(sorted(genotype.operations)), where)
+    _import_operations(genotype.operations, config, f"genotype={shown(str(reference), 80)}")
     return genotype
+
+
+def genotypes_in(config: DictConfig, space: Any, file: Path) -> list[Genotype]:
+    """Every architecture in a file, with the operations of others that they name; raises as `genotype_of`."""
+    found = load_all(file, space.family)
+    operations = {name for genotype in found for name in genotype.operations}
+    _import_operations(operations, config, f"genotypes={shown(str(file), 80)}")
+    return found
+
+
+def _import_operations(names: Collection[str], config: DictConfig, where: str) -> None:
+    trust.check_foreign(names, config, where)
+    _import(trust.import_paths(sorted(names)), where)
 
 
 def _import(names: Iterable[str], where: str) -> None:

@@ -26,6 +26,9 @@ HYDRA_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 KINDS: Mapping[str, Kind] = {
     "resume": kind("str null"),
     "genotype": kind("str int null"),
+    "genotypes": Kind(frozenset(["str", "list", "null"]), items=kind("str")),
+    "sample": kind("int str", 1, 10**6),
+    "init_seed": kind("int", 0, 2**32 - 1),
     "epoch": kind("int null", 0, 10**6),
     "resume_schedule": kind("str null"),
     "time_limit": kind("float null"),

@@ -281,9 +281,10 @@ def load_all(file: str | Path, space: str) -> list[Genotype]:
     written = find(content)
     if not written:
         try:
-            return [_of_space(parse(content), space, where)]
+            only = parse(content)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from error
+        return [_of_space(only, space, where)]
     found: dict[Genotype, None] = {}
     for one in written:
         line = f"{where}: line {one.line}"

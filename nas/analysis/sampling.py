@@ -36,6 +36,7 @@ class Architecture:
         predicted: milliseconds of one batch by a latency table, None without one.
         latency_spread: interquartile range of these milliseconds.
         accuracy: of the supernet reduced to it, 0 to 1; None where it was not evaluated.
+        measured: by the zero-cost measure that ranks; None where it was not measured.
         derived: whether it is the one that derivation gives without any draw.
         front: whether it lies on the Pareto front.
         skips: operations of the normal cell, or the only one, that only pass on.
@@ -50,6 +51,7 @@ class Architecture:
     latency_spread: float | None = None
     predicted: float | None = None
     accuracy: float | None = None
+    measured: float | None = None
     derived: bool = False
     front: bool = False
     skips: int = 0

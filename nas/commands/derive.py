@@ -11,7 +11,6 @@ from nas.analysis.cost.complexity import count_cost
 from nas.analysis.cost.latency import check_repeats
 from nas.analysis.cost.latency_table import Predictor
 from nas.analysis.cost.pricing import EdgePrices, WholePrices
-from nas.analysis.metrics import ACCURACY, OF_TASKS
 from nas.analysis.sampling import (
     COSTS,
     PRICED,
@@ -21,23 +20,23 @@ from nas.analysis.sampling import (
     log_probability,
     pareto_front,
 )
+from nas.commands.derive_ranking import check_typed, ranking_of
+from nas.commands.derived_run import resize, with_run
 from nas.commands.latency import check_pieces, pieces_of
 from nas.domains.budgets import what_fits
 from nas.domains.choose import of_space
 from nas.domains.networks import (
     batch_overrides,
-    fits,
     network_of,
     size_overrides,
     sizes_of,
     source_of,
     space_of,
 )
-from nas.engine import checkpoints, data_module, trainer
+from nas.engine import checkpoints, trainer
 from nas.engine.machine import hardware
 from nas.engine.progress import watch
 from nas.engine.rows import count_skips
-from nas.engine.run_folder import RunFolder, split_hash
 from nas.engine.seeding import seed_run
 from nas.engine.watching import of_result
 from nas.errors import ConfigError, require, require_one_of, require_whole
@@ -52,18 +51,13 @@ from nas.measure.derivation_report import (
     write_table,
 )
 from nas.measure.derivation_skips import derive_with_skips
-from nas.measure.inheritance import Inheritance, check_batches, load_part
+from nas.measure.inheritance import check_batches, load_part
 from nas.methods.layout import layout_of
-from nas.running import trust
-from nas.running.config import instantiate, plain, typed_keys
-from nas.running.older import read_now
+from nas.running.config import instantiate, plain
 from nas.running.printed import command_for
-from nas.running.saved import check_parts, read_config, set_places
 from nas.running.session import Session
 from nas.running.words import quoted
 
-RANKS = ("probability", "supernet")
-SCORES = {"probability": "log-probability (nats)", "supernet": "accuracy with inherited weights (%)"}
 AXES = {
     "params": "parameters (M)",
     "macs": "multiply-adds per {one} (M)",
@@ -79,12 +73,13 @@ def run(config: DictConfig, path: Path) -> None:
         RunFailed: the derivation broke down.
     """
     budget = Budget(**plain(config.budget))
-    for key, known in (("rank", RANKS), ("cost", ("edges", "whole")), ("front", (None, *COSTS))):
+    for key, known in (("cost", ("edges", "whole")), ("front", (None, *COSTS))):
         require_one_of(key, config[key], known)
     for key in ("samples", "keep", "rank_candidates", "latency.candidates", "latency.batch_size"):
         require_whole(key, OmegaConf.select(config, key), 1)
     check_repeats(config.latency.warmup, config.latency.repeats)
     check_batches(config.supernet.batches, config.supernet.recalibrate_batches)
+    check_typed(config)
     require(config.resume is None, f"resume={config.resume}: a derivation cannot be continued; start it anew")
     require(config.run is not None, "run=null: name the run folder of a search")
     trainer.quiet()
@@ -95,56 +90,6 @@ def run(config: DictConfig, path: Path) -> None:
     derivation = Derivation(session.config, budget, session.folder)
     session.open(None)
     session.run(lambda: derivation.run(session))
-
-
-def with_run(config: DictConfig) -> DictConfig:
-    """The configuration of this command, completed by that of the search whose folder it names.
-
-    Raises:
-        ConfigError: the folder holds no search, or its config.yaml is damaged.
-    """
-    folder = Path(str(config.run)).expanduser().absolute()
-    file = folder / "config.yaml"
-    require(file.is_file(), f"run={config.run}: no run folder there (config.yaml is missing)")
-    saved = read_config(file, f"run={config.run}: config.yaml")
-    parts = ("space", "method", "dataset", "recipe", "split_seed", "seed")
-    found = saved.get("command")
-    require(found == "search", f"run={config.run}: it is a run of nas.{found}, not of nas.search")
-    check_parts("search", saved, parts, config, folder, f"run={config.run}")
-    saved = read_now(saved, f"run={config.run}")
-    merged: Any = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
-    merged.run = str(folder)
-    for key in parts[:-1]:
-        merged[key] = saved[key]
-    # What a relaxation is in an epoch depends on how many there are.
-    length = saved.trainer.get("max_epochs") if isinstance(saved.get("trainer"), DictConfig) else None
-    merged.epochs = length if type(length) is int else None
-    trust.fetch_nothing(merged)
-    for key, value in config.dataset.items():
-        if value is not None:
-            merged.dataset[key] = value
-    set_places(merged.dataset, config.dataset, typed_keys())
-    resize(merged, {key: value for key, value in config.recipe.items() if value is not None})
-    return merged
-
-
-def resize(config: DictConfig, sizes: Mapping[str, Any]) -> None:
-    """Gives the recipe other sizes of the evaluation network.
-
-    Raises:
-        ConfigError: networks of the run's space do not have such a size.
-    """
-    space = space_of(config)
-    known = getattr(space, "recipe_sizes", ("num_cells", "init_channels"))
-    for key, value in sizes.items():
-        require(key in known, f"recipe.{key}={value}: space {space.name} is sized by {', '.join(known)}")
-    if sizes and not fits(config, space):
-        # A recipe for another space: what it calls channels are not these, so the space's own are the base;
-        # what it does not tell, a null leaves to it.
-        for key in known:
-            config.recipe[key] = getattr(space, key, None)
-    for key, value in sizes.items():
-        config.recipe[key] = value
 
 
 class Derivation:
@@ -167,11 +112,6 @@ class Derivation:
             f"run={config.run}: method {self.method.name} learns no distribution to draw from",
         )
         self.domain = of_space(self.space)
-        require(
-            config.rank != "supernet" or ACCURACY in OF_TASKS[self.domain.name],
-            f"rank=supernet: it ranks by accuracy on images, and space {self.space.name} is for text; set "
-            "rank=probability",
-        )
         checkpoint, self.epochs = of_result(Path(config.run))
         if checkpoint is None:
             raise ConfigError(f"run={config.run}: it has no checkpoint yet")
@@ -180,9 +120,9 @@ class Derivation:
         load_part(self.method, self.state, "method", self.checkpoint)
         self.method.begin_epoch(self.epochs - 1, config.get("epochs") or self.epochs)
         self.source = source_of(config)
-        self.inheritance: Any = self._inheritance() if config.rank == "supernet" else None
         kinds: dict[str, type[EdgePrices] | type[WholePrices]] = {"edges": EdgePrices, "whole": WholePrices}
         self.prices = kinds[config.cost](self._price)
+        self.ranking = ranking_of(self)
         limited = [name for name in AXES if getattr(budget, name) is not None]
         self.axis = config.front or next(iter(limited), "params")
         times = self.axis == "latency" or budget.latency is not None or config.latency.table is not None
@@ -218,37 +158,6 @@ class Derivation:
             predict,
         )
 
-    def _inheritance(self) -> Any:
-        config, data = self.config, self.config.dataset
-        split = data_module.search_split(
-            self.source, data.split, data.split_ratio, data.fraction, config.split_seed, data.get("lists")
-        )
-        stored = split_hash(RunFolder(config.run), split.hash)
-        require(
-            stored == split.hash,
-            f"run={config.run}: it searched on another split of the data (hash {stored[:12]}) than these "
-            f"images give ({split.hash[:12]}); is dataset.root the same data?",
-        )
-        partial = kept = None
-        if self.method.stages is not None:
-            # As it stood in the epoch of the checkpoint: pruned, and widened.
-            stage, _ = self.method.stages.at(self.epochs - 1)
-            partial, kept = self.method.stages[stage].partial, self.method.candidates.masks()
-        inputs, options = self.domain.inputs(self.source), self.method.supernet_options
-        supernet = self.space.supernet(inputs, partial, kept, **options)
-        load_part(supernet, self.state, "supernet", self.checkpoint)
-        return Inheritance(
-            supernet,
-            self.space.groups,
-            self.source,
-            split,
-            data.batch_size,
-            config.supernet.batches,
-            config.supernet.recalibrate_batches,
-            config.seed,
-            plain(config.hardware),
-        )
-
     def run(self, session: Any) -> None:
         """Draws, prices, filters, ranks and writes."""
         config, budget, latencies = self.config, self.budget, self.latencies
@@ -260,16 +169,22 @@ class Derivation:
         elif latencies is not None:
             latencies.measure_all(_with(affordable[: config.latency.candidates], derived))
         within = [one for one in affordable if budget.keeps(one)]
-        if self.inheritance is not None and within:
+        if self.ranking.evaluates and within:
             self._evaluate(within[: config.rank_candidates], derived)
-        scored = [one for one in found if self._known(one)]
+        score = self.ranking.score
+        scored = [one for one in found if self.ranking.knows(one) and self._cost(one) is not None]
         for one, front in zip(
             scored,
-            pareto_front([self._cost(one) for one in scored], [self._score(one) for one in scored]),
+            pareto_front([self._cost(one) for one in scored], [score(one) for one in scored]),
             strict=True,
         ):
             one.front = front
-        ranked = sorted((one for one in within if self._ranks(one)), key=self._score, reverse=True)
+        ranked = sorted(filter(self.ranking.knows, within), key=score, reverse=True)
+        require(
+            bool(ranked) or not within,
+            f"rank={config.rank}: it is no finite number for any of the {len(within):,} architectures within "
+            "the budget; set rank=probability",
+        )
         kept = ranked[: config.keep]
         if self.predicts and self.here:
             kept = latencies.confirm(ranked, config.keep, budget)
@@ -285,7 +200,7 @@ class Derivation:
             axes = {name: text.format(one=self.domain.one) for name, text in AXES.items()}
             if self.predicts:
                 axes["latency"] = f"predicted {axes['latency']}"
-            scores = (self._score, axes, SCORES[config.rank], session.caption)
+            scores = (score, axes, self.ranking.label, session.caption)
             draw(self.folder, scored, derived, budget, self.axis, self._cost, *scores)
         if not kept:
             raise ConfigError(nothing_left(found, budget, affordable, self.folder, self._fitting(found)))
@@ -293,7 +208,7 @@ class Derivation:
             self.prices.check(one)
         write_genotypes(self.folder, kept, session.caption)
         session.summary |= numbers_of(kept[0], derived, budget)
-        print_table(kept, derived, budget, session.summary["draws"])
+        print_table(kept, derived, budget, session.summary["draws"], self.ranking.label)
         self._close(kept[0])
 
     def _draw(self, session: Any) -> tuple[list, Any]:
@@ -365,15 +280,8 @@ class Derivation:
 
     def _evaluate(self, candidates: Sequence[Any], derived: Any) -> None:
         for one in watch("evaluating", _with(candidates, derived)):
-            one.accuracy = self.inheritance.accuracy(one.genotype)
-        images = self.inheritance.num_images
-        print(f"{len(candidates):,} evaluated on {images:,} images with inherited weights", flush=True)
-
-    def _ranks(self, one: Any) -> bool:
-        return self.inheritance is None or one.accuracy is not None
-
-    def _known(self, one: Any) -> bool:
-        return self._ranks(one) and self._cost(one) is not None
+            self.ranking.evaluate(one)
+        print(f"{len(candidates):,} {self.ranking.done}", flush=True)
 
     @property
     def predicts(self) -> bool:
@@ -383,9 +291,6 @@ class Derivation:
     def _cost(self, one: Any) -> Any:
         # One scale for all: few of those that a table knows are measured too.
         return one.predicted if self.predicts and self.axis == "latency" else getattr(one, self.axis)
-
-    def _score(self, one: Any) -> float:
-        return one.log_probability if self.inheritance is None else 100 * one.accuracy
 
     def _close(self, best: Any) -> None:
         words = [f"genotype={quoted(self.folder.path)}"]

@@ -30,13 +30,21 @@ def split_of(config: DictConfig, source: Any) -> Split:
     return search_split(source, *drawn)
 
 
-def measures_of(names: Sequence[str], key: str, domain: Any) -> dict[str, Measure]:
+def measures_of(
+    names: Sequence[str], key: str, domain: Any, others: Sequence[str] = ()
+) -> dict[str, Measure]:
     """The measures of these names, each once.
+
+    Args:
+        names: as `find_measure` takes them.
+        key: the setting that names them.
+        domain: of the networks.
+        others: what else that setting takes, for the message.
 
     Raises:
         ConfigError: there is none of a name, or it cannot measure networks of this domain.
     """
-    found = {name: find_measure(name, key) for name in dict.fromkeys(names)}
+    found = {name: find_measure(name, key, others) for name in dict.fromkeys(names)}
     able = ", ".join(name for name, one in MEASURES.items() if domain.name in one.domains)
     for name, measure in found.items():
         require(

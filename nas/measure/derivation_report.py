@@ -44,7 +44,9 @@ def write_table(
     placed = {one.genotype for one in ranked}
     rows = [_row(one, rank, budget, draws) for rank, one in enumerate(ranked, start=1)]
     rows += [_row(one, None, budget, draws) for one in found if one.genotype not in placed]
-    write_text(folder / "architectures.csv", csv_table(COLUMNS, rows))
+    # Last, and only where a measure ranks.
+    more = ["measured"] if any(one.measured is not None for one in found) else []
+    write_text(folder / "architectures.csv", csv_table([*COLUMNS, *more], rows))
 
 
 def _row(one: Architecture, rank: int | None, budget: Budget, draws: int) -> dict[str, object]:
@@ -64,6 +66,7 @@ def _row(one: Architecture, rank: int | None, budget: Budget, draws: int) -> dic
         "within_budget": within_budget(one, budget),
         "pareto": "yes" if one.front else "no",
         "derived": "yes" if one.derived else "no",
+        "measured": None if one.measured is None else f"{one.measured:.10g}",
     }
 
 
@@ -113,25 +116,31 @@ def draw(
     )
 
 
-def print_table(best: Sequence[Architecture], derived: Architecture, budget: Budget, draws: int) -> None:
-    """Prints the best and, marked, the architecture that is derived without a draw."""
+def print_table(
+    best: Sequence[Architecture], derived: Architecture, budget: Budget, draws: int, score: str
+) -> None:
+    """Prints the best and, marked, the architecture that is derived without a draw; `score` is what ranks."""
     table = Table(title=f"best within {budget}" if str(budget) != "no budget" else "best, no budget")
     latency = any(one.latency is not None for one in [*best, derived])
     predicted = derived.predicted is not None
     accuracy = any(one.accuracy is not None for one in [*best, derived])
+    measured = any(one.measured is not None for one in best)
     names = ["rank", "log P", "draws", "params", "multiply-adds"]
     skips = budget.skips is not None
     shown = {"skips": skips, "predicted ms": predicted, "latency ms": latency, "accuracy": accuracy}
+    shown[score] = measured
     for name in [*names, *(name for name, there in shown.items() if there), "front"]:
         table.add_column(name, justify="right")
     for rank, one in enumerate(best, start=1):
         table.add_row(
-            *_cells(one, f"{rank} *" if one.derived else str(rank), skips, predicted, latency, accuracy)
+            *_cells(
+                one, f"{rank} *" if one.derived else str(rank), skips, predicted, latency, accuracy, measured
+            )
         )
     if not any(one.derived for one in best):
         kept = within_budget(derived, budget)
         mark = "*" if kept == "yes" else f"* ({kept})"
-        table.add_row(*_cells(derived, mark, skips, predicted, latency, accuracy))
+        table.add_row(*_cells(derived, mark, skips, predicted, latency, accuracy, measured))
     console = Console()
     console.print(table)
     over = [name for name in LIMITS if not budget.keeps(derived, (name,))]
@@ -140,7 +149,13 @@ def print_table(best: Sequence[Architecture], derived: Architecture, budget: Bud
 
 
 def _cells(
-    one: Architecture, rank: str, skips: bool, predicted: bool, latency: bool, accuracy: bool
+    one: Architecture,
+    rank: str,
+    skips: bool,
+    predicted: bool,
+    latency: bool,
+    accuracy: bool,
+    measured: bool,
 ) -> list[str]:
     cells = [rank, f"{one.log_probability:.3f}", f"{one.count:,}", f"{one.params:,}", f"{one.macs:,}"]
     if skips:
@@ -152,6 +167,8 @@ def _cells(
         cells.append("" if spread is None else f"{one.latency:.3g} ± {spread / 2:.2g}")
     if accuracy:
         cells.append("" if one.accuracy is None else f"{100 * one.accuracy:.2f}%")
+    if measured:
+        cells.append("" if one.measured is None else f"{one.measured:.6g}")
     return [*cells, "yes" if one.front else ""]
 
 
@@ -211,6 +228,7 @@ def nothing_left(
 def numbers_of(best: Architecture, derived: Architecture, budget: Budget) -> dict[str, object]:
     """What `summary.json` says of the best, and of what derivation gives without a draw."""
     predicted = {} if best.predicted is None else {"latency_predicted": best.predicted}
+    measured = {} if best.measured is None else {"measured": best.measured}
     return {
         "genotype": str(best.genotype),
         "params": best.params,
@@ -220,6 +238,7 @@ def numbers_of(best: Architecture, derived: Architecture, budget: Budget) -> dic
         "latency": best.latency,
         **predicted,
         "supernet_accuracy": best.accuracy,
+        **measured,
         "derived_genotype": str(derived.genotype),
         "derived_params": derived.params,
         "derived_macs": derived.macs,

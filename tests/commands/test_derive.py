@@ -201,11 +201,33 @@ def test_where_every_edge_is_kept_frequency_meets_probability(run, derive, place
     assert len(ranked(folder)) == 2
 
 
+def test_rank_by_a_zero_cost_measure(derive, searched, run):
+    chosen = ["samples=40", "rank=snip", "rank_candidates=3", "zero_cost.batches=1", "dataset.batch_size=8"]
+    done, folder = derive("a", *chosen, "keep=2")
+    assert (done.status, done.err) == (0, "")
+    best = ranked(folder)
+    found = [float(row["measured"]) for row in best]
+    assert 3 <= len(best) <= 4 and found == sorted(found, reverse=True)
+    assert all(not row["measured"] for row in rows(folder) if not row["rank"])
+    assert summary(folder)["measured"] == pytest.approx(found[0])
+    assert "snip" in done.out and "3 measured by snip" in done.out
+    # nas.rank on the same images and weights says the same.
+    same = ["space=darts", OPERATIONS, *SIZES, "dataset=digits", "dataset.batch_size=8", "measures=[snip]"]
+    listed = f"genotypes={folder / 'genotype.json'}"
+    assert run("rank", *same, listed, f"hydra.run.dir={folder / 'ranked'}").status == 0
+    with (folder / "ranked/ranks.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["snip"] == best[0]["measured"] and row["params"] == best[0]["params"]
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
         (["budget.params=-1"], "budget.params=-1"),
-        (["rank=fastest"], "known are probability, supernet"),
+        (["rank=fastest"], "rank=fastest: unknown; known are probability, supernet, synflow"),
+        (["rank=zico", "zero_cost.batches=1"], "zero_cost.batches=1: zico needs at least 2"),
+        (["rank=zico", "supernet.batches=1"], "supernet.batches: without effect where rank=zico"),
+        (["zero_cost.batches=3"], "zero_cost.batches: without effect where rank=probability"),
         (["samples=0"], "samples=0"),
         (["front=time"], "known are null, params, macs, latency"),
         (["latency.repeats=1"], "latency.repeats=1"),
@@ -286,6 +308,9 @@ def test_latency_of_recurrent_cells_is_that_of_a_piece_of_words(derive, text_sea
 def test_recurrent_cells_are_not_ranked_by_accuracy(derive, text_searched):
     done, folder = derive("rnn", "rank=supernet", source=text_searched)
     assert done.status == 2 and "rank=supernet" in done.err and "for text" in done.err
+    assert not (folder / "config.yaml").exists()
+    done, folder = derive("rnn", "rank=snip", source=text_searched)
+    assert done.status == 2 and "rank=snip: it measures networks that read images" in done.err
     assert not (folder / "config.yaml").exists()
 
 

@@ -145,7 +145,7 @@ def test_texts_have_sizes_alone(run, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["measures=[snp]"], "measures=snp: unknown measure; known are synflow, naswot"),
+        (["measures=[snp]"], "measures=snp: unknown; known are synflow, naswot"),
         (["measures=snip"], "measures=snip: must be a list"),
         (["sample=0"], "sample=0: must be a whole number from 1"),
         (["sample=some"], "sample=some: must be a whole number of at least 1"),

@@ -221,7 +221,7 @@ def test_a_measure_of_others_is_named_by_its_import_path():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("snp", "measures=snp: unknown measure; known are synflow, naswot"),
+        ("snp", "measures=snp: unknown; known are synflow, naswot"),
         ("nowhere.Depth", r"nowhere.Depth: cannot be imported \(ModuleNotFoundError"),
         (f"{__name__}.Mlp", "must be a class that derives from nas.measure.zero_cost.Measure"),
         (f"{__name__}.Absent", "must be a class that derives from"),

@@ -1,7 +1,7 @@
 """Measures by name, or by import path for those of others."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from nas.errors import ConfigError, require
 from nas.genotype_text import is_import_path
@@ -28,12 +28,13 @@ MEASURES: Mapping[str, type[Measure]] = {
 SIZES = ("params", "macs")
 
 
-def find_measure(name: str, key: str) -> Measure:
+def find_measure(name: str, key: str, others: Sequence[str] = ()) -> Measure:
     """A measure.
 
     Args:
         name: of `MEASURES`, or the import path of a class that derives from `Measure`, which is imported.
         key: the setting that names it, for the message.
+        others: what else that setting takes.
 
     Raises:
         ConfigError: there is none of that name, it cannot be imported, or it is no measure.
@@ -43,7 +44,7 @@ def find_measure(name: str, key: str) -> Measure:
         return MEASURES[name]()
     require(
         is_import_path(name),
-        f"{where}: unknown measure; known are {', '.join(MEASURES)}, and import paths such as "
+        f"{where}: unknown; known are {', '.join([*others, *MEASURES])}, and import paths such as "
         "mypackage.MyMeasure",
     )
     module, _, attribute = name.rpartition(".")

@@ -1,8 +1,8 @@
 """Fixtures for tests that search, evaluate and price as a user does."""
 
 import contextlib
-import importlib
 import gc
+import importlib
 import io
 import itertools
 import os

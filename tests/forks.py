@@ -30,13 +30,24 @@ from nas.running.declared import declared
 from tests import cheap
 
 ROOT = Path(__file__).resolve().parent.parent
-# What the interpreter and libraries read as they start, so that a fork would not see it change. KMP_ is not here:
-# scikit-learn sets two of these as it is imported, which may be after the first fork.
+# What the interpreter and libraries read as they start, so that a fork would not see it change. KMP_ is not
+# here: scikit-learn sets two of these as it is imported, which may be after the first fork.
 AT_START = (
     "PYTHON", "OMP_", "MKL_", "LD_", "LC_", "LANG", "TORCH_", "CUDA_", "MPL",
     "TMPDIR", "HOME", "XDG_",
 )  # fmt: skip
-COMMANDS = ("bench", "blackbox", "cost", "derive", "evaluate", "export", "latency", "rank", "search", "sweeps")
+COMMANDS = (
+    "bench",
+    "blackbox",
+    "cost",
+    "derive",
+    "evaluate",
+    "export",
+    "latency",
+    "rank",
+    "search",
+    "sweeps",
+)
 IMPORTED = (
     *(f"nas.commands.{name}" for name in COMMANDS), "matplotlib.pyplot", "matplotlib.backends.backend_agg",
     "torch.utils.flop_counter", "torch.utils.cpp_extension", "sklearn.datasets",

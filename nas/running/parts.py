@@ -261,9 +261,9 @@ def part_paths(method: DictConfig) -> list[str]:
     """The keys below `method` at which a part may lie."""
     several = {role: raw(method, role) for role in ("regularizers", "monitors")}
     named = [
-        f"{role}.{key}" for role, nodes in several.items() if isinstance(nodes, DictConfig) for key in nodes
+        f"{role}.{key!s}" for role, nodes in several.items() if isinstance(nodes, DictConfig) for key in nodes
     ]
-    return ["relaxation", "update", "perturbation", "schedule", *named]
+    return ["relaxation", "edges", "update", "perturbation", "selection", "schedule", *named]
 
 
 def _known(node: Any) -> Named | None:

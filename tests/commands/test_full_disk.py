@@ -113,6 +113,7 @@ def test_other_commands_end_the_same(run, monkeypatch, tmp_path):
         "derive": ("architectures.csv", f"run={searched}", "samples=4", "keep=2"),
         "export": ("model.safetensors", f"genotype={evaluated}", "format=safetensors", "images=2"),
         "latency": ("latency.csv", "debug=fast", *LATENCY, "traceback=false"),
+        "rank": ("ranks.csv", "dataset=digits", "measures=[params]", "sample=1"),
         "bench": ("bench.json", *BENCH, "traceback=false"),
         "sweeps": ("table.csv", f"folder={tmp_path}"),
     }

@@ -17,6 +17,7 @@ FAST = ("debug=fast", "traceback=false", "dataset=digits")
         ("derive", ("run=nowhere",)),
         ("export", ("genotype=nowhere",)),
         ("latency", ("latency.warmup=0",)),
+        ("rank", ("measures=[none]",)),
         ("bench", ("bench.steps=[none]",)),
         ("cost", ("genotype=nowhere",)),
         ("blackbox", ("tabular.file=nowhere", "budget.queries=1")),

@@ -34,7 +34,7 @@ class DominantEigenvalue(Monitor):
         ConfigError: a value is out of range.
     """
 
-    needs = (EIGENVALUE,)
+    needs: tuple[str, ...] = (EIGENVALUE,)
 
     def __init__(self, every: int = 2, window: int = 5, ratio: float = 1.3, back: int = 4, start: int = 10):
         for key, value, least in (("every", every, 1), ("window", window, 1), ("back", back, 1)):

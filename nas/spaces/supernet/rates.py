@@ -18,8 +18,8 @@ def share_rates(supernet: nn.Module, rates: Mapping[str, float]) -> None:
         rates: name -> value, the names of `nas.spaces.supernet.fan_out.RATES`; may be empty.
 
     Raises:
-        ConfigError: a name is unknown, the supernet has no such edges, an edge runs one candidate alone, or an
-            auxiliary skip would halve the resolution on an edge without a `skip_connect`, whose weights it
+        ConfigError: a name is unknown, the supernet has no such edges, an edge runs one candidate alone, or
+            an auxiliary skip would halve the resolution on an edge without a `skip_connect`, whose weights it
             shares.
     """
     if not rates:

@@ -79,25 +79,8 @@ class Method(Parameters):
         super().__init__(shapes, relaxation, init_scale, layout, edges)
         for key, norm in {"clip": clip, "architecture_clip": architecture_clip}.items():
             require(norm is None or norm > 0, f"method.{key}={norm}: must be null or positive")
-        of_its_own = update is not None and not update.joint
-        require(
-            architecture_clip is None or of_its_own,
-            f"method.architecture_clip={architecture_clip}: method.update="
-            f"{'none' if update is None else update.name} has "
-            "no architecture step of its own whose gradient could be clipped; null",
-        )
         self.name = name
         self.schedule = Schedule() if schedule is None else schedule
-        require(
-            self.stages is None or update is not None,
-            f"method.stages: method {name} trains nothing (method.update=none), so it has no stages",
-        )
-        require(
-            self.stages is None
-            or relaxation.prunable
-            or all(stage.keep is None for stage in self.stages.stages),
-            f"method.stages: op weights of method {name} cannot do without those that are dropped; null",
-        )
         self.clip = clip
         self.architecture_clip = architecture_clip
         self.weight_optimizer = weight_optimizer
@@ -114,23 +97,11 @@ class Method(Parameters):
         self.rates: dict[str, float] = {}
         self._gather_rates()
         self.architecture_optimizer = architecture_optimizer
-        require(
-            selection is None or (update is not None and relaxation.distribution),
-            f"method.selection: method {name} has no trained weights to compare architectures by, or no "
-            "distribution to draw these from; null",
-        )
         self.selection = selection
         self.update = update
         self.perturbation = perturbation
-        if perturbation is not None:
-            perturbation.check(relaxation)
-        require(
-            perturbation is None or of_its_own,
-            f"method.perturbation: method.update={'none' if update is None else update.name} has no weight "
-            "step of its own that could be taken at other op weights; null",
-        )
         self.monitors = {key: one for key, one in monitors.items() if one is not None}
-        self._check_monitors(of_its_own)
+        self._check_parts()
         alone = not (relaxation.normalised or relaxation.rivals)
         require(
             alone or any(shape[1] > 1 for shape in shapes.values()),
@@ -138,6 +109,38 @@ class Method(Parameters):
             f"{getattr(relaxation, 'name', type(relaxation).__name__)} cannot choose; take a method whose op "
             "weights are free: method=dsonas, or method=dsonas_random to draw",
         )
+
+    def _check_parts(self) -> None:
+        """Refuses parts that mean nothing together; raises `ConfigError`."""
+        update = "none" if self.update is None else self.update.name
+        of_its_own = self.update is not None and not self.update.joint
+        require(
+            self.architecture_clip is None or of_its_own,
+            f"method.architecture_clip={self.architecture_clip}: method.update={update} has "
+            "no architecture step of its own whose gradient could be clipped; null",
+        )
+        require(
+            self.stages is None or self.trains,
+            f"method.stages: method {self.name} trains nothing (method.update=none), so it has no stages",
+        )
+        drops = self.stages is not None and any(stage.keep is not None for stage in self.stages.stages)
+        require(
+            self.relaxation.prunable or not drops,
+            f"method.stages: op weights of method {self.name} cannot do without those that are dropped; null",
+        )
+        require(
+            self.selection is None or (self.trains and self.relaxation.distribution),
+            f"method.selection: method {self.name} has no trained weights to compare architectures by, or no "
+            "distribution to draw these from; null",
+        )
+        if self.perturbation is not None:
+            self.perturbation.check(self.relaxation)
+        require(
+            self.perturbation is None or of_its_own,
+            f"method.perturbation: method.update={update} has no weight "
+            "step of its own that could be taken at other op weights; null",
+        )
+        self._check_monitors(of_its_own)
 
     def _check_monitors(self, of_its_own: bool) -> None:
         for key, monitor in self.monitors.items():

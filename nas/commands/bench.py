@@ -31,6 +31,7 @@ from nas.measure.operation_times import time_operations
 from nas.measure.original_steps import LITERAL_RNN, SIZES, OriginalSteps
 from nas.measure.steps import EvaluationSteps, SearchSteps, apply_hardware, draw_alive, numerics
 from nas.methods.layout import layout_of
+from nas.methods.relaxations import Softmax
 from nas.running.config import instantiate, plain, typed_keys
 from nas.running.session import Session
 
@@ -201,6 +202,9 @@ class Bench:
             "scaling factors with first_order alone",
         )
         peaks = self._enter(steps)
+        if steps.method.relaxation.one_path and "weight" in self.names:
+            # What drawing one path saves: the same search with all candidates in every pass.
+            self.race.enter("full_weight", self._full_steps().weight)
         counts = self._steps(self.hardware | {"compile": False}).counts()
         size = about_counts(self._cost(steps.method), counts)
         for index in range(len(steps.method.stages or ())):
@@ -211,6 +215,15 @@ class Bench:
             "peak_memory_by_step": peaks,
             "steps_left_out": [name for name in asked if name not in self.names],
         }
+
+    def _full_steps(self) -> Any:
+        """The steps of a method that draws paths as if all candidates were mixed by a softmax."""
+        torch.manual_seed(self.config.seed)
+        method = self._method()
+        method.relaxation = Softmax()
+        network = apply_hardware(self.space.supernet(self.inputs), self.hardware)
+        weight, architecture = self._batches(self.where)
+        return SearchSteps(network, method, weight, architecture, self.where, self.task)
 
     def _draw_alive(self, share: float) -> dict:
         """A random share of the connections, cleaned; the same for the same seed."""
@@ -239,7 +252,8 @@ class Bench:
         return supernet_cost(self.space, self.inputs, partial, kept)
 
     def _reference_class(self, target: str | None = None) -> Callable:
-        target = target or self.config.bench.reference_target or self.space.reference
+        own = self.space.path_reference if self._method().relaxation.one_path else self.space.reference
+        target = target or self.config.bench.reference_target or own
         if target is None:
             raise ConfigError(
                 f"bench.reference=true: there is no literal supernet of space {self.space.name}; give one as "

@@ -15,6 +15,7 @@ STEPS = {
     "second_order": "second order",
     "second_order_exact": "second order, exact product",
     "evaluation": "evaluation network",
+    "full_weight": "weight, all candidates",
 }
 # Forward, gradient to the inputs, gradient to the weights; a multiplication and an addition each.
 OPERATIONS_A_MAC = 3 * 2
@@ -59,6 +60,8 @@ def relate(result: Mapping[str, Any], batch_size: int, time_steps: int | None = 
         for step in STEPS
         if f"reference_{step}_seconds" in median
     }
+    if "full_weight_seconds" in median:
+        found["path_share"] = median["weight_seconds"] / median["full_weight_seconds"]
     if "second_order_seconds" in median and "first_order_seconds" in median:
         found["second_over_first"] = median["second_order_seconds"] / median["first_order_seconds"]
     if "weight_seconds" in median:
@@ -131,6 +134,7 @@ def _counts(result: Mapping[str, Any]) -> Table:
     row("GFLOP/s (6 x multiply-adds)", "gflops", "", digits=1)
     row("GFLOP/s, matrix product", "gflops_matmul", "", digits=1)
     row("second-order / first-order step", "second_over_first", "", digits=2)
+    row("one path / all candidates", "path_share", "", digits=2)
     return table
 
 

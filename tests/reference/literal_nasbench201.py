@@ -100,6 +100,26 @@ class LiteralNasBench201(nn.Module):
         return self.classifier(self.last_norm(x).relu().mean((2, 3)))
 
 
+class PathCell(LiteralCell):
+    """Runs what the op weights name, one module an edge, and nothing else."""
+
+    def mix(self, x, weights, operations):
+        first, rest = x.tensor_split([x.shape[1] // self.partial], 1)
+        drawn = int(weights.argmax())
+        mixed = weights[drawn] * operations[drawn](first)
+        return F.channel_shuffle(torch.cat([mixed, rest], 1), self.partial) if self.partial > 1 else mixed
+
+
+class LiteralPaths(LiteralNasBench201):
+    """The same network for op weights that are one-hot."""
+
+    def __init__(self, groups, image_shape, num_classes, cells_per_stage, init_channels, partial=1):
+        super().__init__(groups, image_shape, num_classes, cells_per_stage, init_channels, partial)
+        for cell in self.cells:
+            if isinstance(cell, LiteralCell):
+                cell.__class__ = PathCell
+
+
 def literal_view(fast, values):
     """Values of the fast supernet's parameters or buffers, {name: tensor or None}, under the literal names.
 

@@ -51,6 +51,7 @@ class NasBench201Space(Space):
     family = "nasbench201"
     recipe_sizes = ("cells_per_stage", "init_channels")
     reference = "tests.reference.literal_nasbench201.LiteralNasBench201"
+    path_reference = "tests.reference.literal_nasbench201.LiteralPaths"
     single_paths = True
     weighs_edges = True
 

@@ -22,10 +22,12 @@ from nas.errors import ConfigError, require
 from nas.genotype_reading import WRAPPING, Found, find, listed, named
 from nas.genotype_text import Form, form_of
 from nas.printable import shown
-from nas.reading.files import read_text
+from nas.reading.files import MEBIBYTE, read_text
 from nas.reading.json_text import parse_json
 
 SCHEMA = 1
+# Bytes of a table of architectures; all of NAS-Bench-201 takes 2 MB.
+LONGEST = 64 * MEBIBYTE
 
 
 @dataclass(frozen=True, order=True)
@@ -277,7 +279,7 @@ def load_all(file: str | Path, space: str) -> list[Genotype]:
         ConfigError: the file holds none, or one that is malformed or of another space.
     """
     where = f"genotypes={file}"
-    content = read_text(file, where)
+    content = read_text(file, where, LONGEST)
     written = find(content)
     if not written:
         try:

@@ -9,7 +9,7 @@ from nas.analysis.plots.names import LINE_COLOURS
 from nas.analysis.plots.style import new_figure, numbers, save, styled
 from nas.errors import require
 
-# From this ratio of the largest to the smallest on, numbers are drawn by their logarithm.
+# From this ratio of the largest to the smallest above 0 on, numbers are drawn by their logarithm.
 WIDE = 1e3
 
 
@@ -47,8 +47,10 @@ def draw_scatter(
         ax.scatter(
             shown, y_N[there_N], s=26 if len(shown) <= 300 else 9, color=LINE_COLOURS[0], alpha=0.7, lw=0
         )
-        if len(shown) and shown.min() > 0 and shown.max() > WIDE * shown.min():
-            ax.set_xscale("log")
+        above = shown[shown > 0]
+        if len(above) and shown.min() >= 0 and shown.max() > WIDE * above.min():
+            # Zeros have no logarithm, and a place all the same.
+            ax.set_xscale("symlog", linthresh=float(above.min()))
         ax.margins(0.06)
         ax.set_xlabel(xlabel + (f" ({left:,} not finite or not known)" if left else ""))
         ax.set_ylabel(ylabel)

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A search of seconds: as debug=fast, but without its tracebacks.
 TINY = (
     "space.num_cells=3",
+    "space.num_nodes=2",
     "space.init_channels=2",
     "recipe.num_cells=3",
     "recipe.init_channels=2",

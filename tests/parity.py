@@ -62,15 +62,17 @@ class Parity:
             loss, network, list(network.parameters()), [alphas["normal"], alphas["reduce"]], optimizer
         )
 
-    def rows(self) -> Iterator[tuple[str, float, float]]:
-        """(array, largest relative error, bound) for everything that the file holds."""
-        yield from self._passes()
-        yield from self._first_order()
+    def rows(self, part: str = "") -> Iterator[tuple[str, float, float]]:
+        """(array, largest relative error, bound) for everything that the file holds, or a part of it."""
+        if part in ("", "passes"):
+            yield from self._passes()
+        if part in ("", "first_order"):
+            yield from self._first_order()
         for prefix in ("second_order", "second_order_mom"):
-            if f"{prefix}.grad_alphas_normal" in self.data:
+            if part in ("", prefix) and f"{prefix}.grad_alphas_normal" in self.data:
                 yield from self._second_order(prefix)
         for prefix, update in (("traj1", FirstOrder()), ("traj2", Unrolled())):
-            if f"{prefix}.alphas_normal" in self.data:
+            if part in ("", prefix) and f"{prefix}.alphas_normal" in self.data:
                 yield from self._trajectory(prefix, update)
 
     def _row(self, name: str, ours, bound: float) -> tuple[str, float, float]:

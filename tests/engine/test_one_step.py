@@ -20,7 +20,10 @@ from nas.measure.steps import SearchSteps, numerics
 from nas.methods.layout import layout_of
 from nas.running.config import CONF, instantiate, plain, register_resolvers
 
-IMAGES = ("dataset=digits", "space.num_cells=3", "space.init_channels=4", "method.warmup_epochs=0")
+IMAGES = (
+    "dataset=digits", "space.num_cells=3", "space.num_nodes=2", "space.init_channels=4",
+    "method.warmup_epochs=0",
+)  # fmt: skip
 DSO = (
     "dataset=digits",
     "space=dso_small",

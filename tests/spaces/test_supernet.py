@@ -29,9 +29,9 @@ def library():
     return found
 
 
-def pair(operations, channels=4, num_cells=3, seed=0, partial=1):
-    torch.manual_seed(seed)
-    space = DartsSpace("darts", operations, num_cells=num_cells, init_channels=channels, partial=partial)
+def pair(operations, channels=4, num_cells=3, num_nodes=3, partial=1):
+    torch.manual_seed(0)
+    space = DartsSpace("darts", operations, num_nodes, num_cells, channels, partial=partial)
     fast = space.supernet(ImageInputs((3, 16, 16), 10)).double()
     literal = LiteralDarts(space.groups, (3, 16, 16), 10, num_cells, channels, partial=partial).double()
     load_literal(fast, literal.state_dict())
@@ -65,7 +65,7 @@ def assert_same(fast, literal, weights, batch, memory_format=torch.contiguous_fo
 @pytest.mark.parametrize("channels", [4, 6, 16])
 @pytest.mark.parametrize("train", [True, False])
 def test_outputs_gradients_and_buffers_agree(channels, train):
-    fast, literal, weights = pair(DARTS, channels, num_cells=4)
+    fast, literal, weights = pair(DARTS, channels, num_cells=4, num_nodes=4)
     for network in (fast, literal):  # move the running statistics away from their start, in both
         network.train()
         torch.manual_seed(1)
@@ -88,7 +88,7 @@ def test_networks_of_reductions_alone_agree(num_cells, caplog):
 
 def test_lists_that_differ_edge_by_edge_agree():
     per_edge = [MIXED_LISTS[row % 3] for row in range(14)]
-    fast, literal, weights = pair({"normal": per_edge, "reduce": per_edge[::-1]})
+    fast, literal, weights = pair({"normal": per_edge, "reduce": per_edge[::-1]}, num_nodes=4)
     assert_same(fast, literal, weights, batch=4)
 
 
@@ -111,7 +111,7 @@ def test_the_compiled_kernel_agrees(library, channels):
 
 def test_the_compiled_kernel_on_lists_that_differ_edge_by_edge(library):
     per_edge = [MIXED_LISTS[row % 3] for row in range(14)]
-    fast, literal, weights = pair({"normal": per_edge, "reduce": per_edge[::-1]})
+    fast, literal, weights = pair({"normal": per_edge, "reduce": per_edge[::-1]}, num_nodes=4)
     fast.execution.native = library
     assert_same(fast, literal, weights, batch=4)
 
@@ -161,7 +161,7 @@ def test_wide_operators_agree(recompute, train, memory_format):
 @pytest.mark.parametrize("recompute", [False, True])
 def test_wide_operators_on_lists_that_differ_edge_by_edge(recompute):
     per_edge = [MIXED_LISTS[row % 3] for row in range(14)]
-    fast, literal, weights = pair({"normal": per_edge, "reduce": per_edge[::-1]})
+    fast, literal, weights = pair({"normal": per_edge, "reduce": per_edge[::-1]}, num_nodes=4)
     fast.execution.wide, fast.execution.recompute = True, recompute
     assert_same(fast, literal, weights, batch=4)
 
@@ -202,8 +202,15 @@ def test_wide_operators_have_second_derivatives_where_they_are_asked_for():
 
 
 @pytest.mark.parametrize("way", ["narrow", "native", "wide", "recompute"])
-@pytest.mark.parametrize(("partial", "channels"), [(2, 4), (4, 8), (6, 12)])
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("partial", "channels", "memory_format"),
+    [
+        (2, 4, torch.contiguous_format),
+        (4, 8, torch.contiguous_format),
+        (4, 8, torch.channels_last),
+        (6, 12, torch.channels_last),
+    ],
+)
 def test_partial_channels_agree(way, partial, channels, memory_format, library):
     fast, literal, weights = pair(DARTS, channels, partial=partial)
     fast.execution.native = library if way == "native" else None

@@ -18,6 +18,8 @@ from tests import cheap
 from tests.forks import SKETCHES, Fork, finish, launch
 
 ROOT = Path(__file__).resolve().parent.parent
+# (where, name, function) of what draws, as it was imported.
+DRAWN = [(where, name, getattr(where, name)) for where, name, _ in cheap.sketches()]
 # A search of seconds: as debug=fast, but without its tracebacks.
 TINY = (
     "space.num_cells=3",
@@ -91,16 +93,26 @@ def outputs_elsewhere(outputs, monkeypatch):
     monkeypatch.setenv("NAS_OUTPUTS", str(next(outputs)))
 
 
-@pytest.fixture(autouse=True)
-def sketches(request, monkeypatch):
-    """Pictures are one white pixel, here and in commands that are forks; `pytest.mark.pictures` draws them.
+@pytest.fixture(scope="module", autouse=True)
+def sketches():
+    """Pictures are one white pixel, here and in commands that are forks, and for a module's fixtures too.
 
-    All of `tests/analysis`, where each kind of picture is looked at, has that mark.
+    `tests/analysis`, where each kind of picture is looked at, has another one.
     """
-    if request.node.get_closest_marker("pictures") is None:
-        monkeypatch.setenv(SKETCHES, "1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SKETCHES, "1")
         for where, name, sketch in cheap.sketches():
-            monkeypatch.setattr(where, name, sketch)
+            patch.setattr(where, name, sketch)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def pictures_where_marked(request, monkeypatch):
+    """`pytest.mark.pictures`: what the test itself runs draws its pictures."""
+    if request.node.get_closest_marker("pictures") is not None:
+        monkeypatch.delenv(SKETCHES, raising=False)
+        for where, name, drawn in DRAWN:
+            monkeypatch.setattr(where, name, drawn)
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ from hydra.core.global_hydra import GlobalHydra
 
 from nas.domains.networks import cost_of, network_of, size_overrides
 from nas.engine.decay import optimizer_of
+from nas.engine.learning import check_epochs
 from nas.engine.machine.hardware import lack
 from nas.errors import ConfigError
 from nas.methods.layout import layout_of
-from nas.running.config import CONF, instantiate, register_resolvers
+from nas.running.config import CONF, instantiate, plain, register_resolvers
 from nas.spaces.darts.space import DartsSpace
 
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -65,6 +66,7 @@ def test_every_value_has_a_comment(path):
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: str(path.relative_to(CONF)))
 def test_experiments_say_command_cost_and_published_figure_and_compose(path, composed):
+    """And every search leaves epochs to its architecture."""
     text = path.read_text()
     for word in ("command", "cost", "published"):
         assert re.search(rf"^#   {word} +\S", text, re.MULTILINE), word
@@ -76,7 +78,10 @@ def test_experiments_say_command_cost_and_published_figure_and_compose(path, com
     config = composed(root, *single)
     assert config.trainer.max_epochs > 0
     if "method" in config:
-        assert build(config).name == config.method.name
+        method = build(config)
+        assert method.name == config.method.name
+        if root == "search":
+            check_epochs(plain(config), method)
 
 
 def build(config):
@@ -86,8 +91,8 @@ def build(config):
     return instantiate(config.method, shapes=shapes, layout=layout_of(groups))
 
 
-# Each method with several candidates on an edge and with one; each space with a method of either kind, and with
-# those that are called after it.
+# Each method with several candidates on an edge and with one; each space with a method of either kind, and
+# with those that are called after it.
 OWN = {"darts_rnn": "_rnn", "nasbench201": "_nb201"}
 PAIRS = [
     (space, method)

@@ -8,14 +8,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from nas.data.draw_split import split
-from nas.engine.learning import check_epochs
 from nas.measure.workload import image_steps
-from nas.methods.layout import layout_of
 from nas.running.config import CONF, instantiate, plain, register_resolvers
 
 EXPERIMENTS = {str(path.relative_to(CONF / "experiment").with_suffix("")): path.read_text()
                for path in sorted((CONF / "experiment").rglob("*.yaml"))}  # fmt: skip
-SEARCHES = [name for name, text in EXPERIMENTS.items() if "python -m nas.search" in text]
 IMAGES = {"digits": 1_437, "cifar10": 50_000, "cifar100": 50_000, "imagenet16_120": 151_700}
 # "39,100 steps per run" of a header, "96 steps here, 19,550 there" of a comment: there is the paper's search.
 STEPS = re.compile(r"([\d,]+) steps (?:per run|here(?:, ([\d,]+) there)?|of weights and of eta each)")
@@ -56,15 +53,6 @@ def test_steps_of_the_factors_are_those_after_the_pretraining(composed):
     configs = [composed(name) for name in ("dsonas/cifar10_share", "dsonas/cifar10_reduced")]
     numbers = [steps(config, config.method.warmup_epochs) for config in configs]
     assert [int(text.replace(",", "")) for text in found.groups()] == numbers
-
-
-@pytest.mark.parametrize("name", SEARCHES)
-def test_every_search_leaves_epochs_to_its_architecture(name, composed):
-    config = composed(name)
-    groups = instantiate(config.space).groups
-    shapes = {group: edges.shape for group, edges in groups.items()}
-    method = instantiate(config.method, shapes=shapes, layout=layout_of(groups))
-    check_epochs(plain(config), method)
 
 
 @pytest.mark.parametrize("space", ["s1", "s2", "s3", "s4"])

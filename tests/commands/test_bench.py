@@ -155,25 +155,19 @@ def test_what_an_epoch_adds_to_its_steps(tmp_path):
         ("space=darts_rnn dataset=wikitext_mini space.tied=false", "the literal network ties"),
     ],
 )
-def test_mistakes_are_one_message(tmp_path, override, words):
-    folder = None if override.startswith("resume") else tmp_path
-    done = nas(
-        "bench",
-        "debug=fast",
-        "traceback=false",
-        "dataset=digits",
-        "bench.reference=true",
-        *override.split(),
-        folder=folder,
-    )
-    assert done.returncode == 2
-    assert words in done.stderr and "Traceback" not in done.stderr
+def test_mistakes_are_one_message(run, tmp_path, override, words):
+    given = ("debug=fast", "traceback=false", "dataset=digits", "bench.reference=true", *override.split())
+    place = () if override.startswith("resume") else (f"hydra.run.dir={tmp_path}",)
+    done = run("bench", *given, *place)
+    assert done.status == 2
+    assert words in done.err and "Traceback" not in done.err
 
 
-def test_missing_images_are_one_message(tmp_path):
-    done = nas("bench", "bench.data=true", f"dataset.root={tmp_path / 'none'}", folder=tmp_path / "run")
-    assert done.returncode == 2
-    assert "none" in done.stderr and "Traceback" not in done.stderr
+def test_missing_images_are_one_message(run, tmp_path):
+    place = f"hydra.run.dir={tmp_path / 'run'}"
+    done = run("bench", "bench.data=true", f"dataset.root={tmp_path / 'none'}", place)
+    assert done.status == 2
+    assert "none" in done.err and "Traceback" not in done.err
 
 
 def test_help_imports_no_torch():
@@ -188,10 +182,11 @@ def test_help_imports_no_torch():
 
 
 @pytest.mark.parametrize("method", ["darts1", "random"])
-def test_a_plan_prints_and_writes_nothing(tmp_path, method):
+def test_a_plan_prints_and_writes_nothing(run, tmp_path, method):
     folder = tmp_path / "run"
-    done = nas("search", "plan=true", "debug=fast", "dataset=digits", f"method={method}", folder=folder)
-    assert done.returncode == 0, done.stderr
-    assert "multiply-adds per image" in done.stdout
-    assert ("the whole search" in done.stdout) == (method != "random")
+    given = ("plan=true", "debug=fast", "dataset=digits", f"method={method}", f"hydra.run.dir={folder}")
+    done = run("search", *given)
+    assert done.status == 0, done.err
+    assert "multiply-adds per image" in done.out
+    assert ("the whole search" in done.out) == (method != "random")
     assert not folder.exists()

@@ -72,8 +72,10 @@ class _Unpriced(nn.BatchNorm2d):
 
 
 def _without_norms(network: nn.Module) -> nn.Module:
-    """The network, which nobody else has, without normalising: it costs nothing, and on the meta device half
-    of the time of pricing."""
+    """The network, which nobody else has, without normalising.
+
+    That costs nothing, and takes half of the time of pricing on the meta device.
+    """
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = _Unpriced

@@ -3,6 +3,6 @@
 import pytest
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sketches():
     """Takes the place of the fixture that renders none."""

@@ -16,7 +16,7 @@ def test_a_run_that_cannot_fit_is_refused_before_anything_is_written(run, tiny, 
     assert done.status == 2
     assert "hardware=cpu: a step needs about" in done.err and "hardware.check_memory=false" in done.err
     assert not (folder / "config.yaml").exists()
-    done = run("evaluate", *tiny[2:], "genotype=DARTS_V2", *small)
+    done = run("evaluate", *tiny[3:], "genotype=DARTS_V2", *small)
     assert done.status == 2 and "not even dataset.batch_size=1" in done.err
     assert not (folder / "config.yaml").exists()
 

@@ -25,7 +25,6 @@ def test_tensorboard_has_each_point_once_pictures_and_settings(run, tiny, tmp_pa
     """Also where an epoch is repeated, since its checkpoint was not reached."""
     settings = [
         *tiny,
-        "space.num_nodes=2",
         "trainer.max_epochs=2",
         "trainer.log_every_n_steps=1",
         "logger=tensorboard",
@@ -95,7 +94,7 @@ def test_wandb_offline_gives_every_job_its_run(shell, tmp_path):
     lr = "method.weight_optimizer.lr=1e30,0.02"
     done = shell(
         "search", *TINY, "trainer.max_epochs=2", "logger=wandb", "logger.offline=true", lr,
-        "space.num_nodes=2", "trainer.log_every_n_steps=1", f"hydra.sweep.dir={tmp_path / 'sweep'}", "-m",
+        "trainer.log_every_n_steps=1", f"hydra.sweep.dir={tmp_path / 'sweep'}", "-m",
         WANDB_API_KEY="", NETRC=str(tmp_path / "none"),
         **{f"WANDB_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "CACHE", "DATA")},
     )  # fmt: skip
@@ -139,8 +138,7 @@ def test_wandb_without_account_is_refused_at_once(shell, tmp_path):
 
 
 def test_a_bar_at_a_terminal_below_the_lines_that_the_log_has_either_way(tmp_path):
-    tiny = (*TINY, "space.num_nodes=2")
-    overrides = (*tiny, "trainer.max_epochs=3", "trainer.limit_train_batches=6")
+    overrides = (*TINY, "trainer.max_epochs=3", "trainer.limit_train_batches=6")
     environment = environment_of(tmp_path) | {"TERM": "xterm", "COLUMNS": "200"}
     environment.pop("CI", None)
     ours, theirs = pty.openpty()
@@ -161,7 +159,7 @@ def test_a_bar_at_a_terminal_below_the_lines_that_the_log_has_either_way(tmp_pat
     text = shown.decode(errors="replace")
     for word in ("loss:", "acc:", "lr:", "left:", "Epoch 2/2", "epoch 2 (3/3)  weight loss"):
         assert word in text, word
-    done = finish(command_line("search", *tiny, f"hydra.run.dir={tmp_path / 'b'}"), env=environment)
+    done = finish(command_line("search", *TINY, f"hydra.run.dir={tmp_path / 'b'}"), env=environment)
     done.check_returncode()
     assert "\r" not in done.stdout
     assert "\x1b" not in done.stdout

@@ -15,7 +15,6 @@ from tests.forks import finish
 
 SEARCH = (
     *TINY,
-    "space.num_nodes=2",
     "trainer.max_epochs=3",
     "trainer.limit_train_batches=4",
     "trainer.enable_progress_bar=false",

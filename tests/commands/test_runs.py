@@ -60,7 +60,8 @@ def test_search_then_evaluate_as_typed(shell, tmp_path):
 
 @pytest.mark.parametrize("space", ["s1", "s2", "s3", "s4"])
 def test_every_space_with_second_order(run, tiny, tmp_path, space):
-    done = run("search", *tiny, "method=darts2", f"space={space}", f"hydra.run.dir={tmp_path / 'a'}")
+    sizes = [one for one in tiny if not one.startswith("space.num_nodes")]
+    done = run("search", *sizes, "method=darts2", f"space={space}", f"hydra.run.dir={tmp_path / 'a'}")
     assert (done.status, done.err) == (0, "")
     assert summary(tmp_path / "a")["space"] == space
 
@@ -78,7 +79,7 @@ def test_random_draws_by_seed(run, tiny, tmp_path):
 
 
 def test_an_experiment_is_one_override(run, tiny, tmp_path):
-    sizes = [override for override in tiny if not override.startswith("recipe.num_cells=")]
+    sizes = [one for one in tiny if not one.startswith(("recipe.num_cells=", "space.num_nodes="))]
     done = run("search", "experiment=start/digits", *sizes, f"hydra.run.dir={tmp_path / 'a'}")
     assert (done.status, done.err) == (0, "")
     assert "lr: 0.03" in (tmp_path / "a/config.yaml").read_text()
@@ -95,7 +96,7 @@ def test_evaluation_with_a_validation_part(run, tiny, tmp_path):
 
 def test_overfit_lowers_the_loss(run, tiny, tmp_path):
     done = run(
-        "search", *tiny[:5], "debug=overfit", "trainer.max_epochs=25", "space.init_channels=4",
+        "search", *tiny[:6], "debug=overfit", "trainer.max_epochs=25", "space.init_channels=4",
         "method.weight_optimizer.lr=0.1", f"hydra.run.dir={tmp_path / 'a'}",
     )  # fmt: skip
     assert done.status == 0
@@ -107,7 +108,7 @@ def test_profile_writes_its_table(run, tiny, tmp_path):
     done = run(
         "search",
         "debug=profile",
-        *tiny[:5],
+        *tiny[:6],
         "trainer.limit_train_batches=5",
         f"hydra.run.dir={tmp_path / 'a'}",
     )

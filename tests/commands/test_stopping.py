@@ -178,7 +178,7 @@ def test_a_search_that_a_callback_ends_is_finished_with_the_epochs_that_it_has(r
 
 
 def test_an_evaluation_that_a_callback_ends_is_tested(run, tiny, tmp_path):
-    words = (*tiny[2:], "recipe.num_cells=3", "trainer.max_epochs=5", "dataset=digits", "dataset.valid=0.2")
+    words = (*tiny[3:], "recipe.num_cells=3", "trainer.max_epochs=5", "dataset=digits", "dataset.valid=0.2")
     done = run(
         "evaluate", "genotype=DARTS_V2", *words, early_stopping("valid_loss"), f"hydra.run.dir={tmp_path}"
     )

@@ -162,7 +162,8 @@ def test_a_stopped_sweep_says_what_is_missing_and_can_be_completed(start, run, t
 def test_any_folder_of_runs_makes_a_table(run, tiny, tmp_path):
     for number, overrides in enumerate((["space=s1"], ["space=s2", "seed=1"], [])):
         place = f"hydra.run.dir={tmp_path / f'runs/{number}'}"
-        assert run("search", *tiny, "method=random", *overrides, place).status == 0
+        sizes = [one for one in tiny if not one.startswith("space.num_nodes")]
+        assert run("search", *sizes, "method=random", *overrides, place).status == 0
     (tmp_path / "runs/10").mkdir()
     (tmp_path / "runs/10/summary.json").write_text("{")
     done = run("sweeps", f"folder={tmp_path / 'runs'}")

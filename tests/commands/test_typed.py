@@ -12,7 +12,7 @@ from nas.running.typed_values import with_texts
 from tests.commands.test_bad_input import assert_refused
 from tests.conftest import ROOT, TINY
 
-SMALL = ("space=nasbench201", *TINY[4:])
+SMALL = ("space=nasbench201", *TINY[5:])
 
 
 @pytest.mark.parametrize(

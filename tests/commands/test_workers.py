@@ -19,7 +19,13 @@ FILES = (
     "trainer.enable_progress_bar=false",
 )
 # More batches of weights than of architecture: a short pass begins again within the epoch.
-SEARCH = ("space.num_cells=3", "space.init_channels=2", "method=darts1", "dataset.split_ratio=0.7")
+SEARCH = (
+    "space.num_cells=3",
+    "space.num_nodes=2",
+    "space.init_channels=2",
+    "method=darts1",
+    "dataset.split_ratio=0.7",
+)
 EVALUATE = ("genotype=DARTS_V2", "recipe.drop_path=0.3", "dataset.valid=0.2")
 # In the second epoch of three, which a resumed run begins with.
 STOPS = {

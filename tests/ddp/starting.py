@@ -16,7 +16,7 @@ from tests.forks import Fork, launch
 LIMIT = 900
 LAUNCHER, TORCHRUN = "Lightning's launcher", "torchrun"
 FORKED = "torchrun, by forks"  # without the imports of each process
-CELLS = (*TINY, "space.num_nodes=2", "hardware.native=false", "trainer.enable_progress_bar=false")
+CELLS = (*TINY, "hardware.native=false", "trainer.enable_progress_bar=false")
 
 
 def command(launcher: str, processes: int, module: str, *arguments: str) -> list[str]:

@@ -113,7 +113,7 @@ def test_a_killed_process_ends_the_run_and_it_can_be_resumed(tmp_path, launcher,
 
     last = len(epochs(run)) + 1
     length = (f"trainer.max_epochs={last}", "resume_schedule=restart")
-    line = command(launcher, 2, "nas.search", f"resume={run}", *length)
+    line = command(FORKED, 2, "nas.search", f"resume={run}", *length)
     done = started(tmp_path / "second", line)
     assert done.status == 0, f"{done.out}\n{done.err}"
     assert summary(run)["status"] == "finished" and summary(run)["epochs"] == last
@@ -156,7 +156,7 @@ def test_a_mistake_is_told_once(tmp_path):
 
 def test_a_process_that_drifts_is_named(tmp_path):
     run = tmp_path / "run"
-    line = command(LAUNCHER, 2, "tests.ddp.worker", *CELLS, "hardware.devices=2", f"hydra.run.dir={run}")
+    line = command(FORKED, 2, "tests.ddp.worker", *CELLS, "hardware.devices=2", f"hydra.run.dir={run}")
     done = started(tmp_path, line, NAS_TEST_DRIFT="1")
     assert done.status == 1
     assert summary(run)["status"] == "failed"

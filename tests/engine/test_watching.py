@@ -17,7 +17,6 @@ def search(run, tiny, folder, *overrides):
     done = run(
         "search",
         *tiny,
-        "space.num_nodes=2",
         "trainer.max_epochs=2",
         "trainer.limit_train_batches=3",
         *overrides,

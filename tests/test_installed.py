@@ -61,7 +61,7 @@ def test_a_search_runs_in_a_folder_of_ones_own(site, tmp_path, monkeypatch):
     monkeypatch.delenv("NAS_OUTPUTS")
     script = site / "bin/nas-search"
     words = ["-c", STARTED.format(root=str(ROOT)), site, script, "space=nasbench201", "method=random"]
-    done = finish([sys.executable, *words, *TINY[4:]], cwd=tmp_path)
+    done = finish([sys.executable, *words, *TINY[5:]], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "outputs/search/nasbench201/digits").iterdir()
     assert f"run folder: {folder}" in done.stdout

@@ -8,6 +8,7 @@ import torch
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
+import nas.algorithms
 import nas.data
 import nas.methods
 import nas.spaces
@@ -59,6 +60,7 @@ def test_the_lists_hold_the_other_classes_in_the_same_role():
     for role, base in bases.items():
         found = _ours(base) - {Categorical}
         assert {get_object(one) for one in targets.ROLES[f"method.{role}"]} == found, role
+    assert {get_object(one) for one in targets.ALGORITHMS} == _ours(nas.algorithms.Algorithm)
     sources = set(classes(nas.data, "train", "test"))
     assert sources - {"nas.data.text.TextFolder"} == set(targets.SOURCES)
     optimizers = {

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from nas.analysis.benchmark_table import read_csv
 from nas.genotype import load
 from tests.analysis.test_tabular import arch
 from tests.commands.test_bad_input import assert_refused
@@ -79,6 +80,18 @@ def test_seconds_are_spent_where_the_table_has_them(run, tables, tmp_path):
     assert list(rows(tmp_path / "a/curve.csv")[0])[:2] == ["seconds", "n"]
     for name in ("seeds.csv", "curve.csv"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_the_official_files_give_rewards_of_a_schedule_of_their_own(run, tables, tmp_path, monkeypatch):
+    final, early = (one.partition("=")[2] for one in tables)
+    for where in ("nas.analysis.tabular", "nas.commands.blackbox"):
+        monkeypatch.setattr(
+            f"{where}.read_natsbench", lambda file, epochs, cache: read_csv({200: final, 12: early}[epochs])
+        )
+    official = ("tabular=natsbench", "tabular.file=there", "reward.epochs=12")
+    for folder, given in (("a", tables), ("b", official)):
+        assert run("blackbox", *SMALL, *given, f"hydra.run.dir={tmp_path / folder}").status == 0
+    assert (tmp_path / "a/seeds.csv").read_bytes() == (tmp_path / "b/seeds.csv").read_bytes()
 
 
 def test_an_algorithm_of_ones_own_is_added_as_the_document_says(run, tables, tmp_path, monkeypatch):

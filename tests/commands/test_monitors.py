@@ -1,6 +1,7 @@
 """Searches that a monitor ends, sends back or holds in part, and what a resumed one makes of that."""
 
 import json
+import shlex
 import shutil
 
 import pytest
@@ -11,6 +12,8 @@ from nas.engine.recording import SearchRecorder
 from nas.engine.watching import go_back, of_result
 from nas.genotype import load
 from tests.commands.test_resume import assert_equal
+from tests.conftest import ROOT
+from tests.test_contributing import blocks
 
 SIZES = (
     "space=nasbench201", "space.cells_per_stage=1", "space.init_channels=2", "dataset.batch_size=16",
@@ -149,6 +152,21 @@ def test_a_search_goes_back_with_more_weight_decay_and_resumes_there(run, tmp_pa
     eigenvalues()
     assert run("search", f"resume={killed}").status == 0
     assert_same(folder, killed)
+
+
+def test_a_monitor_of_ones_own_as_the_document_writes_it(run, tmp_path, monkeypatch):
+    """No progress for 0 epochs is the first one's; a random draw has nothing to watch."""
+    text = (ROOT / "docs/monitors.md").read_text(encoding="utf-8")
+    (code,) = blocks(text, "python")
+    (tmp_path / "plateau.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    *_, words = (shlex.split(line) for block in blocks(text, "sh") for line in block.splitlines())
+    typed = words[3].replace("patience: 3", "patience: 0")
+    done = run("search", *SIZES, typed, f"hydra.run.dir={tmp_path / 'run'}")
+    assert done.status == 0, done.err
+    assert summary_of(tmp_path / "run")["ended_by"] == "method.monitors.stop: no progress in 0 epochs"
+    random = run("search", "method=random", typed.replace("+", "++"), f"hydra.run.dir={tmp_path / 'random'}")
+    assert random.status == 2 and "method.monitors.stop: method random trains nothing" in random.err
 
 
 def test_weights_rest_across_a_resume_and_the_best_epoch_is_the_result(run, tmp_path, monkeypatch):

@@ -1,8 +1,12 @@
 """What monitors decide: rules worked out by hand."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from nas.engine.search_module import SearchModule
+from nas.engine.tasks import Classification
 from nas.engine.watching import Watch, check_monitors
 from nas.errors import ConfigError
 from nas.methods.monitors import (
@@ -138,6 +142,21 @@ def test_the_first_monitor_that_acts_is_followed():
         ConfigError, match=r"holds of method\.monitors does not fit them \(KeyError: 'stop'\)"
     ):
         Watch({"stop": Skips()}).restore({"states": {}, "ended_by": None, "result": None, "went_back": []})
+
+
+def test_all_processes_go_by_what_the_first_has_measured():
+    method = flat_method(
+        "m", {"cell": (2, 2)}, monitors={"best": {"_target_": f"{BestEpoch.__module__}.BestEpoch"}}
+    )
+    module = SearchModule(torch.nn.Linear(2, 2), method, Classification())
+    module.search_step.weight_optimizer = torch.optim.SGD(module.weights, 0.1, weight_decay=0.2)
+    sent = []
+    strategy = SimpleNamespace(broadcast=lambda values: sent.append(values) or {"architecture_loss": 4.0})
+    module._trainer = SimpleNamespace(strategy=strategy, current_epoch=1, max_epochs=3, should_stop=False)
+    module.monitoring.values = {"architecture_loss": 2.0, "num_skip": None}
+    module._ask_monitors()
+    assert sent == [{"architecture_loss": 2.0, "weight_decay": 0.2}]
+    assert method.monitors["best"].best == (1, -4.0) and list(module.needed_epochs()) == [1]
 
 
 def test_monitors_that_would_never_act_are_refused():

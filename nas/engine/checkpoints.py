@@ -30,6 +30,10 @@ def _dicts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(one, dict) for one in value)
 
 
+def _names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
 # What is read of a checkpoint beside its weights: key, whether a value fits, what does in words.
 CONTENT = (
     ("epoch", is_whole, "a whole number"),
@@ -38,6 +42,8 @@ CONTENT = (
     ("lr_schedulers", _dicts, "a list of mappings"),
     ("loops", lambda value: isinstance(value, dict), "a mapping"),
     ("callbacks", lambda value: isinstance(value, dict), "a mapping"),
+    ("monitors", lambda value: isinstance(value, dict), "a mapping"),
+    ("frozen", _names, "a list of names"),
 )
 
 

@@ -72,8 +72,12 @@ class Watch:
         return self.ended_by is not None or self.back is not None
 
     def end_epoch(self, seen: Seen) -> None:
-        """Asks all monitors; the first that stops or goes back is followed."""
-        found = {name: decision for name, one in self.monitors.items() if (decision := one.end_epoch(seen))}
+        """Asks those that have what they need; the first that stops or goes back is followed."""
+        found: dict[str, Decision] = {}
+        for name, one in self.monitors.items():
+            ready = all(need in seen.values for need in one.needs)
+            if ready and (decision := one.end_epoch(seen)) is not None:
+                found[name] = decision
         for decision in found.values():
             self.result = self.result if decision.result is None else decision.result
         for name, decision in found.items():
@@ -90,7 +94,8 @@ class Watch:
 
     @staticmethod
     def _back(name: str, decision: Decision, to: int, seen: Seen) -> Back:
-        settings = {key: seen.values[key] * factor for key, factor in decision.scale.items()}
+        known = ((key, seen.values.get(key), factor) for key, factor in decision.scale.items())
+        settings = {key: value * factor for key, value, factor in known if value is not None}
         return Back(to, decision.scale, {"monitor": name, "at": seen.epoch, "to": to} | settings)
 
     def keeps(self) -> set[int]:
@@ -119,7 +124,7 @@ class Watch:
             self.ended_by = None if state["ended_by"] is None else str(state["ended_by"])
             self.result = None if state["result"] is None else int(state["result"])
             self.went_back = [dict(one) for one in state["went_back"]]
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise ConfigError(
                 f"checkpoint: what it holds of method.monitors does not fit them ({type(error).__name__}: "
                 f"{error})"
@@ -190,12 +195,15 @@ def go_back(folder: Path, back: Back) -> None:
         back: where to.
 
     Raises:
-        ConfigError: the checkpoint is missing or damaged.
+        ConfigError: the checkpoint is missing or damaged, or the weight optimiser has no such setting.
     """
     path = checkpoints.path_of(folder, back.epoch + 1)
     found = checkpoints.load(path)
     for group in found["optimizer_states"][0]["param_groups"]:
         for key, factor in back.scale.items():
+            require(
+                key in group, f"method.monitors: the weight optimiser has no setting {key!r} to be scaled"
+            )
             group[key] *= factor
     found[KEY]["went_back"] = [*found[KEY]["went_back"], dict(back.record)]
     for later in checkpoints.list_checkpoints(folder):

@@ -28,8 +28,9 @@ def decisions(monitor, series, key="hessian_eigenvalue", every=2, **others):
     """{epoch: decision} where a value is measured every so many epochs."""
     found = {}
     for epoch in range(every * len(series)):
-        values = {key: series[epoch // every]} if epoch % every == 0 else {}
-        decision = monitor.end_epoch(Seen(epoch, False, values | others))
+        decision = None
+        if epoch % every == 0:
+            decision = monitor.end_epoch(Seen(epoch, False, {key: series[epoch // every]} | others))
         if decision is not None:
             found[epoch] = decision
     return found
@@ -65,8 +66,9 @@ def test_the_eigenvalue_decides_nothing_after_the_last_epoch_and_goes_on_from_it
     assert half.end_epoch(Seen(22, True, {"hessian_eigenvalue": 3.0})) is None
     half.restore(whole.state())
     assert half.end_epoch(Seen(22, False, {"hessian_eigenvalue": 3.0})).result == 10
-    # An epoch in which nothing could be measured is none of the measurements.
-    assert whole.end_epoch(Seen(22, False, {})) is None and len(whole.epochs) == 11
+    # An epoch in which nothing could be measured is none to it, and one that it has not asked for either.
+    Watch({"eigenvalue": whole}).end_epoch(Seen(22, False, {"weight_decay": 0.1}))
+    assert whole.end_epoch(Seen(21, False, {"hessian_eigenvalue": 9.0})) is None and len(whole.epochs) == 11
 
 
 def test_more_weight_decay_up_to_its_maximum():
@@ -92,7 +94,7 @@ def test_skips_end_a_search_and_the_best_epoch_is_the_earliest_of_equal_ones():
     assert [one.result for one in found.values()] == [0, 1, 4] and list(best.keeps()) == [4]
     again = BestEpoch()
     again.restore(best.state())
-    assert decisions(again, [0.5, 0.7], "architecture_accuracy", 1)[1].result == 1
+    assert decisions(again, [0.5, 0.7], "architecture_accuracy", 1, architecture_loss=1.0)[1].result == 1
     assert list(decisions(BestEpoch(), [3.0, 2.0, 2.5], "architecture_loss", 1)) == [0, 1]
 
 

@@ -15,8 +15,8 @@ class Seen:
     Attributes:
         epoch: counted from 0.
         last: whether no epoch follows.
-        values: what was measured, by the column of `metrics.csv`, without what this epoch has no number of;
-            and `weight_decay`, the largest of the weight optimiser.
+        values: what this epoch has measured, by the columns of `metrics.csv`; and `weight_decay`, the largest
+            of the weight optimiser.
     """
 
     epoch: int
@@ -47,7 +47,7 @@ class Monitor:
     """Watches a search. A subclass writes `end_epoch`, or `end_step` if it compares gradients.
 
     Attributes:
-        needs: the measurements that it cannot do without; see `Seen.values`.
+        needs: the measurements without which an epoch is none to it; see `Seen.values`.
         compares_gradients: whether `end_step` is called.
         scheduled: whether it goes by the length of the search, which then cannot be changed.
     """
@@ -64,7 +64,7 @@ class Monitor:
         return True
 
     def end_epoch(self, seen: Seen) -> Decision | None:
-        """Called after every epoch; None to let the search be."""
+        """Called after every epoch that has measured what it needs; None to let the search be."""
         return None
 
     def end_step(self, cosine_N: Tensor) -> Tensor | None:

@@ -20,11 +20,9 @@ class BestEpoch(Monitor):
         self.best: tuple[int, float] | None = None
 
     def end_epoch(self, seen: Seen) -> Decision | None:
-        """Compares; an epoch that was not validated counts for nothing."""
-        score = seen.values.get(ACCURACY)
-        if score is None and LOSS in seen.values:
-            score = -seen.values[LOSS]
-        if score is None or (self.best is not None and score <= self.best[1]):
+        """Compares."""
+        score = seen.values.get(ACCURACY, -seen.values[LOSS])
+        if self.best is not None and score <= self.best[1]:
             return None
         self.best = seen.epoch, score
         return Decision(result=seen.epoch)

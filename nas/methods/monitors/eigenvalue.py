@@ -52,7 +52,7 @@ class DominantEigenvalue(Monitor):
 
     def end_epoch(self, seen: Seen) -> Decision | None:
         """Takes the new eigenvalue in and compares."""
-        if not self.due(seen.epoch) or EIGENVALUE not in seen.values:
+        if not self.due(seen.epoch):
             return None
         self.epochs.append(seen.epoch)
         self.eigenvalues.append(seen.values[EIGENVALUE])

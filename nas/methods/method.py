@@ -154,6 +154,11 @@ class Method(Parameters):
                 f"method.monitors.{key}: compares the gradients of two losses on different images, and "
                 "method.update=joint has one",
             )
+            require(
+                self.selection is None or not monitor.decides,
+                f"method.monitors.{key}: may end the search, or name an earlier epoch, and method.selection "
+                "compares architectures after the last one; null for one or the other",
+            )
             monitor.check(self)
 
     @property

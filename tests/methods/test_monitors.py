@@ -182,6 +182,11 @@ def test_monitors_that_would_never_act_are_refused():
     for update, words in {"none": "trains nothing", "joint": "on different images"}.items():
         with pytest.raises(ConfigError, match=rf"method\.monitors\.a: .*{words}"):
             flat_method("m", {"cell": (2, 2)}, update=update, monitors={"a": node})
+    kinds = {one: {"_target_": f"nas.methods.monitors.{one}"} for one in ("Skips", "GradientAgreement")}
+    node = {"_target_": "nas.methods.selections.BestOf"}
+    flat_method("m", {"cell": (2, 2)}, selection=node, monitors={"a": kinds["GradientAgreement"]})
+    with pytest.raises(ConfigError, match="and method.selection compares architectures after the last one"):
+        flat_method("m", {"cell": (2, 2)}, selection=node, monitors={"a": kinds["Skips"]})
     for build in (lambda: Skips(0), lambda: DominantEigenvalue(window=4), lambda: GradientAgreement(1.5)):
         with pytest.raises(ConfigError, match=r"method\.monitors: "):
             build()

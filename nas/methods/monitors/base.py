@@ -56,6 +56,11 @@ class Monitor:
     compares_gradients: bool = False
     scheduled: bool = False
 
+    @property
+    def decides(self) -> bool:
+        """Whether it decides anything after an epoch."""
+        return type(self).end_epoch is not Monitor.end_epoch
+
     def check(self, method: Any) -> None:
         """Raises `ConfigError` where the method has nothing that it could act on."""
 

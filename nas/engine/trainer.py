@@ -15,6 +15,7 @@ from pytorch_lightning.trainer.states import TrainerStatus
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from nas.engine.checkpoints import EpochCheckpoints, WholeCheckpoints
+from nas.engine.measured import Measured
 from nas.engine.progress import Bar, Clock, wants_bar
 from nas.engine.seeding import SeedEpochs
 from nas.errors import ConfigError, require, require_whole
@@ -189,7 +190,7 @@ def fit(
     # In the last epoch of a stage a callback may end the whole search.
     ended = trainer.should_stop and done >= (trainer.min_epochs or 0)
     whole = done >= trainer.max_epochs and not ended
-    if not whole:
+    if not (whole or (isinstance(module, Measured) and module.gives_up)):
         log.info("the training was ended after %d epochs", done)
     return whole
 

@@ -21,7 +21,7 @@ from nas.engine.data_module import SearchData, search_split
 from nas.engine.machine import hardware
 from nas.engine.search_module import SearchModule
 from nas.engine.shortened import shorten
-from nas.engine.stages import introduce
+from nas.engine.stages import introduce, space_of_stage
 from nas.errors import ConfigError, require, require_whole
 from nas.measure.bench_data import measure_data, read_images
 from nas.measure.bench_loop import Loops, measure_loop
@@ -249,7 +249,7 @@ class Bench:
     def _cost(self, method: Any, alive: dict | None = None, stage: int = 0) -> Any:
         partial = None if method.stages is None else method.stages[stage].partial
         kept = alive if method.stages is None else method.kept()
-        return supernet_cost(self.space, self.inputs, partial, kept)
+        return supernet_cost(space_of_stage(self.space, method, stage), self.inputs, partial, kept)
 
     def _reference_class(self, target: str | None = None) -> Callable:
         own = self.space.path_reference if self._method().relaxation.one_path else self.space.reference

@@ -9,6 +9,7 @@ from nas.analysis.metrics import ACCURACY, OF_TASKS
 from nas.analysis.sampling import Architecture
 from nas.commands.rating import measures_of, rater_of, reads_images, split_of
 from nas.engine.run_folder import RunFolder, split_hash
+from nas.engine.stages import space_of_stage
 from nas.errors import require
 from nas.measure.inheritance import Inheritance, load_part
 from nas.running.config import plain, typed_keys
@@ -155,6 +156,7 @@ def _inheritance(derivation: Any) -> Inheritance:
         # As it stood in the epoch of the checkpoint: pruned, and widened.
         stage, _ = method.stages.at(derivation.epochs - 1)
         partial, kept = method.stages[stage].partial, method.candidates.masks()
+        space = space_of_stage(space, method, stage)
     inputs, options = derivation.domain.inputs(derivation.source), method.supernet_options
     supernet = space.supernet(inputs, partial, kept, **options)
     load_part(supernet, derivation.state, "supernet", derivation.checkpoint)

@@ -35,6 +35,7 @@ from nas.engine.shortened import shorten_search
 from nas.engine.stages import StageBuilder, attach, legs_of
 from nas.errors import require
 from nas.measure import operation_times
+from nas.measure.derivation_skips import limit_skips
 from nas.measure.plan import print_plan
 from nas.methods.layout import layout_of
 from nas.printable import shown
@@ -95,6 +96,7 @@ class Search:
             shapes={name: group.shape for name, group in space.groups.items()},
             layout=layout_of(space.groups),
         )
+        self.space = space = limit_skips(space, method.max_skips)
         # Of stages each piece has a trainer of its own, which knows no more than its end.
         method.epochs = config.trainer.max_epochs
         method.weight_scheduler = with_restarts(method.weight_scheduler, restarts_of(plain(config.restarts)))

@@ -13,6 +13,7 @@ from nas.engine.rows import count_skips, weight_rows
 from nas.engine.run_folder import Table
 from nas.errors import ConfigError
 from nas.files import write_text
+from nas.measure.derivation_skips import tell_other_limits
 from nas.running.config import plain
 from nas.running.log_files import say
 from nas.running.printed import command_for
@@ -68,6 +69,7 @@ def finish(session, space, source, method, numbers, tabular, quiet: bool = False
     if quiet:
         return
     sizes = [one for one in size_overrides(config, space) if not one.startswith("recipe.stem=")]
+    tell_other_limits(space, method.scores(), genotype, method.max_skips)
     say(f"\n{genotype}")
     say(
         f"{cost.params / 1e6:.3f} M parameters, {cost.macs / 1e6:.2f} M multiply-adds per "

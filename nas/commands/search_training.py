@@ -124,11 +124,14 @@ class Training:
             left, of = sum(int(mask_EO.sum()) for mask_EO in masks), sum(mask_EO.numel() for mask_EO in masks)
             log.info("epoch %d: the network is built anew with %d of %d candidates", leg.first, left, of)
         else:
+            stage = method.stages[leg.index]
             log.info(
-                "stage %d: %d candidates per edge, 1/%d of the channels",
+                "stage %d: %d candidates per edge, 1/%d of the channels%s%s",
                 leg.index + 1,
                 min(int(mask_EO.sum(1).min()) for mask_EO in masks),
-                method.stages[leg.index].partial,
+                stage.partial,
+                "" if stage.cells is None else f", {stage.cells} cells",
+                ", weights and alpha anew" if stage.fresh else "",
             )
 
     def _close(self, method, numbers, logger, done: bool) -> None:

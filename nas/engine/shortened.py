@@ -1,10 +1,10 @@
 """A search as `debug=fast` and its like run it: cut short, but with at least one step of the architecture."""
 
 import math
-from collections.abc import Collection, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, replace
 
-from nas.methods.schedules import Stages
+from nas.methods.schedules import Stage, Stages
 
 
 def shorten_search(config: MutableMapping, typed: Collection[str] = ()) -> None:
@@ -34,7 +34,8 @@ def shorten(config: MutableMapping, typed: Collection[str] = ()) -> None:
     Nothing happens to stages that fill the search already, but that a single one leaves an epoch to alpha.
     Otherwise every stage gets one epoch and the last
     what is left of `trainer.max_epochs`, which is raised to the number of stages where it is less. alpha
-    moves in the last epoch of each. `space.init_channels` is rounded up to what the K of every stage divides.
+    moves in the last epoch of each. Where stages have depths of their own, they are the space's and a cell
+    more in each deeper one. `space.init_channels` is rounded up to what the K of every stage divides.
 
     A warm-up (DSO-NAS: the pretraining) that would fill the search leaves its last epoch to the architecture,
     unless its length was typed.
@@ -56,6 +57,18 @@ def shorten(config: MutableMapping, typed: Collection[str] = ()) -> None:
         method["warmup_epochs"] = max(0, trainer["max_epochs"] - 1)
 
 
+def _depths(stages: Sequence[Stage], space: Mapping) -> list[int | None]:
+    """Cells of each stage: those of the space and one more in each deeper stage."""
+    least = space.get("num_cells")
+    distinct = sorted({stage.cells for stage in stages if stage.cells is not None})
+    return [
+        stage.cells
+        if stage.cells is None or not isinstance(least, int)
+        else min(stage.cells, least + distinct.index(stage.cells))
+        for stage in stages
+    ]
+
+
 def _shorten_stages(method: MutableMapping, trainer: MutableMapping, space: MutableMapping) -> None:
     if len(method["stages"]) == 1:
         # As long as the search, whatever its length (`epochs: ${trainer.max_epochs}`).
@@ -69,8 +82,8 @@ def _shorten_stages(method: MutableMapping, trainer: MutableMapping, space: Muta
     total = max(len(stages), trainer["max_epochs"])
     epochs = [1] * (len(stages) - 1) + [total - len(stages) + 1]
     method["stages"] = [
-        asdict(replace(stage, epochs=number, freeze=min(stage.freeze, number - 1)))
-        for stage, number in zip(stages, epochs, strict=True)
+        asdict(replace(stage, epochs=number, freeze=min(stage.freeze, number - 1), cells=cells))
+        for stage, number, cells in zip(stages, epochs, _depths(stages, space), strict=True)
     ]
     trainer["max_epochs"] = total
     shared = math.lcm(*(stage.partial for stage in stages))

@@ -6,7 +6,7 @@ The search runs stage by stage, and what happens between them happens to the che
 but that file and the seed, so a search that was stopped there goes on as if it had not been.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from nas.analysis.sampling import one_hot
 from nas.engine import checkpoints
@@ -67,6 +68,11 @@ def legs_of(method: Method, max_epochs: int) -> list[Leg]:
     return [Leg(index, first, end) for index, (first, end) in enumerate(pairwise(bounds))]
 
 
+def space_of_stage(space: Space, method: Method, index: int) -> Space:
+    """The space with the depth of a stage; itself for a search of one piece."""
+    return space if method.stages is None else space.deepened(method.stages[index].cells)
+
+
 class StageBuilder:
     """Builds the network of every stage and takes a search from one to the next.
 
@@ -111,7 +117,8 @@ class StageBuilder:
             return self.space.supernet(self.inputs, kept=kept, **options)
         partial = self.method.stages[index].partial
         try:
-            return self.space.supernet(self.inputs, partial=partial, kept=kept, **options)
+            space = space_of_stage(self.space, self.method, index)
+            return space.supernet(self.inputs, partial=partial, kept=kept, **options)
         except ConfigError as error:
             # A space knows the number by its own key.
             words = str(error).replace("space.partial=", f"method.stages[{index}].partial=", 1)
@@ -153,8 +160,9 @@ class StageBuilder:
         )
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
             networks = [self._sized(index) for index in range(len(self.method.stages))]
-        for before, after in pairwise(networks):
-            check_widening(before, after)
+        for (before, after), stage in zip(pairwise(networks), self.method.stages.stages[1:], strict=True):
+            if not stage.fresh:
+                check_widening(before, after)
 
     def check_schedule(self) -> None:
         """Makes a second stage's learning rates once, which would otherwise be refused when it begins.
@@ -162,7 +170,8 @@ class StageBuilder:
         Raises:
             ConfigError: the schedule does not go on from stage to stage as configured.
         """
-        if len(self.method.stages or ()) > 1:
+        later = () if self.method.stages is None else self.method.stages.stages[1:]
+        if not all(stage.fresh for stage in later):
             build, schedule = self.method.weight_optimizer, self.method.weight_scheduler
             assert build is not None and schedule is not None  # a method with stages trains
             first, second = (build([nn.Parameter(torch.zeros(1))]) for _ in range(2))
@@ -211,7 +220,7 @@ class StageBuilder:
     def grow(
         self, before: SearchModule, checkpoint: dict[str, Any], index: int
     ) -> tuple[SearchModule, dict[str, Any]]:
-        """Prunes a search at the end of a stage, and widens it where its stages say so.
+        """Prunes a search at the end of a stage, and widens it or begins anew where its stages say so.
 
         Args:
             before: the search so far, with the checkpoint's parameters.
@@ -221,6 +230,9 @@ class StageBuilder:
         Returns:
             The new search, and the checkpoint in its shape.
         """
+        if self.method.stages is not None and self.method.stages[index].fresh:
+            after, optimizers, scheduler = self._afresh(index)
+            return after, _started(checkpoint, after, optimizers, scheduler)
         optimizers, (schedule,) = before.configure_optimizers()
         for optimizer, state in zip(optimizers, checkpoint["optimizer_states"], strict=True):
             optimizer.load_state_dict(state)
@@ -238,11 +250,34 @@ class StageBuilder:
             if "weight_decay" in old:  # what a monitor has made of it
                 new["weight_decay"] = old["weight_decay"]
         scheduler = self.method.stage_scheduler(optimizer, schedule)
-        return after, checkpoint | {
-            "state_dict": after.state_dict(),
-            "optimizer_states": [optimizer.state_dict(), architecture_optimizer.state_dict()],
-            "lr_schedulers": [scheduler.state_dict()],
-        }
+        return after, _started(checkpoint, after, [optimizer, architecture_optimizer], scheduler)
+
+    def _afresh(self, index: int) -> tuple[SearchModule, list[torch.optim.Optimizer], Any]:
+        """The search of a stage whose weights and alpha are drawn anew, by the seed and the stage alone."""
+        assert self.method.stages is not None
+        self.method.leave(index, self.space.clean)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed + STAGE_SEEDS * index)
+            after = self.module(index)
+            self.method.renew()
+        optimizers, (scheduler,) = after.configure_optimizers()
+        if isinstance(scheduler, CosineAnnealingLR):
+            scheduler.T_max = self.method.stages[index].epochs
+        return after, optimizers, scheduler
+
+
+def _started(
+    checkpoint: dict[str, Any],
+    after: SearchModule,
+    optimizers: Sequence[torch.optim.Optimizer],
+    scheduler: Any,
+) -> dict[str, Any]:
+    """A checkpoint of the stage before as a start of the next."""
+    return checkpoint | {
+        "state_dict": after.state_dict(),
+        "optimizer_states": [optimizer.state_dict() for optimizer in optimizers],
+        "lr_schedulers": [scheduler.state_dict()],
+    }
 
 
 def _carry(

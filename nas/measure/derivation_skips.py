@@ -1,5 +1,8 @@
 """Derivation with at most so many operations that only pass on."""
 
+import copy
+import functools
+import logging
 import math
 from collections.abc import Callable, Mapping
 
@@ -7,9 +10,11 @@ from torch import Tensor
 
 from nas.analysis.sampling import choices_of
 from nas.engine.rows import PASSING, count_skips, counted_cell
-from nas.errors import require
+from nas.errors import ConfigError, require
 from nas.genotype import Genotype
-from nas.spaces.space import EdgeGroup
+from nas.spaces.space import EdgeGroup, Space
+
+log = logging.getLogger(__name__)
 
 
 def derive_with_skips(
@@ -57,3 +62,47 @@ def derive_with_skips(
 
 def _nothing_else(most: int, name: str) -> str:
     return f"budget.skips={most}: the edges of cell {name} have no other candidates to choose instead"
+
+
+def limit_skips(space: Space, most: int | None) -> Space:
+    """The space, whose `derive` leaves at most `most` operations that only pass on; itself for None.
+
+    Where edges have nothing else to choose from they are as few as can be.
+    """
+    if most is None:
+        return space
+    limited = copy.copy(space)
+    # An object of the space's own class, as those who build networks and look at its sizes expect.
+    limited.derive = functools.partial(_limited, space, most)  # type: ignore[method-assign]
+    return limited
+
+
+def tell_other_limits(space: Space, scores: Mapping[str, Tensor], chosen: Genotype, most: int | None) -> None:
+    """Says what other limits than `most` would have derived, the largest first."""
+    if most is None:
+        return
+    seen = {chosen}
+    unlimited = functools.partial(type(space).derive, space)
+    for limit in range(count_skips(unlimited(scores)), -1, -1):
+        try:
+            found = derive_with_skips(unlimited, scores, space.groups, limit, _kept(scores))
+        except ConfigError:
+            return  # edges have nothing else to choose from
+        if found not in seen:
+            seen.add(found)
+            log.info("with %d that only pass on, not %d: %s", count_skips(found), most, found)
+
+
+def _limited(space: Space, most: int, scores: Mapping[str, Tensor]) -> Genotype:
+    plain = space.derive(scores)
+    for limit in range(most, count_skips(plain)):
+        try:
+            return derive_with_skips(space.derive, scores, space.groups, limit, _kept(scores))
+        except ConfigError:
+            log.debug("method.max_skips: %d skips cannot be kept to", limit)
+    return plain
+
+
+def _kept(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Scores are at least 0, and those of dropped candidates below."""
+    return {group: scores_EO >= 0 for group, scores_EO in scores.items()}

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nas.data.sources import ImageSource
 from nas.engine.machine.hardware import GPU
 from nas.engine.machine.peers import several
-from nas.engine.stages import StageBuilder, attach
+from nas.engine.stages import StageBuilder, attach, space_of_stage
 from nas.engine.tasks import Task
 from nas.errors import ConfigError
 from nas.measure.footprint import Footprint, measure_footprint
@@ -257,7 +257,8 @@ def _search_demands(config: Mapping, space: Space, method: Method, source: Image
                 if partial is None:
                     supernet = built.supernet(stage)
                 else:
-                    network = space.supernet(inputs, partial=partial, kept=own.kept(), **own.supernet_options)
+                    sized = space_of_stage(space, own, stage)
+                    network = sized.supernet(inputs, partial=partial, kept=own.kept(), **own.supernet_options)
                     supernet = apply_hardware(network, options)
                 batches = [where.batch(size, inputs, seed) for seed in (1, 2)]
                 steps = SearchSteps(supernet, own, batches[0], batches[1], where)

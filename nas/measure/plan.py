@@ -21,7 +21,7 @@ from nas.engine.learning import check_steps
 from nas.engine.machine.execution import apply_execution
 from nas.engine.machine.hardware import lack
 from nas.engine.progress import duration
-from nas.engine.stages import Leg, StageBuilder, attach, legs_of
+from nas.engine.stages import Leg, StageBuilder, attach, legs_of, space_of_stage
 from nas.errors import ConfigError, require_whole
 from nas.measure.footprint import Footprint
 from nas.measure.planned_steps import (
@@ -137,7 +137,8 @@ def _search_rows(
             # Which candidates go is not known yet, and makes little difference to the time.
             if keep is not None:
                 method.prune(keep)
-            count = functools.partial(supernet_cost, space, work.inputs, partial, method.kept())
+            sized = space_of_stage(space, method, leg.index)
+            count = functools.partial(supernet_cost, sized, work.inputs, partial, method.kept())
             rows += [(stage + name, value) for name, value in _cost_rows("supernet", count, work.unit)]
         until = time.monotonic() + (end - time.monotonic()) / (len(legs) - place)
         found, timed = _network_rows(config, space, method, work, leg.index, until, missing)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from nas.errors import require
+from nas.methods.decided import Decided
+from nas.methods.edges import EdgeWeights
 from nas.methods.monitors import Monitor
 from nas.methods.parameters import Parameters
 from nas.methods.perturbations import Perturbation
@@ -37,6 +39,8 @@ class Method(Parameters):
         weight_optimizer: parameters -> optimiser of the weights.
         weight_scheduler: that optimiser -> its schedule, stepped once an epoch.
         architecture_optimizer: parameters -> optimiser of alpha.
+        max_skips: operations that only pass on which a derived normal cell (or the only one) has at most;
+            None for any number.
 
     Attributes:
         epochs: those of the whole search, where whoever trains has cut it into pieces.
@@ -75,8 +79,14 @@ class Method(Parameters):
         architecture_optimizer: Callable | None = None,
         edges: Relaxation | None = None,
         selection: Selection | None = None,
+        max_skips: int | None = None,
     ):
         super().__init__(shapes, relaxation, init_scale, layout, edges)
+        self.init_scale = init_scale
+        require(
+            max_skips is None or max_skips >= 0, f"method.max_skips={max_skips}: must be null or at least 0"
+        )
+        self.max_skips = max_skips
         for key, norm in {"clip": clip, "architecture_clip": architecture_clip}.items():
             require(norm is None or norm > 0, f"method.{key}={norm}: must be null or positive")
         self.name = name
@@ -250,6 +260,18 @@ class Method(Parameters):
         keep = None if self.stages is None else self.stages[index].keep
         if keep is not None:
             self.prune(keep, optimizer)
+
+    @torch.no_grad()
+    def renew(self) -> None:
+        """Draws alpha anew; what was dropped stays so."""
+        for group, alpha_EO in self.alpha.items():
+            alpha_EO.copy_(self.relaxation.initial(*alpha_EO.shape, self.init_scale))
+            self._rest(alpha_EO, ~self.kept()[group], None)
+        if self.edges is not None:
+            self.edges.load_state_dict(
+                EdgeWeights(self.edges.relaxation, self.layout, self.init_scale).state_dict()
+            )
+        self.decided = Decided()
 
     def moves(self, epoch: int, iteration: int) -> bool:
         """Whether alpha moves in this step, the `iteration`-th of the search from 0."""

@@ -1,11 +1,12 @@
 """When alpha moves, and when the network changes.
 
-Progressive stages (Chen et al. 2021, section 2.4): fewer candidates in wider channels, step by step.
+Progressive stages: fewer candidates in wider channels, step by step (Chen et al. 2021, section 2.4), or in a
+deeper network that learns anew (Chen et al. 2019, section 3.2).
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
@@ -23,12 +24,17 @@ class Stage:
         keep: candidates kept per edge from the stage's start on; an edge with no more keeps what it has. None
             prunes nothing.
         freeze: epochs at its start in which alpha rests.
+        cells: of the supernet, as the space counts them (`Space.deepened`); None for the space's own.
+        fresh: whether weights, alpha and both optimisers begin anew, and the learning rate with them; what is
+            dropped stays so. The first stage always does.
     """
 
     epochs: int
     partial: int = 1
     keep: int | None = None
     freeze: int = 0
+    cells: int | None = None
+    fresh: bool = False
 
 
 class Stages:
@@ -38,8 +44,8 @@ class Stages:
         stages: one mapping of `Stage`'s keys a stage.
 
     Raises:
-        ConfigError: a key or a value is not allowed, or a stage narrows the channels or keeps more candidates
-            than the one before.
+        ConfigError: a key or a value is not allowed, or a stage keeps more candidates than the one before, or
+            is narrower or of another depth and goes on with its weights.
     """
 
     def __init__(self, stages: Sequence[Mapping]):
@@ -54,9 +60,15 @@ class Stages:
             f"method.stages: keep={kept}: a dropped candidate does not come back, so it cannot grow",
         )
         partial = [stage.partial for stage in self.stages]
+        going_on = [(one, two) for one, two in pairwise(self.stages) if not two.fresh]
         require(
-            partial == sorted(partial, reverse=True),
+            all(two.partial <= one.partial for one, two in going_on),
             f"method.stages: partial={partial}: channels are widened, never narrowed, so it cannot grow",
+        )
+        require(
+            all(one.cells == two.cells for one, two in going_on),
+            f"method.stages: cells={[stage.cells for stage in self.stages]}: a network of another depth has "
+            "other weights, so a stage that changes it needs fresh=true",
         )
 
     def __len__(self) -> int:
@@ -155,10 +167,13 @@ def _stage(index: int, given: Mapping) -> Stage:
     require(not unknown, f"{where}: unknown keys {unknown}; known are {', '.join(known)}")
     require("epochs" in given, f"{where}: the key epochs is missing")
     for key, value in given.items():
+        if key == "fresh":
+            require(isinstance(value, bool), f"{where}.fresh={value!r}: must be true or false")
+            continue
         least = 0 if key == "freeze" else 1
         whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
         require(
-            whole or (key == "keep" and value is None),
+            whole or (key in ("keep", "cells") and value is None),
             f"{where}.{key}={value!r}: must be a whole number of at least {least}",
         )
     stage = Stage(**given)

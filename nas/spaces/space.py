@@ -174,6 +174,18 @@ class Space(ABC):
             found[name] = alive_EO & torch.tensor(effective_EO).to(alive_EO.device)
         return found
 
+    def deepened(self, cells: int | None) -> "Space":
+        """This space with supernets of so many cells; None for its own.
+
+        Raises:
+            ConfigError: nobody has said how.
+        """
+        if cells is None:
+            return self
+        raise ConfigError(
+            f"method.stages: cells={cells}: supernets of space={self.name} have one depth; leave cells out"
+        )
+
     def costs(self, inputs: Any) -> dict[str, Any]:
         """What the candidates of each group cost in the supernet; see `nas.methods.sparsity.GroupCosts`.
 

@@ -280,3 +280,47 @@ def test_checkpoints_hold_plain_containers(finished):
         assert plain(checkpoint)
         layout = checkpoint["state_dict"]["method._extra_state"]["layout"]
         assert layout["normal"]["operations"][0][3] == "skip_connect"
+
+
+DROPPING = "+method.regularizers.drop_path={_target_:nas.methods.regularizers.DropPath,probability:0.4}"
+FRESH = "method.stages=[{epochs: 1, cells: 1}, {epochs: 2, cells: 2, keep: 3, fresh: true, freeze: 1}]"
+CELL = ("space.num_cells=3", "space.init_channels=4")
+SCHEDULES = {
+    "in a fresh stage": (
+        2,
+        "method=pdarts",
+        FRESH,
+        "method.regularizers.skip_dropout.probabilities=[0.3,0.5]",
+    ),
+    "before a fresh stage": (
+        1,
+        "method=pdarts",
+        FRESH,
+        "method.regularizers.skip_dropout.probabilities=[0.3,0.5]",
+    ),
+    "while a skip fades": (1, "method=darts_minus", DROPPING),
+}
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Finished runs by their overrides."""
+    return {}
+
+
+@pytest.mark.parametrize("where", SCHEDULES)
+def test_a_schedule_of_the_passes_goes_on(run, known, tmp_path_factory, tmp_path, where):
+    """What came after an epoch is lost, and done again."""
+    epochs, *method = SCHEDULES[where]
+    small = [one for one in SEARCH if not one.startswith(("space.", "recipe."))]
+    overrides = (*small, "space=nasbench201", *CELL, "checkpoint.keep=9", *method)
+    if overrides not in known:
+        known[overrides] = tmp_path_factory.mktemp("whole") / "run"
+        done = run("search", *overrides, f"hydra.run.dir={known[overrides]}")
+        assert done.status == 0, done.err
+    folder = shutil.copytree(known[overrides], tmp_path / "run")
+    for later in list_checkpoints(folder / "checkpoints")[: 3 - epochs]:
+        later.unlink()
+    done = run("search", f"resume={folder}")
+    assert done.status == 0, done.err
+    assert_same_end("search", known[overrides], folder)

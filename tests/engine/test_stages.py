@@ -12,6 +12,7 @@ from nas.engine.stages import Leg, StageBuilder
 from nas.errors import ConfigError
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.nasbench201.space import NasBench201Space
+from nas.spaces.recurrent.space import RecurrentSpace
 from nas.spaces.space import ImageInputs
 from tests.methods.flat import flat_method
 
@@ -91,3 +92,56 @@ def test_batches_kept_for_the_curvature_are_those_of_the_epoch():
     module.trainer = SimpleNamespace(current_epoch=0, max_epochs=1)
     module.on_train_epoch_start()
     assert module.recent_batches == []
+
+
+FRESH = [{"epochs": 1, "cells": 1}, {"epochs": 1, "cells": 2, "keep": 1, "partial": 2, "fresh": True}]
+
+
+def test_a_fresh_stage_begins_anew_by_seed_and_stage_alone():
+    """Another depth, other weights, alpha and optimisers; what was dropped stays so."""
+
+    def grown(state):
+        torch.manual_seed(0)
+        stages = stages_of(FRESH)
+        stages.check()
+        stages.check_schedule()
+        before = stages.module(0)
+        with torch.no_grad():
+            stages.method.alpha["cell"].copy_(torch.tensor([[2.0, 1.0]]).repeat(6, 1))
+        optimizers, (schedule,) = before.configure_optimizers()
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = 9.0
+        saved = {
+            "state_dict": before.state_dict(),
+            "optimizer_states": [one.state_dict() for one in optimizers],
+            "lr_schedulers": [schedule.state_dict()],
+            "iteration": 7,
+        }
+        torch.manual_seed(state)
+        return stages.method, *stages.grow(before, saved, 1)
+
+    method, module, checkpoint = grown(1)
+    _, other, again = grown(2)
+    cells = [one for one in module.supernet.modules() if hasattr(one, "fan_out")]
+    assert len(cells) == 6 and checkpoint["iteration"] == 7
+    assert [group["lr"] for one in checkpoint["optimizer_states"] for group in one["param_groups"]] == [
+        0.1,
+        1e-3,
+    ]
+    assert checkpoint["lr_schedulers"][0]["last_epoch"] == 0 and checkpoint["lr_schedulers"][0]["T_max"] == 1
+    assert method.kept()["cell"].tolist() == [[True, False]] * 6
+    assert (method.alpha["cell"][:, 0].abs() < 0.1).all() and not method.alpha["cell"][:, 1].any()
+    for name, value in checkpoint["state_dict"].items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value, again["state_dict"][name]), name
+    assert all(torch.equal(a, b) for a, b in zip(module.weights, other.weights, strict=True))
+
+
+def test_depths_that_cannot_be_are_refused():
+    with pytest.raises(ConfigError, match=r"cells=\[None, 2\].*fresh=true"):
+        stages_of([{"epochs": 1}, {"epochs": 1, "cells": 2}])
+    with pytest.raises(ConfigError, match=r"stages\[0\]\.fresh=1: must be true or false"):
+        stages_of([{"epochs": 1, "fresh": 1}])
+    with pytest.raises(ConfigError, match=r"space=other have one depth"):
+        RecurrentSpace("other", ["tanh"], 2).deepened(3)

@@ -64,6 +64,18 @@ def trained(start, method, *overrides, epochs=EPOCHS):
     return [*step.weights, *step.supernet.buffers(), *step.alphas]
 
 
+def test_p_darts_of_one_stage_without_dropout_is_darts_bit_by_bit(start):
+    """The same numbers on either side; beside them it differs by its derivation alone."""
+    one = ("method.stages=[{epochs:4}]", "method.regularizers.skip_dropout.probabilities=[0]")
+    same = (
+        "method.architecture_clip=5",
+        "method.weight_scheduler.eta_min=0",
+        "method.architecture_optimizer.lr=6e-4",
+    )
+    for ours, theirs in zip(trained(start, "pdarts", *one), trained(start, "darts1", *same), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 @pytest.fixture(scope="module")
 def darts(start):
     """`darts("rdarts_l2 ...")`: what the DARTS that a method builds on comes to."""

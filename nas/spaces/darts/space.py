@@ -1,5 +1,6 @@
 """The DARTS space and its sub-spaces S1-S4, which are the same class over other lists of candidates."""
 
+import copy
 import functools
 import logging
 from collections.abc import Mapping, Sequence
@@ -137,6 +138,12 @@ class DartsSpace(Space):
             kept,
             separate,
         )
+
+    def deepened(self, cells: int | None) -> "DartsSpace":
+        """This space with another `num_cells`; see `Space.deepened`."""
+        found = copy.copy(self)
+        found.num_cells = self.num_cells if cells is None else cells
+        return found
 
     def costs(self, inputs: ImageInputs) -> dict[str, CandidateCosts]:
         """What candidates cost in the supernet; see `Space.costs`."""

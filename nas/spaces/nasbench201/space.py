@@ -1,5 +1,6 @@
 """The space of NAS-Bench-201 (Dong and Yang 2020): a cell of 4 nodes, 6 edges, 5 operations."""
 
+import copy
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
@@ -107,6 +108,12 @@ class NasBench201Space(Space):
             kept,
             separate,
         )
+
+    def deepened(self, cells: int | None) -> "NasBench201Space":
+        """This space with another `cells_per_stage`; see `Space.deepened`."""
+        found = copy.copy(self)
+        found.cells_per_stage = self.cells_per_stage if cells is None else cells
+        return found
 
     def clean(self, alive: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Drops `none`, which has no effect, and edges from or to nodes without a path through the cell."""

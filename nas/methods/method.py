@@ -1,6 +1,6 @@
 """A search method: a relaxation, an update, regularizers and a schedule put together; the owner of alpha."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.errors import require
+from nas.methods.cost import ExpectedCost
 from nas.methods.decided import Decided
 from nas.methods.edges import EdgeWeights
 from nas.methods.monitors import Monitor
@@ -41,6 +42,7 @@ class Method(Parameters):
         architecture_optimizer: parameters -> optimiser of alpha.
         max_skips: operations that only pass on which a derived normal cell (or the only one) has at most;
             None for any number.
+        cost: {`of`, `weight`, `form`}, see `ExpectedCost`; None, or a weight of 0, for none.
 
     Attributes:
         epochs: those of the whole search, where whoever trains has cut it into pieces.
@@ -80,6 +82,7 @@ class Method(Parameters):
         edges: Relaxation | None = None,
         selection: Selection | None = None,
         max_skips: int | None = None,
+        cost: Mapping | None = None,
     ):
         super().__init__(shapes, relaxation, init_scale, layout, edges)
         self.init_scale = init_scale
@@ -87,6 +90,11 @@ class Method(Parameters):
             max_skips is None or max_skips >= 0, f"method.max_skips={max_skips}: must be null or at least 0"
         )
         self.max_skips = max_skips
+        self.cost = None if cost is None or not cost.get("weight") else ExpectedCost(**cost)
+        require(
+            self.cost is None or update is not None,
+            f"method.cost.weight: method {name} trains nothing (method.update=none) that it could act on; 0",
+        )
         for key, norm in {"clip": clip, "architecture_clip": architecture_clip}.items():
             require(norm is None or norm > 0, f"method.{key}={norm}: must be null or positive")
         self.name = name
@@ -207,6 +215,11 @@ class Method(Parameters):
         edges = None if self.edges is None else self.edges.relaxation.draws
         return "shared" in (self.relaxation.draws, edges) or self.perturbation is not None
 
+    def attach(self, costs: Callable[[], Mapping[str, Any]], guards: Mapping[str, Sequence[Any]]) -> None:
+        """Tells the method what candidates cost, if it asks; raises `ConfigError` where nobody has said."""
+        if self.cost is not None:
+            self.cost.attach(costs())
+
     def check_settings(self, several: bool, implicit_every: int) -> None:
         """Refuses several processes where each would go its own way; raises `ConfigError`."""
         require(
@@ -265,7 +278,8 @@ class Method(Parameters):
     def renew(self) -> None:
         """Draws alpha anew; what was dropped stays so."""
         for group, alpha_EO in self.alpha.items():
-            alpha_EO.copy_(self.relaxation.initial(*alpha_EO.shape, self.init_scale))
+            num_edges, num_operations = alpha_EO.shape
+            alpha_EO.copy_(self.relaxation.initial(num_edges, num_operations, self.init_scale))
             self._rest(alpha_EO, ~self.kept()[group], None)
         if self.edges is not None:
             self.edges.load_state_dict(
@@ -321,7 +335,7 @@ class Method(Parameters):
             norm = torch.nn.utils.get_total_norm(found.gradients)
             share = (self.architecture_clip / (norm + 1e-6)).clamp(max=1.0)
             found.gradients = [share * gradient for gradient in found.gradients]
-        if self._terms():
+        if self._regularized:
             # After the average over processes: every process adds the same.
             anchors = self.anchor_gradients()
             found.gradients = [g + a for g, a in zip(found.gradients, anchors, strict=True)]
@@ -329,7 +343,7 @@ class Method(Parameters):
 
     def anchor_gradients(self) -> list[Tensor]:
         """The gradient of the regularizers' terms, one tensor an alpha; zeros where there is none."""
-        if not self._terms():
+        if not self._regularized:
             return [torch.zeros_like(alpha_EO) for alpha_EO in self.alphas()]
         found = torch.autograd.grad(self.penalty(), self.alphas(), allow_unused=True)
         return [
@@ -341,7 +355,13 @@ class Method(Parameters):
         """The regularizers' terms of the objective at the kept candidates, a differentiable scalar."""
         kept = [self._kept(group) for group in self.alpha]
         terms = [one.penalty(self.relaxation, kept) for one in self._terms()]
+        if self.cost is not None:
+            terms.append(self.cost.penalty(self._times_edges(self._expected())))
         return torch.stack(terms).sum() if len(terms) > 1 else (*terms, kept[0].new_zeros(()))[0]
+
+    @property
+    def _regularized(self) -> bool:
+        return bool(self._terms()) or self.cost is not None
 
     def _terms(self) -> list[Regularizer]:
         return [one for one in self.regularizers.values() if one.explicit]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ class CandidateCosts:
         macs_EO: multiply-adds of every candidate, of all cells together, float64.
         memory_EO: its memory access cost (Zhang et al., equation 10) over the largest one, in [0, 1]: feature
             maps read and written and weights, of every convolution and pooling.
+        params_EO: parameters of every candidate, of all cells together, float64.
         names_EO: the candidates.
     """
 
@@ -36,10 +38,11 @@ class CandidateCosts:
     ):
         self.names_EO = [list(names) for names in group.operations]
         self._catalogue = catalogue
+        self._places = [tuple(places(source)) for source, _ in group.edges]
         known: dict[Piece, tuple[int, int]] = {}
         macs_EO, memory_EO = torch.zeros(2, *group.shape, dtype=torch.float64)
-        for row, (source, _) in enumerate(group.edges):
-            for place in places(source):
+        for row, here in enumerate(self._places):
+            for place in here:
                 for column, name in enumerate(self.names_EO[row]):
                     piece = replace(place, name=name)
                     if piece not in known:
@@ -48,9 +51,24 @@ class CandidateCosts:
                     macs_EO[row, column] += macs
                     memory_EO[row, column] += memory
         # Times are taken in the first cell of the group, if any cell of the network follows it.
-        self._first = [next(iter(places(source)), None) for source, _ in group.edges]
+        self._first = [next(iter(here), None) for here in self._places]
         self.macs_EO = macs_EO
         self.memory_EO = memory_EO / memory_EO.max().clamp_min(1)
+
+    @cached_property
+    def params_EO(self) -> Tensor:
+        """See above; counted on modules that are built on no device, when it is asked for."""
+        known: dict[Piece, int] = {}
+        params_EO = torch.zeros_like(self.macs_EO)
+        for row, here in enumerate(self._places):
+            for place in here:
+                for column, name in enumerate(self.names_EO[row]):
+                    piece = replace(place, name=name, height=1, width=1)
+                    if piece not in known:
+                        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+                            known[piece] = sum(one.numel() for one in self.build(piece).parameters())
+                    params_EO[row, column] += known[piece]
+        return params_EO
 
     def piece(self, row: int, name: str) -> Piece:
         """A candidate of an edge in the group's first cell, whose time stands for those in all of them.

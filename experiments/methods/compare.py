@@ -1,0 +1,175 @@
+"""All methods on the digits in the space of NAS-Bench-201, by one small protocol, beside random cells.
+
+    python -m experiments.methods.compare --folder outputs/experiments/methods
+
+Each search is `experiment=start/digits method=<name>` with the settings below, each evaluation
+`experiment=start/evaluate_digits`, which says where the cell lies among 30 random ones. Stop it and start it
+again: finished steps are kept. Writes `methods.csv`, `methods.md` and `methods.png` into the results folder
+(default: FOLDER/results; with `--keep` beside this file, and the table goes into docs/methods.md).
+"""
+
+import statistics
+import textwrap
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments import pipeline
+from experiments.pipeline import Chain, Experiment
+from experiments.records import Found, columns, markdown, origin, read_run, spread, table, told
+from nas.analysis import plots
+from nas.files import write_text
+from nas.running.config import quoted
+
+# Seconds and a few epochs in place of hours and 50 to 250: what a method adds keeps its own numbers, and rates
+# of alpha by Adam are a hundred times theirs, as in experiment=start/digits.
+ADAM = ("method.architecture_optimizer.lr=0.03",)
+OWN = {
+    "darts1": ADAM,
+    "darts2": ADAM,
+    "drnas_nb201": ADAM,
+    "snas": ADAM,
+    "gdas": ADAM,
+    "dsnas": ("method.architecture_optimizer.lr=0.1",),
+    "proxyless": ("method.architecture_optimizer.lr=0.1",),
+    "parsec": ("method.architecture_optimizer.lr=0.1",),
+    "rsps": (),
+    "pcdarts": ("method.architecture_optimizer.lr=0.06", "method.stages.0.freeze=3"),
+    "gaea": (),
+    "gaea_pcdarts": (),
+    "sdarts_rs": ADAM,
+    "sdarts_adv": ADAM,
+    "beta_darts": ADAM,
+    "darts_minus": ADAM,
+    "fairdarts": ("method.architecture_optimizer.lr=0.3",),
+    "milenas": ADAM,
+    "oles": ADAM,
+    "rdarts_l2": ADAM,
+    "rdarts_dp": ADAM,
+}
+PROTOCOL = (
+    "experiment=start/digits",
+    "trainer.max_epochs=10",
+    "space.cells_per_stage=1",
+    "method.weight_optimizer.lr=0.1",
+)
+COLUMNS = columns("""
+    method=kind seed evaluation.test_accuracy percentile=evaluation.random_cells_percentile
+    evaluation.params search.num_skip search_seconds=search.seconds:.1f
+    seconds_per_step=pace:.4f commit=evaluation.git_commit:.12 evaluation.genotype
+""")
+HERE = Path(__file__).resolve().parent
+DOCS = HERE.parents[1] / "docs" / "methods.md"
+MARKS = ("<!-- results:methods -->\n", "<!-- /results:methods -->")
+
+
+class Compared(Found):
+    """A method's search and its evaluation."""
+
+    @property
+    def pace(self) -> float:
+        """Seconds per step of the search, validation and record included."""
+        return self.search.get("seconds") / self.search.get("steps")
+
+
+def parse(words: Sequence[str] | None = None) -> Namespace:
+    """The command line; `words` in place of the process's own."""
+    parser = pipeline.options(__doc__, "methods", seeds=None)
+    parser.add_argument("--methods", nargs="+", default=list(OWN), choices=list(OWN), metavar="METHOD")
+    parser.add_argument("--seeds", type=int, default=3, help="searches of each method; at least 2")
+    parser.add_argument("--keep", action="store_true", help="the record goes into the repository")
+    arguments = pipeline.parsed(parser, words, "every step", seeds=2)
+    if arguments.keep:
+        arguments.results = HERE / "results"
+    return arguments
+
+
+def places(arguments: Namespace) -> list[tuple[tuple[str], int]]:
+    """The searches, method by method."""
+    return [((method,), seed) for method in arguments.methods for seed in range(arguments.seeds)]
+
+
+def plan(arguments: Namespace) -> list[Chain]:
+    """A search and an evaluation of every method and seed, the first seeds first."""
+    chains = []
+    for (method,), seed in sorted(places(arguments), key=lambda place: place[1]):
+        folder = pipeline.folder_of(arguments, (method,), seed)
+        common = [f"seed={seed}", "trainer.enable_progress_bar=false", *arguments.overrides]
+        search = (*PROTOCOL, f"method={method}", *OWN[method], *common)
+        evaluation = ("experiment=start/evaluate_digits", f"genotype={quoted(folder / 'search')}", *common)
+        chains.append(Chain((method,), seed, folder, search, {"evaluate": evaluation}))
+    return chains
+
+
+def collect(method: str, seed: int, path: Path) -> Compared | None:
+    """Reads the run folders `search` and `evaluate` below `path`; None if the cell is not evaluated yet."""
+    search, evaluation = read_run(path / "search"), read_run(path / "evaluate")
+    return Compared((method,), seed, search, evaluation) if evaluation.finished else None
+
+
+def rows_of(found: Sequence[Compared]) -> list[dict[str, object]]:
+    """One flat row for each evaluated cell."""
+    return table(found, COLUMNS)
+
+
+def _by_method(found: Sequence[Compared]) -> dict[str, list[Compared]]:
+    groups: dict[str, list[Compared]] = {}
+    for one in found:
+        groups.setdefault(one.kind, []).append(one)
+    return groups
+
+
+def report(found: Sequence[Compared], planned: int) -> str:
+    """The record as Markdown."""
+    rows = [
+        {
+            "method": f"`{method}`",
+            "test accuracy, %": spread(one.accuracy for one in ones),
+            "percentile among random cells": spread(
+                one.evaluation.get("random_cells_percentile") for one in ones
+            ),
+            "seconds per step": f"{statistics.median(one.pace for one in ones):.3f}",
+            "parameters": f"{statistics.mean(one.evaluation.get('params') for one in ones) / 1e3:.1f} k",
+        }
+        for method, ones in _by_method(found).items()
+    ]
+    evaluations = [one.evaluation for one in found]
+    few = (
+        f"{len(found)} of {planned} searches. Where 50 would be no better than a random cell; with so few seeds "
+        "of so short searches two methods differ by chance, and this table says that they run and find "
+        f"something, not which is best. Device: {told(evaluations, 'device')}; "
+        f"{origin(evaluations)[-1].split('; ')[-1]}."
+    )
+    return "\n".join([markdown(rows), textwrap.fill(few, 118) + "\n"])
+
+
+def check(arguments: Namespace, found: Sequence[Compared]) -> None:
+    """With `--keep` writes the table into docs/methods.md.
+
+    Raises:
+        SystemExit: searches are missing, or the page has no place for the table.
+    """
+    if not arguments.keep:
+        return
+    if len(found) < len(places(arguments)):
+        raise SystemExit(f"{arguments.folder}: --keep takes whole records; {len(found)} cells are evaluated")
+    text = DOCS.read_text(encoding="utf-8")
+    if not all(mark in text for mark in MARKS):
+        raise SystemExit(f"{DOCS}: has no place for the table between {MARKS[0].strip()} and {MARKS[1]}")
+    before, after = text.split(MARKS[0])[0], text.split(MARKS[1])[1]
+    write_text(DOCS, f"{before}{MARKS[0]}{report(found, len(found))}{MARKS[1]}{after}")
+
+
+def draw_all(found: Sequence[Compared], folder: Path) -> list[Path]:
+    """Draws the accuracies of all methods."""
+    groups = {method: [one.accuracy for one in ones] for method, ones in _by_method(found).items()}
+    title = "Digits, NAS-Bench-201, one evaluation per cell"
+    return [plots.draw_comparison(groups, folder / "methods.png", "test accuracy (%)", title)]
+
+
+main = Experiment(
+    parse, (plan,), places, collect, rows_of, report, draw_all, name="methods", check=check
+).main
+
+if __name__ == "__main__":
+    main()

@@ -21,8 +21,8 @@ from nas.analysis import plots
 from nas.files import write_text
 from nas.running.config import quoted
 
-# Seconds and a few epochs in place of hours and 50 to 250: what a method adds keeps its own numbers, and rates
-# of alpha by Adam are a hundred times theirs, as in experiment=start/digits.
+# Seconds and a few epochs in place of hours and 50 to 250: what a method adds keeps its own
+# numbers, and rates of alpha by Adam are a hundred times its own, as in experiment=start/digits.
 ADAM = ("method.architecture_optimizer.lr=0.03",)
 OWN = {
     "darts1": ADAM,
@@ -135,8 +135,8 @@ def report(found: Sequence[Compared], planned: int) -> str:
     ]
     evaluations = [one.evaluation for one in found]
     few = (
-        f"{len(found)} of {planned} searches. Where 50 would be no better than a random cell; with so few seeds "
-        "of so short searches two methods differ by chance, and this table says that they run and find "
+        f"{len(found)} of {planned} searches. 50 would be no better than a random cell. With so few seeds of "
+        "so short searches two methods differ by chance, and this table says that they run and find "
         f"something, not which is best. Device: {told(evaluations, 'device')}; "
         f"{origin(evaluations)[-1].split('; ')[-1]}."
     )

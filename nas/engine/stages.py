@@ -232,7 +232,9 @@ class StageBuilder:
         """
         if self.method.stages is not None and self.method.stages[index].fresh:
             after, optimizers, scheduler = self._afresh(index)
-            return after, _started(checkpoint, after, optimizers, scheduler)
+            # New weights have not been found to disagree.
+            rested: dict[str, Any] = {"frozen": []} if "frozen" in checkpoint else {}
+            return after, _started(checkpoint | rested, after, optimizers, scheduler)
         optimizers, (schedule,) = before.configure_optimizers()
         for optimizer, state in zip(optimizers, checkpoint["optimizer_states"], strict=True):
             optimizer.load_state_dict(state)

@@ -34,7 +34,7 @@ OWN = {
     "proxyless": ("method.architecture_optimizer.lr=0.1",),
     "parsec": ("method.architecture_optimizer.lr=0.1",),
     "rsps": (),
-    "pcdarts": ("method.architecture_optimizer.lr=0.06", "method.stages.0.freeze=3"),
+    "pcdarts": ("method.architecture_optimizer.lr=0.06", "method.stages.0.freeze=2"),
     "gaea": (),
     "gaea_pcdarts": (),
     "sdarts_rs": ADAM,
@@ -49,7 +49,7 @@ OWN = {
 }
 PROTOCOL = (
     "experiment=start/digits",
-    "trainer.max_epochs=10",
+    "trainer.max_epochs=6",
     "space.cells_per_stage=1",
     "method.weight_optimizer.lr=0.1",
 )

@@ -11,15 +11,13 @@ from hydra.core.global_hydra import GlobalHydra
 
 from nas.domains.networks import cost_of, network_of, size_overrides
 from nas.engine.decay import optimizer_of
-from nas.engine.learning import check_epochs
 from nas.engine.machine.hardware import lack
 from nas.errors import ConfigError
 from nas.methods.layout import layout_of
-from nas.running.config import CONF, instantiate, plain, register_resolvers
+from nas.running.config import CONF, instantiate, register_resolvers
 from nas.spaces.darts.space import DartsSpace
 
 FILES = sorted(CONF.rglob("*.yaml"))
-EXPERIMENTS = sorted((CONF / "experiment").rglob("*.yaml"))
 
 
 def options(group):
@@ -62,26 +60,6 @@ def test_every_value_has_a_comment(path):
         if value[2] and " #" not in line and f"{value[1]}:" not in header.split("\n")[0] and len(lines) > 3:
             bare.append(line)
     assert not bare
-
-
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: str(path.relative_to(CONF)))
-def test_experiments_say_command_cost_and_published_figure_and_compose(path, composed):
-    """And every search leaves epochs to its architecture."""
-    text = path.read_text()
-    for word in ("command", "cost", "published"):
-        assert re.search(rf"^#   {word} +\S", text, re.MULTILINE), word
-    words = re.search(r"^#   command +python -m nas\.(\w+) (.*)$", text, re.MULTILINE)
-    root, arguments = words[1], [word for word in words[2].split() if word != "-m"]
-    assert f"experiment={path.relative_to(CONF / 'experiment').with_suffix('')}" in arguments
-    single = [argument.split(",")[0].replace("<", "").replace(">", "") for argument in arguments]
-    single = [re.sub(r"=run.*", "=run", argument) for argument in single if "=" in argument]
-    config = composed(root, *single)
-    assert config.trainer.max_epochs > 0
-    if "method" in config:
-        method = build(config)
-        assert method.name == config.method.name
-        if root == "search":
-            check_epochs(plain(config), method)
 
 
 def build(config):

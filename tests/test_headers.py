@@ -16,16 +16,17 @@ EXPERIMENTS = {str(path.relative_to(CONF / "experiment").with_suffix("")): path.
 IMAGES = {"digits": 1_437, "cifar10": 50_000, "cifar100": 50_000, "imagenet16_120": 151_700}
 # "39,100 steps per run" of a header, "96 steps here, 19,550 there" of a comment: there is the paper's search.
 STEPS = re.compile(r"([\d,]+) steps (?:per run|here(?:, ([\d,]+) there)?|of weights and of eta each)")
+JOINT = ("joint", {"_target_": "nas.methods.updates.Joint"})
 PAPER = "darts/cifar10_first_order"
 
 
 @pytest.fixture(scope="module")
 def composed():
-    """`composed("darts/cifar10_small")` -> the configuration of a search."""
+    """`composed("darts/cifar10_small")` -> its configuration, of a search without more words."""
     register_resolvers()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield lambda name: compose("search", [f"experiment={name}"])
+        yield lambda name, root="search", more=(): compose(root, [f"experiment={name}", *more])
     GlobalHydra.instance().clear()
 
 
@@ -34,18 +35,42 @@ def steps(config, resting=0):
     given, number = config.dataset, IMAGES[config.dataset.name]
     labels_N = torch.arange(number) % instantiate(given.source).num_classes
     parts = split(labels_N, given.split, given.split_ratio, given.fraction, config.split_seed)
+    # One level learns on all images.
+    parts = parts.joined() if config.method["update"] in JOINT else parts
     return image_steps(plain(config), len(parts.weight)) * (config.trainer.max_epochs - resting)
 
 
-def test_numbers_of_steps_are_those_of_the_configuration(composed):
-    found = {name: STEPS.findall(text) for name, text in EXPERIMENTS.items()}
-    found = {name: numbers for name, numbers in found.items() if numbers}
-    assert len(found) >= 13, "the headers no longer say it in these words"
-    there = steps(composed(PAPER))
-    for name, numbers in found.items():
-        for here, paper in numbers:
-            assert int(here.replace(",", "")) == steps(composed(name)), name
-            assert not paper or int(paper.replace(",", "")) == there, name
+@pytest.fixture(scope="module")
+def steps_of_the_paper(composed):
+    return steps(composed(PAPER))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_is_what_its_header_says(name, composed, steps_of_the_paper):
+    """It has all words, its command composes, its method is built, and alpha has epochs left to learn in."""
+    text = EXPERIMENTS[name]
+    for word in ("command", "cost", "published"):
+        assert re.search(rf"^#   {word} +\S", text, re.MULTILINE), word
+    words = re.search(r"^#   command +python -m nas\.(\w+) (.*)$", text, re.MULTILINE)
+    root, arguments = words[1], [word for word in words[2].split() if "=" in word]
+    assert f"experiment={name}" in arguments
+    single = [argument.split(",")[0].replace("<", "").replace(">", "") for argument in arguments]
+    single = [re.sub(r"=run.*", "=run", word) for word in single if not word.startswith("experiment=")]
+    config = composed(name, root, single)
+    assert config.trainer.max_epochs > 0
+    if "method" in config:
+        groups = instantiate(config.space).groups
+        shapes = {group: edges.shape for group, edges in groups.items()}
+        method = instantiate(config.method, shapes=shapes, layout=layout_of(groups))
+        assert method.name == config.method.name
+        check_epochs(plain(config), method)
+    for here, paper in STEPS.findall(text):
+        assert int(here.replace(",", "")) == steps(config)
+        assert not paper or int(paper.replace(",", "")) == steps_of_the_paper
+
+
+def test_the_headers_say_their_steps_in_these_words():
+    assert sum(bool(STEPS.findall(text)) for text in EXPERIMENTS.values()) >= 40
 
 
 def test_steps_of_the_factors_are_those_after_the_pretraining(composed):

@@ -114,7 +114,7 @@ class Step:
         average = self.frame.average()
         return Bilevel(
             self.loss, self.supernet, self.weights, self.alphas, optimizer, average, generators,
-            self.op_weights, self.judge, self.method.log_probability,
+            self.op_weights, self.judge, self.method.log_probability, self.method.path_entropy,
         )  # fmt: skip
 
     @torch.no_grad()

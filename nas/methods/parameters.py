@@ -98,6 +98,11 @@ class Parameters(Hooks, nn.Module):
         return self.weighed(own, {group: own[group] != 0 for group in own if drawn})
 
     @property
+    def draws_architectures(self) -> bool:
+        """Whether there is a distribution to `draw` architectures from."""
+        return self.relaxation.distribution
+
+    @property
     def supernet_options(self) -> dict[str, Any]:
         """What `Space.supernet` is to be called with for this method, beside its sizes."""
         return {"separate": True} if self.relaxation.one_path else {}
@@ -180,6 +185,21 @@ class Parameters(Hooks, nn.Module):
             logs_EO = self.candidates.spread(group, self.relaxation.log_probabilities(self._kept(group)))
             undecided_EO = op_weights[group].detach() * ~self.decided.rows(group, logs_EO)[:, None]
             terms.append((logs_EO * undecided_EO.bool()).sum())
+        return torch.stack(terms).sum()
+
+    def path_entropy(self, op_weights: Mapping[str, Tensor]) -> Tensor:
+        """Entropies of the choices on the way to one-hot op weights, summed, in nats; a scalar.
+
+        Here that of every undecided edge, whatever the others have drawn.
+
+        Raises:
+            ConfigError: the relaxation is no distribution over candidates.
+        """
+        terms = []
+        for group in self.alpha:
+            logs_EK = self.relaxation.log_probabilities(self._kept(group))
+            entropy_E = torch.special.entr(logs_EK.exp()).sum(-1)
+            terms.append((entropy_E * ~self.decided.rows(group, logs_EK)).sum())
         return torch.stack(terms).sum()
 
     @torch.no_grad()

@@ -10,12 +10,16 @@ SPACES = (
     "nas.spaces.recurrent.RecurrentSpace",
 )
 ALGORITHMS = tuple(f"nas.algorithms.{name}" for name in ("Evolution", "LocalSearch", "Random", "Reinforce"))
-METHODS = ("nas.methods.method.Method", "nas.methods.sparse.SparseMethod")
+METHODS = (
+    "nas.methods.controlled.ControllerMethod",
+    "nas.methods.method.Method",
+    "nas.methods.sparse.SparseMethod",
+)
 RELAXATIONS = tuple(
     f"nas.methods.relaxations.{name}"
     for name in (
-        "Concrete", "Connections", "Dirichlet", "HardConcrete", "OneHot", "ScalingFactors", "Sigmoid",
-        "Simplex", "Softmax", "WholeDraw",
+        "Concrete", "Connections", "Dirichlet", "Frequencies", "HardConcrete", "OneHot", "ScalingFactors",
+        "Sigmoid", "Simplex", "Softmax", "WholeDraw",
     )
 )  # fmt: skip
 UPDATES = tuple(

@@ -41,6 +41,7 @@ METHODS = [
     ("method=darts2", "method.implicit=exact", *IMAGES),
     ("method=drnas", *IMAGES),
     *((f"method={name}", *IMAGES) for name in COMPARED),
+    ("method=enas", "method.update.samples=2", "method.weight_steps=1", *IMAGES),
     ("method=oles", "method.monitors.agreement={threshold: 1, steps: 1}", *IMAGES),
     ("method=drnas", "method.anchor_form=optimizer", "method.architecture_clip=0.01", *IMAGES),
     ("method=drnas", "method.update=joint", "method.clip=0.01", *IMAGES),

@@ -10,7 +10,8 @@ from nas.methods.relaxations import OneHot
 from nas.op_weights import OpWeights
 from tests.methods.composed import SPACES, batch, step_of, twins
 
-SAMPLED = ("gdas", "rsps", "dsnas", "proxyless", "parsec")
+SAMPLED = ("gdas", "rsps", "dsnas", "proxyless", "parsec", "enas")
+FEW = {"parsec": ["method.update.children=2"], "enas": ["method.update.samples=2"]}
 
 
 @pytest.fixture(params=SPACES)
@@ -48,7 +49,7 @@ def test_a_drawn_path_gives_what_all_candidates_give_at_its_op_weights(space, se
 @pytest.mark.parametrize("method", SAMPLED)
 def test_what_is_not_drawn_does_not_move(space, method):
     """No gradient, no weight decay, no momentum, no statistics; and what is drawn has all of it."""
-    step = step_of(method, space, *(["method.update.children=2"] if method == "parsec" else []))
+    step = step_of(method, space, *FEW.get(method, []))
     step.method.begin_epoch(0, 4)
     step.weight(batch())  # momentum
     before = {name: value.clone() for name, value in step.supernet.state_dict().items()}
@@ -91,7 +92,7 @@ def rows_of(space, group, place, module):
 
 @pytest.mark.parametrize("method", SAMPLED)
 def test_a_step_of_alpha_leaves_the_weights(space, method):
-    step = step_of(method, space)
+    step = step_of(method, space, *FEW.get(method, []))
     step.method.begin_epoch(0, 4)
     before = [value.clone() for value in step.supernet.parameters()]
     start = [alpha.detach().clone() for alpha in step.alphas]

@@ -7,6 +7,7 @@ from nas.methods.relaxations.base import Relaxation
 from nas.methods.relaxations.concrete import Concrete
 from nas.methods.relaxations.connections import Connections
 from nas.methods.relaxations.dirichlet import Dirichlet
+from nas.methods.relaxations.frequencies import Frequencies
 from nas.methods.relaxations.one_hot import HardConcrete, OneHot, WholeDraw
 from nas.methods.relaxations.scaling import ScalingFactors
 from nas.methods.relaxations.sigmoid import Sigmoid
@@ -17,6 +18,7 @@ __all__ = [
     "Concrete",
     "Connections",
     "Dirichlet",
+    "Frequencies",
     "HardConcrete",
     "OneHot",
     "Relaxation",

@@ -32,6 +32,7 @@ class Bilevel:
         judge: batch, op weights -> loss and score of a pass in evaluation mode, without a gradient; the score
             is the larger the better.
         log_probability: of one-hot op weights, a scalar that is differentiable in alpha.
+        entropy: of the choices on the way to one-hot op weights, summed, in nats; a scalar.
     """
 
     loss: Callable[..., Tensor]
@@ -44,6 +45,7 @@ class Bilevel:
     draw: Callable[[str], OpWeights] = _nothing
     judge: Callable[[Any, OpWeights], tuple[Tensor, Tensor]] = _nothing
     log_probability: Callable[[OpWeights], Tensor] = _nothing
+    entropy: Callable[[OpWeights], Tensor] = _nothing
 
     def gradients(self, loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Gradients of `loss`, zero where it does not depend on an input, averaged over processes."""
@@ -79,12 +81,14 @@ class Update:
         name: as in messages.
         joint: whether alpha steps with the weights, on one batch of the whole training set.
         moves: whether alpha steps at all.
+        by_probability: whether it goes by the probability of what was drawn, and not through the op weights.
         num_children: draws that a step of the weights learns from, by their `mixture`.
     """
 
     name: str = "another"
     joint: bool = False
     moves: bool = True
+    by_probability: bool = False
     num_children: int = 1
 
     def mixture(self, losses_K: Tensor) -> Tensor:

@@ -82,22 +82,27 @@ class ScoreFunction(nn.Module, Update):
             negative) or `loss` (its negative).
         samples: architectures drawn per step, each on the batch of that step.
         decay: of the moving average of rewards that is subtracted, in [0, 1); the first reward begins it.
+        entropy: weight of the drawn architecture's entropy in its reward, in nats; it has no gradient of its
+            own (as in the original code of ENAS).
 
     Raises:
         ConfigError: a value is unknown or out of range.
     """
 
     name = "score_function"
+    by_probability = True
     baseline: Tensor
 
-    def __init__(self, reward: str = "score", samples: int = 1, decay: float = 0.95):
+    def __init__(self, reward: str = "score", samples: int = 1, decay: float = 0.95, entropy: float = 0.0):
         super().__init__()
         require_one_of("method.update.reward", reward, ("score", "loss"))
         require_whole("method.update.samples", samples, 1)
         require(0 <= decay < 1, f"method.update.decay={decay}: must be at least 0 and below 1")
+        require(entropy >= 0, f"method.update.entropy={entropy}: must be at least 0")
         self.reward = reward
         self.samples = samples
         self.decay = decay
+        self.entropy = entropy
         self.register_buffer("baseline", torch.tensor(torch.nan, dtype=torch.float64))
 
     def gradient(self, problem: Bilevel, weight_batch: Any, architecture_batch: Any) -> ArchitectureGradient:
@@ -108,6 +113,8 @@ class ScoreFunction(nn.Module, Update):
             loss, score = problem.judge(architecture_batch, op_weights)
             losses.append(loss)
             worth = (score if self.reward == "score" else -loss).double().reshape(1)
+            if self.entropy:
+                worth = worth + self.entropy * problem.entropy(op_weights).detach().double()
             if problem.average is not None:
                 problem.average([worth])
             baseline = torch.where(self.baseline.isnan(), worth[0], self.baseline)
@@ -136,6 +143,7 @@ class ImportanceWeights(Update):
     """
 
     name = "importance_weights"
+    by_probability = True
 
     def __init__(self, children: int = 4, sharpness: float = 64.0):
         require_whole("method.update.children", children, 2)

@@ -8,7 +8,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from nas.data.draw_split import split
+from nas.engine.learning import check_epochs
 from nas.measure.workload import image_steps
+from nas.methods.layout import layout_of
 from nas.running.config import CONF, instantiate, plain, register_resolvers
 
 EXPERIMENTS = {str(path.relative_to(CONF / "experiment").with_suffix("")): path.read_text()

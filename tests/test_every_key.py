@@ -131,7 +131,7 @@ OTHER = {
     ],
     "method.perturbation": [{"_target_": "nas.methods.perturbations.Random"}],
     "method.edges": [{"_target_": "nas.methods.relaxations.Softmax"}],
-    "method.selection": [{"_target_": "nas.methods.selections.BestOf"}],
+    "method.selection": [{"_target_": "nas.methods.selections.Projection"}],
     "method.update": [
         {"_target_": "nas.methods.updates.FirstOrder"},
         {"_target_": "nas.methods.updates.Unrolled", "xi": 0.5},

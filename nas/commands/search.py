@@ -21,7 +21,14 @@ from nas.domains.networks import (
     space_of,
 )
 from nas.engine import checkpoints, trainer, watching
-from nas.engine.learning import StartValues, check_compile, check_epochs, check_precision, check_steps
+from nas.engine.learning import (
+    StartValues,
+    check_compile,
+    check_epochs,
+    check_precision,
+    check_selection,
+    check_steps,
+)
 from nas.engine.loggers import build_logger
 from nas.engine.machine import hardware
 from nas.engine.machine.execution import apply_execution
@@ -144,6 +151,7 @@ class Search:
         steps = self.domain.steps(plain(config), self.space, method, self.source, data)
         check_steps(plain(config), method, steps)
         stages = self._stages(data)
+        check_selection(plain(config), method)
         start = StartValues(method)
         self.domain.check_search(plain(config), self.space, method, self.source, data)
         times = self._operation_times()

@@ -32,12 +32,6 @@ def check_epochs(config: Mapping, method: Method) -> None:
         "choose a method that learns",
     )
     method.changes(number)  # what is wrong with the epochs of stages is said in its own words
-    every = config["trainer"]["check_val_every_n_epoch"]
-    require(
-        method.selection is None or number % every == 0,
-        f"trainer.check_val_every_n_epoch={every}: method.selection compares architectures in the validation "
-        f"of the last epoch, which trainer.max_epochs={number} is to have; 1, or a divisor of it",
-    )
     if not method.learns:
         require(
             method.selection is not None,
@@ -92,6 +86,25 @@ def check_steps(config: Mapping, method: Method, steps: Sequence[int] | None) ->
         f"{method.weight_steps}th step of the search, which has {first} (trainer.max_epochs={len(steps)}, "
         f"method.warmup_epochs={method.warmup_epochs} without the architecture, "
         f"trainer.limit_train_batches={limit})",
+    )
+
+
+def check_selection(config: Mapping, method: Method) -> None:
+    """Refuses a search in which architectures would not be compared; the method knows its space.
+
+    Raises:
+        ConfigError: it is too short, or an epoch that is to be validated is not.
+    """
+    if method.selection is None:
+        return
+    number, every = config["trainer"]["max_epochs"], config["trainer"]["check_val_every_n_epoch"]
+    method.selection.check(number)
+    missed = [one for one in range(number) if method.selection.due(one, number) and (one + 1) % every]
+    require(
+        not missed,
+        f"trainer.check_val_every_n_epoch={every}: method.selection compares architectures in the validation "
+        f"of epochs that have none ({', '.join(map(str, missed[:3]))}, from 0, of "
+        f"trainer.max_epochs={number}); 1",
     )
 
 

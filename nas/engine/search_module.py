@@ -189,8 +189,9 @@ class SearchModule(Measured):
 
     @property
     def selects(self) -> bool:
-        """Whether this is the epoch after which the method compares architectures."""
-        return self.method.selection is not None and self.current_epoch + 1 == self.method.epochs
+        """Whether this is an epoch after which the method compares architectures."""
+        selection, epochs = self.method.selection, self.method.epochs
+        return selection is not None and epochs is not None and selection.due(self.current_epoch, epochs)
 
     def on_validation_epoch_start(self) -> None:
         """Draws what is compared."""
@@ -222,9 +223,8 @@ class SearchModule(Measured):
         """Decides for the best of what was compared."""
         if self.selects:
             assert self.method.selection is not None
-            for group, choices_EO in self.method.selection.chosen().items():
-                rows_E = torch.ones(len(choices_EO), dtype=torch.bool)
-                self.method.decided.decide(group, rows_E, choices_EO)
+            last = self.current_epoch + 1 == self.method.epochs
+            self.method.selection.decide(self.method, self.search_step.op_weights, last)
 
     def on_train_epoch_end(self) -> None:
         """Steps the learning rate, after the epoch has been recorded, and asks the monitors."""

@@ -41,6 +41,8 @@ def introduce(method: Method, space: Space, inputs: Inputs) -> None:
     guards = {name: group.guards for name, group in space.groups.items()}
     method.derived = lambda scores: one_hot(space.derive(scores), space.groups)
     method.attach(lambda: space.costs(inputs), guards)
+    if method.selection is not None:
+        method.selection.attach(method)
 
 
 @dataclass(frozen=True)

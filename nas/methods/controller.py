@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import require, require_whole
-
-Derive = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+from nas.methods.standing import Derive, in_edges, standing
 
 
 @dataclass(frozen=True)
@@ -37,34 +36,17 @@ class Choice:
 def plan_of(layout: Mapping, derive: Derive) -> tuple[list[Choice], dict[str, Tensor]]:
     """The choices that make an architecture of a space, and which candidates it may have.
 
-    Which in-edges a node keeps, and which candidates are never derived (`none` of the DARTS space), is found
-    by deriving.
-
     Args:
-        layout: {group: {`edges`: [[source, target], ...], `operations`: a list of names a row}}.
-        derive: scores {group: [E, O]} -> what stands in the architecture, one-hot rows, zero for no edge.
+        layout: the edges and operations of a space, see `nas.methods.standing.standing`.
+        derive: scores to what stands in an architecture, see there.
 
     Returns:
-        The choices in order, and {group: bool [E, O]}.
+        The choices in order, and the candidates that may stand, {group: bool [E, O]}.
     """
-    shapes = {g: (len(layout[g]["edges"]), len(layout[g]["operations"][0])) for g in sorted(layout)}
-    kept = derive({group: torch.ones(shape) for group, shape in shapes.items()})
-    allowed = {group: torch.zeros(shape, dtype=torch.bool) for group, shape in shapes.items()}
-    for row in range(max(edges for edges, _ in shapes.values())):
-        for column in range(max(operations for _, operations in shapes.values())):
-            scores = {group: torch.full(shape, 0.1) for group, shape in shapes.items()}
-            inside = [group for group, (edges, names) in shapes.items() if row < edges and column < names]
-            for group in inside:
-                scores[group][row], scores[group][row, column] = 0.5, 1.0
-            found = derive(scores)
-            for group in inside:
-                allowed[group][row, column] = bool(found[group][row, column])
+    kept, allowed = standing(layout, derive)
     choices = []
-    for group in shapes:
-        by_target: dict[int, list[int]] = {}
-        for row, (_, target) in enumerate(layout[group]["edges"]):
-            by_target.setdefault(target, []).append(row)
-        for rows in by_target.values():
+    for group, nodes in in_edges(layout).items():
+        for rows in nodes:
             slots = int(kept[group][rows].sum())
             for slot in range(slots):
                 if slots == len(rows):

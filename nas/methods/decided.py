@@ -16,18 +16,20 @@ class Decided:
     def __bool__(self) -> bool:
         return bool(self._rows)
 
-    def decide(self, group: str, rows_E: Tensor, choices_EO: Tensor) -> None:
+    def decide(self, group: str, rows_E: Tensor, choices_EO: Tensor, anew: bool = False) -> None:
         """Fixes some edges of a group.
 
         Args:
             group: its name.
             rows_E: which edges, bool [E]; what was decided before stays decided.
             choices_EO: their op weights; other rows are not looked at.
+            anew: whether these also take the place of what was decided before.
         """
         rows_E, choices_EO = rows_E.detach().cpu(), choices_EO.detach().cpu().double()
         before_E = self.rows(group, choices_EO)
         if before_E.any():
-            choices_EO = torch.where((rows_E & ~before_E)[:, None], choices_EO, self._choices[group])
+            new_E = rows_E if anew else rows_E & ~before_E
+            choices_EO = torch.where(new_E[:, None], choices_EO, self._choices[group])
         self._rows[group] = rows_E | before_E
         self._choices[group] = choices_EO
 

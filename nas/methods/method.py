@@ -147,7 +147,8 @@ class Method(Parameters):
             f"method.stages: op weights of method {self.name} cannot do without those that are dropped; null",
         )
         require(
-            self.selection is None or (self.trains and self.draws_architectures),
+            self.selection is None
+            or (self.trains and (self.draws_architectures or not self.selection.draws)),
             f"method.selection: method {self.name} has no trained weights to compare architectures by, or no "
             "distribution to draw these from; null",
         )

@@ -29,7 +29,7 @@ UPDATES = tuple(
         "WeightsAlone",
     )
 )  # fmt: skip
-SELECTIONS = ("nas.methods.selections.BestOf",)
+SELECTIONS = tuple(f"nas.methods.selections.{name}" for name in ("BestOf", "Projection"))
 PERTURBATIONS = tuple(f"nas.methods.perturbations.{name}" for name in ("Adversarial", "Random"))
 REGULARIZERS = tuple(
     f"nas.methods.regularizers.{name}"

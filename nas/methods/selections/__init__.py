@@ -6,5 +6,6 @@ alpha.
 
 from nas.methods.selections.base import Selection
 from nas.methods.selections.best_of import BestOf
+from nas.methods.selections.projection import Projection
 
-__all__ = ["BestOf", "Selection"]
+__all__ = ["BestOf", "Projection", "Selection"]

@@ -1,20 +1,39 @@
 """What a selection is: architectures that are compared with the weights of the trained supernet."""
 
 from collections.abc import Callable
+from typing import Any
+
+import torch
 
 from nas.op_weights import OpWeights
 
 
 class Selection:
-    """Chooses an architecture in the validation of the last epoch, batch by batch.
+    """Chooses an architecture in the validation of the last epoch, or of several, batch by batch.
 
     Attributes:
         scheduled: the search cannot be made longer afterwards.
+        draws: whether it compares random architectures, of a method that can draw them.
         statistics: those that batch norms normalise with: of the present `batch`, or the `running` ones.
     """
 
     scheduled: bool = True
+    draws: bool = True
     statistics: str = "batch"
+
+    def attach(self, method: Any) -> None:
+        """Called before the search, once the method has been told of its space.
+
+        Raises:
+            ConfigError: the method has nothing that could be compared.
+        """
+
+    def check(self, epochs: int) -> None:
+        """Raises `ConfigError` where a search of so many epochs is too short."""
+
+    def due(self, epoch: int, epochs: int) -> bool:
+        """Whether something is decided after this epoch, from 0, of a search of so many."""
+        return epoch + 1 == epochs
 
     def begin(self, draw: Callable[[], OpWeights]) -> None:
         """Called before the first batch.
@@ -38,3 +57,14 @@ class Selection:
     def chosen(self) -> OpWeights:
         """Called after the last batch: the architecture that the search ends with."""
         raise NotImplementedError(f"{type(self).__name__} must say what it has chosen")
+
+    def decide(self, method: Any, op_weights: Callable[[], OpWeights], last: bool) -> None:
+        """Fixes edges of the method after the last batch: all of them, as `chosen` says.
+
+        Args:
+            method: whose `decided` takes them.
+            op_weights: its present op weights, alike in all processes.
+            last: whether no epoch follows.
+        """
+        for group, choices_EO in self.chosen().items():
+            method.decided.decide(group, torch.ones(len(choices_EO), dtype=torch.bool), choices_EO)

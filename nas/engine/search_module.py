@@ -96,7 +96,7 @@ class SearchModule(Measured):
     @property
     def rests(self) -> bool:
         """Whether alpha rests in this epoch, and moves in later ones."""
-        return not self.method.active(self.current_epoch)
+        return self.method.learns and not self.method.active(self.current_epoch)
 
     def loss(self, batch: Any, op_weights: dict[str, Tensor] | None = None) -> Tensor:
         """Loss of a batch at the current weights and alpha, with a fresh draw of op weights or given ones."""

@@ -107,3 +107,13 @@ def test_every_experiment_is_in_the_list_of_rows():
     text = (CONF.parent / "docs/rows.md").read_text()
     named = set(re.findall(r"`((?:darts|drnas|dsonas|start)/\w+)", text))
     assert named == set(EXPERIMENTS)
+
+
+def test_published_figures_are_those_of_the_list_of_rows():
+    blocks = re.split(r"\n(?=\|)|\n\n", (CONF.parent / "docs/rows.md").read_text())
+    found = {name: re.search(r"^#   published +(\d+\.\d+(?: \+- \d+\.\d+)?)", text, re.MULTILINE)
+             for name, text in EXPERIMENTS.items()}  # fmt: skip
+    assert sum(map(bool, found.values())) >= 95
+    for name, figure in found.items():
+        rows = [block for block in blocks if re.search(rf"`{name}[` ]", block)]
+        assert figure is None or any(figure[1] in row for row in rows), name

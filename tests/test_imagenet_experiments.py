@@ -52,13 +52,19 @@ def test_evaluations_are_the_papers(row, in_all, epochs, rate, hue, composed):
 
 @pytest.mark.parametrize(
     ("row", "in_all", "rate"),
-    [("drnas/imagenet_search", 512, 0.5), ("dsonas/imagenet_share", 256, 0.1)],
+    [
+        ("drnas/imagenet_search", 512, 0.5),
+        ("drnas/imagenet_pcdarts", 1024, 0.5),
+        ("drnas/imagenet_proxyless", 256, 0.025),
+        ("dsonas/imagenet_share", 256, 0.1),
+    ],
 )
 def test_searches_are_the_papers(row, in_all, rate, composed):
     config = composed("search", f"experiment={row}", "hardware=ddp8")
     assert config.dataset.batch_size * config.hardware.devices == in_all
     assert config.method.weight_optimizer.lr == rate
-    assert (config.dataset.split, config.dataset.split_ratio) == ("stratified", 0.8)
+    kept = 0.961 if row == "drnas/imagenet_proxyless" else 0.8
+    assert (config.dataset.split, config.dataset.split_ratio) == ("stratified", kept)
 
 
 @pytest.mark.parametrize("row", ["drnas/imagenet_search", "drnas/imagenet_reduced"])
@@ -70,6 +76,21 @@ def test_the_reduced_search_has_the_papers_stages(row, composed):
     assert (config.method.architecture_optimizer.lr, config.method.lam) == (6e-3, 1e-3)
     assert "none" not in config.space.operations and config.space.stem == "imagenet"
     assert config.dataset.source.color_jitter is None
+
+
+def test_searches_on_the_small_network_are_of_one_stage(composed):
+    """GAEA's and DrNAS's take PC-DARTS's for what they do not say."""
+    theirs, gaea, ours = (
+        composed("search", f"experiment=drnas/imagenet_{name}")
+        for name in ("pcdarts", "gaea_pcdarts", "small_search")
+    )
+    assert gaea.space == theirs.space and gaea.dataset == theirs.dataset == ours.dataset
+    assert (theirs.space.num_cells, theirs.space.init_channels, len(theirs.space.operations)) == (8, 16, 8)
+    assert [*ours.space.operations] == [*theirs.space.operations][1:]
+    for config, freeze, rate in ((theirs, 35, 6e-3), (gaea, 0, 0.1), (ours, 35, 6e-3)):
+        assert config.method.stages == [{"epochs": 50, "partial": 2, "keep": None, "freeze": freeze}]
+        assert config.method.architecture_optimizer.lr == rate and config.method.warmup_epochs == 0
+        assert config.method.weight_scheduler._target_ == "nas.engine.rates.cosine_with_warmup"
 
 
 def authors_rates():

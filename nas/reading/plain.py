@@ -74,7 +74,9 @@ def read_key(
     value = data.get(key)
     if value is None:
         return default
-    require(fits(value), f"{where}: {key}={shown(value)}: must be {allowed}")
+    if not fits(value):
+        # Of a value that fits no text is made: that of a checkpoint's tensors takes a second.
+        raise ConfigError(f"{where}: {key}={shown(value)}: must be {allowed}")
     return value
 
 

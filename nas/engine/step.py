@@ -175,7 +175,17 @@ class Step:
         if update is None or update.num_children == 1:
             return self.run(batch, self._perturbed(batch))
         results = [self.run(batch, self._perturbed(batch)) for _ in range(update.num_children)]
-        return results[0]._replace(loss=update.mixture(torch.stack([result.loss for result in results])))
+        losses_K = self._of_all(torch.stack([result.loss for result in results]))
+        return results[0]._replace(loss=update.mixture(losses_K))
+
+    def _of_all(self, losses_K: Tensor) -> Tensor:
+        """The losses over the images of all processes, by which shares go, with the gradient of this one's."""
+        average = self.frame.average()
+        if average is None:
+            return losses_K
+        whole_K = losses_K.detach().clone()
+        average([whole_K])
+        return losses_K + (whole_K - losses_K.detach())
 
     def _perturbed(self, batch: Any) -> dict[str, Tensor] | None:
         """The op weights of a weight step where the method perturbs its own; None for a draw of these."""

@@ -37,6 +37,8 @@ def smallest(configs, method):
     """The configuration of a method in NAS-Bench-201, in which all methods run that learn."""
     config = configs.of(method, "nasbench201")
     config.space.cells_per_stage = 1
+    for stage in config.method.get("stages") or ():
+        stage["freeze"] = min(stage.get("freeze", 0), 1)
     for path, sooner in SOON.items():
         node, keys = config.method, path.split(".")
         for key in keys[:-1]:

@@ -160,6 +160,8 @@ class ImportanceWeights(Update):
         drawn = [problem.draw("own") for _ in range(self.num_children)]
         with torch.no_grad():
             losses_K = torch.stack([problem.loss(architecture_batch, child) for child in drawn])
+        if problem.average is not None:
+            problem.average([losses_K])
         shares_K = (-self.sharpness * losses_K).softmax(0)
         logs_K = torch.stack([problem.log_probability(child) for child in drawn])
         gradients = problem.gradients(-(shares_K.to(logs_K.dtype) * logs_K).sum(), problem.alphas)

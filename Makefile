@@ -11,7 +11,7 @@ ARGS ?=
 EVALUATE_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup search test test-all lint format clean
+.PHONY: help setup search test test-all matrix lint format clean
 
 help: ## list the targets
 	@echo "make <target>"
@@ -48,6 +48,9 @@ test: setup ## run the tests but for those of tests/slow.txt (ARGS go to pytest)
 
 test-all: setup ## run all tests, before a release and after a change of processes, launchers or kernels
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+matrix: setup ## run every method in four spaces as a command, a quarter of an hour of a core; goes on (ARGS: --keep ...)
+	$(BIN)/python -m experiments.methods.commands $(ARGS)
 
 lint: setup ## check style, formatting and types
 	$(BIN)/ruff check $(CODE)

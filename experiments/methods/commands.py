@@ -1,9 +1,9 @@
-"""Every method in the spaces as a command: `nas.search method=... space=... debug=fast`, each of them started.
+"""Every method in the spaces as a command: `nas.search method=... space=... debug=fast`, one after the other.
 
     python -m experiments.methods.commands --folder outputs/experiments/methods
 
-Each command is a process of its own, forked from this one, which has imported everything. What has been run by
-the present commit is not run again, so it can be stopped and started anew. Prints the table and writes
+Each command is a process of its own, forked from this one, which has imported everything. What was run by the
+present commit is not run again, so it can be stopped and started anew. Prints the table and writes
 `matrix.csv` into the folder; with `--keep` it goes beside this file, and the table into docs/methods.md. Ends
 with status 1 where a command does not do what `experiments.methods.matrix` says of its method and space.
 """

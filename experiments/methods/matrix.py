@@ -1,4 +1,4 @@
-"""Which method searches which space, and why others do not: what the parts say, without data and without a run.
+"""Which method searches which space, and why others do not: what the parts say, without data or a run.
 
     python -m experiments.methods.matrix           prints the table
     python -m experiments.methods.matrix --keep    puts it into docs/methods.md
@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 
 from nas.domains.choose import choose
 from nas.domains.networks import source_of, space_of
-from nas.engine.learning import check_epochs
+from nas.engine.learning import check_epochs, check_selection
 from nas.engine.shortened import shorten_search
 from nas.engine.stages import StageBuilder, attach
 from nas.engine.step import Step
@@ -37,6 +37,7 @@ from nas.running.parts import compose, spell_out
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "methods.md"
 BEGIN, END = "<!-- matrix: python -m experiments.methods.matrix --keep -->", "<!-- end of matrix -->"
+LIST = "<!-- list of methods, by the same command -->", "<!-- end of list -->"
 RUNS, DRAWS = "runs", "draws"
 DATASETS = {"images": "digits", "text": "wikitext_mini"}
 
@@ -120,6 +121,7 @@ def build(config: DictConfig) -> Search:
     method.epochs = config.trainer.max_epochs
     check_epochs(plain(config), method)
     attach(method, space, inputs)
+    check_selection(plain(config), method)
     stages = StageBuilder(space, method, inputs, 0, lambda network: network, task)
     stages.check()
     method.check_settings(False, 0)
@@ -172,6 +174,17 @@ def table(found: Mapping[str, Mapping[str, str]]) -> str:
     return "\n".join([*lines, "", *(f"- **{letter}**: {word}" for word, letter in reasons.items())])
 
 
+def about() -> str:
+    """The methods as Markdown: what the header of each file says first."""
+    lines = ["| method | |", "| --- | --- |"]
+    for name in names("method"):
+        text = (CONF / "method" / f"{name}.yaml").read_text(encoding="utf-8").split("\n_target_", 1)[0]
+        header = [line for line in text.split("\ndefaults", 1)[0].splitlines() if line.startswith("#")]
+        words = re.split(r"(?<=[^.][.])\s", " ".join(line.lstrip("# ") for line in header))[0]
+        lines.append(f"| [`{name}`](../conf/method/{name}.yaml) | {words} |")
+    return "\n".join(lines)
+
+
 def between(text: str, begin: str, end: str) -> tuple[str, str, str]:
     """A page before, between and behind two markers.
 
@@ -200,6 +213,7 @@ def main(words: Sequence[str] | None = None) -> None:
     print(found)
     if arguments.keep:
         keep(found)
+        keep(about(), *LIST)
 
 
 if __name__ == "__main__":

@@ -121,8 +121,9 @@ class SmallSearch:
                 self.step.architecture(weight_batch, self.batches[1])
             self.step.weight(weight_batch)
         self.module.iteration += 1
-        if last and self.method.selection is not None:
-            self._select(self.method.selection)
+        selection = self.method.selection
+        if selection is not None and selection.due(epoch, self.epochs):
+            self._select(selection, last)
         self.scheduler.step()
         watch = self.module.monitoring
         needs = {need for one in watch.monitors.values() for need in one.needs}
@@ -131,12 +132,11 @@ class SmallSearch:
         watch.end_epoch(Seen(epoch, last, values))
         self.done += 1
 
-    def _select(self, selection):
+    def _select(self, selection, last):
         selection.begin(self.step.draw)
         for index, batch in enumerate(self.batches):
             selection.observe(index, lambda one, batch=batch: (self._score(batch, one), len(batch[1])))
-        for group, choices_EO in selection.chosen().items():
-            self.method.decided.decide(group, torch.ones(len(choices_EO), dtype=torch.bool), choices_EO)
+        selection.decide(self.method, self.step.op_weights, last)
 
     def _score(self, batch, op_weights):
         loss = self.step.judge(batch, op_weights)[0].clone()

@@ -80,13 +80,16 @@ def test_one_decision_an_event_in_an_order_of_its_own_and_resumed_alike(space):
     assert not decisions_of(again, worths, last=True)
 
 
-def test_decided_edges_do_not_learn_and_the_others_go_on(space):
+def test_decided_edges_do_not_learn_and_what_is_dropped_is_not_compared(space):
     step = step_of("darts_pt", space)
+    step.method.prune(2)
     worths = {group: torch.rand(alpha.shape).double() for group, alpha in step.method.alpha.items()}
     decisions_of(step.method, worths, last=False, op_weights=step.op_weights)
     found = step.method.gradient(step.bilevel(), batch(), batch(1))
     for gradient, (group, alpha) in zip(found.gradients, step.method.alpha.items(), strict=True):
         rows = step.method.decided.rows(group, alpha)
+        chosen = step.method.scores()[group][rows] == 1
+        assert chosen.sum() == 1 and step.method.kept()[group][rows][chosen].all()
         assert int(rows.sum()) == 1 and not gradient[rows].any() and gradient[~rows].any()
 
 

@@ -19,8 +19,9 @@ class Projection(Selection):
 
     A decision is one of every group, all candidates of an undecided edge, in random order, and when all are
     decided the in-edges of a node that keeps but some of them. A candidate is taken out by an op weight of 0,
-    the others stay as they are; an in-edge by zeros in its row. What goes past the candidates (partial
-    channels) still does. Between two decisions the search goes on with what is decided.
+    the others stay as they are, and what a stage has dropped is not compared; an in-edge is taken out by
+    zeros in its row. What goes past the candidates (partial channels) still does. Between two decisions the
+    search goes on with what is decided.
 
     Args:
         tuning: epochs from one decision to the next, of which the last falls on the last epoch; 0 takes all
@@ -109,14 +110,17 @@ class Projection(Selection):
         present = op_weights()
         weights_EO = present[group].detach()
         decided_E = method.decided.rows(group, weights_EO).cpu()
+        kept_EO = method.kept()[group].cpu()
         order = torch.randperm(len(decided_E), generator=torch.Generator().manual_seed(self.seed)).tolist()
         for row in order:
             if not decided_E[row]:
-                columns = self._allowed[group][row].nonzero()[:, 0].tolist()
+                there_O = self._allowed[group][row] & kept_EO[row]
+                columns = there_O.nonzero()[:, 0].tolist()
                 worth = [self._without(present, group, row, column) for column in columns]
-                best = _worst(worth, weights_EO[row, columns].tolist())[0]
                 choices_EO = torch.zeros_like(weights_EO)
-                choices_EO[row, columns[best]] = 1.0
+                if columns:  # a stage may have left nothing that could stand
+                    best = _worst(worth, weights_EO[row, columns].tolist())[0]
+                    choices_EO[row, columns[best]] = 1.0
                 method.decided.decide(group, _only(row, len(decided_E)), choices_EO)
                 return True
         for rows, slots in self._nodes[group]:

@@ -157,5 +157,3 @@ class SmallSearch:
             if self.done in save:
                 checkpoints.save(self.state(), folder / f"{self.done}.ckpt")
         return self
-
-

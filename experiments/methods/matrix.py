@@ -180,7 +180,7 @@ def about() -> str:
     for name in names("method"):
         text = (CONF / "method" / f"{name}.yaml").read_text(encoding="utf-8").split("\n_target_", 1)[0]
         header = [line for line in text.split("\ndefaults", 1)[0].splitlines() if line.startswith("#")]
-        words = re.split(r"(?<=[^.][.])\s", " ".join(line.lstrip("# ") for line in header))[0]
+        words = re.split(r"(?<! al)\.(?=\s|$)", " ".join(line.lstrip("# ") for line in header))[0]
         lines.append(f"| [`{name}`](../conf/method/{name}.yaml) | {words} |")
     return "\n".join(lines)
 

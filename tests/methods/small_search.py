@@ -67,7 +67,7 @@ class SmallSearch:
         self.epochs = config.trainer.max_epochs
         self.legs = legs_of(self.method, self.epochs)
         self.batches = [self._batch(seed) for seed in (1, 2)]
-        self.done = 0
+        self.done, self.leg = 0, self.legs[0]
         self.take(self.stages.start(self.legs[0]))
 
     def _batch(self, seed):
@@ -104,7 +104,7 @@ class SmallSearch:
         leg = next(leg for leg in self.legs if leg.end > done)
         module, own = self.stages.resume(leg, path, done)
         self.take(module, checkpoints.load(own))
-        self.done = done
+        self.done, self.leg = done, leg
 
     def epoch(self):
         """The next epoch; the network of a new leg is made as a resumed run makes it."""
@@ -149,7 +149,7 @@ class SmallSearch:
         """Runs epochs, and saves after those named in files of the folder."""
         while self.done < min(until, self.epochs):
             leg = next(leg for leg in self.legs if leg.end > self.done)
-            if leg.first == self.done and leg.index:
+            if leg is not self.leg:
                 path = folder / "leg.ckpt"
                 checkpoints.save(self.state(), path)
                 self.go_on(path, self.done)

@@ -179,7 +179,7 @@ class Step:
         return results[0]._replace(loss=update.mixture(losses_K))
 
     def _of_all(self, losses_K: Tensor) -> Tensor:
-        """The losses over the images of all processes, which shares go by, with the gradient of this one's."""
+        """The losses over the images of all processes, by which shares go; the gradient is this process's."""
         average = self.frame.average()
         if average is None:
             return losses_K

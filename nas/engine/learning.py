@@ -98,6 +98,12 @@ def check_selection(config: Mapping, method: Method) -> None:
     if method.selection is None:
         return
     number, every = config["trainer"]["max_epochs"], config["trainer"]["check_val_every_n_epoch"]
+    limit = config["trainer"]["limit_val_batches"]
+    require(
+        limit is None or limit > 0,
+        f"trainer.limit_val_batches={limit}: method.selection compares architectures in the validation, "
+        "which has no batch then; 1.0, or method.selection=null",
+    )
     method.selection.check(number)
     missed = [one for one in range(number) if method.selection.due(one, number) and (one + 1) % every]
     require(
@@ -169,10 +175,10 @@ class StartValues:
             selection has spoken, `learnt`, `unchanged` where no group of edges
             has moved, and `unchanged: reduce` where only some have not.
         """
-        if method.selection is not None and method.decided:
+        if method.selection is not None and method.selected:
             return SELECTED
         if not method.learns:
-            return DRAWN
+            return DRAWN if method.selection is None else UNCHANGED
         groups = [group for group, alpha_EO in self.alpha.items() if self._learnable(method, alpha_EO)]
         rest = self._unmoved(method, groups)
         if not rest:

@@ -211,7 +211,8 @@ class SearchModule(Measured):
             return float(worth), result.size
 
         buffers = [buffer.clone() for buffer in self.supernet.buffers()]
-        self.supernet.train(selection.statistics == "batch")
+        if selection.statistics == "batch":
+            train_norms(self.supernet)
         try:
             selection.observe(batch_idx, score)
         finally:
@@ -301,6 +302,13 @@ class LanguageSearch(SearchModule):
         segment = self._batch("validation", batch)
         super().validation_step(segment, batch_idx)
         self._hidden["validation"] = segment.next_1BH
+
+
+def train_norms(network: nn.Module) -> None:
+    """Lets batch norms use the statistics of their batch, and leaves dropout and drop-path off."""
+    for module in network.modules():
+        if hasattr(module, "running_mean"):
+            module.train()
 
 
 def search_module(supernet: nn.Module, method: Method, task: Task) -> SearchModule:

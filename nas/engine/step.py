@@ -176,7 +176,9 @@ class Step:
             return self.run(batch, self._perturbed(batch))
         results = [self.run(batch, self._perturbed(batch)) for _ in range(update.num_children)]
         losses_K = self._of_all(torch.stack([result.loss for result in results]))
-        return results[0]._replace(loss=update.mixture(losses_K))
+        penalties = [result.penalty for result in results if result.penalty is not None]
+        penalty = torch.stack(penalties).mean() if penalties else None
+        return results[0]._replace(loss=update.mixture(losses_K), penalty=penalty)
 
     def _of_all(self, losses_K: Tensor) -> Tensor:
         """The losses over the images of all processes, by which shares go; the gradient is this process's."""

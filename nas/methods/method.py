@@ -92,8 +92,8 @@ class Method(Parameters):
         self.max_skips = max_skips
         self.cost = None if cost is None or not cost.get("weight") else ExpectedCost(**cost)
         require(
-            self.cost is None or update is not None,
-            f"method.cost.weight: method {name} trains nothing (method.update=none) that it could act on; 0",
+            self.cost is None or (update is not None and update.moves),
+            f"method.cost.weight: alpha of method {name} never moves, so that it could act on nothing; 0",
         )
         for key, norm in {"clip": clip, "architecture_clip": architecture_clip}.items():
             require(norm is None or norm > 0, f"method.{key}={norm}: must be null or positive")
@@ -131,7 +131,15 @@ class Method(Parameters):
     def _check_parts(self) -> None:
         """Refuses parts that mean nothing together; raises `ConfigError`."""
         update = "none" if self.update is None else self.update.name
-        of_its_own = self.update is not None and not self.update.joint
+        of_its_own = self.learns and not self.joint
+        if self.update is not None:
+            self.update.check(self.relaxation)
+        idle = [key for key, one in self.regularizers.items() if one.explicit]
+        require(
+            self.learns or not self.trains or not (idle or self.warmup_epochs),
+            f"method.update={update}: alpha never moves, so that method.regularizers ({', '.join(idle)}) or "
+            f"method.warmup_epochs={self.warmup_epochs} would do nothing; leave them out",
+        )
         require(
             self.architecture_clip is None or of_its_own,
             f"method.architecture_clip={self.architecture_clip}: method.update={update} has "
@@ -155,6 +163,11 @@ class Method(Parameters):
         if self.perturbation is not None:
             self.perturbation.check(self.relaxation)
         require(
+            self.perturbation is None or not self.relaxation.one_path,
+            "method.perturbation: moves the op weights of all candidates, and "
+            "this method's relaxation runs but those that are drawn; null",
+        )
+        require(
             self.perturbation is None or of_its_own,
             f"method.perturbation: method.update={update} has no weight "
             "step of its own that could be taken at other op weights; null",
@@ -162,6 +175,7 @@ class Method(Parameters):
         self._check_monitors(of_its_own)
 
     def _check_monitors(self, of_its_own: bool) -> None:
+        update = "none" if self.update is None else self.update.name
         for key, monitor in self.monitors.items():
             require(
                 self.trains,
@@ -171,7 +185,7 @@ class Method(Parameters):
             require(
                 of_its_own or not monitor.compares_gradients,
                 f"method.monitors.{key}: compares the gradients of two losses on different images, and "
-                "method.update=joint has one",
+                f"method.update={update} has no step on the second",
             )
             require(
                 self.selection is None or not monitor.decides,
@@ -228,6 +242,20 @@ class Method(Parameters):
             f"method.perturbation: {type(self.perturbation).__name__} looks at the batch of one process; use "
             "hardware.devices=1",
         )
+        compares = self.selection is not None or (self.update is not None and self.update.alike)
+        require(
+            not several or not compares or self.relaxation.draws != "rank",
+            f"method.relaxation.draws=rank: processes of method {self.name} compare the same draws; shared",
+        )
+        require(
+            implicit_every == 0 or self.relaxation.differentiable,
+            f"analysis.implicit.every={implicit_every}: compares gradients through the op weights, which "
+            f"those of method {self.name} do not have; 0",
+        )
+
+    def has_step(self, name: str) -> bool:
+        """First and second order go through the op weights, which not all have a gradient."""
+        return self.relaxation.differentiable or not name.startswith(("first_order", "second_order"))
 
     def begin_epoch(self, epoch: int, max_epochs: int) -> None:
         """Tells the parts that an epoch begins, before its first step.

@@ -89,10 +89,13 @@ class Parameters(Hooks, nn.Module):
         if paths == "two":
             pairs = {group: pair(self._kept(group)) for group in self.alpha}
             gates = {group: self.candidates.spread(group, one_EK) for group, (one_EK, _) in pairs.items()}
-            two = {
-                group: self.candidates.spread(group, two_EK, False) for group, (_, two_EK) in pairs.items()
-            }
-            return self.weighed(self.decided.applied(gates), two)
+            applied = self.decided.applied(gates)
+            run = {}
+            for group, (_, two_EK) in pairs.items():
+                two_EO = self.candidates.spread(group, two_EK, False)
+                fixed_E1 = self.decided.rows(group, two_EO)[:, None]
+                run[group] = torch.where(fixed_E1, applied[group] != 0, two_EO)
+            return self.weighed(applied, run)
         own = self.candidate_weights()
         drawn = self.relaxation.one_path and paths == "own"
         return self.weighed(own, {group: own[group] != 0 for group in own if drawn})
@@ -163,7 +166,7 @@ class Parameters(Hooks, nn.Module):
         generator = torch.Generator().manual_seed(int(torch.randint(2**62, (), device=device)))
         drawn = {group: value[0] for group, value in self.sample_strengths(1, generator).items()}
         own = {group: one_EO.to(self.alpha[group]) for group, one_EO in self.derived(drawn).items()}
-        return OpWeights(own, {group: one_EO != 0 for group, one_EO in own.items()})
+        return self.weighed(own, {group: one_EO != 0 for group, one_EO in own.items()})
 
     def _expected(self) -> dict[str, Tensor]:
         return self.decided.applied(self._of_kept(self.relaxation.strengths))
@@ -214,15 +217,27 @@ class Parameters(Hooks, nn.Module):
     def sample_strengths(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Draws from the learnt distribution: {group: [count, E, O]}, float64, on the CPU.
 
-        Dirichlet: theta. Softmax: softmax(alpha + Gumbel noise), whose argmax is categorical. The global
-        generators stay where they are.
+        Dirichlet: theta. Softmax: softmax(alpha + Gumbel noise), whose argmax is categorical. Decided edges
+        are as decided, and edge weights, which are not drawn, are multiplied in. The global generators stay
+        where they are.
         """
-        return self._of_kept(lambda alpha_EK: self.relaxation.sample(alpha_EK, count, generator))
+        drawn = self._of_kept(lambda alpha_EK: self.relaxation.sample(alpha_EK, count, generator))
+        edges = {} if self.edges is None else self.edges.weights(self.edges.relaxation.strengths)
+        found = self.decided.applied(drawn)
+        return {
+            group: value_NEO * edges[group][:, None].cpu().double() if group in edges else value_NEO
+            for group, value_NEO in found.items()
+        }
 
     @torch.no_grad()
     def log_probability_table(self) -> dict[str, Tensor]:
         """Log probability that a candidate is its edge's argmax in such a draw: {group: [E, O]}, float64."""
-        return self._of_kept(self.relaxation.argmax_log_probabilities, -torch.inf)
+        found = self._of_kept(self.relaxation.argmax_log_probabilities, -torch.inf)
+        fixed = self.decided.applied({group: torch.zeros_like(value_EO) for group, value_EO in found.items()})
+        return {
+            group: torch.where(self.decided.rows(group, value_EO)[:, None], fixed[group].log(), value_EO)
+            for group, value_EO in found.items()
+        }
 
     def bases(self) -> dict[str, tuple[list[Tensor], Callable[[], dict[str, Tensor]]]]:
         """Coordinates for the curvature of a loss: label -> (parameters, function to op weights).
@@ -246,6 +261,11 @@ class Parameters(Hooks, nn.Module):
             for label, (parameters, functions) in found.items()
         }
 
+    @property
+    def selected(self) -> bool:
+        """Whether every edge has been decided, so that alpha says nothing any more."""
+        return all(bool(self.decided.rows(group, self.alpha[group]).all()) for group in self.alpha)
+
     @torch.no_grad()
     def settle(self) -> None:
         """Decides the edges of which the relaxation says that nothing is left to learn."""
@@ -263,6 +283,8 @@ class Parameters(Hooks, nn.Module):
     def prune(self, keep: int, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Keeps the `keep` candidates with the largest alpha of every edge, ties by the lower index.
 
+        What has been decided for stays before all others.
+
         Kept parameters keep their values, dropped ones are set to 0. An edge that has no more than `keep`
         stays as it is.
 
@@ -276,7 +298,9 @@ class Parameters(Hooks, nn.Module):
         require(keep >= 1, f"method.stages: keep={keep}: must be at least 1")
         assert isinstance(self.candidates, Kept)  # a sparse method has no stages, and drops by its zeros
         for group, alpha_EO in self.alpha.items():
-            self._rest(alpha_EO, ~self.candidates.prune(group, alpha_EO, keep), optimizer)
+            chosen_EO = self.decided.applied({group: torch.zeros_like(alpha_EO)})[group] != 0
+            ranked_EO = alpha_EO.masked_fill(chosen_EO, torch.inf)
+            self._rest(alpha_EO, ~self.candidates.prune(group, ranked_EO, keep), optimizer)
 
     @staticmethod
     def _rest(alpha_EO: Tensor, gone_EO: Tensor, optimizer: torch.optim.Optimizer | None) -> None:

@@ -52,7 +52,10 @@ class DriftCheck(pl.Callback):
         step = pl_module.iteration
         if trainer.world_size == 1 or not self.every or step % self.every:
             return
-        groups = dict(pl_module.method.alpha.items())
+        method = pl_module.method
+        groups = dict(method.alpha.items())
+        if method.edges is not None:
+            groups |= {f"edges of {node}": beta_1E for node, beta_1E in method.edges.beta.items()}
         own_G = torch.stack([fingerprint(alpha_EO) for alpha_EO in groups.values()])
         found_NG = trainer.strategy.all_gather(own_G)
         if bool((found_NG == found_NG[0]).all()):

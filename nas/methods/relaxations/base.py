@@ -25,6 +25,7 @@ class Relaxation:
         scheduled: whether `begin_epoch` goes by the length of the search, which then cannot be changed.
         one_path: whether a pass runs only candidates whose op weight is not 0, mostly one per edge.
         whole: whether an architecture is derived from the op weights, which are then those of its candidates.
+        differentiable: whether alpha has a gradient through its op weights.
         carried: whether the op weights of what is not run join the sums of their nodes as numbers.
         draws: what several processes do: have the same draws of torch's global generator (`shared`), or draws
             of their own (`rank`); None where nothing is drawn.
@@ -36,6 +37,7 @@ class Relaxation:
     scheduled: bool = False
     one_path: bool = False
     whole: bool = False
+    differentiable: bool = True
     carried: bool = False
     draws: str | None = "shared"
 
@@ -122,6 +124,5 @@ class Relaxation:
     def _no_distribution(self) -> ConfigError:
         return ConfigError(
             f"method.relaxation={getattr(self, 'name', type(self).__name__)}: there is no distribution to "
-            "draw architectures from (nas.derive, exploration); of this project's only softmax, "
-            "concrete and dirichlet have one"
+            "draw candidates from (nas.derive, exploration, updates by probability)"
         )

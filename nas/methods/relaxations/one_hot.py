@@ -12,7 +12,18 @@ from nas.methods.relaxations.categorical import Categorical, gumbel
 from nas.methods.relaxations.concrete import Concrete
 
 
-class OneHot(Categorical):
+class Path(Categorical):
+    """One-hot draws; `evaluation_draw` says what evaluation uses: `argmax` or `sample`."""
+
+    one_path = True
+    evaluation_draw: str = "argmax"
+
+    def evaluation_weights(self, alpha_EO: Tensor) -> Tensor:
+        """The likeliest path, or a draw."""
+        return largest(alpha_EO) if self.evaluation_draw == "argmax" else self.op_weights(alpha_EO)
+
+
+class OneHot(Path):
     """A draw from softmax(alpha) on every edge.
 
     Args:
@@ -32,7 +43,6 @@ class OneHot(Categorical):
     """
 
     name = "one_hot"
-    one_path = True
 
     def __init__(
         self,
@@ -51,6 +61,7 @@ class OneHot(Categorical):
         require_one_of("method.relaxation.draws", draws, ("shared", "rank"))
         self.gap = gap
         self.gradient = gradient
+        self.differentiable = gradient != "none"
         self.evaluation_draw = evaluation_draw
         self.mean = mean
         self.draws = draws
@@ -76,12 +87,8 @@ class OneHot(Categorical):
         log_EO = alpha_EO.log_softmax(-1)
         return drawn_EO * (1 + (log_EO - log_EO.detach()))
 
-    def evaluation_weights(self, alpha_EO: Tensor) -> Tensor:
-        """The likeliest path, or a draw."""
-        return largest(alpha_EO) if self.evaluation_draw == "argmax" else self.op_weights(alpha_EO)
 
-
-class HardConcrete(Concrete):
+class HardConcrete(Path, Concrete):
     """One-hot at the largest of softmax((log softmax(alpha) + Gumbel noise) / temperature), whose gradient it
     has (Dong and Yang 2019, equations 4 and 5).
 
@@ -97,7 +104,6 @@ class HardConcrete(Concrete):
     """
 
     name = "hard_concrete"
-    one_path = True
 
     def __init__(
         self,
@@ -119,10 +125,6 @@ class HardConcrete(Concrete):
         soft_EO = ((alpha_EO.log_softmax(-1) + noise_EO) / self.temperature).softmax(-1)
         return through(largest(soft_EO), soft_EO)
 
-    def evaluation_weights(self, alpha_EO: Tensor) -> Tensor:
-        """The likeliest path, or a draw."""
-        return largest(alpha_EO) if self.evaluation_draw == "argmax" else self.op_weights(alpha_EO)
-
 
 class WholeDraw(Categorical):
     """A draw of a whole architecture: what the space derives from softmax(alpha + Gumbel noise).
@@ -139,6 +141,7 @@ class WholeDraw(Categorical):
     name = "whole_draw"
     one_path = True
     whole = True
+    differentiable = False
 
     def __init__(self, draws: str = "shared"):
         require_one_of("method.relaxation.draws", draws, ("shared", "rank"))

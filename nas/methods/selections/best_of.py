@@ -1,10 +1,13 @@
 """The best of some random architectures by the weights of the supernet (Li and Talwalkar 2019, section 3)."""
 
+import logging
 from collections.abc import Callable
 
 from nas.errors import require, require_one_of, require_whole
 from nas.methods.selections.base import Selection
 from nas.op_weights import OpWeights
+
+log = logging.getLogger(__name__)
 
 
 class BestOf(Selection):
@@ -36,7 +39,7 @@ class BestOf(Selection):
         self.statistics = statistics
         self._drawn: list[OpWeights] = []
         self._sums: list[float] = []
-        self._size = 0
+        self._batches = 0
 
     def begin(self, draw: Callable[[], OpWeights]) -> None:
         """Draws them."""
@@ -44,7 +47,7 @@ class BestOf(Selection):
         for _ in range(self.count):
             one = draw()
             found.setdefault(tuple(tuple(one[group].flatten().tolist()) for group in sorted(one)), one)
-        self._drawn, self._size = list(found.values()), 0
+        self._drawn, self._batches = list(found.values()), 0
         self._sums = [0.0] * len(self._drawn)
 
     def observe(self, batch: int, score: Callable[[OpWeights], tuple[float, int]]) -> None:
@@ -55,20 +58,20 @@ class BestOf(Selection):
             best = self._order()[: self.finalists]
             self._drawn = [self._drawn[index] for index in best]
             self._sums = [self._sums[index] for index in best]
-        size = 0
+        self._batches = batch + 1
         for index, one in enumerate(self._drawn):
             worth, size = score(one)
             self._sums[index] += worth * size
-        self._size += size
 
     def chosen(self) -> OpWeights:
         """The best one, of equal ones that which was drawn first."""
+        wanted = self.batches + bool(self.finalists)
+        if self._batches < wanted:
+            log.warning(
+                "method.selection: the validation has %d batches, of %d that batches=%d finalists=%d ask for",
+                self._batches, wanted, self.batches, self.finalists,
+            )  # fmt: skip
         return self._drawn[self._order()[0]]
-
-    @property
-    def worth(self) -> float:
-        """The mean score of what was chosen."""
-        return self._sums[self._order()[0]] / self._size
 
     def _order(self) -> list[int]:
         return sorted(range(len(self._drawn)), key=lambda index: -self._sums[index])

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas.errors import require
+from nas.methods.relaxations import Relaxation
 from nas.op_weights import OpWeights
 
 
@@ -56,6 +58,10 @@ class Bilevel:
         return gradients
 
 
+def _name(relaxation: Relaxation) -> str:
+    return str(getattr(relaxation, "name", type(relaxation).__name__))
+
+
 @dataclass
 class ArchitectureGradient:
     """What an update returns.
@@ -82,6 +88,7 @@ class Update:
         joint: whether alpha steps with the weights, on one batch of the whole training set.
         moves: whether alpha steps at all.
         by_probability: whether it goes by the probability of what was drawn, and not through the op weights.
+        alike: whether several processes must have the same draws for it.
         num_children: draws that a step of the weights learns from, by their `mixture`.
     """
 
@@ -89,11 +96,26 @@ class Update:
     joint: bool = False
     moves: bool = True
     by_probability: bool = False
+    alike: bool = False
     num_children: int = 1
 
     def mixture(self, losses_K: Tensor) -> Tensor:
         """What the weights are trained for, of the losses [K] of several children: their mean."""
         return losses_K.mean()
+
+    def check(self, relaxation: Relaxation) -> None:
+        """Raises `ConfigError` where it finds no gradient in such op weights."""
+        through = self.moves and not self.by_probability
+        require(
+            relaxation.differentiable or not through,
+            f"method.update={self.name}: goes through the op weights, which have no gradient with "
+            f"method.relaxation={_name(relaxation)} as it is set; take one that has",
+        )
+        require(
+            not self.by_probability or (relaxation.one_path and not relaxation.whole),
+            f"method.update={self.name}: goes by the probability of candidates that are drawn edge by edge, "
+            f"and method.relaxation={_name(relaxation)} draws none; take nas.methods.relaxations.OneHot",
+        )
 
     @contextmanager
     def stepping(self, alphas: Sequence[Tensor]) -> Iterator[None]:
@@ -103,7 +125,7 @@ class Update:
     def gradient(self, problem: Bilevel, weight_batch: Any, architecture_batch: Any) -> ArchitectureGradient:
         """The gradient that the architecture optimiser steps with.
 
-        Leaves the weights as they were, and BN buffers and random generators where one forward pass on the
-        architecture batch leaves them.
+        Leaves the weights as they were, and BN buffers and random generators where its passes on the
+        architecture batch leave them: one, but for several children.
         """
         raise NotImplementedError(f"{type(self).__name__} must say what its gradient is")

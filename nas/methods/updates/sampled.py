@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nas.errors import require, require_one_of, require_whole
 from nas.methods.functional import frozen
+from nas.methods.relaxations import OneHot, Relaxation
 from nas.methods.updates.base import ArchitectureGradient, Bilevel, Update
 
 
@@ -43,7 +44,17 @@ class Gates(Update):
     def __init__(self, paths: str = "two"):
         require_one_of("method.update.paths", paths, ("all", "two"))
         self.paths = paths
+        self.alike = paths == "two"
         self._pairs: list[Tensor] = []
+
+    def check(self, relaxation: Relaxation) -> None:
+        """Raises `ConfigError` where op weights are no gates."""
+        require(
+            isinstance(relaxation, OneHot) and relaxation.gradient == "gates",
+            "method.update=gates: opens and shuts the gates of "
+            "method.relaxation._target_=nas.methods.relaxations.OneHot with method.relaxation.gradient=gates "
+            "alone",
+        )
 
     def gradient(self, problem: Bilevel, weight_batch: Any, architecture_batch: Any) -> ArchitectureGradient:
         """One forward and one backward pass, the latter for alpha alone; `weight_batch` is not looked at."""
@@ -65,7 +76,8 @@ class Gates(Update):
         yield
         with torch.no_grad():
             for (alpha_EO, pair_EO), before_E1 in zip(pairs, before, strict=True):
-                alpha_EO.sub_((_log_sum(alpha_EO, pair_EO) - before_E1) * pair_EO)
+                moved_EO = alpha_EO - (_log_sum(alpha_EO, pair_EO) - before_E1)
+                alpha_EO.copy_(torch.where(pair_EO, moved_EO, alpha_EO))
 
 
 def _log_sum(alpha_EO: Tensor, pair_EO: Tensor) -> Tensor:
@@ -91,6 +103,7 @@ class ScoreFunction(nn.Module, Update):
 
     name = "score_function"
     by_probability = True
+    alike = True
     baseline: Tensor
 
     def __init__(self, reward: str = "score", samples: int = 1, decay: float = 0.95, entropy: float = 0.0):
@@ -144,6 +157,7 @@ class ImportanceWeights(Update):
 
     name = "importance_weights"
     by_probability = True
+    alike = True
 
     def __init__(self, children: int = 4, sharpness: float = 64.0):
         require_whole("method.update.children", children, 2)

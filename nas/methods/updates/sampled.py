@@ -1,7 +1,7 @@
 """Architecture gradients for op weights that are drawn: gates, score function, importance weights, none."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -117,6 +117,13 @@ class ScoreFunction(nn.Module, Update):
         self.decay = decay
         self.entropy = entropy
         self.register_buffer("baseline", torch.tensor(torch.nan, dtype=torch.float64))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ScoreFunction":
+        """Moves it to a device, and leaves it in double precision whatever the network's is."""
+        value = self.baseline
+        super()._apply(fn, recurse)
+        self.baseline = value.to(self.baseline.device)
+        return self
 
     def gradient(self, problem: Bilevel, weight_batch: Any, architecture_batch: Any) -> ArchitectureGradient:
         """The mean over the samples of -(reward - baseline) d log p; `weight_batch` is not looked at."""

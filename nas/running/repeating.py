@@ -72,7 +72,7 @@ def _refusal(
     listed = ROLES.get(trust.role(key.removesuffix("._target_").split(".")), ())
     if not all(one in listed or word.vouches(one) for one in named):
         return "names code"
-    if re.match(r"(space|genotype)\b", key) and "${" in text:
+    if re.match(r"(space|genotype|measures|rank)\b", key) and "${" in text:
         return "refers to another key, which may name code"
     if is_group(key) or "/" in key or override.package is not None:
         return None if _chooses(override) else "is no choice of this command's own configurations"

@@ -18,7 +18,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep
+from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nas.errors import ConfigError, require
@@ -36,6 +36,8 @@ PLACES = re.compile(
 )
 # Where the operations of a space stand, which may be import paths.
 OPERATIONS = "space.operations"
+# Where zero-cost measures are named, by their import paths too.
+MEASURES = re.compile(r"(measures|rank)\b")
 COMMAND_LINE = "command-line"
 SEARCH_PATH = "hydra.searchpath in command-line"
 
@@ -77,11 +79,13 @@ def caller(config: DictConfig) -> Caller:
 
 
 def named_by(key: str, value: Any) -> Iterator[str]:
-    """Every `_target_` and operation that an override `key=value` names, a genotype's text among them."""
+    """Every `_target_`, operation and measure that `key=value` names, a genotype's text among them."""
     if isinstance(value, ChoiceSweep):
         for one in value.list:
-            yield from named_by(key, getattr(one, "text", one))
+            yield from named_by(key, _unquoted(one))
         return
+    if MEASURES.match(key):
+        yield from import_paths(value)
     if key.endswith("._target_"):
         value = {"_target_": value}
     elif key.startswith(OPERATIONS):
@@ -90,6 +94,17 @@ def named_by(key: str, value: Any) -> Iterator[str]:
         with contextlib.suppress(ConfigError):
             yield from import_paths(sorted(parse(value).operations))
     yield from targets_in(value)
+
+
+def _unquoted(value: Any) -> Any:
+    """A choice of a sweep as plain texts and containers, which Hydra leaves as it was typed."""
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [_unquoted(one) for one in value]
+    if isinstance(value, dict):
+        return {_unquoted(key): _unquoted(one) for key, one in value.items()}
+    return value
 
 
 def modules(trust: Any) -> tuple[str, ...]:

@@ -283,7 +283,7 @@ def test_checkpoints_hold_plain_containers(finished):
 
 
 DROPPING = "+method.regularizers.drop_path={_target_:nas.methods.regularizers.DropPath,probability:0.4}"
-FRESH = "method.stages=[{epochs: 1, cells: 1}, {epochs: 2, cells: 2, keep: 3, fresh: true, freeze: 1}]"
+FRESH = "method.stages=[{epochs: 1, cells: 3}, {epochs: 2, cells: 4, keep: 3, fresh: true, freeze: 1}]"
 CELL = ("space.num_cells=3", "space.init_channels=4")
 SCHEDULES = {
     "in a fresh stage": (

@@ -196,6 +196,8 @@ def test_an_evaluation_network_may_be_one_or_two_reductions(num_cells):
     assert sum(space.pieces(inputs, **sizes).of(genotypes.load("DARTS_V2")).values()) > num_cells * 8
     costs = DartsSpace("darts", THREE, num_cells=num_cells).costs(inputs)
     assert not costs["normal"].macs_EO.any() and costs["reduce"].macs_EO.any()
+    with pytest.raises(ConfigError, match=rf"method\.stages: cells={num_cells}: .*; 3 cells hold one"):
+        DartsSpace("darts", THREE, num_cells=5).deepened(num_cells)
     with pytest.raises(ConfigError, match=r"space\.num_cells=3 at least"):
         costs["normal"].piece(0, "skip_connect")
 

@@ -93,7 +93,7 @@ class DartsSpace(Space):
         self.stem_multiplier = stem_multiplier
         self.stem = stem
         self.edges_per_node = edges_per_node
-        if NORMAL not in {cell.group for cell in cell_places(num_cells, init_channels)}:
+        if not self._searches_normal:
             log.warning(
                 "space.num_cells=%d: every cell of such a network is a reduction, so the normal cell is not "
                 "searched and the one that is derived is what alpha started from; 3 cells hold one",
@@ -140,10 +140,23 @@ class DartsSpace(Space):
         )
 
     def deepened(self, cells: int | None) -> "DartsSpace":
-        """This space with another `num_cells`; see `Space.deepened`."""
+        """This space with another `num_cells`; see `Space.deepened`.
+
+        Raises:
+            ConfigError: so few that the normal cell would not be searched.
+        """
         found = copy.copy(self)
         found.num_cells = self.num_cells if cells is None else cells
+        require(
+            cells is None or found._searches_normal,
+            f"method.stages: cells={cells}: every cell of such a network is a reduction, so the stage would "
+            "not search the normal cell; 3 cells hold one",
+        )
         return found
+
+    @property
+    def _searches_normal(self) -> bool:
+        return NORMAL in {cell.group for cell in cell_places(self.num_cells, self.init_channels)}
 
     def costs(self, inputs: ImageInputs) -> dict[str, CandidateCosts]:
         """What candidates cost in the supernet; see `Space.costs`."""

@@ -51,6 +51,9 @@ def decisions(monitor, series, key="hessian_eigenvalue", every=2, **others):
         ([1.0] * 7 + [5.0] * 5, 22, 10),
         # Below 0 there is no ratio.
         ([-1.0] * 12, None, None),
+        # What is no finite number counts for nothing, and is no measurement that moves the others on.
+        ([1.0] * 3 + [NAN, float("inf")] + [1.0] * 12, None, None),
+        ([1.0] * 11 + [NAN, 3.0], 24, 10),
     ],
 )  # fmt: skip
 def test_the_eigenvalue_ends_a_search_where_it_does_by_hand(series, epoch, result):

@@ -3,6 +3,8 @@
 Zela et al. 2020 (RobustDARTS). Which batches it is measured on, and how, is `analysis.hessian`'s to say.
 """
 
+import logging
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -12,6 +14,7 @@ from torch import nn
 from nas.errors import require, require_whole
 from nas.methods.monitors.base import Decision, Monitor, Seen
 
+log = logging.getLogger(__name__)
 EIGENVALUE = "hessian_eigenvalue"
 
 
@@ -51,8 +54,16 @@ class DominantEigenvalue(Monitor):
         return epoch % self.every == 0
 
     def end_epoch(self, seen: Seen) -> Decision | None:
-        """Takes the new eigenvalue in and compares."""
+        """Takes the new eigenvalue in, if it is finite, and compares."""
         if not self.due(seen.epoch):
+            return None
+        if not math.isfinite(seen.values[EIGENVALUE]):
+            log.warning(
+                "epoch %d: %s=%s is no number to compare, so the monitor leaves this measurement out",
+                seen.epoch,
+                EIGENVALUE,
+                seen.values[EIGENVALUE],
+            )
             return None
         self.epochs.append(seen.epoch)
         self.eigenvalues.append(seen.values[EIGENVALUE])
@@ -60,7 +71,7 @@ class DominantEigenvalue(Monitor):
         if seen.last or index < 0 or self.epochs[index] < self.start:
             return None
         now, earlier = self._mean(len(self.epochs)), self._mean(len(self.epochs) - self.back)
-        if earlier <= 0 or now <= self.ratio * earlier:
+        if not (earlier > 0 and now > self.ratio * earlier):
             return None
         words = f"eigenvalue {now:.3g}, {now / earlier:.3g} times that of epoch {self.epochs[index]}"
         return self.decide(seen, self.epochs[index], words)

@@ -50,7 +50,7 @@ from nas.measure.derivation_report import (
     write_genotypes,
     write_table,
 )
-from nas.measure.derivation_skips import derive_with_skips
+from nas.measure.derivation_skips import derive_with_skips, limit_skips
 from nas.measure.inheritance import check_batches, load_part
 from nas.methods.layout import layout_of
 from nas.running.config import instantiate, plain
@@ -100,6 +100,7 @@ class Derivation:
         self.space = space_of(config)
         shapes = {name: group.shape for name, group in self.space.groups.items()}
         self.method = instantiate(config.method, shapes=shapes, layout=layout_of(self.space.groups))
+        self.space = limit_skips(self.space, self.method.max_skips)
         # The relaxation first: a method without a distribution has none however it was trained.
         require(
             self.method.relaxation.distribution,

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+import shutil
 
 import pytest
 import torch
@@ -144,6 +145,17 @@ def test_at_most_so_many_skip_connections(derive):
     assert {row["num_skip"] for row in ranked(folder)} == {"0"} and summary(folder)["num_skip"] == 0
     assert "budget.skips=0" in done.out
     assert load(folder)["normal"].count("skip_connect") == 0
+
+
+def test_what_a_method_derives_has_no_more_skips_than_it_allows(derive, searched, tmp_path):
+    limited = tmp_path / "limited"
+    shutil.copytree(searched, limited)
+    saved = OmegaConf.load(limited / "config.yaml")
+    saved.method.max_skips = 0
+    (limited / "config.yaml").write_text(OmegaConf.to_yaml(saved))
+    done, folder = derive("few", "samples=20", source=limited)
+    assert (done.status, done.err) == (0, "")
+    assert {row["num_skip"] for row in rows(folder)} == {"0"}
 
 
 def test_rank_by_the_supernet(derive):

@@ -170,7 +170,7 @@ def check_monitors(
             require(
                 need not in validated or limit != 0,
                 f"{where}: needs {need}, and trainer.limit_val_batches=0 leaves no batch to measure it on; "
-                "validate, or set method.monitors={}",
+                f"validate, or set {where}=null",
             )
         require(
             EIGENVALUE not in one.needs or not config["hardware"]["compile"],

@@ -20,6 +20,7 @@ from nas.methods.monitors import (
     Seen,
     Skips,
 )
+from nas.methods.schedules import Stages
 from tests.methods.flat import flat_method
 
 NAN = float("nan")
@@ -170,7 +171,7 @@ def test_monitors_that_would_never_act_are_refused():
     config = {"trainer": {"limit_val_batches": 0}, "hardware": {"compile": True}}
     measured = ("num_skip", "architecture_loss", "hessian_eigenvalue")
     for monitor, words in {
-        BestEpoch(): "best: needs architecture_loss, and trainer.limit_val_batches=0",
+        BestEpoch(): "limit_val_batches=0 leaves .* set method.monitors.best=null",
         DominantEigenvalue(): "hardware.compile=true",
     }.items():
         with pytest.raises(ConfigError, match=words):
@@ -192,6 +193,13 @@ def test_monitors_that_would_never_act_are_refused():
     flat_method("m", {"cell": (2, 2)}, selection=node, monitors={"a": kinds["GradientAgreement"]})
     with pytest.raises(ConfigError, match="architectures after the last one"):
         flat_method("m", {"cell": (2, 2)}, selection=node, monitors={"a": kinds["Skips"]})
+    stages = Stages([{"epochs": 1}, {"epochs": 1, "fresh": True}])
+    for monitor in (BestEpoch(), DominantEigenvalue(), AdaptiveRegularization()):
+        with pytest.raises(ConfigError, match=rf"{type(monitor).__name__} .*method\.stages\[1\]\.fresh=true"):
+            monitor.check(SimpleNamespace(stages=stages))
+    Skips(2).check(SimpleNamespace(max_skips=2))
+    with pytest.raises(ConfigError, match=r"limit=3: is never reached where method\.max_skips=2"):
+        Skips(3).check(SimpleNamespace(max_skips=2))
     for build in (lambda: Skips(0), lambda: DominantEigenvalue(window=4), lambda: GradientAgreement(1.5)):
         with pytest.raises(ConfigError, match=r"method\.monitors: "):
             build()

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from nas.errors import require
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -41,6 +43,20 @@ class Decision:
     result: int | None = None
     back_to: int | None = None
     scale: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def compare_epochs(monitor: "Monitor", method: Any) -> None:
+    """Refuses a monitor that names an earlier epoch in a search whose stages are not of one network.
+
+    Raises:
+        ConfigError: a later stage begins anew.
+    """
+    for index, stage in enumerate(() if method.stages is None else method.stages.stages):
+        require(
+            index == 0 or not stage.fresh,
+            f"method.monitors: {type(monitor).__name__} compares epochs with each other, and "
+            f"method.stages[{index}].fresh=true begins another network there; method.monitors.<name>=null",
+        )
 
 
 class Monitor:

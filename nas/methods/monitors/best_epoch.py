@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from nas.methods.monitors.base import Decision, Monitor, Seen
+from nas.methods.monitors.base import Decision, Monitor, Seen, compare_epochs
 
 LOSS, ACCURACY = "architecture_loss", "architecture_accuracy"
 
@@ -18,6 +18,10 @@ class BestEpoch(Monitor):
 
     def __init__(self) -> None:
         self.best: tuple[int, float] | None = None
+
+    def check(self, method: Any) -> None:
+        """Raises `ConfigError` where a stage begins anew: its epochs are not to be compared with others."""
+        compare_epochs(self, method)
 
     def end_epoch(self, seen: Seen) -> Decision | None:
         """Compares."""

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from nas.errors import require, require_whole
-from nas.methods.monitors.base import Decision, Monitor, Seen
+from nas.methods.monitors.base import Decision, Monitor, Seen, compare_epochs
 
 log = logging.getLogger(__name__)
 EIGENVALUE = "hessian_eigenvalue"
@@ -48,6 +48,10 @@ class DominantEigenvalue(Monitor):
         self.every, self.window, self.ratio, self.back, self.start = every, window, ratio, back, start
         self.epochs: list[int] = []
         self.eigenvalues: list[float] = []
+
+    def check(self, method: Any) -> None:
+        """Raises `ConfigError` where a stage begins anew: its epochs are not to be compared with others."""
+        compare_epochs(self, method)
 
     def due(self, epoch: int) -> bool:
         """Every `every`-th epoch, the first one too."""
@@ -136,7 +140,8 @@ class AdaptiveRegularization(DominantEigenvalue):
         self.factor, self.maximum = factor, maximum
 
     def check(self, method: Any) -> None:
-        """Raises `ConfigError` where the weights have no decay, or one that is at the maximum already."""
+        """As above, and where the weights have no decay, or one that is at the maximum already."""
+        super().check(method)
         groups = method.weight_optimizer([nn.Parameter(torch.zeros(1))]).param_groups
         decay = max(group.get("weight_decay", 0) for group in groups)
         require(

@@ -1,6 +1,8 @@
 """An early stop by the number of skip connections."""
 
-from nas.errors import require_whole
+from typing import Any
+
+from nas.errors import require, require_whole
 from nas.methods.monitors.base import Decision, Monitor, Seen
 
 
@@ -21,6 +23,14 @@ class Skips(Monitor):
     def __init__(self, limit: int = 2):
         require_whole("method.monitors: limit", limit, 1)
         self.limit = limit
+
+    def check(self, method: Any) -> None:
+        """Raises `ConfigError` where the method derives fewer skips than would end the search."""
+        require(
+            method.max_skips is None or self.limit <= method.max_skips,
+            f"method.monitors: limit={self.limit}: is never reached where "
+            f"method.max_skips={method.max_skips}, of which at most so many are derived",
+        )
 
     def end_epoch(self, seen: Seen) -> Decision | None:
         """Counts."""

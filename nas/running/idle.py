@@ -13,6 +13,8 @@ from nas.running.words import key_of, shown
 SWITCHES: Mapping[str, tuple[str, Any]] = {
     "method.widen": ("method.stages", None),
     "method.learning_rate_at_stage": ("method.stages", None),
+    "method.cost.of": ("method.cost.weight", 0),
+    "method.cost.form": ("method.cost.weight", 0),
     "analysis.hessian.mode": ("analysis.hessian.every", 0),
     "analysis.hessian.batches": ("analysis.hessian.every", 0),
     "analysis.hessian.weight_decay": ("analysis.hessian.every", 0),

@@ -64,17 +64,11 @@ class Ranking:
         domain = choose(self.space, self.source)
         self.measures = measures_of([*config.measures, *SIZES], "measures", domain)
         check_sizes(config, self.space)
-        several = any(measure.batches > 1 for measure in self.measures.values())
-        require(
-            several or "batches" not in typed_keys(),
-            f"batches={config.batches}: without effect, since none of measures= reads more than one",
-        )
         self.tabular = self._table()
         self.genotypes = self._genotypes()
         self.split = split_of(config, self.source) if reads_images(self.measures) else None
-        count = config.batches if several else 1
-        parts = (self.space, self.source, self.measures, self.split, count, "batches", config.init_seed)
-        self.rater = rater_of(config, *parts)
+        parts = (self.space, self.source, self.measures, self.split)
+        self.rater = rater_of(config, *parts, config.batches, "batches", config.init_seed)
 
     def _table(self) -> Tabular | None:
         found = open_tabular(plain(self.config.tabular), self.space.family, self.config.dataset.name)

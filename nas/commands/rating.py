@@ -19,6 +19,7 @@ from nas.measure.inheritance import draw_batches
 from nas.measure.steps import Batch, numerics
 from nas.measure.zero_cost import MEASURES, Measure, find_measure
 from nas.measure.zero_cost.rater import Rater
+from nas.running.config import typed_keys
 
 PRECISIONS = (torch.float32, torch.float64)
 
@@ -79,13 +80,14 @@ def rater_of(
         source: the data set.
         measures: by name.
         split: whose weight part the images come from; None where no measure reads any.
-        count: batches of images.
+        count: batches of images, of which one is read where no measure reads more.
         key: the setting that says how many, for messages.
         init_seed: of the weights that every network starts with.
         price: parameters and multiply-adds of a network; None counts those of each.
 
     Raises:
-        ConfigError: too few batches or images, or numbers in which nothing can be measured.
+        ConfigError: too few batches or images, a typed number of batches that no measure goes by, or
+            numbers in which nothing can be measured.
     """
     where = numerics(config.hardware)
     require(
@@ -109,6 +111,12 @@ def rater_of(
         return cost.params, cost.macs
 
     require_whole(key, count, 1)
+    several = any(measure.batches > 1 for measure in measures.values())
+    require(
+        several or key not in typed_keys(),
+        f"{key}={count}: without effect, since none of {', '.join(measures)} reads more than one",
+    )
+    count = count if several else 1
     for name, measure in measures.items():
         require(count >= measure.batches, f"{key}={count}: {name} needs at least {measure.batches}")
     batches = [] if split is None else _batches(config, source, split, count, key, where)

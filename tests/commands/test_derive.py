@@ -214,7 +214,7 @@ def test_where_every_edge_is_kept_frequency_meets_probability(run, derive, place
 
 
 def test_rank_by_a_zero_cost_measure(derive, searched, run):
-    chosen = ["samples=40", "rank=snip", "rank_candidates=3", "zero_cost.batches=1", "dataset.batch_size=8"]
+    chosen = ["samples=40", "rank=snip", "rank_candidates=3", "dataset.batch_size=8"]
     done, folder = derive("a", *chosen, "keep=2")
     assert (done.status, done.err) == (0, "")
     best = ranked(folder)
@@ -239,6 +239,7 @@ def test_rank_by_a_zero_cost_measure(derive, searched, run):
         (["rank=fastest"], "rank=fastest: unknown; known are probability, supernet, synflow"),
         (["rank=zico", "zero_cost.batches=1"], "zero_cost.batches=1: zico needs at least 2"),
         (["rank=zico", "supernet.batches=1"], "supernet.batches: without effect where rank=zico"),
+        (["rank=naswot", "zero_cost.batches=5"], "zero_cost.batches=5: without effect, since none of naswot"),
         (["zero_cost.batches=3"], "zero_cost.batches: without effect where rank=probability"),
         (["samples=0"], "samples=0"),
         (["front=time"], "known are null, params, macs, latency"),

@@ -9,9 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from nas.errors import ConfigError
+from nas.measure.steps import Numerics
 from nas.measure.zero_cost import MEASURES, SIZES, Measure, Probe, find_measure
 from nas.measure.zero_cost.naswot import kernel
-from nas.measure.zero_cost.rater import Logits
+from nas.measure.zero_cost.rater import Logits, Rater
 from nas.spaces.nasbench201 import NasBench201Space
 from nas.spaces.space import ImageInputs
 
@@ -128,8 +129,7 @@ def test_every_relu_is_counted_once(relu):
 
 
 def test_a_network_without_relu_has_no_codes():
-    with pytest.raises(ConfigError, match="naswot: the network has no ReLU"):
-        measured("naswot", probe_of(nn.Sequential(nn.Flatten(), nn.Linear(6, 3))))
+    assert math.isnan(measured("naswot", probe_of(nn.Sequential(nn.Flatten(), nn.Linear(6, 3)))))
 
 
 def test_jacov_is_that_of_the_correlations_of_the_images():
@@ -224,12 +224,23 @@ def test_a_measure_of_others_is_named_by_its_import_path():
         ("snp", "measures=snp: unknown; known are synflow, naswot"),
         ("nowhere.Depth", r"nowhere.Depth: cannot be imported \(ModuleNotFoundError"),
         (f"{__name__}.Mlp", "must be a class that derives from nas.measure.zero_cost.Measure"),
+        ("nas.measure.zero_cost.base.Measure", r"cannot be made without arguments \(TypeError"),
         (f"{__name__}.Absent", "must be a class that derives from"),
     ],
 )
 def test_names_that_are_no_measure(name, words):
     with pytest.raises(ConfigError, match=words):
         find_measure(name, "measures")
+
+
+@pytest.mark.parametrize("score", [lambda *_: None, lambda *_: [][0]], ids=["none", "broken"])
+def test_a_measure_that_gives_no_number_is_named_with_the_architecture(score, monkeypatch):
+    monkeypatch.setattr(Depth, "score", score)
+    where = Numerics(torch.device("cpu"), torch.float32, None, False)
+    found = {"deep": Depth()}
+    rater = Rater(found, lambda _: Mlp(), lambda _: (1, 1), F.cross_entropy, torch.empty(1, 6), [], where, 0)
+    with pytest.raises(RuntimeError, match=r"deep gives no number of \|a cell\| \((Type|Index)Error"):
+        rater("|a cell|")
 
 
 def test_what_is_linear_in_the_loss_doubles_with_it(cell):

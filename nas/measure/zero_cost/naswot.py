@@ -1,5 +1,6 @@
 """NASWOT: how differently a network's ReLUs answer different images (Mellor et al. 2021, section 3)."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from nas.errors import require
 from nas.measure.zero_cost.base import Measure, Probe
 
 RELUS = (torch.relu, torch.relu_, F.relu, F.relu_, Tensor.relu, Tensor.relu_)
@@ -19,27 +19,24 @@ class Naswot(Measure):
 
     The code of an image is, for every unit of every ReLU whose output reaches the logits, whether the unit's
     input is above 0. K [B, B] counts the units that agree, ones with ones and zeros with zeros. A batch in
-    which two images have one code gives -inf. The paper has batches of 128.
-
-    Raises:
-        ConfigError: the network has no ReLU.
+    which two images have one code gives -inf, a network without such ReLUs nan. The paper has batches of 128.
     """
 
     def score(self, network: nn.Module, probe: Probe) -> float:
         """Of the first batch."""
-        return float(torch.linalg.slogdet(kernel(network, probe.batches[0][0])).logabsdet)
+        kernel_BB = kernel(network, probe.batches[0][0])
+        return math.nan if kernel_BB is None else float(torch.linalg.slogdet(kernel_BB).logabsdet)
 
 
-def kernel(network: nn.Module, images_BCHW: Tensor) -> Tensor:
-    """K [B, B] in double precision."""
+def kernel(network: nn.Module, images_BCHW: Tensor) -> Tensor | None:
+    """K [B, B] in double precision; None where no ReLU lies between the input and the logits."""
     codes = _Codes()
     with codes:
         # What only lies beside the way to the logits gets no gradient.
         logits_BK = network(images_BCHW.detach().clone().requires_grad_())
     logits_BK.sum().backward()
     reached = [matches_BB for matches_BB, seen in codes.found if seen]
-    require(bool(reached), "measures=naswot: the network has no ReLU between its input and its logits")
-    return torch.stack(reached).sum(dim=0)
+    return torch.stack(reached).sum(dim=0) if reached else None
 
 
 class _Codes(TorchFunctionMode):

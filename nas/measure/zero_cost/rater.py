@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas.errors import ConfigError
 from nas.genotype import Genotype
 from nas.measure.steps import Numerics
 from nas.measure.zero_cost.base import Batch, Measure, Probe
@@ -46,7 +47,11 @@ class Rater:
         self.seconds = dict.fromkeys(self.measures, 0.0)
 
     def __call__(self, genotype: Genotype) -> dict[str, float]:
-        """The number of every measure; that of an architecture depends on no other."""
+        """The number of every measure; that of an architecture depends on no other.
+
+        Raises:
+            RuntimeError: one breaks down or gives no number; names it and the architecture.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             network = Logits(self.build(genotype)).to(self.where.device, self.where.dtype)
@@ -55,7 +60,13 @@ class Rater:
         found = {}
         for name, measure in self.measures.items():
             start = time.perf_counter()
-            found[name] = measure(probe)
+            try:
+                found[name] = measure(probe)
+            except (ConfigError, torch.OutOfMemoryError):
+                raise
+            except Exception as error:
+                said = f"{type(error).__name__}: {error}"
+                raise RuntimeError(f"measure {name} gives no number of {genotype} ({said})") from error
             self.seconds[name] += time.perf_counter() - start
         return found
 

@@ -37,7 +37,7 @@ def find_measure(name: str, key: str, others: Sequence[str] = ()) -> Measure:
         others: what else that setting takes.
 
     Raises:
-        ConfigError: there is none of that name, it cannot be imported, or it is no measure.
+        ConfigError: there is none of that name, it cannot be imported or made, or it is no measure.
     """
     where = f"{key}={shown(name)}"
     if name in MEASURES:
@@ -52,8 +52,15 @@ def find_measure(name: str, key: str, others: Sequence[str] = ()) -> Measure:
         found = getattr(importlib.import_module(module), attribute, None)
     except (Exception, SystemExit) as error:
         # Whatever somebody's module does while it is imported.
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ConfigError(f"{where}: cannot be imported ({said})") from error
+        raise ConfigError(f"{where}: cannot be imported ({_said(error)})") from error
     if not (isinstance(found, type) and issubclass(found, Measure)):
         raise ConfigError(f"{where}: must be a class that derives from nas.measure.zero_cost.Measure")
-    return found()
+    try:
+        return found()
+    except Exception as error:
+        # As of the import: somebody's class may ask for arguments, lack its `score`, or do anything.
+        raise ConfigError(f"{where}: cannot be made without arguments ({_said(error)})") from error
+
+
+def _said(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

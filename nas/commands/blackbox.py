@@ -48,6 +48,10 @@ class BlackBox:
         self.algorithm = algorithm_of(config)
         space = space_of(config)
         self.architectures = space.architectures()
+        require(
+            len(self.architectures) > 1,
+            f"space.operations: space={space.name} has one architecture with them, nothing to search",
+        )
         tabular = open_tabular(plain(config.tabular), space.family, "")
         if tabular is None:
             raise ConfigError("tabular.file=null: name the table that is searched on, tabular.file=<file>")

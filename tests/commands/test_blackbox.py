@@ -126,6 +126,7 @@ def test_an_algorithm_of_ones_own_is_added_as_the_document_says(run, tables, tmp
         (("tabular.metric=cifar100_test",), "no figure there for 1 of the space's 64 architectures"),
         (("space.operations=[none,skip_connect]",), "no figure there for 63 of the space's 64"),
         (("space.operations=[none,skip_connect,nor_conv_3x3]",), "has 64 architectures, and space="),
+        (("space.operations=[none]",), "one architecture with them, nothing to search"),
         (("resume=here",), "resume=here"),
         (("algorithm._target_=collections.OrderedDict",), "call it random; say algorithm.name=<name>"),
         (

@@ -289,6 +289,7 @@ def _check_below(
             value = config[key]
             given = _plain(value)
         except OmegaConfBaseException:
+            _check_index(config, key, here)
             continue  # refers to what only the running job knows, or is told where it is read
         if key == "_partial_" and path in known.examples:
             right = known.examples.get(here, [False])
@@ -305,6 +306,18 @@ def _check_below(
             require(kind.fits(given), f"{typed}={typed_again(given)}: must be {kind.words()}{about}")
         if isinstance(value, DictConfig):
             _check_below(known, value, here, chosen, referring)
+
+
+def _check_index(config: DictConfig, key: Any, here: str) -> None:
+    """Refuses `${a.b[0].c}` where a.b is null, of which OmegaConf would say that it is no container."""
+    found = raw(config, str(key))
+    for inner in found if isinstance(found, DictConfig) else ():
+        _check_index(found, inner, f"{here}.{inner}")
+    named = re.fullmatch(r"\$\{([\w.]+)\[\d+\][\w.]*\}", str(found))
+    require(
+        named is None or raw(config._get_root(), named[1]) is not None,
+        f"{here}={found}: refers to {named and named[1]}, which is null; set {here} to a value of its own",
+    )
 
 
 def _signature(known: Declared, path: str, node: DictConfig) -> dict[str, Kind]:

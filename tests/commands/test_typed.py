@@ -109,6 +109,10 @@ def test_help_recommends_what_runs(run):
         ("method.virtual_momentum=false", "only for method.update=unrolled, not for first_order"),
         ("method=random +method.lam=0.1", "method.lam=0.1: only for method.regularizers.anchor"),
         ("method.cost.of=macs", "method.cost.of=macs: without effect where method.cost.weight=0"),
+        (
+            "method=pdarts method.stages=null",
+            "T_max=${method.stages[0].epochs}: refers to method.stages, which is null",
+        ),
         ("method.widen=shared", "method.widen=shared: without effect where method.stages=null"),
         ("-m seed=0,1 method.xi=0.5", "job 0 (seed=0 method.xi=0.5): method.xi=0.5: only for"),
     ],

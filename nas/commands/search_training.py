@@ -13,7 +13,7 @@ from nas.engine.machine.peers import together
 from nas.engine.progress import Clock
 from nas.engine.recording import SearchRecorder
 from nas.engine.stages import Leg, StageBuilder, legs_of
-from nas.engine.watching import Back, go_back
+from nas.engine.watching import Back, go_back, leg_of_result
 from nas.running.config import plain
 from nas.running.remains import remains
 from nas.running.session import Session, trainer_of
@@ -98,7 +98,7 @@ class Training:
             return module
         done = watch.result + 1
         legs = legs_of(self.stages.method, self.session.config.trainer.max_epochs)
-        (leg,) = (one for one in legs if one.first < done <= one.end)
+        leg = leg_of_result(watch, legs, epochs)
         module, _ = self.stages.resume(leg, checkpoints.path_of(folder, done), done)
         module.method.begin_epoch(watch.result, epochs)
         self.recorder.go_to(watch.result)

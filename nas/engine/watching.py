@@ -6,7 +6,7 @@ its last checkpoint, so that a run that is killed before it is summed up does no
 
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ class Watch:
             self.ended_by = None if state["ended_by"] is None else str(state["ended_by"])
             self.result = None if state["result"] is None else int(state["result"])
             self.went_back = [dict(one) for one in state["went_back"]]
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             raise ConfigError(
                 f"checkpoint: what it holds of method.monitors does not fit them ({type(error).__name__}: "
                 f"{error})"
@@ -134,6 +134,21 @@ class Watch:
         """What `summary.json` says of it; nothing where no monitor has acted."""
         found = {"ended_by": self.ended_by, "result_epoch": self.result, "went_back": self.went_back}
         return {key: value for key, value in found.items() if value is not None and value != []}
+
+
+def leg_of_result(watch: Watch, legs: Sequence[Any], epochs: int) -> Any:
+    """The one of the legs of a search of so many epochs in which its result is.
+
+    Raises:
+        ConfigError: there is no such epoch, as the checkpoint of a search that has run its length may say.
+    """
+    for leg in legs:
+        if watch.result is not None and leg.first <= watch.result < min(leg.end, epochs):
+            return leg
+    raise ConfigError(
+        f"checkpoint: what it holds of method.monitors is damaged: the result of the search is that of epoch "
+        f"{watch.result}, and it has {epochs}"
+    )
 
 
 def _words(scale: Mapping[str, float]) -> str:

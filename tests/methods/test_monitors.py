@@ -7,8 +7,9 @@ import torch
 
 from nas.engine.recording import SearchRecorder
 from nas.engine.search_module import SearchModule
+from nas.engine.stages import Leg
 from nas.engine.tasks import Classification
-from nas.engine.watching import Watch, check_monitors
+from nas.engine.watching import Watch, check_monitors, leg_of_result
 from nas.errors import ConfigError
 from nas.methods.monitors import (
     AdaptiveRegularization,
@@ -149,6 +150,33 @@ def test_the_first_monitor_that_acts_is_followed():
         ConfigError, match=r"holds of method\.monitors does not fit them \(KeyError: 'stop'\)"
     ):
         Watch({"stop": Skips()}).restore({"states": {}, "ended_by": None, "result": None, "went_back": []})
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"epochs": [float("inf")], "eigenvalues": [1.0]},
+        {"epochs": [0, 2], "eigenvalues": [1.0]},
+        {"epochs": [2, 0], "eigenvalues": [1.0, 1.0]},
+        {"epochs": [-2], "eigenvalues": [1.0]},
+    ],
+)
+def test_a_damaged_state_is_told_as_one(state):
+    whole = {"states": {"a": state}, "ended_by": None, "result": None, "went_back": []}
+    with pytest.raises(ConfigError, match=r"method\.monitors does not fit them \((Value|Overflow)Error"):
+        Watch({"a": DominantEigenvalue()}).restore(whole)
+
+
+@pytest.mark.parametrize(("result", "first"), [(0, 0), (3, 2), (4, None), (-1, None), (99, None)])
+def test_the_leg_of_a_result_is_one_of_the_search(result, first):
+    watch = Watch({})
+    watch.result = result
+    legs = [Leg(0, 0, 2), Leg(1, 2, 9)]
+    if first is not None:
+        assert leg_of_result(watch, legs, 4).first == first
+        return
+    with pytest.raises(ConfigError, match=f"that of epoch {result}, and it has 4"):
+        leg_of_result(watch, legs, 4)
 
 
 def test_all_processes_go_by_what_the_first_has_measured():

@@ -103,8 +103,11 @@ class DominantEigenvalue(Monitor):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on measuring."""
-        self.epochs = [int(epoch) for epoch in state["epochs"]]
-        self.eigenvalues = [float(value) for value in state["eigenvalues"]]
+        epochs = [int(epoch) for epoch in state["epochs"]]
+        eigenvalues = [float(value) for value in state["eigenvalues"]]
+        if len(epochs) != len(eigenvalues) or epochs != sorted(set(epochs)) or min(epochs, default=0) < 0:
+            raise ValueError("epochs ascending from 0, with an eigenvalue each")
+        self.epochs, self.eigenvalues = epochs, eigenvalues
 
 
 class AdaptiveRegularization(DominantEigenvalue):

@@ -312,7 +312,7 @@ def _check_index(config: DictConfig, key: Any, here: str) -> None:
     """Refuses `${a.b[0].c}` where a.b is null, of which OmegaConf would say that it is no container."""
     found = raw(config, str(key))
     for inner in found if isinstance(found, DictConfig) else ():
-        _check_index(found, inner, f"{here}.{inner}")
+        _check_index(found, inner, f"{here}.{inner!s}")
     named = re.fullmatch(r"\$\{([\w.]+)\[\d+\][\w.]*\}", str(found))
     require(
         named is None or raw(config._get_root(), named[1]) is not None,

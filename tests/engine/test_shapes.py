@@ -20,6 +20,7 @@ from nas.spaces.space import ImageInputs, TextInputs
 
 SPACE = DartsSpace("darts", ["none", "skip_connect", "sep_conv_3x3"], num_cells=3, init_channels=4)
 PLAIN = SimpleNamespace(
+    supernet_options={},
     stages=None,
     update=None,
     kept=lambda: {},

@@ -313,11 +313,11 @@ def _check_index(config: DictConfig, key: Any, here: str) -> None:
     found = raw(config, str(key))
     for inner in found if isinstance(found, DictConfig) else ():
         _check_index(found, inner, f"{here}.{inner!s}")
-    named = re.fullmatch(r"\$\{([\w.]+)\[\d+\][\w.]*\}", str(found))
-    require(
-        named is None or raw(config._get_root(), named[1]) is not None,
-        f"{here}={found}: refers to {named and named[1]}, which is null; set {here} to a value of its own",
-    )
+    named = re.fullmatch(r"\$\{([\w.]+)\[\d+\][\w.]*\}", found) if isinstance(found, str) else None
+    if named is not None and raw(config._get_root(), named[1]) is None:
+        raise ConfigError(
+            f"{here}={found}: refers to {named[1]}, which is null; set {here} to a value of its own"
+        )
 
 
 def _signature(known: Declared, path: str, node: DictConfig) -> dict[str, Kind]:

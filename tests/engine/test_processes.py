@@ -56,7 +56,7 @@ def test_drifted_processes_are_named(drifted, words):
     trainer = SimpleNamespace(
         world_size=4, current_epoch=0, strategy=SimpleNamespace(all_gather=lambda own: gathered)
     )
-    module = SimpleNamespace(iteration=7, method=SimpleNamespace(alpha=alphas[0]))
+    module = SimpleNamespace(iteration=7, method=SimpleNamespace(alpha=alphas[0], edges=None))
     if words is None:
         DriftCheck(1).on_train_batch_end(trainer, module, None, None, 0)
         return

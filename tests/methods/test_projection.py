@@ -121,6 +121,6 @@ def test_what_cannot_be_is_refused():
             "gdas", SPACES["nasbench201"](), "method.selection={_target_:nas.methods.selections.Projection}"
         )
     method = step_of("darts_pt", SPACES["nasbench201"]()).method
-    trainer = {"max_epochs": 12, "check_val_every_n_epoch": 2}
+    trainer = {"max_epochs": 12, "check_val_every_n_epoch": 2, "limit_val_batches": 1.0}
     with pytest.raises(ConfigError, match=r"check_val_every_n_epoch=2: .* \(6, 8, 10, from 0"):
         check_selection({"trainer": trainer}, method)

@@ -13,6 +13,7 @@ import nas.data
 import nas.methods
 import nas.spaces
 from nas.methods.relaxations.categorical import Categorical
+from nas.methods.relaxations.one_hot import Path
 from nas.running import targets, trust
 from tests.conftest import ROOT
 
@@ -58,7 +59,7 @@ def test_the_lists_hold_the_other_classes_in_the_same_role():
         "monitors.*": m.Monitor,
     }
     for role, base in bases.items():
-        found = _ours(base) - {Categorical}
+        found = _ours(base) - {Categorical, Path}
         assert {get_object(one) for one in targets.ROLES[f"method.{role}"]} == found, role
     assert {get_object(one) for one in targets.ALGORITHMS} == _ours(nas.algorithms.Algorithm)
     sources = set(classes(nas.data, "train", "test"))

@@ -45,7 +45,8 @@ def relate(result: Mapping[str, Any], batch_size: int, time_steps: int | None = 
     """Ratios and rates of the measured medians.
 
     `gflops` is three times the forward multiply-adds of convolutions and linear layers, times two, over the
-    seconds of a weight step: what it would take if nothing else cost anything. The rate is called
+    seconds of a weight step (where one path is drawn, of one with all candidates): what it would take if
+    nothing else cost anything. The rate is called
     `images_per_second`, or `words_per_second` of text.
 
     Args:
@@ -68,7 +69,8 @@ def relate(result: Mapping[str, Any], batch_size: int, time_steps: int | None = 
         unit, size = ("images", batch_size) if time_steps is None else ("words", batch_size * time_steps)
         found[f"{unit}_per_second"] = size / median["weight_seconds"]
         flops = OPERATIONS_A_MAC * result["macs"] * size
-        found["gflops"] = flops / median["weight_seconds"] / 1e9
+        # Of a drawn path the multiply-adds are others at every step; those of all candidates are known.
+        found["gflops"] = flops / median.get("full_weight_seconds", median["weight_seconds"]) / 1e9
     return found
 
 

@@ -3,7 +3,6 @@
 Shapes: S draws, E edges, O operations. Probabilities are natural logarithms.
 """
 
-import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from nas.errors import ConfigError, require, require_whole
 from nas.genotype import Genotype
+from nas.spaces.architectures import Architectures
 from nas.spaces.space import EdgeGroup, Space
 
 COSTS = ("params", "macs", "latency")
@@ -251,15 +251,10 @@ def every_architecture(space: Space, key: str, at_most: int = 100_000) -> list[G
     groups: Mapping[str, EdgeGroup] = space.groups
     count = math.prod(group.shape[1] ** group.shape[0] for group in groups.values())
     require(count <= at_most, f"{key}: space {space.name} holds {count:.3g} choices; at most {at_most:,}")
-    columns = [range(group.shape[1]) for group in groups.values() for _ in group.edges]
+    known = Architectures(groups, space.derive)
     found: dict[Genotype, None] = {}
-    for choice in itertools.product(*columns):
-        left = iter(choice)
-        scores = {
-            name: torch.nn.functional.one_hot(torch.tensor([next(left) for _ in group.edges]), group.shape[1])
-            for name, group in groups.items()
-        }
-        genotype = space.derive({name: one.float() for name, one in scores.items()})
+    for code in known.all():
+        genotype = known.genotype(code)
         kept = all(len(genotype[name].edges) == len(group.edges) for name, group in groups.items())
         require(
             kept, f"{key}: derivation in space {space.name} also chooses among edges; name a number instead"

@@ -172,6 +172,8 @@ class Method(Parameters):
             f"method.perturbation: method.update={update} has no weight "
             "step of its own that could be taken at other op weights; null",
         )
+        rates = [name for one in self.regularizers.values() for name in one.rates]
+        require(len(rates) == len(set(rates)), f"method.regularizers: set twice in {rates}; null for one")
         self._check_monitors(of_its_own)
 
     def _check_monitors(self, of_its_own: bool) -> None:

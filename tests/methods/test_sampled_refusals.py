@@ -28,6 +28,11 @@ TARGET = "method.update._target_=nas.methods.updates"
         (f"darts1 {TARGET}.ScoreFunction", "draws none"),
         (f"rsps {TARGET}.ScoreFunction", "draws none"),
         (f"gdas {RANDOM}", "runs but those that are drawn"),
+        (
+            "darts1 +method.regularizers.a={_target_:nas.methods.regularizers.DropPath,probability:0.1} "
+            "+method.regularizers.b={_target_:nas.methods.regularizers.DropPath,probability:0.2}",
+            "set twice in .*drop_path",
+        ),
         ("rsps method.cost.weight=1", "method.cost.weight: alpha of method rsps never moves"),
         ("rsps method.architecture_clip=1", "method.architecture_clip=1.*weights_alone"),
         ("rsps method.lam=1", "alpha never moves, so that method.regularizers"),

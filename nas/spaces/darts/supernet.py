@@ -16,7 +16,7 @@ from nas.spaces.space import EdgeGroup, check_op_weights, kept_operations
 from nas.spaces.stems import build_stem
 from nas.spaces.supernet.fan_out import Execution, Sums
 from nas.spaces.supernet.partial import Past, join, part
-from nas.spaces.supernet.paths import Paths, fan_out_of
+from nas.spaces.supernet.paths import fan_out_of, leave
 from nas.spaces.supernet.scales import Route, ScalePlan
 
 
@@ -108,11 +108,7 @@ class SearchCell(nn.Module):
                 beside_BCHW = F.max_pool2d(beside_BCHW, 2, 2, ceil_mode=True)
             weights_M = None if route.beside is None else route.beside[source]
             past.add(beside_BCHW, fan_out.all_targets, weights_M)
-        scales = route.scales.get(source, {})
-        if isinstance(fan_out, Paths):
-            fan_out(x_BCHW, scales, sums, None if route.run is None else route.run[source])
-        else:
-            fan_out(x_BCHW, scales, sums)
+        leave(fan_out, x_BCHW, route, source, sums)
 
     def _nothing(self, like_BCHW: Tensor) -> Tensor:
         """The state of a node whose edges hold nothing but `none`."""

@@ -12,7 +12,7 @@ from nas.spaces.nasbench201.operations import NASBENCH201
 from nas.spaces.space import EdgeGroup, check_op_weights, kept_operations
 from nas.spaces.supernet.fan_out import Execution, Sums
 from nas.spaces.supernet.partial import Past, join, part
-from nas.spaces.supernet.paths import Paths, fan_out_of
+from nas.spaces.supernet.paths import fan_out_of, leave
 from nas.spaces.supernet.scales import Route, ScalePlan
 
 CELL = "cell"
@@ -69,11 +69,7 @@ class SearchCell(nn.Module):
                 state_BCHW, beside_BCHW = part(state_BCHW, self.mixed_channels)
                 weights_M = None if route.beside is None else route.beside[source]
                 past.add(beside_BCHW, fan_out.all_targets, weights_M)
-            scales = route.scales.get(source, {})
-            if isinstance(fan_out, Paths):
-                fan_out(state_BCHW, scales, sums, None if route.run is None else route.run[source])
-            else:
-                fan_out(state_BCHW, scales, sums)
+            leave(fan_out, state_BCHW, route, source, sums)
             total_BCHW = sums[source]
             state_BCHW = torch.zeros_like(state_BCHW) if total_BCHW is None else total_BCHW
             if source + 1 in route.carried:

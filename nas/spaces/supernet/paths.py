@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from nas.spaces.supernet.fan_out import Candidate, Execution, FanOut, Shared, Sums, key
+from nas.spaces.supernet.scales import Route
 
 
 class Paths(nn.Module):
@@ -66,6 +67,15 @@ class Paths(nn.Module):
                     fan_out = self.edges[edge]
                     scale_1 = scales[name][position : position + 1]
                     fan_out.candidates[key(name)](shared, scale_1, sums, fan_out.all_targets)
+
+
+def leave(fan_out: FanOut | Paths, x_BCHW: Tensor, route: Route, source: int, sums: Sums) -> None:
+    """Adds what leaves a node to the sums of the nodes after it, as the pass says."""
+    scales = route.scales.get(source, {})
+    if isinstance(fan_out, Paths):
+        fan_out(x_BCHW, scales, sums, None if route.run is None else route.run[source])
+    else:
+        fan_out(x_BCHW, scales, sums)
 
 
 def fan_out_of(separate: bool) -> Callable[..., FanOut | Paths]:

@@ -2,7 +2,7 @@
 
     python -m experiments.drnas.reduced --data data --table nb201.csv.gz --seeds 0 1 2 3 --jobs 2
 
-Each search is `experiment=drnas/nb201_reduced` on one thread, in a folder of its own. Stop it and start it
+Each search is `experiment=drnas/nb201_reduced`, or that of `--experiment`, on one thread, in a folder of its own. Stop it and start it
 again: finished searches are kept, stopped ones go on at their last epoch, and then the others begin. The
 searches need no table. What they found is looked up afterwards, epoch by epoch, so a protocol can be fixed on
 one table (`--search-table`, watched while they run) and judged by another (`--table`). Writes `reduced.csv`,
@@ -28,6 +28,7 @@ def parse(words: Sequence[str] | None = None) -> Namespace:
     parser = pipeline.options(__doc__, "drnas_reduced", seeds=(0, 1, 2, 3))
     parser.add_argument("--table", type=Path, required=True, help="CSV table of the record: 200 epochs")
     parser.add_argument("--search-table", type=Path, help="CSV table that searches watch, such as 12 epochs")
+    parser.add_argument("--experiment", default="drnas/nb201_reduced", help="the protocol of all methods")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), help="choices of method=")
     return pipeline.parsed(parser, words, "every search: trainer.max_epochs=2")
 
@@ -41,7 +42,8 @@ def plan(arguments: Namespace) -> list[Chain]:
     """A chain of one search each, whose run folder is that of the chain."""
     chains = []
     for (method,), seed in places(arguments):
-        search = ["experiment=drnas/nb201_reduced", f"method={method}", *pipeline.every_run(arguments, seed)]
+        protocol = [f"experiment={arguments.experiment}", f"method={method}"]
+        search = [*protocol, *pipeline.every_run(arguments, seed)]
         if arguments.search_table is not None:
             search.append(f"tabular.file={quoted(arguments.search_table.resolve())}")
             search += [] if method == "random" else ["analysis.exploration.samples=100"]

@@ -35,7 +35,7 @@ def run(config: DictConfig, path: Path) -> None:
     table = Table(title=title, show_footer=True)
     table.add_column("part", footer="total without auxiliary head")
     table.add_column("parameters", justify="right", footer=f"{cost.params:,}")
-    table.add_column(f"multiply-adds per {of_space(space).one}", justify="right", footer=f"{cost.macs:,}")
+    table.add_column(f"multiply-adds per {of_space(space).unit}", justify="right", footer=f"{cost.macs:,}")
     for name, params, macs in cost.parts:
         note = " (training only)" if name == "auxiliary" else ""
         table.add_row(name + note, f"{params:,}", f"{macs:,}")

@@ -60,7 +60,7 @@ from nas.running.words import quoted
 
 AXES = {
     "params": "parameters (M)",
-    "macs": "multiply-adds per {one} (M)",
+    "macs": "multiply-adds per {unit} (M)",
     "latency": "latency of a batch (ms)",
 }
 
@@ -143,7 +143,7 @@ class Derivation:
             table, self.here = table_here(settings, hardware)
             clock = table.conditions.clock if self.here else "wall"
             batch = f"latency.batch_size={settings['batch_size']}"
-            sizes = [f"++{one}" for one in size_overrides(config, self.space)]
+            sizes = [f"++{unit}" for one in size_overrides(config, self.space)]
             here = [] if hardware["name"] == "cpu" else [f"hardware={hardware['name']}"]
             here += [f"hardware.threads={hardware['threads']}"] if hardware["threads"] else []
             again = command_for("latency", config, last=[*sizes, batch, *here], hardware=False)
@@ -198,7 +198,7 @@ class Derivation:
         }
         write_table(self.folder, ranked, found, budget, session.summary["draws"])
         if scored:
-            axes = {name: text.format(one=self.domain.one) for name, text in AXES.items()}
+            axes = {name: text.format(unit=self.domain.unit) for name, text in AXES.items()}
             if self.predicts:
                 axes["latency"] = f"predicted {axes['latency']}"
             scores = (score, axes, self.ranking.label, session.caption)
@@ -260,7 +260,7 @@ class Derivation:
         if len(found) > 1 and len({(one.params, one.macs) for one in found}) == 1:
             print(
                 f"all cost the same, {found[0].params:,} parameters and {found[0].macs:,} multiply-adds "
-                f"per {self.domain.one}: neither tells them apart",
+                f"per {self.domain.unit}: neither tells them apart",
                 flush=True,
             )
 

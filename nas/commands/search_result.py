@@ -73,7 +73,7 @@ def finish(session, space, source, method, numbers, tabular, quiet: bool = False
     say(f"\n{genotype}")
     say(
         f"{cost.params / 1e6:.3f} M parameters, {cost.macs / 1e6:.2f} M multiply-adds per "
-        f"{of_space(space).one} ({', '.join([f'recipe {config.recipe.name}', *sizes])})"
+        f"{of_space(space).unit} ({', '.join([f'recipe {config.recipe.name}', *sizes])})"
     )
     learning.tell(session.summary["architecture"])
     if "result_epoch" in session.summary:

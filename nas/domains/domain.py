@@ -22,13 +22,13 @@ class Domain(Protocol):
 
     Attributes:
         name: `images` or `text`, as spaces and sources have it.
-        one: what multiply-adds are counted per, such as "image".
+        unit: what multiply-adds are counted per, such as "image".
         sets: data sets that come with the project, in words.
         varies: whether the number of batches is another in every epoch.
     """
 
     name: str
-    one: str
+    unit: str
     sets: str
     varies: bool
 

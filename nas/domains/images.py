@@ -34,7 +34,7 @@ class Images:
     """See `nas.domains.domain.Domain`."""
 
     name = "images"
-    one = "image"
+    unit = "image"
     sets = "digits, cifar10, cifar100, imagenet16_120, imagenet, folder, arrays"
     varies = False
 

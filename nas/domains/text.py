@@ -41,7 +41,7 @@ class Text:
     """See `nas.domains.domain.Domain`."""
 
     name = "text"
-    one = "word"
+    unit = "word"
     sets = "wikitext_mini, wikitext2, ptb, corpus"
     varies = True
 

@@ -143,7 +143,7 @@ class Derivation:
             table, self.here = table_here(settings, hardware)
             clock = table.conditions.clock if self.here else "wall"
             batch = f"latency.batch_size={settings['batch_size']}"
-            sizes = [f"++{unit}" for one in size_overrides(config, self.space)]
+            sizes = [f"++{one}" for one in size_overrides(config, self.space)]
             here = [] if hardware["name"] == "cpu" else [f"hardware={hardware['name']}"]
             here += [f"hardware.threads={hardware['threads']}"] if hardware["threads"] else []
             again = command_for("latency", config, last=[*sizes, batch, *here], hardware=False)

@@ -2,11 +2,11 @@
 
 Composing a configuration and drawing pictures are more than half of a tiny run. A test's process, and the one
 whose forks are the commands that tests start, therefore compose the same words on the same files once, parse
-the same YAML once, and write one white pixel in place of a picture unless the test looks at pictures.
+the same YAML and each reference in it once, and write one white pixel in place of a picture unless the test
+looks at pictures.
 """
 
 import base64
-import copy
 import functools
 import os
 import pickle
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import omegaconf
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
@@ -50,7 +51,7 @@ def _sketch(*arguments: object, **options: object) -> Path:
 def remember() -> None:
     """Has this process, and its forks, parse each text of YAML once and compose each configuration once."""
     parse, compose, mode = yaml.load, ConfigLoaderImpl.load_configuration, Hydra.get_mode
-    parsed: dict[Any, Any] = {}
+    parsed: dict[Any, bytes] = {}
     composed: dict[Any, bytes] = {}
 
     @functools.wraps(parse)
@@ -60,8 +61,8 @@ def remember() -> None:
         text = stream.read()
         if text not in parsed:
             stream.seek(0)
-            parsed[text] = parse(stream, Loader)
-        return copy.deepcopy(parsed[text])
+            parsed[text] = pickle.dumps(parse(stream, Loader))
+        return pickle.loads(parsed[text])
 
     @functools.wraps(compose)
     def load_configuration(
@@ -81,6 +82,8 @@ def remember() -> None:
         return mode(hydra, config_name, overrides) if said else None
 
     yaml.load, ConfigLoaderImpl.load_configuration, Hydra.get_mode = load, load_configuration, get_mode
+    # A tree is read, never changed.
+    omegaconf.base.parse = omegaconf._utils.parse = functools.lru_cache(2**14)(omegaconf.base.parse)
 
 
 def _files(loader: ConfigLoaderImpl) -> Iterator[tuple]:

@@ -1,5 +1,6 @@
 """What a node of a configuration builds, and what its signature takes. Modules are imported for it."""
 
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
@@ -47,10 +48,11 @@ def takes(node: Any, key: str) -> bool:
 def kinds_of(node: Any) -> dict[str, Kind]:
     """The kinds of the arguments of what a node builds, as far as its signature tells them."""
     target = target_of(node)
-    return {} if target is None else kinds_of_target(target)
+    return {} if target is None else dict(kinds_of_target(target))
 
 
-def kinds_of_target(target: Callable) -> dict[str, Kind]:
+@functools.lru_cache(1024)
+def kinds_of_target(target: Callable) -> Mapping[str, Kind]:
     """The kinds of the arguments of a class or function, as far as its signature tells them."""
     owner = target.__init__ if inspect.isclass(target) else target
     try:

@@ -64,6 +64,8 @@ class Comparison:
         n: pairs; of two groups, the values of the smaller one.
         of: (values of these, values of the baseline) that took part.
         difference: mean of these less that of the baseline; None without values.
+        deviation: standard deviation of the differences of pairs; of two groups, the pooled one; None below
+            two values.
         interval: of the difference; None below n = 2.
         effect: its size, None where it is not defined (n below 2, or no spread).
         effect_name: what `effect` is.
@@ -78,6 +80,7 @@ class Comparison:
     n: int
     of: tuple[int, int]
     difference: float | None
+    deviation: float | None
     interval: Interval | None
     effect: float | None
     effect_name: str
@@ -157,6 +160,7 @@ def compare(
         n,
         (n, n),
         unscaled(float(differences.mean()), scale) if n else None,
+        unscaled(float(differences.std(ddof=1)), scale) if n > 1 else None,
         interval,
         effect,
         name,
@@ -213,6 +217,7 @@ def compare_unpaired(
         n,
         sizes,
         unscaled(float(first.mean() - second.mean()), scale) if n else None,
+        unscaled(_pooled(first, second), scale) if n > 1 else None,
         interval,
         effect,
         name,
@@ -361,11 +366,17 @@ def _unpaired_effect(first: np.ndarray, second: np.ndarray, test: str) -> tuple[
     name = "Hedges' g"
     if min(sizes) < 2:
         return None, name
-    free = sum(sizes) - 2
-    pooled = math.sqrt(((sizes[0] - 1) * first.var(ddof=1) + (sizes[1] - 1) * second.var(ddof=1)) / free)
+    pooled = _pooled(first, second)
     if pooled <= TIE * max(np.abs(first).max(), np.abs(second).max()):
         return None, name
+    free = sum(sizes) - 2
     return float((first.mean() - second.mean()) / pooled * (1 - 3 / (4 * free - 1))), name
+
+
+def _pooled(first: np.ndarray, second: np.ndarray) -> float:
+    """The standard deviation within two groups together."""
+    squares = sum(float(((one - one.mean()) ** 2).sum()) for one in (first, second))
+    return math.sqrt(squares / (len(first) + len(second) - 2))
 
 
 def _least_p(n: int, paired: bool) -> float:

@@ -15,6 +15,10 @@ from nas.reading.plain import is_number, is_whole
 
 COMMANDS = ("search", "evaluate", "derive", "cost", "bench", "latency", "rank", "export", "blackbox")
 STATUSES = ("running", "finished", "stopped", "failed", "died")
+# What runs that are compared should have in common; with epochs, queries and seconds, which are budgets.
+CONDITIONS = ("dataset", "split_hash", "recipe", "git_commit", "device", "threads")
+# Packages of which a version is read.
+PACKAGES = 40
 # In `table`: what is no figure of a column.
 STANDING = ("metric", "rank", "of", "gap", "best")
 
@@ -86,6 +90,24 @@ def figures_of(summary: Mapping[str, Any]) -> dict[str, float]:
     found |= {name: value for name, value in summary.items() if not name.startswith("table")}
     numbers = {name: float(value) for name, value in found.items() if is_result(name) and _number(value)}
     return dict(sorted(numbers.items(), key=lambda item: place(item[0])))
+
+
+def conditions_of(summary: Mapping[str, Any]) -> dict[str, str | float]:
+    """What a comparison with other runs has to know of a run; what its summary does not say is left out.
+
+    The versions of packages are `versions.<package>`.
+    """
+    versions = summary.get("versions")
+    found = {name: summary.get(name) for name in ("epochs", "queries", *CONDITIONS)}
+    if isinstance(versions, Mapping):
+        found |= {f"versions.{name}": version for name, version in list(versions.items())[:PACKAGES]}
+    kept: dict[str, str | float] = {
+        shown(name): shown(str(value), 200)
+        for name, value in found.items()
+        if isinstance(value, str) or (_number(value) and name != "seconds")
+    }
+    seconds = summary.get("seconds")
+    return kept | ({"seconds": float(seconds)} if seconds is not None and _number(seconds) else {})
 
 
 def _number(value: object) -> bool:

@@ -4,7 +4,7 @@ Nothing here reads or writes a file; `nas.sweeps` does.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -42,6 +42,8 @@ class Run:
         reason: why it is not finished, in a few words; empty if it is.
         again: the command that continues or repeats it; empty if it is finished.
         figures: name -> result.
+        conditions: what a comparison with other runs has to know: name -> value, such as `epochs`, `seconds`,
+            `split_hash`, `git_commit`, `versions.torch`.
     """
 
     folder: str
@@ -50,6 +52,7 @@ class Run:
     reason: str = ""
     again: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
+    conditions: Mapping[str, str | float] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -175,6 +178,11 @@ def settings(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> list[Setting]:
     A run that broke off before it had written its configuration is left out if it cannot be told where it
     belongs.
     """
+    return [setting for setting, _ in grouped(runs, over)]
+
+
+def grouped(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> list[tuple[Setting, list[Run]]]:
+    """The same, each setting with its finished runs."""
     names = axes(runs, over)
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
@@ -189,7 +197,7 @@ def settings(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> list[Setting]:
             for name in figure_names(finished)
         }
         values = tuple(group[0].overrides.get(name, "") for name in names)
-        found.append(Setting(values, len(group), len(finished), figures))
+        found.append((Setting(values, len(group), len(finished), figures), finished))
     return found
 
 
@@ -204,17 +212,27 @@ def runs_csv(runs: Sequence[Run]) -> str:
     return csv_lines(rows)
 
 
-def table_csv(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> str:
-    """One row per setting: axes, runs, n; of every figure its mean, standard deviation and n, unrounded."""
+def table_csv(
+    runs: Sequence[Run],
+    over: Sequence[str] = SEEDS,
+    more: tuple[Sequence[str], Sequence[Sequence[object]]] = ((), ()),
+) -> str:
+    """One row per setting: axes, runs, n; of every figure its mean, standard deviation and n, unrounded.
+
+    Args:
+        runs: of the sweep.
+        over: keys that are averaged over.
+        more: further columns, and their fields row by row; none if there are no rows of them.
+    """
     names = figure_names(runs)
     header = [f"{name}_{part}" for name in names for part in ("mean", "sd", "n")]
-    rows: list[list[object]] = [[*axes(runs, over), "runs", "n", *header]]
-    for setting in settings(runs, over):
+    rows: list[list[object]] = [[*axes(runs, over), "runs", "n", *header, *more[0]]]
+    for number, setting in enumerate(settings(runs, over)):
         row = [*setting.values, setting.runs, setting.n]
         for name in names:
             found = setting.stat(name)
             row += [found.mean, found.deviation, found.n]
-        rows.append(row)
+        rows.append([*row, *(more[1][number] if more[1] else ())])
     return csv_lines(rows)
 
 
@@ -252,26 +270,39 @@ def table_markdown(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> str:
     headings = units(found, names)
     keys = axes(runs, over)
     first = min(len(keys), COLUMNS)
-    rows = [[*map(_text, keys[:first]), "n", *(headings[name].heading for name in names)]]
+    rows = [[*map(text_cell, keys[:first]), "n", *(headings[name].heading for name in names)]]
     for setting in found:
         cells = [_cell(setting.stat(name), setting.n, headings[name]) for name in names]
-        rows.append([*map(_text, setting.values[:first]), str(setting.n), *cells])
-    widths = [max(2, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        padded = [
-            cell.ljust(width) if column < first else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append(f"| {' | '.join(padded)} |")
-    rule = ["-" * width if column < first else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
-    lines.insert(1, f"| {' | '.join(rule)} |")
+        rows.append([*map(text_cell, setting.values[:first]), str(setting.n), *cells])
+    lines = [table_lines(rows, range(first))]
     if len(keys) > first:
         lines.append(f"\n{len(keys) - first:,} more keys vary; their columns are in table.csv.")
     return "\n".join(lines)
 
 
-def _text(value: str) -> str:
+def table_lines(rows: Sequence[Sequence[str]], texts: Container[int]) -> str:
+    """Rows of cells as a Markdown table, the first its head.
+
+    Args:
+        rows: of equal lengths.
+        texts: the columns that begin at the left; numbers end at the right.
+    """
+    widths = [max(2, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        padded = [
+            cell.ljust(width) if column in texts else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append(f"| {' | '.join(padded)} |")
+    rule = [
+        "-" * width if column in texts else "-" * (width - 1) + ":" for column, width in enumerate(widths)
+    ]
+    lines.insert(1, f"| {' | '.join(rule)} |")
+    return "\n".join(lines)
+
+
+def text_cell(value: str) -> str:
     """A value in a cell: no bar splits the table, no length bursts it."""
     return shown(value, WIDEST).replace("|", "\\|")
 
@@ -279,13 +310,14 @@ def _text(value: str) -> str:
 def _cell(found: Stat, n: int, unit: Unit) -> str:
     if found.mean is None:
         return ""
-    text = _digits(found.mean * unit.factor, unit.decimals)
+    text = digits(found.mean * unit.factor, unit.decimals)
     if found.deviation is not None:
-        text += f" ± {_digits(found.deviation * unit.factor, unit.decimals)}"
+        text += f" ± {digits(found.deviation * unit.factor, unit.decimals)}"
     return text if found.n == n else f"{text} ({found.n})"
 
 
-def _digits(value: float, decimals: int) -> str:
+def digits(value: float, decimals: int) -> str:
+    """A number with so many decimals, unless it is beyond all that a cell holds."""
     return f"{value:.{decimals}f}" if abs(value) < 1e12 else f"{value:.6g}"
 
 

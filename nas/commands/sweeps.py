@@ -15,7 +15,10 @@ from omegaconf import DictConfig, ListConfig
 
 from nas.analysis import sweeps
 from nas.analysis.metrics import LOWER, metric_of
+from nas.analysis.statistics import LEVEL
+from nas.analysis.sweep_comparison import TESTS, Asked, compared, comparison_markdown, csv_columns
 from nas.analysis.sweeps import Run
+from nas.commands.sweep_courses import draw_courses
 from nas.errors import ConfigError, require
 from nas.printable import printable, shown
 from nas.reading.plain import is_number, read_key
@@ -87,19 +90,30 @@ class SweepReport(Callback):
         return status
 
 
-def report_sweep(folder: Path, over: Sequence[str] = sweeps.SEEDS, figure: str | None = None) -> int:
+def report_sweep(
+    folder: Path,
+    over: Sequence[str] = sweeps.SEEDS,
+    figure: str | None = None,
+    baseline: str | None = None,
+    test: str = "permutation",
+    level: float = LEVEL,
+) -> int:
     """Prints the table of a folder of runs and writes it there.
 
     Args:
         folder: holds run folders at any depth.
         over: keys that are averaged over.
-        figure: what the plot shows; None for the first figure there is.
+        figure: what the plots show and rows are compared by; None for the first figure there is.
+        baseline: overrides of the row that the others are compared with; None for none.
+        test: of the comparison, one of `TESTS`.
+        level: of the intervals.
 
     Returns:
         An exit status: 0 if all runs finished, 2 if one was configured wrongly, else 1.
 
     Raises:
-        ConfigError: there is no run, no run has `figure`, or the folder cannot be written to.
+        ConfigError: there is no run, no run has `figure`, no row is the baseline, or the folder cannot be
+            written to.
     """
     from nas.files import sweep, write_text
 
@@ -108,24 +122,39 @@ def report_sweep(folder: Path, over: Sequence[str] = sweeps.SEEDS, figure: str |
     require(len(runs) > 0, f"folder={folder}: no run folder there or below")
     check_table_folder(folder, f"folder={folder}")
     main_figure = sweeps.main_figure(runs, figure)
-    table, missing = sweeps.table_markdown(runs, over), sweeps.unfinished_markdown(runs)
-    left = sum(not run.finished for run in runs)
-    note = (
-        f"\n\n{left} of {len(runs)} runs did not finish and count nowhere above:\n\n{missing}" if left else ""
+    require(
+        main_figure is not None or baseline is None,
+        f"baseline={baseline}: no finished run has a figure to compare",
     )
+    table, missing = sweeps.table_markdown(runs, over), sweeps.unfinished_markdown(runs)
+    shown_further, columns = "", None
+    if main_figure is not None:
+        comparison = compared(runs, Asked(main_figure, over, baseline, test, level))
+        every = [run.figures[main_figure] for run in runs if run.finished and main_figure in run.figures]
+        shown_further, columns = (
+            comparison_markdown(comparison, sweeps.unit(main_figure, every)),
+            csv_columns(comparison),
+        )
+    left = sum(not run.finished for run in runs)
+    note = f"\n\n{shown_further}" if shown_further else ""
+    if left:
+        note += f"\n\n{left} of {len(runs)} runs did not finish and count nowhere above:\n\n{missing}"
     note += "".join(f"\n\nwarning: {one}" for one in found.warnings)
     title = f"# {printable(folder.name)}"
     head = f"{title}\n\nMean ± sample standard deviation over {', '.join(over) or 'nothing'}.\n\n"
     for place in (folder, folder / "figures"):
         sweep(place)
     write_text(folder / "sweep.csv", sweeps.runs_csv(runs))
-    write_text(folder / "table.csv", sweeps.table_csv(runs, over))
+    write_text(folder / "table.csv", sweeps.table_csv(runs, over, columns or ((), ())))
     write_text(folder / "table.md", f"{head}{table}{note}\n")
     print(f"\n{table}{note}\n")
     print(f"table: {folder / 'table.md'}, table.csv; each run: sweep.csv", flush=True)
     _print_best(folder / "optimization_results.yaml")
     if main_figure:
         print(f"plot:  {_draw(folder, runs, main_figure, over)}", flush=True)
+        curves = draw_courses(folder, found, main_figure, over, level, _caption(folder, runs))
+        if curves is not None:
+            print(f"curve: {curves}", flush=True)
     if found.refused:
         return USER_ERROR
     return FAILURE if left else 0
@@ -190,4 +219,6 @@ def run(config: DictConfig, path: Path) -> None:
         isinstance(over, list) and all(isinstance(key, str) for key in over),
         f"over={over}: must be a list of keys, such as [seed,split_seed]",
     )
-    report_sweep(folder, over, config.figure)
+    require(config.test in TESTS, f"test={shown(str(config.test))}: must be one of {', '.join(TESTS)}")
+    require(0 < config.level < 1, f"level={config.level}: must be between 0 and 1, such as {LEVEL}")
+    report_sweep(folder, over, config.figure, config.baseline, str(config.test), float(config.level))

@@ -57,6 +57,8 @@ KINDS: Mapping[str, Kind] = {
     "folder": kind("str null"),
     "figure": kind("str null"),
     "over": kind("list", items="str"),
+    "baseline": kind("str null"),
+    "level": kind("float", 0, 1),
     "bench.data": kind("bool null"),
     "bench.steps": kind("list", items="str"),
     "bench.alive": kind("list", items="float"),

@@ -14,7 +14,7 @@ from nas.reading.files import kind_of
 # Folders that a run writes to below its own; wandb's is full of links that wandb itself replaces.
 WRITTEN = ("checkpoints", "figures", "tensorboard")
 # What a table of runs writes into the folder that holds them.
-OF_SWEEPS = ("sweep.csv", "table.csv", "table.md", "figures", "figures/sweep.png")
+OF_SWEEPS = ("sweep.csv", "table.csv", "table.md", "figures", "figures/sweep.png", "figures/anytime.png")
 
 
 def check_folder(folder: Path, where: str) -> None:

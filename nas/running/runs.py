@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.analysis import sweeps
-from nas.analysis.summaries import COMMANDS, check_summary, figures_of
+from nas.analysis.summaries import COMMANDS, check_summary, conditions_of, figures_of
 from nas.analysis.sweeps import Run
 from nas.errors import ConfigError
 from nas.printable import printable, shown
@@ -32,11 +32,13 @@ class Found:
 
     Attributes:
         runs: in the order of their jobs; jobs of a multirun that left nothing are among them.
+        places: the folder of each of them, which need not be there.
         refused: whether one was refused for its settings.
         warnings: what could not be read of the sweeps themselves, one line each.
     """
 
     runs: list[Run]
+    places: list[Path]
     refused: bool
     warnings: list[str]
 
@@ -54,12 +56,13 @@ def read_runs(folder: Path) -> Found:
     commands = {summary["command"] for summary in summaries.values() if "command" in summary}
     keys = list(dict.fromkeys(key for run in runs.values() for key in run.overrides))
     filled = []
-    for place in sorted(runs, key=lambda place: _natural(place.relative_to(folder).as_posix())):
+    ordered = sorted(runs, key=lambda place: _natural(place.relative_to(folder).as_posix()))
+    for place in ordered:
         run = runs[place]
         command = summaries.get(place, {}).get("command", "") if len(commands) > 1 else None
         filled.append(_filled(run, place, keys, command))
     refused = any(summary.get("exit_status") == USER_ERROR for summary in summaries.values())
-    return Found(filled, refused, warnings)
+    return Found(filled, ordered, refused, warnings)
 
 
 def _filled(run: Run, place: Path, keys: Sequence[str], command: str | None) -> Run:
@@ -135,7 +138,7 @@ def _read_run(folder: Path, place: Path, summary: Mapping[str, Any]) -> Run:
         return Run(name, {}, "damaged", f"damaged: {error}")
     found = {printable(key): printable(value) for key, value in sweeps.parse_overrides(typed).items()}
     if status == "finished":
-        return Run(name, found, status, figures=figures_of(summary))
+        return Run(name, found, status, figures=figures_of(summary), conditions=conditions_of(summary))
     # The rest of a longer message is in the run's error.txt.
     message = shown(str(summary.get("error") or "").strip().partition("\n")[0], 1000)
     epochs = summary.get("epochs")

@@ -11,7 +11,7 @@ ARGS ?=
 EVALUATE_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup search test test-all matrix lint format clean
+.PHONY: help setup search test test-all matrix evidence lint format clean
 
 help: ## list the targets
 	@echo "make <target>"
@@ -52,6 +52,9 @@ test-all: setup ## run all tests, before a release and after a change of process
 
 matrix: setup ## run every method in four spaces as a command, a quarter of an hour of a core; goes on (ARGS: --keep ...)
 	$(BIN)/python -m experiments.methods.commands $(ARGS)
+
+evidence: setup ## go on with docs/evidence.md, days of a core in all (ARGS: --data, --table, --row ..., --plan, --record-only)
+	$(BIN)/python -m experiments.evidence $(ARGS)
 
 lint: setup ## check style, formatting and types
 	$(BIN)/ruff check $(CODE)

@@ -126,7 +126,7 @@ def compared(runs: Sequence[Run], asked: Asked) -> Compared:
             apart = tuple(dict.fromkeys(condition_words(key[0]) for key, _ in unequal(both)))
         more = (comparison, adjusted[place], _needed(comparison), apart, place in base)
         found.append(Row(row.setting, row.label, row.runs, row.interval, *more))
-    labels = [row.label for row in rows]
+    labels = [f"({row.label})" if ", " in row.label else row.label for row in rows]
     flags = {
         condition_words(key[0]): sentence(key, known, labels)
         for key, known in unequal(dict(enumerate(conditions)))

@@ -2,8 +2,11 @@
 
 import csv
 import json
+import re
 
 import pytest
+
+from tests.conftest import ROOT
 
 BASELINE = "baseline=method=darts1"
 
@@ -105,6 +108,22 @@ def test_what_cannot_be_compared_is_refused_in_one_message(folder, run, override
     assert done.status == 2
     assert done.err.count("error: ") == 1 and words in done.err
     assert not (folder / "table.md").exists()
+
+
+def test_the_example_of_the_document_has_the_columns_that_are_printed(folder, run):
+    text = (ROOT / "docs/sweeps.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^python -m nas.sweeps (folder=\S+) (baseline=\S+)$", text, re.MULTILINE)
+    assert run("sweeps", f"folder={folder}", command[1]).status == 0
+    made = (folder / "table.md").read_text()
+
+    def heads(of):
+        return [
+            [cell.strip() for cell in line.split("|")]
+            for line in of.splitlines()
+            if line.startswith("| row ")
+        ]
+
+    assert heads(text) == heads(made) != []
 
 
 def test_a_baseline_of_runs_without_a_figure_is_refused(tmp_path, run):

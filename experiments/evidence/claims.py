@@ -1,0 +1,139 @@
+"""What the searches say of the papers' claims, in words that follow from the numbers by fixed rules.
+
+The rules are written on the page (`texts.RULES`), so that nobody has to trust the author of a sentence.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from experiments.evidence.rows import Plan, Row
+from experiments.evidence.searches import Search
+from nas.analysis.statistics import Comparison, compare, compare_unpaired, holm, seeds_needed
+
+LEVEL = 0.95
+ALPHA = 0.05
+LEAST = 4
+# The eigenvalue after it is asked what it says of the end: half of the way.
+EPOCH = 60
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many of some searches did something, with the exact interval of the share."""
+
+    k: int
+    n: int
+    low: float
+    high: float
+
+    @property
+    def words(self) -> str:
+        """`3 of 8 (interval 0.09 to 0.76)`."""
+        return f"{self.k} of {self.n} ({100 * self.low:.0f} to {100 * self.high:.0f} %)"
+
+    @property
+    def verdict(self) -> str:
+        """What may be said of most searches."""
+        if self.n < LEAST:
+            return "too few"
+        if self.low > 0.5:
+            return "most"
+        return "fewer than half" if self.high < 0.5 else "open whether most or fewer than half"
+
+
+def share(k: int, n: int) -> Share:
+    """A share with Clopper and Pearson's interval; of nothing it is all that is possible."""
+    from scipy.stats import binomtest
+
+    if n == 0:
+        return Share(0, 0, 0.0, 1.0)
+    found = binomtest(k, n).proportion_ci(LEVEL, "exact")
+    return Share(k, n, float(found.low), float(found.high))
+
+
+def collapsed(searches: Sequence[Search]) -> Share:
+    """The share of searches that collapsed."""
+    return share(sum(one.collapsed for one in searches), len(searches))
+
+
+@dataclass(frozen=True)
+class Against:
+    """A row beside the baseline."""
+
+    row: Row
+    comparison: Comparison
+    p_holm: float | None
+    needed: int | None
+
+    @property
+    def verdict(self) -> str:
+        """What may be said."""
+        one = self.comparison
+        if one.n < LEAST or one.difference is None or one.smallest_p is None:
+            return f"too few ({one.n} pairs)"
+        if self.p_holm is not None and self.p_holm <= ALPHA:
+            return "above" if one.difference > 0 else "below"
+        needed = "no number of pairs shows a difference of 0"
+        if self.needed is not None:
+            needed = f"about {self.needed:,} pairs would show a difference of this size"
+        return f"not shown ({one.n} pairs, smallest possible p {one.smallest_p:.2g}; {needed})"
+
+
+def against_baseline(plan: Plan, by_row: Mapping[str, Sequence[Search]]) -> list[Against]:
+    """All rows with a seed in common with the baseline, in the order of the plan."""
+    base = {one.seed: one.accuracy for one in by_row.get(plan.baseline.name, ())}
+    pairs = []
+    for row in plan.rows:
+        these = {one.seed: one.accuracy for one in by_row.get(row.name, ())}
+        if row != plan.baseline and these.keys() & base.keys():
+            pairs.append((row, compare(these, base)))
+    # What is not yet concluded from costs the others nothing.
+    counted = [one.p if one.n >= LEAST else None for _, one in pairs]
+    found = []
+    for (row, one), p_holm in zip(pairs, holm(counted), strict=True):
+        needed = None
+        if one.difference is not None and one.deviation is not None:
+            needed = seeds_needed(one.difference, one.deviation)
+        found.append(Against(row, one, p_holm, needed))
+    return found
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """Whether the eigenvalue at an epoch tells searches that will collapse from those that will not.
+
+    Attributes:
+        row: of which row's searches.
+        epoch: when it was measured.
+        apart: searches that collapsed later against those that did not; None where one of the two is empty.
+    """
+
+    row: Row
+    epoch: int
+    apart: Comparison | None
+
+    @property
+    def verdict(self) -> str:
+        """What may be said."""
+        if self.apart is None:
+            return "too few: both collapsed and other searches are needed"
+        one = self.apart
+        if one.smallest_p is not None and one.smallest_p > ALPHA:
+            return f"too few ({one.of[0]} against {one.of[1]}: no p below {one.smallest_p:.2g})"
+        if one.p is not None and one.p <= ALPHA and one.effect is not None:
+            return "it is larger before a collapse" if one.effect > 0.5 else "it is smaller before a collapse"
+        return "not shown"
+
+
+def foretold(row: Row, searches: Sequence[Search], epoch: int) -> Foretold:
+    """By the ranks of the last eigenvalue measured up to an epoch (Mann-Whitney).
+
+    Searches whose cell was all skip connections by then are left out: there nothing is foretold.
+    """
+    groups: tuple[list[float], list[float]] = ([], [])
+    for one in searches:
+        value, since = one.eigenvalue_at(epoch), one.collapse_epoch()
+        if value is not None and (since is None or since > epoch):
+            groups[0 if one.collapsed else 1].append(value)
+    apart = compare_unpaired(groups[0], groups[1], "mannwhitney") if all(groups) else None
+    return Foretold(row, epoch, apart)

@@ -1,0 +1,261 @@
+"""`docs/evidence.md`: rows, claims and verdicts, made of the kept records alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.evidence.claims import EPOCH, against_baseline, collapsed
+from experiments.evidence.rows import Plan, Row
+from experiments.evidence.searches import FIGURE, Search
+from experiments.evidence.texts import HEAD, KNOWN, RULES
+from experiments.evidence.verdicts import claim_sections
+from experiments.records import markdown, sections
+from nas.analysis.conditions import condition_words, conditions_of, sentence, unequal
+from nas.analysis.statistics import bootstrap
+from nas.analysis.sweep_comparison import p_text
+from nas.analysis.sweeps import Run
+
+PICTURES = "pictures/evidence_{}.png"
+
+
+def page(plan: Plan, searches: Sequence[Search], reference: Mapping[str, Any]) -> str:
+    """The page as Markdown.
+
+    Args:
+        plan: what is to be run.
+        searches: the records.
+        reference: all cells of the table and black-box searches; empty if there is none yet.
+    """
+    by_row = {row.name: counted(row, searches) for row in plan.rows}
+    done = sum(len(found) for found in by_row.values())
+    planned = sum(len(row.seeds) for row in plan.rows)
+    left_out = len(searches) - done
+    note = f" {left_out} more records are of other settings or seeds and count nowhere." if left_out else ""
+    return sections(
+        HEAD,
+        f"{done} of {planned} searches are finished.{note}",
+        "## How verdicts are made\n\n" + RULES,
+        "## Claims",
+        *claim_sections(plan, by_row, reference),
+        "## Rows",
+        "Every row that is planned is here, with the seeds that are missing.",
+        *(_tier(plan, number, title, by_row, reference) for number, title in enumerate(plan.tiers, 1)),
+        _left_out(plan),
+        *_unequal(plan, by_row),
+        "## Against the first row",
+        _comparisons(plan, by_row),
+        *_reference(reference),
+        *_pictures(by_row),
+        "## What is known and stands beside any claim",
+        KNOWN,
+        "## Run it again",
+        _again(plan),
+    )
+
+
+def counted(row: Row, searches: Sequence[Search]) -> list[Search]:
+    """The records that count: of the row's settings and planned seeds."""
+    settings = " ".join(row.settings)
+    return [
+        one
+        for one in searches
+        if one.row == row.name and one.seed in row.seeds and one.values["settings"] == settings
+    ]
+
+
+def _tier(
+    plan: Plan, number: int, title: str, by_row: Mapping[str, list[Search]], reference: Mapping[str, Any]
+) -> str:
+    best = reference.get("best")
+    rows = [_line(row, by_row[row.name], best) for row in plan.rows if row.tier == number]
+    if number == 1 and reference:
+        rows.append(_random_line(reference))
+    return f"### {number}. {title[0].upper()}{title[1:]}\n\n{markdown(rows)}"
+
+
+def _left_out(plan: Plan) -> str:
+    lines = [f"- `{name}`: {why}." for name, why in plan.left_out.items()]
+    return "\n".join(["Methods of no row:\n", *lines]) if lines else ""
+
+
+def _line(row: Row, found: list[Search], best: float | None) -> dict[str, object]:
+    values = [one.accuracy for one in found]
+    interval = bootstrap(values)
+    missing = [seed for seed in row.seeds if seed not in {one.seed for one in found}]
+    mean = sum(values) / len(values) if values else None
+    at = [value for one in found if (value := one.eigenvalue_at(EPOCH)) is not None]
+    ends = [value for one in found if (value := one.eigenvalue_at(10**6)) is not None]
+    hours = sum(one.number("seconds") or 0 for one in found) / 3600
+    way = [one.best_on_the_way for one in found]
+    return {
+        "row": f"{row.title} (`{row.name}`)",
+        "table 4": f"{row.paper[0]:.2f} +- {row.paper[1]:.2f}" if row.paper else "",
+        "n of planned": f"{len(found)} of {len(row.seeds)}",
+        "missing seeds": _spans(missing),
+        "accuracy": f"{mean:.2f}" if mean is not None else "",
+        "95 % interval": f"{interval.low:.2f} to {interval.high:.2f}" if interval else "",
+        "each": ", ".join(f"{one.accuracy:.2f}" for one in found),
+        "best on the way": f"{sum(way) / len(way):.2f}" if way else "",
+        "collapsed": collapsed(found).words if found else "",
+        "regret": f"{best - mean:.2f}" if best is not None and mean is not None else "",
+        f"eigenvalue, epoch {EPOCH}": _range(at),
+        "at the end": _range(ends),
+        "hours": f"{hours:.1f}" if found else "",
+    }
+
+
+def _random_line(reference: Mapping[str, Any]) -> dict[str, object]:
+    middle = reference["quantiles"]
+    return {
+        "row": "one random cell, exactly (`random`)",
+        "table 4": "93.70 +- 0.36 (best within 12,000 s)",
+        "n of planned": f"all {reference['n']:,} cells",
+        "missing seeds": "",
+        "accuracy": f"{reference['mean']:.2f}",
+        "95 % interval": "",
+        "each": f"half lie from {middle['0.25']:.2f} to {middle['0.75']:.2f}",
+        "best on the way": "",
+        "collapsed": "",
+        "regret": f"{reference['best'] - reference['mean']:.2f}",
+        f"eigenvalue, epoch {EPOCH}": "",
+        "at the end": "",
+        "hours": "",
+    }
+
+
+def _range(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    return f"{values[0]:.3g}" if len(values) == 1 else f"{min(values):.3g} to {max(values):.3g}"
+
+
+def _spans(seeds: Sequence[int]) -> str:
+    """`11, 13 to 17`."""
+    found: list[list[int]] = []
+    for seed in seeds:
+        if found and seed == found[-1][-1] + 1:
+            found[-1].append(seed)
+        else:
+            found.append([seed])
+    return ", ".join(str(one[0]) if len(one) == 1 else f"{one[0]} to {one[-1]}" for one in found)
+
+
+def _unequal(plan: Plan, by_row: Mapping[str, list[Search]]) -> list[str]:
+    """What the rows do not have in common, a sentence each."""
+    rows = [row for row in plan.rows if by_row[row.name]]
+    conditions, labels = {}, []
+    for place, row in enumerate(rows):
+        runs = [_as_run(one) for one in by_row[row.name]]
+        conditions[place] = conditions_of(runs, ("seed",))
+        labels.append(f"`{row.name}`")
+    found = {condition_words(key[0]): sentence(key, known, labels) for key, known in unequal(conditions)}
+    origins = sorted(
+        {f"{one.values['device']}, torch {one.values['torch']}" for row in rows for one in by_row[row.name]}
+    )
+    told = (
+        [f"Computed on {'; '.join(origins)}. Seconds are those of machines that did other work too."]
+        if origins
+        else []
+    )
+    return [*told, *(f"> {one}" for one in found.values())]
+
+
+def _as_run(one: Search) -> Run:
+    names = ("epochs", "dataset", "split_hash", "git_commit", "device", "threads")
+    conditions: dict[str, str | float] = {name: one.values[name] for name in names if one.values[name]}
+    if one.values["torch"]:
+        conditions["versions.torch"] = one.values["torch"]
+    if (seconds := one.number("seconds")) is not None:
+        conditions["seconds"] = seconds
+    return Run(
+        one.row, {"seed": str(one.seed)}, "finished", figures={FIGURE: one.accuracy}, conditions=conditions
+    )
+
+
+def _comparisons(plan: Plan, by_row: Mapping[str, list[Search]]) -> str:
+    against = against_baseline(plan, by_row)
+    if not against:
+        return f"Nothing to compare with `{plan.baseline.name}` yet."
+    rows = []
+    for one in against:
+        found = one.comparison
+        rows.append(
+            {
+                "row": f"`{one.row.name}`",
+                "pairs": str(found.n),
+                "difference": f"{found.difference:+.2f}",
+                "95 % interval": f"{found.interval.low:+.2f} to {found.interval.high:+.2f}"
+                if found.interval
+                else "",
+                "d_z": f"{found.effect:+.2f}" if found.effect is not None else "",
+                "p": p_text(found.p),
+                "p (Holm)": p_text(one.p_holm),
+                "smallest possible p": p_text(found.smallest_p),
+                "pairs needed": f"{one.needed:,}" if one.needed is not None else "",
+                "verdict": one.verdict,
+            }
+        )
+    return (
+        f"Accuracy of the result less that of `{plan.baseline.name}` from the same seed, in "
+        f"points; permutation of signs.\n\n" + markdown(rows)
+    )
+
+
+def _reference(reference: Mapping[str, Any]) -> list[str]:
+    if not reference:
+        return [
+            "## Beside them",
+            "All cells and black-box searches: not recorded yet (`--table`, `--search-table`).",
+        ]
+    counts = list(reference["expected_best"])
+    rows = [
+        {"cells that are seen": "the best of so many random cells, exactly"}
+        | {count: f"{reference['expected_best'][count]:.2f}" for count in counts}
+    ]
+    for name, found in reference.get("blackbox", {}).items():
+        rows.append(
+            {"cells that are seen": f"`nas.blackbox algorithm={name}`"}
+            | {count: f"{found[count][0]:.2f} ± {found[count][1]:.2f}" for count in counts}
+        )
+    about = (
+        f"The first line knows the test accuracy and is the most that choosing among random "
+        f"cells can give. Black-box searches see "
+        f"`{reference.get('reward', '')}` after 12 epochs instead; mean and deviation of "
+        f"{reference.get('seeds', 0)} seeds. A "
+        "differentiable search gives one cell: it stands beside the column 1, and n of them, of"
+        " which the best is chosen, "
+        "beside the column n."
+    )
+    return [
+        "## Beside them: random cells and black-box searches at equal numbers of cells",
+        about,
+        markdown(rows),
+    ]
+
+
+def _pictures(by_row: Mapping[str, list[Search]]) -> list[str]:
+    if not any(by_row.values()):
+        return []
+    named = {
+        "accuracy": "Accuracy of each result, by rows; the band is the middle half of all cells",
+        "anytime": "Mean accuracy of the present cell and its 95 % interval, per epoch and per second",
+        "eigenvalues": "The dominant eigenvalue along the way; searches that collapsed are dashed",
+    }
+    return [
+        "## Pictures",
+        *(f"![{text}]({PICTURES.format(name)})\n\n{text}." for name, text in named.items()),
+    ]
+
+
+def _again(plan: Plan) -> str:
+    row, seed = plan.baseline, plan.baseline.seeds[0]
+    return f"""\
+Every search is one command. This is row `{row.name}` from seed {seed}, then all of its seeds; `--row` names
+any other.
+
+    python -m nas.search {" ".join(row.settings)} seed={seed} hardware.threads=1 \\
+        dataset.root=<folder of CIFAR-10> tabular.file=<CSV table of NAS-Bench-201>
+    make evidence ARGS="--row {row.name} --anew --data <folder of CIFAR-10> --table <CSV table>"
+
+`make evidence ARGS="--data <folder> --table <CSV> --search-table <CSV of 12 epochs>"` goes on where the
+records stop, in the order of the rows; `--plan` says what that takes, `--take <folder>` adds searches that
+were run elsewhere, `--record-only` writes this page from the records."""

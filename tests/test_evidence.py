@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from experiments import pipeline
 from experiments.evidence import __main__ as evidence
-from experiments.evidence.claims import against_baseline, collapsed, foretold, share
+from experiments.evidence.claims import against_baseline, beside_random, collapsed, foretold, share
 from experiments.evidence.page import counted, page
 from experiments.evidence.reference import make_reference, read_reference
 from experiments.evidence.rows import read_plan
@@ -90,7 +90,8 @@ def test_every_row_is_a_search_of_the_protocol(composed, tier):
         (method,) = [one.partition("=")[2] for one in row.settings if one.startswith("method=")]
         assert config.method.name == method
         assert config.space.name == "nasbench201" and config.dataset.name == "cifar10"
-        if tier < 5:
+        typed = {one.partition("=")[0] for one in row.settings}
+        if "method.warmup_epochs" not in typed:
             assert (config.method.warmup_epochs, config.trainer.max_epochs) == (40, 120), row.name
         for stage in config.method.get("stages") or ():
             assert stage.epochs == config.trainer.max_epochs
@@ -232,18 +233,37 @@ def test_the_eigenvalue_is_asked_before_the_collapse_alone():
         course = (Point(60, CONV * 6, 90.0, value), Point(since, (SKIP if gone else CONV) * 6, 54.3))
         return search(BASE, seed, 54.3 if gone else 90.0, 6 if gone else 0, course)
 
+    def asked(searches):
+        (found,) = foretold([BASE], {BASE.name: searches}, 60)
+        return found
+
     apart = [with_value(seed, 5.0 + seed, True) for seed in range(4)]
     apart += [with_value(seed, 1.0 + seed / 10, False) for seed in range(4, 8)]
-    assert foretold(BASE, apart, 60).verdict == "it is larger before a collapse"
-    assert foretold(BASE, apart[2:], 60).verdict == "too few (2 against 4: no p below 0.13)"
-    assert foretold(BASE, apart[:4], 60).verdict.startswith("too few")
+    assert asked(apart).verdict == "it is larger before a collapse"
+    assert asked(apart[2:]).verdict == "too few (2 against 4: no p below 0.13)"
+    assert asked(apart[:4]).verdict.startswith("too few: both")
     early = [with_value(9, 9.0, True, since=61), *apart]
-    assert foretold(BASE, early, 60).apart.of == (5, 4)
-    gone = [
-        replace(early[0], course=(Point(50, SKIP * 6, 54.3, 9.0), Point(60, SKIP * 6, 54.3, 9.0))),
-        *apart,
-    ]
-    assert foretold(BASE, gone, 60).apart.of == (4, 4), "where it has happened nothing is foretold"
+    assert asked(early).apart.of == (5, 4)
+    gone = (Point(50, SKIP * 6, 54.3, 9.0), Point(60, SKIP * 6, 54.3, 9.0))
+    assert asked([replace(early[0], course=gone), *apart]).apart.of == (4, 4), "nothing is left to foretell"
+    # Of two rows p is twice as large, which is too large here; one that can show nothing does not count.
+    rows = [BASE, PLAN.row("drnas_nb201")]
+    both = foretold(rows, {BASE.name: apart, "drnas_nb201": apart}, 60)
+    assert [one.verdict for one in both] == ["not shown"] * 2
+    alone = foretold(rows, {BASE.name: apart, "drnas_nb201": apart[2:]}, 60)
+    assert alone[0].verdict == "it is larger before a collapse"
+
+
+def test_results_stand_beside_the_median_of_all_cells():
+    def verdict(*accuracies):
+        by_row = {BASE.name: [search(BASE, seed, one) for seed, one in enumerate(accuracies)]}
+        (found,) = beside_random([BASE], by_row, 90.75)
+        return found.verdict
+
+    assert verdict(*[54.3] * 5) == "too few (n = 5, at least 6)", "equal values prove no more than others"
+    assert verdict(*[54.3] * 6) == "worse than random cells"
+    assert verdict(*[94.0] * 6, 90.75) == "better than random cells"
+    assert verdict(*[54.3] * 2, *[94.0] * 6) == "not told apart from random cells"
 
 
 def test_records_of_other_settings_count_nowhere_and_are_told():

@@ -16,7 +16,7 @@ from pathlib import Path
 from experiments import pipeline
 from experiments.evidence.figures import draw_all
 from experiments.evidence.page import counted, page
-from experiments.evidence.reference import make_reference, read_reference, write_reference
+from experiments.evidence.reference import make_reference, read_reference, same_tables, write_reference
 from experiments.evidence.rows import ROWS, Plan, Row, read_plan
 from experiments.evidence.searches import Search, read_searches, take, write_searches
 from experiments.pipeline import Chain
@@ -106,7 +106,8 @@ def _run(arguments: Namespace) -> int:
 
 def _record(arguments: Namespace, plan: Plan, kept: Searches) -> None:
     reference = read_reference(arguments.results)
-    if arguments.table is not None and not arguments.record_only:
+    given = (arguments.table, arguments.search_table)
+    if arguments.table is not None and not arguments.record_only and not same_tables(reference, *given):
         reference = make_reference(arguments.table, arguments.search_table)
         write_reference(arguments.results, reference)
     searches = list(kept.values())

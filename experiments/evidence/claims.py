@@ -13,6 +13,8 @@ from nas.analysis.statistics import Comparison, compare, compare_unpaired, holm,
 LEVEL = 0.95
 ALPHA = 0.05
 LEAST = 4
+# With fewer no binomial test has a p of at most `ALPHA`.
+LEAST_OF_SIGNS = 6
 # The eigenvalue after it is asked what it says of the end: half of the way.
 EPOCH = 60
 
@@ -104,36 +106,81 @@ class Foretold:
 
     Attributes:
         row: of which row's searches.
-        epoch: when it was measured.
         apart: searches that collapsed later against those that did not; None where one of the two is empty.
+        p_holm: adjusted for all rows that are asked.
     """
 
     row: Row
-    epoch: int
     apart: Comparison | None
+    p_holm: float | None
 
     @property
     def verdict(self) -> str:
         """What may be said."""
-        if self.apart is None:
-            return "too few: both collapsed and other searches are needed"
         one = self.apart
+        if one is None:
+            return "too few: both collapsed and other searches are needed"
         if one.smallest_p is not None and one.smallest_p > ALPHA:
             return f"too few ({one.of[0]} against {one.of[1]}: no p below {one.smallest_p:.2g})"
-        if one.p is not None and one.p <= ALPHA and one.effect is not None:
+        if self.p_holm is not None and self.p_holm <= ALPHA and one.effect is not None:
             return "it is larger before a collapse" if one.effect > 0.5 else "it is smaller before a collapse"
         return "not shown"
 
 
-def foretold(row: Row, searches: Sequence[Search], epoch: int) -> Foretold:
-    """By the ranks of the last eigenvalue measured up to an epoch (Mann-Whitney).
+def foretold(
+    rows: Sequence[Row], by_row: Mapping[str, Sequence[Search]], epoch: int = EPOCH
+) -> list[Foretold]:
+    """By the ranks of the last eigenvalue measured up to an epoch (Mann-Whitney), row by row.
 
     Searches whose cell was all skip connections by then are left out: there nothing is foretold.
     """
-    groups: tuple[list[float], list[float]] = ([], [])
-    for one in searches:
-        value, since = one.eigenvalue_at(epoch), one.collapse_epoch()
-        if value is not None and (since is None or since > epoch):
-            groups[0 if one.collapsed else 1].append(value)
-    apart = compare_unpaired(groups[0], groups[1], "mannwhitney") if all(groups) else None
-    return Foretold(row, epoch, apart)
+    found = []
+    for row in rows:
+        groups: tuple[list[float], list[float]] = ([], [])
+        for one in by_row[row.name]:
+            value, since = one.eigenvalue_at(epoch), one.collapse_epoch()
+            if value is not None and (since is None or since > epoch):
+                groups[0 if one.collapsed else 1].append(value)
+        found.append(compare_unpaired(groups[0], groups[1], "mannwhitney") if all(groups) else None)
+    able = [one.p if one and one.smallest_p and one.smallest_p <= ALPHA else None for one in found]
+    return [Foretold(*parts) for parts in zip(rows, found, holm(able), strict=True)]
+
+
+@dataclass(frozen=True)
+class BesideRandom:
+    """How many results of a row are better than the median of all cells, as half of random cells are.
+
+    Attributes:
+        row: which row.
+        better: how many are above the median; those that are equal to it are left out.
+        of: of how many.
+        p_holm: of the binomial test, adjusted for all rows that are asked.
+    """
+
+    row: Row
+    better: int
+    of: int
+    p_holm: float | None
+
+    @property
+    def verdict(self) -> str:
+        """What may be said."""
+        if self.of < LEAST_OF_SIGNS:
+            return f"too few (n = {self.of}, at least {LEAST_OF_SIGNS})"
+        if self.p_holm is not None and self.p_holm <= ALPHA:
+            return "better than random cells" if self.better > self.of / 2 else "worse than random cells"
+        return "not told apart from random cells"
+
+
+def beside_random(
+    rows: Sequence[Row], by_row: Mapping[str, Sequence[Search]], median: float
+) -> list[BesideRandom]:
+    """By an exact binomial test on two sides: a random cell is above the median with probability one half."""
+    from scipy.stats import binomtest
+
+    counts = []
+    for row in rows:
+        values = [one.accuracy for one in by_row[row.name] if one.accuracy != median]
+        counts.append((sum(value > median for value in values), len(values)))
+    ps = [float(binomtest(k, n, 0.5).pvalue) if n >= LEAST_OF_SIGNS else None for k, n in counts]
+    return [BesideRandom(row, k, n, p) for row, (k, n), p in zip(rows, counts, holm(ps), strict=True)]

@@ -3,6 +3,7 @@
 Kept as `reference.json`, so that the page is made without the table.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,11 @@ import numpy as np
 from experiments.evidence.searches import FIGURE
 from nas import algorithms
 from nas.algorithms.algorithm import Draws
-from nas.analysis.benchmark_table import BenchmarkTable, read_csv
+from nas.analysis.benchmark_table import LONGEST, BenchmarkTable, read_csv
 from nas.analysis.blackbox import Budget, column_of, mean_std, search
 from nas.analysis.statistics import expected_best
 from nas.files import write_text
+from nas.reading.files import read_bytes
 from nas.reading.json_text import read_object
 from nas.reading.yaml_text import read_mapping
 from nas.running.declared import CONF
@@ -42,13 +44,14 @@ def make_reference(table_file: Path, search_file: Path | None, seeds: int = SEED
         ConfigError: a table cannot be read, or lacks an architecture.
     """
     table = read_csv(table_file, "--table")
+    origin = origin_of(table_file, search_file)
     architectures = NasBench201Space("nasbench201").architectures()
     names = [str(architectures.genotype(one)) for one in architectures.all()]
     known = [value for value in table.column(FIGURE, names) if value is not None]
     values_N = np.array(known)
     found: dict[str, Any] = {
         "figure": FIGURE,
-        "table": table_file.name,
+        **origin,
         "n": len(known),
         "mean": round(float(values_N.mean()), 4),
         "sd": round(float(values_N.std(ddof=1)), 4),
@@ -60,7 +63,7 @@ def make_reference(table_file: Path, search_file: Path | None, seeds: int = SEED
         found["blackbox"] = _blackbox(
             table, read_csv(search_file, "--search-table"), architectures, names, seeds
         )
-        found |= {"reward": REWARD, "search_table": search_file.name, "seeds": seeds}
+        found |= {"reward": REWARD, "seeds": seeds}
     return found
 
 
@@ -86,6 +89,26 @@ def _blackbox(
             mean, spread = mean_std(final_N[index_S])
             found[name][str(count)] = [round(mean, 4), round(spread or 0.0, 4)]
     return found
+
+
+def origin_of(table_file: Path, search_file: Path | None) -> dict[str, str]:
+    """Which tables they are, by name and content.
+
+    Raises:
+        ConfigError: one cannot be read.
+    """
+    found = {}
+    for key, path in (("table", table_file), ("search_table", search_file)):
+        if path is not None:
+            content = read_bytes(path, at_most=LONGEST)
+            found |= {key: path.name, f"{key}_sha256": hashlib.sha256(content).hexdigest()[:16]}
+    return found
+
+
+def same_tables(kept: dict[str, Any], table_file: Path, search_file: Path | None) -> bool:
+    """Whether what is kept was made of these tables."""
+    origin = origin_of(table_file, search_file)
+    return origin == {key: kept[key] for key in origin if key in kept}
 
 
 def read_reference(folder: Path) -> dict[str, Any]:

@@ -29,7 +29,12 @@ RULES = """\
   16 pairs. "Above" or "below" is said where Holm's p over all finished comparisons of the page is at
   most 0.05; else "not shown", with the smallest p that so many pairs could have given and the pairs
   that a difference of this size would need.
-- With fewer than 4 finished searches of a row nothing is concluded from it: "too few".
+- The eigenvalue is asked half of the way, at epoch 60, of searches that have not collapsed by then: those
+  that will and those that will not, by Mann-Whitney's exact test, with Holm's p over the rows asked.
+- Results are "better" or "worse" than random cells where more or fewer of them lie above the median of all
+  cells than chance allows: exact binomial test on two sides, Holm's p over all rows at most 0.05, from 6
+  searches on.
+- With fewer than 4 finished searches of a row nothing more is concluded from it: "too few".
 - Intervals of means are bootstrap intervals (BCa); at n = 8 they hold the mean in 87 of 100 cases
   rather than 95 ([sweeps.md](sweeps.md))."""
 

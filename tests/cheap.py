@@ -21,6 +21,7 @@ from hydra._internal.hydra import Hydra
 from hydra.core.utils import JobRuntime
 from matplotlib.figure import Figure
 
+import nas.commands.report_group
 import nas.engine.pictures
 from nas.analysis import plots
 from nas.analysis.plots import cells, style
@@ -41,6 +42,8 @@ def sketches() -> Iterator[tuple[object, str, Callable]]:
     for where, names in PICTURES:
         yield from ((where, name, _sketch) for name in names)
     yield Figure, "savefig", lambda figure, file, **options: file.write(NO_PICTURE)
+    # The page of a sweep, which is as much a picture of it.
+    yield nas.commands.report_group, "write_group", lambda folder, output, *options: [output]
 
 
 def _sketch(*arguments: object, **options: object) -> Path:

@@ -45,6 +45,7 @@ COMMANDS = (
     "export",
     "latency",
     "rank",
+    "report",
     "search",
     "sweeps",
 )

@@ -42,6 +42,7 @@ ALLOWED = {
     "measure": BELOW | {"analysis", "data", "engine", "machine", "methods", "spaces"},
     "domains": BELOW | {"analysis", "data", "engine", "machine", "measure", "methods", "running", "spaces"},
     "running": BELOW | {"analysis", "data", "domains", "engine", "machine", "measure"},
+    "pages": BELOW | {"analysis"},
     "commands": BELOW
     | {
         "algorithms",
@@ -53,6 +54,7 @@ ALLOWED = {
         "machine",
         "measure",
         "methods",
+        "pages",
         "running",
         "spaces",
     },
@@ -88,6 +90,9 @@ HEAVY = {
     "sklearn",
     "wandb",
     "matplotlib",
+    "altair",
+    "jinja2",
+    "vl_convert",
 }
 MUTATORS = {
     "append", "extend", "insert", "remove", "clear", "update", "add", "discard", "pop", "popitem",

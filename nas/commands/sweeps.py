@@ -155,6 +155,7 @@ def report_sweep(
         curves = draw_courses(folder, found, main_figure, over, level, _caption(folder, runs))
         if curves is not None:
             print(f"curve: {curves}", flush=True)
+    print(f"page:  {_page(folder, over, figure, baseline, test, level)}", flush=True)
     if found.refused:
         return USER_ERROR
     return FAILURE if left else 0
@@ -192,6 +193,19 @@ def _draw(folder: Path, runs: Sequence[Run], figure: str, over: Sequence[str]) -
     direction = f" ({LOWER})" if metric is not None and metric.axis == LOWER else ""
     label = unit.heading.replace("_", " ") + direction
     return draw_sweep(scaled, folder / "figures/sweep.png", along, label, _caption(folder, runs))
+
+
+def _page(
+    folder: Path, over: Sequence[str], figure: str | None, baseline: str | None, test: str, level: float
+) -> Path | str:
+    """Writes the page of the runs; what keeps it from being written is said and costs nothing else."""
+    from nas.commands.report_group import write_group
+    from nas.commands.report_run import PAGE
+
+    try:
+        return write_group(folder, folder / PAGE, over, figure, baseline, test, level)[0]
+    except Exception as error:  # a sweep of days does not fail for its page
+        return f"none, {shown(str(error) or type(error).__name__, 300)}"
 
 
 def _caption(folder: Path, runs: Sequence[Run]) -> str:

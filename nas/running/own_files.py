@@ -14,7 +14,16 @@ from nas.reading.files import kind_of
 # Folders that a run writes to below its own; wandb's is full of links that wandb itself replaces.
 WRITTEN = ("checkpoints", "figures", "tensorboard")
 # What a table of runs writes into the folder that holds them.
-OF_SWEEPS = ("sweep.csv", "table.csv", "table.md", "figures", "figures/sweep.png", "figures/anytime.png")
+OF_SWEEPS = (
+    "sweep.csv",
+    "table.csv",
+    "table.md",
+    "report.html",
+    "index.html",
+    "figures",
+    "figures/sweep.png",
+    "figures/anytime.png",
+)
 
 
 def check_folder(folder: Path, where: str) -> None:
@@ -49,6 +58,18 @@ def check_table_folder(folder: Path, where: str) -> None:
         ConfigError: names the entry.
     """
     _check_entries([folder / name for name in OF_SWEEPS], where)
+
+
+def check_page(path: Path, where: str) -> None:
+    """Refuses a place that a page cannot be written to.
+
+    Raises:
+        ConfigError: it has another ending, its folder is missing, or a folder, link or pipe stands there.
+    """
+    require(path.suffix in (".html", ".htm"), f"{where}: {path.name} must end in .html")
+    require(path.parent.is_dir(), f"{where}: there is no folder {path.parent}")
+    _check_entries([path], where)
+    require(not path.is_dir(), f"{where}: {path.name} in {path.parent} is a folder; remove or rename it")
 
 
 def _check_entries(paths: Iterable[Path], where: str) -> None:

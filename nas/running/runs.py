@@ -148,10 +148,10 @@ def _read_run(folder: Path, place: Path, summary: Mapping[str, Any]) -> Run:
         status = "died" if launching.is_dead(place) else status
     words = "still running, or killed" if status == "running" else status
     reason = f"{words}{after}: {message}" if message else f"{words}{after}"
-    return Run(name, found, status, reason, _again(place, summary, typed))
+    return Run(name, found, status, reason, again(place, summary, typed))
 
 
-def _again(place: Path, summary: Mapping[str, Any], typed: Sequence[str]) -> str:
+def again(place: Path, summary: Mapping[str, Any], typed: Sequence[str]) -> str:
     """The command that continues a run or repeats it; empty where it cannot be told which command it was."""
     command = summary.get("command")
     saved = os.path.lexists(place / "config.yaml")

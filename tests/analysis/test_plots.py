@@ -56,7 +56,7 @@ def _one_cell(cell, recurrent=False):
     figure = Figure(figsize=(9, 6), dpi=100)
     canvas = FigureCanvasAgg(figure)
     ax = figure.add_axes((0, 0, 1, 1))
-    cells._draw(ax, cells._Plan(cell, "cell", recurrent))
+    cells._draw(ax, cells.Plan(cell, "cell", recurrent))
     canvas.draw()
     return figure, ax
 

@@ -43,8 +43,22 @@ SMALLEST_LINE = 0.75
 
 
 @dataclass(frozen=True)
-class _Graph:
-    """A cell with what it has lost: the last node is the output."""
+class Graph:
+    """A cell with what it has lost: the last node is the output.
+
+    Attributes:
+        groups: the names of the cells that are like this one.
+        last: the output.
+        columns: nodes by level.
+        names: node -> its operation as a picture names it.
+        kinds: node -> the family of its operation.
+        live, dead: connections that the architecture has, and that it has lost.
+        alive: nodes of live connections.
+        shortcut: whether one goes past all of them.
+        heading, caption: above the picture.
+    """
+
+    groups: tuple[str, ...]
 
     last: int
     columns: tuple[tuple[int, ...], ...]
@@ -60,7 +74,7 @@ class _Graph:
 
 def _graph(
     names: list[str], cell: Cell, edges: Edges | None, operations: Sequence | None, reduces: bool
-) -> _Graph:
+) -> Graph:
     last = cell.inputs + len(cell.nodes)
     # The two branches of a reduction have no shortcut beside them.
     shortcut = not reduces
@@ -103,7 +117,8 @@ def _graph(
     if edges is not None:
         kept = len(live & set(edges))
         caption = f"{count} of {len(nodes)} operations, {kept} of {len(edges)} connections"
-    return _Graph(
+    return Graph(
+        tuple(names),
         last,
         (*columns, (last,)),
         {node: " + ".join(found) for node, found in words.items()},
@@ -131,10 +146,10 @@ def _heading(names: list[str]) -> str:
     return f"{parts[0][0].replace('_', ' ')} {', '.join(runs)}"
 
 
-class _Plan:
+class Plan:
     """Where the parts of a graph go, in pixels before scaling; y grows upwards from the middle."""
 
-    def __init__(self, graph: _Graph):
+    def __init__(self, graph: Graph):
         self.graph = graph
         ends = {graph.last: "output"} | {
             node: "x" if len(graph.columns[0]) == 1 else f"x{node}" for node in graph.columns[0]
@@ -233,7 +248,7 @@ class _Plan:
         return Curve(points, [Curve.MOVETO, line, curve, curve, line, curve, curve, line])
 
 
-def _draw(ax: Axes, plan: _Plan) -> None:
+def _draw(ax: Axes, plan: Plan) -> None:
     graph = plan.graph
     ax.set_axis_off()
     ax.set_xlim(0, plan.width)
@@ -259,7 +274,7 @@ def _draw(ax: Axes, plan: _Plan) -> None:
     ax.text(MARGIN, top - 26, graph.caption, fontsize=0.9 * FONT * scale, **left)
 
 
-def _draw_box(ax: Axes, plan: _Plan, node: int, index: int, scale: float) -> None:
+def _draw_box(ax: Axes, plan: Plan, node: int, index: int, scale: float) -> None:
     x, y, half = plan.x[index], plan.y[node], plan.half[index]
     look: dict[str, Any] = {"fc": "white", "lw": 1.0 * scale, "ec": DEAD_TEXT, "ls": (0, (3, 2))}
     ink = DEAD_TEXT
@@ -286,7 +301,7 @@ def _draw_box(ax: Axes, plan: _Plan, node: int, index: int, scale: float) -> Non
     )
 
 
-def _handles(plans: list[_Plan]) -> list[Line2D]:
+def _handles(plans: list[Plan]) -> list[Line2D]:
     graphs = [plan.graph for plan in plans]
     there = {graph.kinds[node] for graph in graphs for node in graph.alive if node in graph.kinds}
     handles = family_handles([kind for kind in FAMILIES if kind in there])
@@ -299,7 +314,7 @@ def _handles(plans: list[_Plan]) -> list[Line2D]:
     return handles
 
 
-def _scale(plans: list[_Plan]) -> float:
+def _scale(plans: list[Plan]) -> float:
     """All in one line where that is large enough; else two wide blocks side by side, three from five on."""
     whole = MAX_WIDTH / sum(plan.width for plan in plans)
     if whole >= SMALLEST_LINE:
@@ -332,6 +347,25 @@ def draw_blocks(
     Raises:
         ConfigError: a group does not fit its cell, the suffix is unknown or the file cannot be written.
     """
+    plans = plans_of(genotype, edges_by_group, operations_by_group)
+    return draw_sheet(path, plans, _draw, _handles(plans), 135.0, title, caption, _scale(plans))
+
+
+def plans_of(
+    genotype: Genotype,
+    edges_by_group: Mapping[str, Edges] | None = None,
+    operations_by_group: Mapping[str, Sequence[Sequence[str]]] | None = None,
+) -> list[Plan]:
+    """Where everything goes in the pictures of a genotype's blocks, one for those that are alike.
+
+    Args:
+        genotype: as for `draw_blocks`, and the groups too.
+        edges_by_group: group -> E pairs (source, target); None for what is alive alone.
+        operations_by_group: group -> E lists that name the operation which a connection goes into.
+
+    Raises:
+        ConfigError: a group does not fit its cell.
+    """
     alike: dict[tuple, list[str]] = {}
     for name, cell in genotype.cells:
         edges = None if edges_by_group is None else edges_by_group.get(name)
@@ -342,5 +376,4 @@ def draw_blocks(
             f"figure: {name} has {len(edges or ())} connections but names operations for {len(rows)}",
         )
         alike.setdefault((cell, edges, rows, genotype.form.reduces(name)), []).append(name)
-    plans = [_Plan(_graph(names, *parts)) for parts, names in alike.items()]
-    return draw_sheet(path, plans, _draw, _handles(plans), 135.0, title, caption, _scale(plans))
+    return [Plan(_graph(names, *parts)) for parts, names in alike.items()]

@@ -31,8 +31,21 @@ ARROW = 30.0
 GIVEN = "#c4c4c4"
 
 
-class _Plan:
-    """A cell's layout with the x positions (pixels) that its texts need."""
+class Plan:
+    """A cell's layout with the x positions (pixels) that its texts need; y grows upwards.
+
+    Attributes:
+        heading: of the cell.
+        layout: its columns, wires and heights.
+        given: wires that no search chooses.
+        names: what stands in nodes and ends, a subscript as a formula has it.
+        boxes: which of these are ends.
+        half: half the width of nodes and ends.
+        left, labels, nodes: of every column where its labels begin, how wide they are, and its nodes' middle.
+        width, height: of the whole.
+        bottom: its lowest y.
+        column: of every item.
+    """
 
     def __init__(self, cell: Cell, heading: str, recurrent: bool):
         self.heading = heading
@@ -108,7 +121,7 @@ def _join(layout: Layout, target: int) -> list[Wire]:
     return wires
 
 
-def _curve(plan: _Plan, wire: Wire) -> Curve:
+def curve_of(plan: Plan, wire: Wire) -> Curve:
     """The way from the source through all lanes to the label (or to the output), level at every stop."""
     y, last = plan.layout.y, plan.column[wire.target]
     x = plan.nodes[plan.column[wire.source]] + plan.half[wire.source]
@@ -121,7 +134,7 @@ def _curve(plan: _Plan, wire: Wire) -> Curve:
     return way.curve()
 
 
-def _draw(ax: Axes, plan: _Plan) -> None:
+def _draw(ax: Axes, plan: Plan) -> None:
     ax.set_axis_off()
     ax.set_xlim(0, plan.width)
     ax.set_ylim(plan.bottom, plan.bottom + plan.height)
@@ -145,15 +158,15 @@ def _draw(ax: Axes, plan: _Plan) -> None:
     ax.text(MARGIN, top, plan.heading, fontsize=1.1 * FONT * scale, weight="bold", va="top", color=INK)
 
 
-def _draw_wire(ax: Axes, plan: _Plan, wire: Wire, scale: float, write_text: partial) -> None:
+def _draw_wire(ax: Axes, plan: Plan, wire: Wire, scale: float, write_text: partial) -> None:
     if wire.operation is None:
-        ax.add_patch(PathPatch(_curve(plan, wire), fc="none", ec=GIVEN, lw=1.6 * scale, zorder=1))
+        ax.add_patch(PathPatch(curve_of(plan, wire), fc="none", ec=GIVEN, lw=1.6 * scale, zorder=1))
         return
     kind, given = family(wire.operation), wire in plan.given
     none = kind == "none"
     colour = GIVEN if given else FAMILIES[kind]
     look = {"ec": colour, "lw": 2.0 * scale, "ls": ":" if none else "-"}
-    ax.add_patch(PathPatch(_curve(plan, wire), fc="none", zorder=2, capstyle="round", **look))
+    ax.add_patch(PathPatch(curve_of(plan, wire), fc="none", zorder=2, capstyle="round", **look))
     index = plan.column[wire.target]
     left, width, y = plan.left[index], plan.labels[index], plan.layout.y[wire.target]
     centre = y + wire.offset
@@ -210,8 +223,13 @@ def draw_genotype(
     return path
 
 
-def _draw_cells(genotype: Genotype, path: Path, title: str | None, caption: str | None) -> None:
+def plans_of(genotype: Genotype) -> list[Plan]:
+    """Where everything goes in the pictures of a genotype's cells, in their order."""
     recurrent, form = is_recurrent(genotype), genotype.form
-    plans = [_Plan(cell, form.heading.format(name), recurrent) for name, cell in genotype.cells]
+    return [Plan(cell, form.heading.format(name), recurrent) for name, cell in genotype.cells]
+
+
+def _draw_cells(genotype: Genotype, path: Path, title: str | None, caption: str | None) -> None:
+    plans = plans_of(genotype)
     kinds = [kind for kind in FAMILIES if kind in {family(o) for o in genotype.operations}]
     draw_sheet(path, plans, _draw, family_handles(kinds), 150.0, title, caption)

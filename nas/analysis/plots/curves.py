@@ -24,12 +24,18 @@ COSINE = Metric("cosine", title="cosine of the gradients")
 LEFT = Metric("num_operations", title="operations left")
 
 
-def _columns(metric: Metric, names: Sequence[str]) -> list[str]:
+def columns_of(metric: Metric, names: Sequence[str]) -> list[str]:
     """The columns of a metric's panel: those that end in its name, and eigenvalues in further bases."""
     return [n for n in names if f"_{n}".endswith(f"_{metric.name}") or metric_of(n)[1] is metric]
 
 
-def _panels() -> list[Metric]:
+def label_of(metric: Metric, column: str) -> str:
+    """What a curve in a metric's panel is of."""
+    return column.replace(metric.name, "", 1).strip("_").replace("_", " ") or "first basis"
+
+
+def panels() -> list[Metric]:
+    """What curves are drawn of, a panel each, in their order."""
     tasks = [metric for metric in (LOSS, *chain(*OF_TASKS.values())) if metric.word]
     return [*tasks, ENTROPY, SKIPS, RATE, EIGENVALUE, COSINE, LEFT]
 
@@ -60,7 +66,7 @@ def _draw_panel(ax: Axes, rows: Rows, metric: Metric, columns: list[str]) -> Non
         values = _column(rows, column) * metric.factor
         # Loggers write the parts of an epoch in separate rows, so a gap is no reason to break the curve.
         there = np.isfinite(values)
-        label = column.replace(metric.name, "", 1).strip("_").replace("_", " ") or "first basis"
+        label = label_of(metric, column)
         colour = LINE_COLOURS[index % len(LINE_COLOURS)]
         ax.plot(epochs[there], values[there], color=colour, label=label, **markers(int(there.sum())))
     # An exponential falls by powers.
@@ -107,20 +113,20 @@ def draw_curves(rows: Rows, path: str | Path, title: str | None = None, caption:
     """
     names = list(dict.fromkeys(name for row in rows for name in row if isinstance(name, str)))
     found = {
-        metric: [c for c in _columns(metric, names) if np.isfinite(_column(rows, c)).any()]
-        for metric in _panels()
+        metric: [c for c in columns_of(metric, names) if np.isfinite(_column(rows, c)).any()]
+        for metric in panels()
     }
-    panels = [(metric, columns) for metric, columns in found.items() if columns]
+    shown = [(metric, columns) for metric, columns in found.items() if columns]
     endings = ", ".join(metric.name for metric in found)
-    require(bool(panels), f"figure: no column to draw among {names}; known endings are {endings}")
-    across = min(len(panels), 3)
-    down = math.ceil(len(panels) / across)
+    require(bool(shown), f"figure: no column to draw among {names}; known endings are {endings}")
+    across = min(len(shown), 3)
+    down = math.ceil(len(shown) / across)
     with styled():
         figure = new_figure(460 * across, 320 * down + (40 if title else 0))
         axes = figure.subplots(down, across, squeeze=False).ravel()
-        for ax, (metric, columns) in zip(axes, panels, strict=False):
+        for ax, (metric, columns) in zip(axes, shown, strict=False):
             _draw_panel(ax, rows, metric, columns)
-        for ax in axes[len(panels) :]:
+        for ax in axes[len(shown) :]:
             ax.set_visible(False)
         if title:
             figure.suptitle(title, weight="bold", x=0.01, ha="left")

@@ -17,7 +17,10 @@ from nas.running.declared import KINDS, declared
 from nas.running.kinds import of_annotation, of_examples
 from tests.commands.test_bad_input import assert_refused
 
-ROOTS = ("search", "evaluate", "derive", "export", "latency", "rank", "bench", "cost", "sweeps", "blackbox")
+ROOTS = (
+    "search", "evaluate", "derive", "export", "latency", "rank", "bench", "cost", "sweeps", "blackbox",
+    "report",
+)  # fmt: skip
 HUGE = 1_000_000_000
 REFUSED = [
     ("trainer", None, "trainer=null: must be a group of keys (max_epochs"),

@@ -81,19 +81,9 @@ CONFIGURED = COMMANDS | {"commands", "domains", "running"}
 # Of `running`, what is loaded before it is known that there is anything to do.
 LIGHT = ("config", "config_checks", "declared", "choices", "launching", "trust", "locks", "log_files")
 HEAVY = {
-    "torch",
-    "torchvision",
-    "pytorch_lightning",
-    "torchmetrics",
-    "timm",
-    "scipy",
-    "sklearn",
-    "wandb",
-    "matplotlib",
-    "altair",
-    "jinja2",
-    "vl_convert",
-}
+    "torch", "torchvision", "pytorch_lightning", "torchmetrics", "timm", "scipy", "sklearn", "wandb",
+    "matplotlib", "altair", "jinja2", "vl_convert",
+}  # fmt: skip
 MUTATORS = {
     "append", "extend", "insert", "remove", "clear", "update", "add", "discard", "pop", "popitem",
     "setdefault",

@@ -250,6 +250,8 @@ class SearchRecorder(EpochRecorder):
             _, *others = pl_module.method.bases()
             self.eigenvalues = ("hessian_eigenvalue", *(f"hessian_eigenvalue_{label}" for label in others))
             self.columns = tuple(dict.fromkeys((*self.columns, *self.eigenvalues)))
+        of_groups = (f"{group}_concentration" for group in pl_module.method.concentrations())
+        self.columns = tuple(dict.fromkeys((*self.columns, *of_groups)))
         super().on_fit_start(trainer, pl_module)
         if "hessian_eigenvalue" in self.numbers:
             self._curvature(pl_module, self.earlier.get("hessian_mode"))
@@ -320,11 +322,13 @@ class SearchRecorder(EpochRecorder):
         return ("epoch", *weight, "architecture_step_loss", *architecture, *further)
 
     def extras(self, trainer: pl.Trainer, pl_module: Any) -> dict[str, Any]:
-        """Skips, entropy, curvature, and what the table says."""
+        """Skips, entropy, concentrations, curvature, and what the table says."""
         strengths, scores = pl_module.method.strengths(), pl_module.method.scores()
         genotype = self.space.derive(scores)
         found: dict[str, Any] = {"num_skip": count_skips(genotype)}
         found |= {f"{group}_entropy": value for group, value in pl_module.method.entropy().items()}
+        sums = pl_module.method.concentrations()
+        found |= {f"{group}_concentration": value for group, value in sums.items()}
         if self.sparse:
             rows = sparsity_rows(self.space, pl_module.method, trainer.current_epoch)
             found |= dict(zip(ALIVE, totals(rows), strict=True))

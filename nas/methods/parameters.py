@@ -214,6 +214,19 @@ class Parameters(Hooks, nn.Module):
         }
 
     @torch.no_grad()
+    def concentrations(self) -> dict[str, float]:
+        """Mean over a group's edges of the sum of their Dirichlet concentrations; {} of other relaxations.
+
+        As many as there are candidates is a flat Dirichlet; the larger the sum, the less its draws vary.
+        """
+        found = {group: self.relaxation.concentration(self._kept(group)) for group in self.alpha}
+        return {
+            group: float(beta_EK.double().sum(-1).mean())
+            for group, beta_EK in found.items()
+            if beta_EK is not None
+        }
+
+    @torch.no_grad()
     def sample_strengths(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Draws from the learnt distribution: {group: [count, E, O]}, float64, on the CPU.
 

@@ -58,6 +58,7 @@ KINDS: Mapping[str, Kind] = {
     "figure": kind("str null"),
     "over": kind("list", items="str"),
     "baseline": kind("str null"),
+    "output": kind("str null"),
     "level": kind("float", 0, 1),
     "bench.data": kind("bool null"),
     "bench.steps": kind("list", items="str"),

@@ -159,7 +159,7 @@ def test_a_strangers_run_names_no_command_that_imports_his_code(run, copied):
         (("folder={0}/none",), "there is no such folder"),
         (("folder={0}/seed 0", "baseline=random"), "baseline=random: {0}/seed 0 is one run"),
         (("folder={0}/seed 0", "runs=true"), "runs=true: {0}/seed 0 is one run"),
-        (("folder={0}", "baseline=method=random"), "baseline=method=random: no finished run has a figure"),
+        (("folder={0}", "baseline=method=random"), "baseline=method=random: no row is that"),
         (("folder={0}", "figure=test_accuracy"), "figure=test_accuracy: no run has it"),
         (("folder={0}", "over=seed"), "over=seed: must be a list"),
         (("folder={0}", "output={0}/page.pdf"), "page.pdf must end in .html"),

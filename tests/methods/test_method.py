@@ -45,6 +45,16 @@ def test_entropy_of_a_decided_edge_is_zero():
     assert method.entropy()["normal"] == 0.0
 
 
+def test_concentrations_of_a_dirichlet_are_recorded_and_other_methods_have_none():
+    space = DartsSpace("darts", OPERATIONS)
+    assert method_for(space).concentrations() == {}
+    shapes = {name: group.shape for name, group in space.groups.items()}
+    method = flat_method("drnas", shapes, relaxation="dirichlet", layout=layout_of(space.groups))
+    with torch.no_grad():
+        method.alpha["normal"].copy_(torch.tensor([2.0, 0.0, -1.0]).expand(14, 3))
+    assert method.concentrations()["normal"] == pytest.approx(3 + 1 + math.exp(-1))
+
+
 def test_warmup_delays_the_architecture():
     method = method_for(DartsSpace("darts", OPERATIONS), warmup_epochs=2)
     assert [method.active(epoch) for epoch in range(4)] == [False, False, True, True]

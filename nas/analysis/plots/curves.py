@@ -20,6 +20,7 @@ Rows = Sequence[Mapping[str, object]]
 
 # Of other tables than a run's: they have no words.
 ENTROPY = Metric("entropy", title="entropy of the op weights", unit="nats")
+CONCENTRATION = Metric("concentration", title="Dirichlet concentration of an edge")
 COSINE = Metric("cosine", title="cosine of the gradients")
 LEFT = Metric("num_operations", title="operations left")
 
@@ -37,7 +38,7 @@ def label_of(metric: Metric, column: str) -> str:
 def panels() -> list[Metric]:
     """What curves are drawn of, a panel each, in their order."""
     tasks = [metric for metric in (LOSS, *chain(*OF_TASKS.values())) if metric.word]
-    return [*tasks, ENTROPY, SKIPS, RATE, EIGENVALUE, COSINE, LEFT]
+    return [*tasks, ENTROPY, CONCENTRATION, SKIPS, RATE, EIGENVALUE, COSINE, LEFT]
 
 
 def _number(value: Any, column: str) -> float:

@@ -72,6 +72,10 @@ class Relaxation:
         """The expected op weights, [E, O]; deterministic."""
         raise NotImplementedError(f"{type(self).__name__} must say what its strengths are")
 
+    def concentration(self, alpha_EO: Tensor) -> Tensor | None:
+        """The parameters of the Dirichlet that is drawn from, [E, O]; None where there is none."""
+        return None
+
     def evaluation_weights(self, alpha_EO: Tensor) -> Tensor:
         """What it uses in one pass of evaluation, [E, O]: that of a training pass."""
         return self.op_weights(alpha_EO)

@@ -2,8 +2,8 @@
 
     python -m experiments.drnas.reduced --data data --table nb201.csv.gz --seeds 0 1 2 3 --jobs 2
 
-Each search is `experiment=drnas/nb201_reduced` on one thread, or that of `--experiment`, in its own folder. Start it
-again when it was stopped: finished searches are kept, begun ones go on at their last epoch, then others begin. The
+Each search is `experiment=drnas/nb201_reduced` on one thread, or that of `--experiment`, in its own folder.
+Start it again when it was stopped: finished searches are kept, begun ones go on, then others begin. The
 searches need no table. What they found is looked up afterwards, epoch by epoch, so a protocol can be fixed on
 one table (`--search-table`, watched while they run) and judged by another (`--table`). Writes `reduced.csv`,
 `reduced.md` and figures into `--results`, at the end and with `--record-only` at any time.

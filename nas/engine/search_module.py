@@ -185,7 +185,7 @@ class SearchModule(Measured):
         self.record_result("architecture", result, batch)
         if self.selects:
             # A copy: a text's batch notes the state that the pass leaves.
-            self._compare(copy.copy(batch), batch_idx)
+            self._compare(copy.copy(batch), batch_idx, result.size)
 
     @property
     def selects(self) -> bool:
@@ -199,7 +199,7 @@ class SearchModule(Measured):
             assert self.method.selection is not None
             self.method.selection.begin(self.search_step.draw)
 
-    def _compare(self, batch: Any, batch_idx: int) -> None:
+    def _compare(self, batch: Any, batch_idx: int, size: int) -> None:
         selection = self.method.selection
         assert selection is not None
 
@@ -215,6 +215,8 @@ class SearchModule(Measured):
             train_norms(self.supernet)
         try:
             selection.observe(batch_idx, score)
+            if selection.curved:
+                selection.observe_curvature(batch_idx, lambda: (self.search_step.curvature(batch), size))
         finally:
             self.supernet.eval()
             for buffer, before in zip(self.supernet.buffers(), buffers, strict=True):

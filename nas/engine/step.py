@@ -7,6 +7,7 @@ backward pass (DSO-NAS without a split).
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from nas.engine.freezing import Freezing
 from nas.engine.seeding import drawing_from
 from nas.engine.tasks import Result, Task
-from nas.methods.functional import Trial, frozen
+from nas.methods.functional import Trial, diagonal, frozen, twice_differentiable
 from nas.methods.method import Method
 from nas.methods.updates import ArchitectureGradient, Bilevel, Update
 from nas.op_weights import OpWeights
@@ -127,6 +128,29 @@ class Step:
             self.supernet.train()
         return result.loss, self.task.score(result)
 
+    def curvature(self, batch: Any) -> list[Tensor]:
+        """The second derivative of a batch's loss in each parameter of alpha: one tensor an alpha, detached.
+
+        In evaluation mode, exact: a product with the Hessian for each parameter. 0 where the loss does not
+        depend on it.
+        """
+        self.supernet.eval()
+        try:
+            # A validation has no graph, and its tensors can be none's part.
+            with (
+                torch.inference_mode(False),
+                torch.enable_grad(),
+                frozen(self.weights),
+                twice_differentiable(self.supernet),
+            ):
+                found = diagonal(self.run(_cloned(batch), train=False).loss, self.alphas)
+        finally:
+            self.supernet.train()
+        average = self.frame.average()
+        if average is not None:
+            average(found)
+        return found
+
     def architecture(
         self, weight_batch: Any, architecture_batch: Any, update: Update | None = None
     ) -> ArchitectureGradient:
@@ -226,3 +250,14 @@ class Step:
         with self.method.stepping(self.architecture_optimizer):
             self.frame.step(self.architecture_optimizer)
         self.architecture_optimizer.zero_grad()
+
+
+def _cloned(batch: Any) -> Any:
+    """A batch, whatever holds its tensors, of tensors of their own."""
+    if isinstance(batch, Tensor):
+        return batch.clone()
+    if isinstance(batch, list | tuple):
+        return type(batch)(_cloned(one) for one in batch)
+    if is_dataclass(batch) and not isinstance(batch, type):
+        return replace(batch, **{one.name: _cloned(getattr(batch, one.name)) for one in fields(batch)})
+    return batch

@@ -4,12 +4,13 @@ Xu et al. 2020, equation 3 (a softmax), and Li et al. 2021 (points of a simplex)
 past the candidates of an edge.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from nas.errors import require
+from nas.methods.regularizers import Regularizer
 from nas.methods.relaxations import Relaxation
 
 
@@ -47,9 +48,18 @@ class EdgeWeights(nn.Module):
         Args:
             function: of the relaxation: beta [1, n] -> weights [1, n].
         """
+        return self.in_rows({key: function(beta) for key, beta in self.beta.items()})
+
+    def penalties(self, regularizers: Sequence[Regularizer]) -> list[Tensor]:
+        """What regularizers say of beta, a scalar each."""
+        betas = list(self.beta.values())
+        return [one.edge_penalty(self.relaxation, betas) for one in regularizers]
+
+    def in_rows(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """{group: [E]}, in the order of alpha's rows, of values [1, n] by the names in `beta`."""
         found = {}
         for group, by_target in self._rows.items():
-            parts = [function(self.beta[f"{group}_{target}"])[0] for target in by_target]
+            parts = [values[f"{group}_{target}"][0] for target in by_target]
             order = torch.tensor([row for rows in by_target.values() for row in rows])
             found[group] = torch.cat(parts)[order.argsort().to(parts[0].device)]
         return found

@@ -120,11 +120,11 @@ class Method(Parameters):
         self.perturbation = perturbation
         self.monitors = {key: one for key, one in monitors.items() if one is not None}
         self._check_parts()
-        alone = not (relaxation.normalised or relaxation.rivals)
+        choosing = selection if selection is not None and selection.rivals else relaxation
         require(
-            alone or any(shape[1] > 1 for shape in shapes.values()),
+            any(shape[1] > 1 for shape in shapes.values()) or not (choosing.rivals or relaxation.normalised),
             f"method={name}: this space has one candidate per edge, among which a "
-            f"{getattr(relaxation, 'name', type(relaxation).__name__)} cannot choose; take a method whose op "
+            f"{getattr(choosing, 'name', type(choosing).__name__)} cannot choose; take a method whose op "
             "weights are free: method=dsonas, or method=dsonas_random to draw",
         )
 
@@ -386,6 +386,7 @@ class Method(Parameters):
         """The regularizers' terms of the objective at the kept candidates, a differentiable scalar."""
         kept = [self._kept(group) for group in self.alpha]
         terms = [one.penalty(self.relaxation, kept) for one in self._terms()]
+        terms += [] if self.edges is None else self.edges.penalties(self._terms())
         if self.cost is not None:
             terms.append(self.cost.penalty(self._times_edges(self._expected())))
         return torch.stack(terms).sum() if len(terms) > 1 else (*terms, kept[0].new_zeros(()))[0]

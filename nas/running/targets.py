@@ -29,11 +29,11 @@ UPDATES = tuple(
         "WeightsAlone",
     )
 )  # fmt: skip
-SELECTIONS = tuple(f"nas.methods.selections.{name}" for name in ("BestOf", "Projection"))
+SELECTIONS = tuple(f"nas.methods.selections.{name}" for name in ("BestOf", "PosteriorVariance", "Projection"))
 PERTURBATIONS = tuple(f"nas.methods.perturbations.{name}" for name in ("Adversarial", "Random"))
 REGULARIZERS = tuple(
     f"nas.methods.regularizers.{name}"
-    for name in ("Anchor", "AuxiliarySkip", "BetaDecay", "DropPath", "SkipDropout", "ZeroOne")
+    for name in ("Anchor", "AuxiliarySkip", "BetaDecay", "DropPath", "GatePrior", "SkipDropout", "ZeroOne")
 )
 MONITORS = tuple(
     f"nas.methods.monitors.{name}"

@@ -136,6 +136,10 @@ class SmallSearch:
         selection.begin(self.step.draw)
         for index, batch in enumerate(self.batches):
             selection.observe(index, lambda one, batch=batch: (self._score(batch, one), len(batch[1])))
+            if selection.curved:
+                selection.observe_curvature(
+                    index, lambda batch=batch: (self.step.curvature(batch), len(batch[1]))
+                )
         selection.decide(self.method, self.step.op_weights, last)
 
     def _score(self, batch, op_weights):

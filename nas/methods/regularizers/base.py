@@ -51,6 +51,15 @@ class Regularizer:
         """
         return alphas[0].new_zeros(())
 
+    def edge_penalty(self, relaxation: Relaxation, betas: Sequence[Tensor]) -> Tensor:
+        """The term of the parameters of edge weights, of a method that has them; a differentiable scalar.
+
+        Args:
+            relaxation: what these parameters mean.
+            betas: [1, n], one tensor for each node with n in-edges.
+        """
+        return betas[0].new_zeros(())
+
     def optimizer(self, build: Callable[..., torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
         """Parameters -> the architecture optimiser, changed where the regularizer acts through it."""
         return build

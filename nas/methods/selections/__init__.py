@@ -6,6 +6,7 @@ alpha.
 
 from nas.methods.selections.base import Selection
 from nas.methods.selections.best_of import BestOf
+from nas.methods.selections.posterior import PosteriorVariance
 from nas.methods.selections.projection import Projection
 
-__all__ = ["BestOf", "Projection", "Selection"]
+__all__ = ["BestOf", "PosteriorVariance", "Projection", "Selection"]

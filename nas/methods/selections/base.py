@@ -1,9 +1,10 @@
 """What a selection is: architectures that are compared with the weights of the trained supernet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nas.op_weights import OpWeights
 
@@ -14,11 +15,15 @@ class Selection:
     Attributes:
         scheduled: the search cannot be made longer afterwards.
         draws: whether it compares random architectures, of a method that can draw them.
+        rivals: whether a candidate needs others on its edge to be chosen against.
+        curved: whether `observe_curvature` is called, once for each batch.
         statistics: those that batch norms normalise with: of the present `batch`, or the `running` ones.
     """
 
     scheduled: bool = True
     draws: bool = True
+    rivals: bool = False
+    curved: bool = False
     statistics: str = "batch"
 
     def attach(self, method: Any) -> None:
@@ -53,6 +58,16 @@ class Selection:
                 better), and how much the batch counts.
         """
         raise NotImplementedError(f"{type(self).__name__} must say what it compares")
+
+    def observe_curvature(self, batch: int, curvature: Callable[[], tuple[Sequence[Tensor], int]]) -> None:
+        """Called after `observe` with the same batch, if it is `curved`.
+
+        Args:
+            batch: its index, from 0.
+            curvature: -> the second derivative of the batch's loss in each architecture parameter, one tensor
+                for each of `method.alphas()`, over all processes, and how much the batch counts. It costs a
+                product with the Hessian for each parameter.
+        """
 
     def chosen(self) -> OpWeights:
         """Called after the last batch: the architecture that the search ends with."""

@@ -39,6 +39,13 @@ def finish(session, space, source, method, numbers, tabular, quiet: bool = False
     strengths = method.strengths()
     if not all(bool(weights_EO.isfinite().all()) for weights_EO in strengths.values()):
         return  # a diverged run keeps the genotype of its last good epoch
+    if learning.undecided(method):
+        session.summary |= numbers
+        say(
+            f"no genotype.json: alpha of method {method.name} never moves, and what the search ends with is "
+            "compared after its last epoch"
+        )
+        return
     genotype = space.derive(method.scores())
     if not method.trains:
         columns = ("epoch", "group", "source", "target", "operation", "weight")

@@ -114,6 +114,11 @@ def check_selection(config: Mapping, method: Method) -> None:
     )
 
 
+def undecided(method: Method) -> bool:
+    """Whether a search has no architecture to show yet: alpha never moves, and its selection is to come."""
+    return method.trains and not method.learns and method.selection is not None and not method.selected
+
+
 def check_compile(config: Any) -> None:
     """Refuses what a compiled network cannot do.
 

@@ -18,6 +18,7 @@ from nas.analysis.metrics import Metric, columns, of_losses
 from nas.analysis.tabular import Tabular
 from nas.engine.divergence import Diverged, first_broken, refuse_numbers
 from nas.engine.genotype_log import GenotypeLog
+from nas.engine.learning import undecided
 from nas.engine.loggers import go_back, log_architecture, log_row
 from nas.engine.progress import Clock, epoch_line
 from nas.engine.rows import count_skips, weight_rows
@@ -324,8 +325,9 @@ class SearchRecorder(EpochRecorder):
     def extras(self, trainer: pl.Trainer, pl_module: Any) -> dict[str, Any]:
         """Skips, entropy, concentrations, curvature, and what the table says."""
         strengths, scores = pl_module.method.strengths(), pl_module.method.scores()
-        genotype = self.space.derive(scores)
-        found: dict[str, Any] = {"num_skip": count_skips(genotype)}
+        # What derivation makes of an alpha that has learnt nothing is no architecture of the search.
+        genotype = None if undecided(pl_module.method) else self.space.derive(scores)
+        found: dict[str, Any] = {} if genotype is None else {"num_skip": count_skips(genotype)}
         found |= {f"{group}_entropy": value for group, value in pl_module.method.entropy().items()}
         sums = pl_module.method.concentrations()
         found |= {f"{group}_concentration": value for group, value in sums.items()}
@@ -340,16 +342,17 @@ class SearchRecorder(EpochRecorder):
             found |= self._eigenvalues(pl_module)
         if "frozen" in self.columns:
             found["frozen"] = len(pl_module.search_step.freezing.frozen())
-        if self.tabular is not None:
+        if self.tabular is not None and genotype is not None:
             found |= self.tabular.row(str(genotype))
             self.numbers["table"] = self.tabular.report(str(genotype))
         if trainer.is_global_zero:
             if self.samples:
                 self._explore(trainer, pl_module, scores)
-            write_text(self.folder / "genotype.json", genotype.to_json() + "\n")
-            self.genotypes.add(trainer.current_epoch, genotype)
             self.weights_table.add(weight_rows(self.space, strengths, trainer.current_epoch))
-            log_architecture(trainer, self.space, pl_module.method, genotype, self.caption)
+            if genotype is not None:
+                write_text(self.folder / "genotype.json", genotype.to_json() + "\n")
+                self.genotypes.add(trainer.current_epoch, genotype)
+                log_architecture(trainer, self.space, pl_module.method, genotype, self.caption)
         return found
 
     def _curvature(self, pl_module: Any, mode: str | None) -> None:

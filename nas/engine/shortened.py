@@ -60,6 +60,8 @@ def shorten(config: MutableMapping, typed: Collection[str] = ()) -> None:
 def _depths(stages: Sequence[Stage], space: Mapping) -> list[int | None]:
     """Cells of each stage: those of the space and one more in each deeper stage."""
     least = space.get("num_cells")
+    if "cells_per_stage" in space:  # what such a space counts its depths in, three to a network
+        least = least // 3 if isinstance(least, int) else space["cells_per_stage"]
     distinct = sorted({stage.cells for stage in stages if stage.cells is not None})
     return [
         stage.cells

@@ -122,8 +122,10 @@ class StageBuilder:
             space = space_of_stage(self.space, self.method, index)
             return space.supernet(self.inputs, partial=partial, kept=kept, **options)
         except ConfigError as error:
-            # A space knows the number by its own key.
-            words = str(error).replace("space.partial=", f"method.stages[{index}].partial=", 1)
+            # A space knows the number by its own key, and a depth as that of any stage.
+            own = f"method.stages[{index}]"
+            words = str(error).replace("space.partial=", f"{own}.partial=", 1)
+            words = words.replace("method.stages: cells=", f"{own}.cells=", 1)
             raise ConfigError(words) from error
 
     def check(self) -> None:

@@ -214,13 +214,19 @@ def go_back(folder: Path, back: Back) -> None:
     """
     path = checkpoints.path_of(folder, back.epoch + 1)
     found = checkpoints.load(path)
-    for group in found["optimizer_states"][0]["param_groups"]:
-        for key, factor in back.scale.items():
-            require(
-                key in group, f"method.monitors: the weight optimiser has no setting {key!r} to be scaled"
-            )
-            group[key] *= factor
-    found[KEY]["went_back"] = [*found[KEY]["went_back"], dict(back.record)]
+    try:
+        for group in found["optimizer_states"][0]["param_groups"]:
+            for key, factor in back.scale.items():
+                require(
+                    key in group, f"method.monitors: the weight optimiser has no setting {key!r} to be scaled"
+                )
+                group[key] *= factor
+        found[KEY]["went_back"] = [*map(dict, found[KEY]["went_back"]), dict(back.record)]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"{path}: what it holds of the weight optimiser or of method.monitors is damaged "
+            f"({type(error).__name__}: {error}), so the search cannot go back to epoch {back.epoch}"
+        ) from error
     for later in checkpoints.list_checkpoints(folder):
         if later.name > path.name:
             later.unlink()

@@ -129,6 +129,7 @@ def _search_rows(
     attach(method, space, work.inputs)
     StageBuilder(space, method, work.inputs, 0, lambda network: network, work.task).check()
     rows: list[tuple[str, str]] = []
+    seconds: Mapping[str, float] = {}
     total, measured, extrapolated = 0.0, missing is None, False
     for place, leg in enumerate(legs):
         stage = f"stage {leg.index + 1}: " if len(legs) > 1 else ""
@@ -167,14 +168,33 @@ def _search_rows(
         ("batches of a validation", f"{validation:,}"),
         ("epochs", f"{number:,}"),
     ]
+    compared, selecting = _selection_rows(method, number, validation, seconds if measured else None)
+    rows += compared
     if not measured:
         return rows
+    whole = total + selecting
     origin = "steps x seconds, these extrapolated" if extrapolated else "steps x measured seconds"
     return [
         *rows,
         ("an epoch, validation included", duration(total / number)),
-        ("the whole search", f"{total / 3600:.2f} h ({duration(total)}; {origin})"),
+        ("the whole search", f"{whole / 3600:.2f} h ({duration(whole)}; {origin})"),
     ]
+
+
+def _selection_rows(
+    method: Method, epochs: int, validation: int, seconds: Mapping[str, float] | None
+) -> tuple[list[tuple[str, str]], float]:
+    """What comparing architectures takes beside the epochs: rows, and seconds if a step's are known."""
+    found = {} if method.selection is None else method.selection.passes(epochs, validation)
+    rows = [
+        (f"passes to select, each a {name} step", f"at most {count:,}")
+        for name, count in found.items()
+    ]
+    if not found or seconds is None:
+        return rows, 0.0
+    # Alpha that steps by the weights' own pass has no step of its own to be timed.
+    taken = sum(count * seconds.get(name, seconds["weight"]) for name, count in found.items())
+    return [*rows, ("the selection, beside epochs", f"at most {duration(taken)}")], taken
 
 
 def _thousand_rows(

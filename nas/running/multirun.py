@@ -32,6 +32,8 @@ from nas.running.saved import is_overrides
 from nas.running.words import key_of, pasted, quoted
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+# Jobs that are looked at to say why another one is refused.
+NEIGHBOURS = 8
 # Jobs of one multirun.
 MANY = 100_000
 OPTUNA = f"{launching.PLUGINS}.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
@@ -126,15 +128,22 @@ def check_jobs(config: DictConfig) -> None:
     """
     loader, name = GlobalHydra.instance().config_loader(), config.hydra.job.config_name
     folders: dict[Path, int] = {}
-    for number, overrides in enumerate(planned(config)):
+
+    def checked(number: int, overrides: list[str]) -> DictConfig:
         job = loader.load_sweep_config(config, overrides)
         job.hydra.job.num = job.hydra.job.id = number
+        separate(name, job, overrides)
+        check_composed(name, job, overrides)
+        check_one_process(job)
+        return job
+
+    jobs = list(planned(config))
+    for number, overrides in enumerate(jobs):
         try:
-            separate(name, job, overrides)
-            check_composed(name, job, overrides)
-            check_one_process(job)
+            job = checked(number, overrides)
         except ConfigError as error:
-            raise ConfigError(f"job {number} ({' '.join(overrides)}): {error}") from error
+            apart = _apart(str(error), number, jobs, checked)
+            raise ConfigError(f"job {number} ({' '.join(overrides)}): {error}{apart}") from error
         try:
             folder = Path(job.hydra.sweep.dir, str(job.hydra.sweep.subdir)).absolute()
         except OmegaConfBaseException:
@@ -152,6 +161,30 @@ def check_jobs(config: DictConfig) -> None:
                 ["python", "-m", "nas.sweeps", f"folder={quoted(Path(job.hydra.sweep.dir).absolute())}"]
             ),
         )
+
+
+def _apart(
+    message: str, number: int, jobs: Sequence[list[str]], checked: Callable[[int, list[str]], Any]
+) -> str:
+    """How to sweep an option and a setting of one of its choices, where another job takes the setting."""
+    refused, words = key_of(message.split(":")[0]), jobs[number]
+    if refused not in map(key_of, words):
+        return ""
+    tried = [index for index in range(len(jobs)) if index != number][:NEIGHBOURS]
+    for index in tried:
+        others = [one for one in words if one not in jobs[index]]
+        if not others or refused in map(key_of, others):
+            continue  # the two do not differ by an option that the setting belongs to
+        try:
+            checked(index, jobs[index])
+        except (ConfigError, HydraException):
+            continue
+        theirs = [one for one in jobs[index] if one not in words]
+        return (
+            f"; job {index} ({' '.join(jobs[index])}) takes it: start two multiruns, one with "
+            f"{' '.join(others)} and without {refused}, one with {' '.join(theirs)}"
+        )
+    return ""
 
 
 def check_one_process(job: DictConfig) -> None:

@@ -181,6 +181,16 @@ def test_help_imports_no_torch():
     assert "nas.bench" in done.stdout
 
 
+def test_a_plan_counts_what_a_selection_takes(run):
+    """100 architectures on one batch, of a search with two batches of validation an epoch."""
+    given = ("plan=true", "debug=fast", "dataset=digits", "space=nasbench201", "method=rsps")
+    done = run("search", *given)
+    assert done.status == 0, done.err
+    (passes,) = (one for one in done.out.splitlines() if "passes to select" in one)
+    assert "each a validation" in passes and "at most 100 " in passes
+    assert "the selection, beside epochs" in done.out and "the whole search" in done.out
+
+
 @pytest.mark.parametrize("method", ["darts1", "random"])
 def test_a_plan_prints_and_writes_nothing(run, tmp_path, method):
     folder = tmp_path / "run"

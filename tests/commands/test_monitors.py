@@ -7,9 +7,11 @@ import shutil
 import pytest
 import torch
 
+from nas.engine import checkpoints
 from nas.engine.genotype_log import genotype_of_epoch
 from nas.engine.recording import SearchRecorder
-from nas.engine.watching import go_back, of_result
+from nas.engine.watching import Back, go_back, of_result
+from nas.errors import ConfigError
 from nas.genotype import load
 from tests.commands.test_resume import assert_equal
 from tests.conftest import ROOT
@@ -194,3 +196,25 @@ def test_weights_rest_across_a_resume_and_the_best_epoch_is_the_result(run, tmp_
     assert run("search", f"resume={killed}").status == 0
     assert_same(folder, killed)
     assert_equal(checkpoint_of(folder, 5), checkpoint_of(killed, 5))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda found: found.pop("monitors"),
+        lambda found: found["monitors"].update(went_back=3),
+        lambda found: found["monitors"].update(went_back=["x"]),
+        lambda found: found.update(optimizer_states=[]),
+        lambda found: found["optimizer_states"][0].update(param_groups=[{"weight_decay": "much"}]),
+    ],
+)
+def test_a_record_that_was_damaged_meanwhile_is_one_message(tmp_path, damage):
+    found = {"state_dict": {}, "monitors": {"went_back": []}}
+    found["optimizer_states"] = [{"param_groups": [{"weight_decay": 0.1}]}]
+    damage(found)
+    path = checkpoints.path_of(tmp_path, 2)
+    checkpoints.save(found, path)
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=r"epoch=0002.ckpt: what it holds of .* cannot go back to epoch 1"):
+        go_back(tmp_path, Back(1, {"weight_decay": 2.5}, {}))
+    assert path.read_bytes() == before

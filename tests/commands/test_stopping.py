@@ -160,6 +160,22 @@ def test_a_run_whose_time_is_up_stops_after_an_epoch_and_goes_on(run, tiny, tmp_
         assert words in log, words
 
 
+def test_a_stopped_search_that_has_chosen_nothing_leaves_no_genotype(run, tiny, tmp_path):
+    """Alpha of rsps never moves: what derivation makes of it is no guess, but the first of all candidates."""
+    words = ("space=nasbench201", "method=rsps", "method.selection.count=3", "trainer.max_epochs=2")
+    sizes = [one for one in tiny if not one.startswith(("space.num_nodes", "recipe."))]
+    done = run("search", *sizes, *words, "time_limit=0.001", f"hydra.run.dir={tmp_path}")
+    assert done.status == 130 and "no genotype.json: alpha of method rsps never moves" in done.out, done.out
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert found["status"] == "stopped" and not found.keys() & {"genotype", "num_skip"}
+    assert not (tmp_path / "genotype.json").exists()
+    assert (tmp_path / "genotypes.jsonl").read_text() == ""
+    assert run("search", f"resume={tmp_path}", "time_limit=null").status == 0
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert found["genotype"] == json.loads((tmp_path / "genotypes.jsonl").read_text())["genotype"]
+    assert found["status"] == "finished" and (tmp_path / "genotype.json").is_file()
+
+
 def early_stopping(monitor):
     node = "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: %s, patience: 1, min_delta: 1000}"
     return f"+trainer.callbacks=[{node % monitor}]"

@@ -115,6 +115,11 @@ def test_help_recommends_what_runs(run):
         ),
         ("method.widen=shared", "method.widen=shared: without effect where method.stages=null"),
         ("-m seed=0,1 method.xi=0.5", "job 0 (seed=0 method.xi=0.5): method.xi=0.5: only for"),
+        (
+            "-m method.update=first_order,unrolled method.xi=0.5",
+            "job 1 (method.update=unrolled method.xi=0.5) takes it: start two multiruns, one with "
+            "method.update=first_order and without method.xi, one with method.update=unrolled",
+        ),
     ],
 )
 def test_an_option_that_would_have_no_effect_is_refused(override, words, run):

@@ -39,6 +39,23 @@ def test_every_k_divides_the_channels(init_channels, partial, channels):
     assert [one["partial"] for one in given["method"]["stages"]] == list(partial)
 
 
+@pytest.mark.parametrize(
+    ("space", "depths"),
+    [
+        ({"cells_per_stage": 5, "num_cells": 3}, [1, 2, 3]),  # debug=fast: three cells in all
+        ({"cells_per_stage": 1, "num_cells": None}, [1, 2, 3]),
+        ({"cells_per_stage": 4, "num_cells": None}, [1, 3, 5]),
+        ({"num_cells": 3}, [1, 3, 5]),
+        ({}, [1, 3, 5]),
+    ],
+)
+def test_depths_are_those_of_the_space_and_a_cell_more_each(space, depths):
+    given = config([stage(25, cells=cells, fresh=True) for cells in (1, 3, 5)])
+    given["space"] |= space
+    shorten(given)
+    assert [one["cells"] for one in given["method"]["stages"]] == depths
+
+
 @pytest.mark.parametrize("stages", [None, [stage(2, freeze=2), stage(1, partial=1)]])
 def test_nothing_happens_without_stages_or_where_they_fit(stages):
     given, same = config(stages, 3), config(stages, 3)

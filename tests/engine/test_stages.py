@@ -145,3 +145,18 @@ def test_depths_that_cannot_be_are_refused():
         stages_of([{"epochs": 1, "fresh": 1}])
     with pytest.raises(ConfigError, match=r"space=other have one depth"):
         RecurrentSpace("other", ["tanh"], 2).deepened(3)
+
+
+def test_a_depth_that_a_space_cannot_have_is_that_of_its_stage():
+    space = DartsSpace("s2", ["skip_connect", "sep_conv_3x3"], num_nodes=2, num_cells=3, init_channels=4)
+    method = flat_method(
+        "m",
+        {name: group.shape for name, group in space.groups.items()},
+        stages=[{"epochs": 1, "cells": 3}, {"epochs": 1, "cells": 2, "fresh": True}],
+        weight_optimizer=partial(torch.optim.SGD, lr=0.1),
+        weight_scheduler=COSINE,
+        architecture_optimizer=torch.optim.Adam,
+    )
+    stages = StageBuilder(space, method, ImageInputs((3, 8, 8), 10), 0, lambda network: network)
+    with pytest.raises(ConfigError, match=r"method\.stages\[1\]\.cells=2: every cell of such a network"):
+        stages.check()

@@ -1,6 +1,7 @@
 """Zero-cost measures against the formulas written out, on tiny networks in double precision."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -241,6 +242,34 @@ def test_a_measure_that_gives_no_number_is_named_with_the_architecture(score, mo
     rater = Rater(found, lambda _: Mlp(), lambda _: (1, 1), F.cross_entropy, torch.empty(1, 6), [], where, 0)
     with pytest.raises(RuntimeError, match=r"deep gives no number of \|a cell\| \((Type|Index)Error"):
         rater("|a cell|")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ValueError("odd"), RuntimeError),
+        (ConfigError("space.x=1: too small"), ConfigError),
+        (torch.OutOfMemoryError("no memory"), torch.OutOfMemoryError),
+    ],
+)
+def test_an_architecture_whose_network_or_measure_breaks_down_is_named(error, kind, monkeypatch):
+    def broken(*_):
+        raise error
+
+    where = Numerics(torch.device("cpu"), torch.float32, None, False)
+    rest = (lambda _: (1, 1), F.cross_entropy, torch.empty(1, 6), [], where, 0)
+    with pytest.raises(kind, match=rf"the network of \|a cell\| cannot be built.*{str(error)[-5:]}"):
+        Rater({"deep": Depth()}, broken, *rest)("|a cell|")
+    monkeypatch.setattr(Depth, "score", broken)
+    with pytest.raises(kind, match=rf"measure deep gives no number of \|a cell\|.*{str(error)[-5:]}"):
+        Rater({"deep": Depth()}, lambda _: Mlp(), *rest)("|a cell|")
+
+
+def test_a_size_is_read_without_a_copy_of_the_network(cell, monkeypatch):
+    monkeypatch.setattr("copy.deepcopy", lambda _: pytest.fail("a copy"))
+    probe = probe_of(cell, batches=1, shape=(1, 8, 8))
+    probe = replace(probe, params=7, macs=9)
+    assert [find_measure(name, "measures")(probe) for name in ("params", "macs")] == [7.0, 9.0]
 
 
 def test_what_is_linear_in_the_loss_doubles_with_it(cell):

@@ -114,6 +114,7 @@ def test_the_result_is_what_the_variances_rank(space):
     curvature = step.curvature(batch(2))
     selection.observe_curvature(0, lambda: (curvature, 6))
     selection.observe_curvature(1, lambda: pytest.fail("a batch more than batches=1"))
+    assert selection.passes(2, 5) == {"architecture": sum(one.numel() for one in curvature)}
     found = selection.variances()
     names = list(method.alpha)
     starts = prior.drawn("gamma", list(method.alpha.values()), False)

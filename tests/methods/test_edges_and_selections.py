@@ -118,6 +118,16 @@ def test_the_best_on_the_first_batches_wins_and_finalists_see_all():
     assert chosen == 2 and sorted(one for one in seen if one[0]) == [(1, 1), (1, 2), (2, 1), (2, 2)]
 
 
+@pytest.mark.parametrize(("batches", "finalists", "there"), [(1, 0, 3), (2, 2, 5), (3, 2, 2)])
+def test_passes_are_counted_before_they_are_taken(batches, finalists, there):
+    asked, worths = [], {index: float(index) for index in range(4)}
+    selection = BestOf(4, batches, finalists)
+    selection.begin(drawer(list(worths)))
+    for index in range(there):
+        selection.observe(index, lambda one: (asked.append(one) or 1.0, 10))
+    assert selection.passes(50, there) == {"validation": len(asked)}
+
+
 def test_what_cannot_be_is_refused(space):
     with pytest.raises(ConfigError, match=r"method\.selection: method gaea has .* no distribution"):
         step_of("gaea", space, "method.selection={_target_:nas.methods.selections.BestOf}")

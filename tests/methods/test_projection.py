@@ -60,6 +60,18 @@ def test_the_candidate_that_is_missed_most_stays(space):
     assert str(space.derive(scores)) == str(space.derive(method.derived(scores)))
 
 
+@pytest.mark.parametrize("batches", [None, 2])
+def test_its_passes_are_counted_before_it_takes_them(space, batches):
+    override = [] if batches is None else [f"method.selection.batches={batches}"]
+    method = step_of("darts_pt", space, *override).method
+    asked, selection = [], method.selection
+    selection.begin(None)
+    for index in range(3):
+        selection.observe(index, lambda one: (asked.append(one) or float(len(asked)), 10))
+    selection.decide(method, method.op_weights, True)
+    assert selection.passes(50, 3) == {"validation": len(asked)}
+
+
 def test_one_decision_an_event_in_an_order_of_its_own_and_resumed_alike(space):
     step = step_of("darts_pt", space, "method.selection.seed=3")
     method = step.method

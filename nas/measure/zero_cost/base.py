@@ -48,13 +48,18 @@ class Measure(ABC):
     Attributes:
         batches: how many batches it reads at least; 0 where it needs no data.
         domains: what the networks that it measures may read.
+        copies: whether `score` gets a copy; without one it is given the probe's own network, and must leave
+            that and the global generators as they are.
     """
 
     batches: int = 1
+    copies: bool = True
     domains: tuple[str, ...] = ("images",)
 
     def __call__(self, probe: Probe) -> float:
         """The number; nan where it is not defined for this network."""
+        if not self.copies:
+            return float(self.score(probe.network, probe))
         network = copy.deepcopy(probe.network).train()
         for parameter in network.parameters():
             parameter.requires_grad_(True)

@@ -50,25 +50,34 @@ class Rater:
         """The number of every measure; that of an architecture depends on no other.
 
         Raises:
-            RuntimeError: one breaks down or gives no number; names it and the architecture.
+            ConfigError: its network cannot be built, or not be measured.
+            RuntimeError: one breaks down, has no memory or gives no number. Each names the architecture, and
+                the measure if it has come to one.
         """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            network = Logits(self.build(genotype)).to(self.where.device, self.where.dtype)
-        params, macs = self.price(genotype)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                network = Logits(self.build(genotype)).to(self.where.device, self.where.dtype)
+            params, macs = self.price(genotype)
+        except Exception as error:
+            raise _named(f"the network of {genotype} cannot be built", error) from error
         probe = Probe(network, self.batches, self.loss, self.example, params, macs, self.seed)
         found = {}
         for name, measure in self.measures.items():
             start = time.perf_counter()
             try:
                 found[name] = measure(probe)
-            except (ConfigError, torch.OutOfMemoryError):
-                raise
             except Exception as error:
-                said = f"{type(error).__name__}: {error}"
-                raise RuntimeError(f"measure {name} gives no number of {genotype} ({said})") from error
+                raise _named(f"measure {name} gives no number of {genotype}", error) from error
             self.seconds[name] += time.perf_counter() - start
         return found
+
+
+def _named(what: str, error: Exception) -> Exception:
+    """The error that says what it is of; a mistake of the user's stays one, and want of memory too."""
+    if isinstance(error, ConfigError | torch.OutOfMemoryError):
+        return type(error)(f"{what}: {error}")
+    return RuntimeError(f"{what} ({type(error).__name__}: {error})")
 
 
 class Logits(nn.Module):

@@ -10,7 +10,7 @@ ANY = ("images", "text")
 class Params(Measure):
     """Parameters of the network, without an auxiliary head."""
 
-    batches, domains = 0, ANY
+    batches, domains, copies = 0, ANY, False
 
     def score(self, network: nn.Module, probe: Probe) -> float:
         """As counted."""
@@ -20,7 +20,7 @@ class Params(Measure):
 class Macs(Measure):
     """Multiply-adds of one image, or of one word."""
 
-    batches, domains = 0, ANY
+    batches, domains, copies = 0, ANY, False
 
     def score(self, network: nn.Module, probe: Probe) -> float:
         """As counted."""

@@ -6,8 +6,6 @@ from torch import Tensor
 
 from nas.methods.relaxations.base import Relaxation
 
-OpWeights = dict[str, Tensor]
-
 
 class Perturbation:
     """The op weights of a weight step; the architecture step has the method's own.
@@ -27,8 +25,11 @@ class Perturbation:
         """Called before the first step of every epoch; `epoch` counts from 0."""
 
     def perturbed(
-        self, op_weights: OpWeights, kept: Mapping[str, Tensor], loss: Callable[[OpWeights], Tensor]
-    ) -> OpWeights:
+        self,
+        op_weights: dict[str, Tensor],
+        kept: Mapping[str, Tensor],
+        loss: Callable[[dict[str, Tensor]], Tensor],
+    ) -> dict[str, Tensor]:
         """What the weight step uses.
 
         Args:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nas.errors import require
-from nas.methods.perturbations.base import OpWeights, Perturbation
+from nas.methods.perturbations.base import Perturbation
 from nas.methods.relaxations.base import Relaxation
 
 
@@ -47,14 +47,17 @@ class Random(Perturbation):
         self.epsilon = self.start + (self.end - self.start) * epoch / max_epochs
 
     def perturbed(
-        self, op_weights: OpWeights, kept: Mapping[str, Tensor], loss: Callable[[OpWeights], Tensor]
-    ) -> OpWeights:
+        self,
+        op_weights: dict[str, Tensor],
+        kept: Mapping[str, Tensor],
+        loss: Callable[[dict[str, Tensor]], Tensor],
+    ) -> dict[str, Tensor]:
         """Op weights with noise; those given where epsilon is 0."""
         if not self.epsilon:
             return op_weights
         return on_simplex(self._noisy(op_weights), op_weights, kept)
 
-    def _noisy(self, op_weights: OpWeights) -> OpWeights:
+    def _noisy(self, op_weights: dict[str, Tensor]) -> dict[str, Tensor]:
         return {
             group: value_EO + torch.empty_like(value_EO).uniform_(-self.epsilon, self.epsilon)
             for group, value_EO in op_weights.items()
@@ -83,8 +86,11 @@ class Adversarial(Random):
         self.steps = steps
 
     def perturbed(
-        self, op_weights: OpWeights, kept: Mapping[str, Tensor], loss: Callable[[OpWeights], Tensor]
-    ) -> OpWeights:
+        self,
+        op_weights: dict[str, Tensor],
+        kept: Mapping[str, Tensor],
+        loss: Callable[[dict[str, Tensor]], Tensor],
+    ) -> dict[str, Tensor]:
         """The worst op weights found; those given where epsilon is 0."""
         if not self.epsilon:
             return op_weights
@@ -106,7 +112,7 @@ class Adversarial(Random):
 
 def on_simplex(
     moved: Mapping[str, Tensor], op_weights: Mapping[str, Tensor], kept: Mapping[str, Tensor]
-) -> OpWeights:
+) -> dict[str, Tensor]:
     """Rows cut to [0, 1] and divided by their sums; one-hot at the largest op weight where all are 0."""
     found = {}
     for group, value_EO in moved.items():

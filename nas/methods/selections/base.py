@@ -1,6 +1,6 @@
 """What a selection is: architectures that are compared with the weights of the trained supernet."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,18 @@ class Selection:
 
     def check(self, epochs: int) -> None:
         """Raises `ConfigError` where a search of so many epochs is too short."""
+
+    def passes(self, epochs: int, batches: int) -> Mapping[str, int]:
+        """How many passes of a batch it takes at most, by the step of a search that one of them costs about.
+
+        Args:
+            epochs: of the search.
+            batches: of a validation.
+
+        Returns:
+            Numbers of `validation` and `architecture` steps; nothing where nobody has counted.
+        """
+        return {}
 
     def due(self, epoch: int, epochs: int) -> bool:
         """Whether something is decided after this epoch, from 0, of a search of so many."""

@@ -41,6 +41,11 @@ class BestOf(Selection):
         self._sums: list[float] = []
         self._batches = 0
 
+    def passes(self, epochs: int, batches: int) -> dict[str, int]:
+        """All of them on the first batches, and the finalists on the rest."""
+        first = min(batches, self.batches)
+        return {"validation": self.count * first + self.finalists * (batches - first)}
+
     def begin(self, draw: Callable[[], OpWeights]) -> None:
         """Draws them."""
         found: dict[tuple, OpWeights] = {}

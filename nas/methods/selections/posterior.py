@@ -67,9 +67,10 @@ class PosteriorVariance(Selection):
             "method.selection divides by them; above 0",
         )
 
-    def products(self, batches: int) -> int:
-        """Products with the Hessian that it takes, of a validation of so many batches."""
-        return min(batches, self.batches) * sum(gate.numel() for gate in self._method.alphas())
+    def passes(self, epochs: int, batches: int) -> dict[str, int]:
+        """A product with the Hessian for each gate, which costs about what a step of alpha does."""
+        gates = sum(gate.numel() for gate in self._method.alphas())
+        return {"architecture": gates * min(batches, self.batches)}
 
     def begin(self, draw: Callable[[], OpWeights]) -> None:
         """Forgets what was measured."""

@@ -73,6 +73,13 @@ class Projection(Selection):
             for nodes in self._nodes.values()
         )
 
+    def passes(self, epochs: int, batches: int) -> dict[str, int]:
+        """One without each candidate, and one without each in-edge of a node that keeps but some."""
+        candidates = sum(int(there_EO.sum()) for there_EO in self._allowed.values())
+        edges = sum(len(rows) for nodes in self._nodes.values() for rows, slots in nodes if slots < len(rows))
+        used = batches if self.batches is None else min(batches, self.batches)
+        return {"validation": (candidates + edges) * used}
+
     def check(self, epochs: int) -> None:
         """Refuses a search that is over before the first decision."""
         needed = 1 + (self.tuning or 0) * (self.decisions - 1)

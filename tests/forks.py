@@ -40,6 +40,7 @@ COMMANDS = (
     "bench",
     "blackbox",
     "cost",
+    "dashboard",
     "derive",
     "evaluate",
     "export",

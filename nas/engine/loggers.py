@@ -94,7 +94,8 @@ def build_logger(settings: Mapping, folder: RunFolder, config: Mapping, job_type
         entity=settings["entity"],
         group=settings["group"] or (folder.sweep.name if folder.sweep else None),
         job_type=job_type,
-        tags=tags,
+        tags=list(dict.fromkeys(tags)),
+        notes=_notes(config, job_type, folder),
         config=dict(config),
         # The default of 90 s looks like a hanging run to someone without a network.
         settings=wandb.Settings(init_timeout=30, silent=True),
@@ -102,6 +103,14 @@ def build_logger(settings: Mapping, folder: RunFolder, config: Mapping, job_type
     with _in_words():
         _ = logger.experiment
     return logger
+
+
+def _notes(config: Mapping, job_type: str, folder: RunFolder) -> str:
+    """What a run is, in a line that people read beside its name."""
+    chosen = {key: config[key]["name"] for key in ("method", "space", "dataset", "recipe") if key in config}
+    chosen |= {"seed": config["seed"]} if "seed" in config else {}
+    words = " ".join(f"{key}={value}" for key, value in chosen.items())
+    return f"nas.{job_type} {words} in {folder.title}"
 
 
 def close_logger(

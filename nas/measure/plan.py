@@ -186,10 +186,7 @@ def _selection_rows(
 ) -> tuple[list[tuple[str, str]], float]:
     """What comparing architectures takes beside the epochs: rows, and seconds if a step's are known."""
     found = {} if method.selection is None else method.selection.passes(epochs, validation)
-    rows = [
-        (f"passes to select, each a {name} step", f"at most {count:,}")
-        for name, count in found.items()
-    ]
+    rows = [(f"passes to select, each a {name} step", f"at most {count:,}") for name, count in found.items()]
     if not found or seconds is None:
         return rows, 0.0
     # Alpha that steps by the weights' own pass has no step of its own to be timed.

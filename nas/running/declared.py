@@ -59,6 +59,7 @@ KINDS: Mapping[str, Kind] = {
     "over": kind("list", items="str"),
     "baseline": kind("str null"),
     "output": kind("str null"),
+    "entity": kind("str null"),
     "level": kind("float", 0, 1),
     "bench.data": kind("bool null"),
     "bench.steps": kind("list", items="str"),

@@ -111,6 +111,11 @@ def test_wandb_offline_gives_every_job_its_run(shell, tmp_path):
         ("sweep/0", "sweep"),
         ("sweep/1", "sweep"),
     ]
+    # What nas.dashboard groups by and shows, so that nobody has to sort runs by hand.
+    assert {one.job_type for one in named} == {"search"}
+    assert [set(one.tags) for one in named] == [{"search", "darts", "darts1", "digits"}] * 2
+    words = "nas.search method=darts1 space=darts dataset=digits recipe=digits seed=0 in sweep/0"
+    assert named[0].notes == words
     history = [entries(one.history.item) for one in records[1] if one.HasField("history")]
     steps = [one["trainer/global_step"] for one in history if "trainer/global_step" in one]
     assert steps == sorted(steps)

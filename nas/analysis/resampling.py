@@ -13,6 +13,8 @@ from nas.errors import require
 RESAMPLES = 9_999
 # Rearrangements up to which a permutation test goes through all of them.
 EXACT = 2**16
+# Numbers of resamples that are held at a time, 8 bytes each.
+HELD = 1_000_000
 # Sums that differ by less, relative to what is summed, are ties: 0.1 + 0.2 is 0.3 here.
 TIE = 1e-12
 
@@ -85,6 +87,7 @@ def bootstrap_ends(
                 samples,
                 statistic,
                 n_resamples=RESAMPLES,
+                batch=_batch(samples),
                 confidence_level=level,
                 method=method,
                 rng=np.random.default_rng(seed),
@@ -92,6 +95,11 @@ def bootstrap_ends(
         if np.isfinite([found.low, found.high]).all():
             break
     return float(found.low), float(found.high), f"{method} bootstrap"
+
+
+def _batch(samples: tuple[np.ndarray, ...]) -> int:
+    """How many resamples are held at a time."""
+    return max(1, HELD // sum(map(len, samples)))
 
 
 def permuted_p(samples: tuple[np.ndarray, ...], statistic: Any, kind: str, seed: int) -> float:
@@ -132,7 +140,7 @@ def _null(samples: tuple[np.ndarray, ...], statistic: Any, kind: str, many: int,
         permutation_type=kind,
         vectorized=True,
         n_resamples=many if many <= EXACT else RESAMPLES,
-        batch=4096,
+        batch=_batch(samples),
         rng=np.random.default_rng(seed),
     )
     return np.asarray(found.null_distribution)

@@ -136,9 +136,10 @@ def compared(runs: Sequence[Run], asked: Asked) -> Compared:
 
 def _row(setting: Setting, finished: Sequence[Run], names: Sequence[str], asked: Asked) -> Row:
     own = tuple(run for run in finished if asked.figure in run.figures)
-    words = [f"{name}={shown(value, 60)}" for name, value in zip(names, setting.values, strict=True)]
+    first = zip(names[:KEYS], setting.values[:KEYS], strict=True)
+    words = ", ".join(f"{name}={shown(value, 60)}" for name, value in first)
     interval = bootstrap([run.figures[asked.figure] for run in own], asked.level)
-    return Row(setting, shown(", ".join(words[:KEYS]), 200) or "all", own, interval)
+    return Row(setting, shown(words, 200) or "all", own, interval)
 
 
 def _needed(comparison: Comparison | None) -> int | None:

@@ -6,8 +6,12 @@ from pathlib import Path
 from nas.analysis import sweeps
 from nas.analysis.anytime import Course, band, spread_evenly
 from nas.analysis.metrics import LOWER, metric_of
+from nas.printable import shown
 from nas.running.courses import read_course
 from nas.running.runs import Found
+
+# Keys of a row that name it in a legend.
+KEYS = 3
 
 
 def draw_courses(
@@ -31,8 +35,8 @@ def draw_courses(
     epochs: dict[str, list[Course]] = {}
     seconds: dict[str, list[Course]] = {}
     for number, (setting, runs) in enumerate(sweeps.grouped(found.runs, over)):
-        words = [f"{name}={value}" for name, value in zip(names, setting.values, strict=True)]
-        label = ", ".join(words[:3])[:60] or "all"
+        first = zip(names[:KEYS], setting.values[:KEYS], strict=True)
+        label = shown(", ".join(f"{name}={value}" for name, value in first), 60) or "all"
         label += f" ({number})" if label in epochs else ""
         for run in runs:
             x, y = read_course(places[id(run)], figure)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 
 import pytest
 
@@ -59,6 +60,37 @@ def test_rows_without_common_seeds_are_compared_as_groups():
     assert "6 against 6, permutation of runs" in comparison_markdown(
         compared(runs, Asked(FIGURE, baseline="method=darts1")), sweeps.unit(FIGURE, BASE)
     )
+
+
+def test_rows_with_one_run_or_none_are_rows_too():
+    broken = Run("x", {"method": "gdas", "seed": "0"}, "failed", "failed: why")
+    runs = [*rows_of(BASE, "darts1"), job("random", 0, 0.5), job("drnas", 77, 0.9), broken]
+    _, one, alone, none = compared(runs, Asked(FIGURE, baseline="method=darts1")).rows
+    assert (one.comparison.paired, one.comparison.of, one.comparison.p) == (False, (1, 6), 2 / 7)
+    assert (alone.comparison.of, alone.interval, alone.needed) == ((1, 6), None, None)
+    assert (none.comparison.p, none.comparison.difference, none.p_holm) == (None, None, None)
+    text = comparison_markdown(
+        compared(runs, Asked(FIGURE, baseline="method=darts1")), sweeps.unit(FIGURE, BASE)
+    )
+    assert "| method=gdas   |  0 |" in text
+
+
+def test_rows_of_many_keys_take_moments():
+    keys = [f"k{i}" for i in range(500)]
+    runs = [
+        Run(
+            one,
+            {"seed": "0"} | {key: str(int(key == one)) for key in keys},
+            "finished",
+            figures={FIGURE: 0.5},
+        )
+        for one in keys
+    ]
+    began = time.monotonic()
+    found = compared(runs, Asked(FIGURE, baseline="k7=1"))
+    assert [row.baseline for row in found.rows].index(True) == 7
+    assert len(found.rows) == 500 and time.monotonic() - began < 30
+    assert all(len(row.label) <= 200 for row in found.rows)
 
 
 def test_a_baseline_of_several_rows_is_that_of_the_same_space():

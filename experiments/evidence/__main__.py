@@ -146,6 +146,8 @@ def price(rows: Sequence[Row], kept: Searches) -> str:
         total += hours or 0.0
         took = "?" if hours is None else f"{hours:.1f}"
         lines.append(f"tier {row.tier}  {row.name:20} {len(seeds):2} searches  {took:>6} hours{about}")
+    if left and not every:
+        return "\n".join([*lines, f"{len(left)} searches; a first recorded one will tell what they take"])
     words = " at least, since second order and larger scales take several times as long" if guessed else ""
     return "\n".join([*lines, f"{len(left)} searches, {total:.1f} hours of one core{words}"])
 

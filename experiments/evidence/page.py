@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.evidence.claims import EPOCH, against_baseline, collapsed
+from experiments.evidence.claims import EPOCH, LEAST, against_baseline, collapsed
 from experiments.evidence.rows import Plan, Row
 from experiments.evidence.searches import FIGURE, Search
 from experiments.evidence.texts import HEAD, KNOWN, RULES
 from experiments.evidence.verdicts import claim_sections
 from experiments.records import markdown, sections
 from nas.analysis.conditions import condition_words, conditions_of, sentence, unequal
-from nas.analysis.statistics import bootstrap
+from nas.analysis.statistics import bootstrap, expected_best
 from nas.analysis.sweep_comparison import p_text
 from nas.analysis.sweeps import Run
 
@@ -43,7 +43,7 @@ def page(plan: Plan, searches: Sequence[Search], reference: Mapping[str, Any]) -
         *_unequal(plan, by_row),
         "## Against the first row",
         _comparisons(plan, by_row),
-        *_reference(reference),
+        *_beside(plan, by_row, reference),
         *_pictures(by_row),
         "## What is known and stands beside any claim",
         KNOWN,
@@ -200,36 +200,32 @@ def _comparisons(plan: Plan, by_row: Mapping[str, list[Search]]) -> str:
     )
 
 
-def _reference(reference: Mapping[str, Any]) -> list[str]:
+def _beside(plan: Plan, by_row: Mapping[str, list[Search]], reference: Mapping[str, Any]) -> list[str]:
+    """The best of so many cells: random ones, black-box searches, and searches of a row that is repeated."""
+    title = "## The best of so many cells"
     if not reference:
-        return [
-            "## Beside them",
-            "All cells and black-box searches: not recorded yet (`--table`, `--search-table`).",
-        ]
+        return [title, "All cells and black-box searches: not recorded yet (`--table`, `--search-table`)."]
     counts = list(reference["expected_best"])
-    rows = [
-        {"cells that are seen": "the best of so many random cells, exactly"}
-        | {count: f"{reference['expected_best'][count]:.2f}" for count in counts}
-    ]
+    best = reference["expected_best"]
+    lines = {"random cells, exactly": [f"{best[count]:.2f}" for count in counts]}
     for name, found in reference.get("blackbox", {}).items():
-        rows.append(
-            {"cells that are seen": f"`nas.blackbox algorithm={name}`"}
-            | {count: f"{found[count][0]:.2f} ± {found[count][1]:.2f}" for count in counts}
-        )
+        cells = [f"{found[count][0]:.2f} ± {found[count][1]:.2f}" for count in counts]
+        lines[f"`nas.blackbox algorithm={name}`"] = cells
+    for row in plan.rows:
+        values = [one.accuracy for one in by_row[row.name]]
+        known = [f"{expected_best(values, int(k)):.2f}" if int(k) <= len(values) else "" for k in counts]
+        if len(values) >= LEAST:
+            lines[f"`{row.name}`, of {len(values)} searches"] = known
+    rows = [{"cells": name} | dict(zip(counts, cells, strict=True)) for name, cells in lines.items()]
     about = (
-        f"The first line knows the test accuracy and is the most that choosing among random "
-        f"cells can give. Black-box searches see "
-        f"`{reference.get('reward', '')}` after 12 epochs instead; mean and deviation of "
-        f"{reference.get('seeds', 0)} seeds. A "
-        "differentiable search gives one cell: it stands beside the column 1, and n of them, of"
-        " which the best is chosen, "
-        "beside the column n."
+        "Column k is the mean of the best of k cells. Random cells and the rows are chosen by test accuracy, the "
+        "most that choosing can give: of all cells of the table, drawn with replacement, and of a row's "
+        "searches without. Black-box searches choose by "
+        f"`{reference.get('reward', 'no table that is recorded')}` after 12 epochs and stand with the "
+        f"deviation of {reference.get('seeds', 0)} seeds. A search that trains gives one cell, at many times "
+        "the price of looking one up; a row that is repeated k times competes with column k."
     )
-    return [
-        "## Beside them: random cells and black-box searches at equal numbers of cells",
-        about,
-        markdown(rows),
-    ]
+    return [title, about, markdown(rows)]
 
 
 def _pictures(by_row: Mapping[str, list[Search]]) -> list[str]:

@@ -218,8 +218,8 @@ def _beside(plan: Plan, by_row: Mapping[str, list[Search]], reference: Mapping[s
             lines[f"`{row.name}`, of {len(values)} searches"] = known
     rows = [{"cells": name} | dict(zip(counts, cells, strict=True)) for name, cells in lines.items()]
     about = (
-        "Column k is the mean of the best of k cells. Random cells and the rows are chosen by test accuracy, the "
-        "most that choosing can give: of all cells of the table, drawn with replacement, and of a row's "
+        "Column k is the mean of the best of k cells. Random cells and the rows are chosen by test accuracy, "
+        "the most that choosing can give: of all cells of the table, drawn with replacement, and of a row's "
         "searches without. Black-box searches choose by "
         f"`{reference.get('reward', 'no table that is recorded')}` after 12 epochs and stand with the "
         f"deviation of {reference.get('seeds', 0)} seeds. A search that trains gives one cell, at many times "

@@ -40,7 +40,7 @@ def test_a_claim_of_always_falls_by_one_search_and_is_never_proven():
         '"always" is refuted at this scale by 1 of 8; open whether most or fewer than half collapse' in mixed
     )
     few = claims(rows_with([54.3, 54.3]))["### Does DARTS collapse?"]
-    assert "too few to say what most searches do (n = 2, at least 4)" in few
+    assert "**Verdict**: too few: 2 of at least 4." in few
     safe = claims(rows_with([], [94.0] * 4))["### Is DrNAS safe from it?"]
     assert '"never" is not refuted by 4 of 4' in safe
     nothing = claims(rows_with([]))

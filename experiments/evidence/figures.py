@@ -40,7 +40,7 @@ def draw_all(
 def _draw_accuracies(
     rows: Sequence[Row], by_row: Mapping[str, Sequence[Search]], reference: Mapping[str, Any], path: Path
 ) -> None:
-    with picture(path, max(560, 110 * len(rows) + 240), 520) as figure:
+    with picture(path, max(760, 110 * len(rows) + 240), 520) as figure:
         ax = figure.subplots()
         if reference:
             middle = reference["quantiles"]

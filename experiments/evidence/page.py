@@ -7,7 +7,7 @@ from experiments.evidence.claims import EPOCH, LEAST, against_baseline, collapse
 from experiments.evidence.rows import Plan, Row
 from experiments.evidence.searches import FIGURE, Search
 from experiments.evidence.texts import HEAD, KNOWN, RULES
-from experiments.evidence.verdicts import claim_sections
+from experiments.evidence.verdicts import claim_sections, span
 from experiments.records import markdown, sections
 from nas.analysis.conditions import condition_words, conditions_of, sentence, unequal
 from nas.analysis.statistics import bootstrap, expected_best
@@ -94,11 +94,12 @@ def _line(row: Row, found: list[Search], best: float | None) -> dict[str, object
         "accuracy": f"{mean:.2f}" if mean is not None else "",
         "95 % interval": f"{interval.low:.2f} to {interval.high:.2f}" if interval else "",
         "each, by seed": ", ".join(f"{one.accuracy:.2f}" for one in found),
+        "skips, by seed": ", ".join(str(one.skips) for one in found),
         "best on the way": f"{sum(way) / len(way):.2f}" if way else "",
         "collapsed": collapsed(found).words if found else "",
         "regret": f"{best - mean:.2f}" if best is not None and mean is not None else "",
-        f"eigenvalue, epoch {EPOCH}": _range(at),
-        "at the end": _range(ends),
+        f"eigenvalue, epoch {EPOCH}": span(at),
+        "at the end": span(ends),
         "hours": f"{hours:.1f}" if found else "",
     }
 
@@ -113,6 +114,7 @@ def _random_line(reference: Mapping[str, Any]) -> dict[str, object]:
         "accuracy": f"{reference['mean']:.2f}",
         "95 % interval": "",
         "each, by seed": f"half lie from {middle['0.25']:.2f} to {middle['0.75']:.2f}",
+        "skips, by seed": "",
         "best on the way": "",
         "collapsed": "",
         "regret": f"{reference['best'] - reference['mean']:.2f}",
@@ -120,12 +122,6 @@ def _random_line(reference: Mapping[str, Any]) -> dict[str, object]:
         "at the end": "",
         "hours": "",
     }
-
-
-def _range(values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    return f"{values[0]:.3g}" if len(values) == 1 else f"{min(values):.3g} to {max(values):.3g}"
 
 
 def _spans(seeds: Sequence[int]) -> str:

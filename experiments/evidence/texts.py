@@ -24,7 +24,7 @@ RULES = """\
 - A share of collapsed searches has Clopper and Pearson's exact 95 % interval. "Most" is said where all
   of the interval is above one half, "fewer than half" where all of it is below, "open" otherwise. A
   claim of "always" or "never" is called refuted at this scale by one search that does otherwise, and
-  never proven by any number.
+  never proven by any number. How many skip connections the others have stands beside it.
 - Rows are compared seed by seed with the first row by a permutation of signs on two sides, exact up to
   16 pairs. "Above" or "below" is said where Holm's p over all finished comparisons of the page is at
   most 0.05; else "not shown", with the smallest p that so many pairs could have given and the pairs
@@ -34,7 +34,7 @@ RULES = """\
 - Results are "better" or "worse" than random cells where more or fewer of them lie above the median of all
   cells than chance allows: exact binomial test on two sides, Holm's p over all rows at most 0.05, from 6
   searches on.
-- With fewer than 4 finished searches of a row nothing more is concluded from it: "too few".
+- With fewer than 4 finished searches of a row nothing is concluded from it: "too few".
 - Intervals of means are bootstrap intervals (BCa); at n = 8 they hold the mean in 87 of 100 cases
   rather than 95 ([sweeps.md](sweeps.md))."""
 

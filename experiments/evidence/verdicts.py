@@ -1,6 +1,6 @@
 """The claims one by one: what the paper says, what was run, the verdict, and what would change it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.evidence.claims import (
@@ -61,6 +61,8 @@ def _always(question: str, row: Row, searches: list[Search], claimed: bool) -> s
     found = collapsed(searches)
     paper = f"{row.paper[0]:.2f} +- {row.paper[1]:.2f}, four runs" if row.paper else "not a row of its table"
     ran = f"{found.words} of the finished searches of `{row.name}` collapsed, {len(row.seeds)} are planned"
+    if searches:
+        ran += f"; skip connections of the results: {', '.join(str(one.skips) for one in searches)} of 6"
     since = [epoch for one in searches if (epoch := one.collapse_epoch()) is not None]
     if since:
         ran += f"; for good from epoch {', '.join(map(str, since))}"
@@ -70,6 +72,8 @@ def _always(question: str, row: Row, searches: list[Search], claimed: bool) -> s
     word = "always" if claimed else "never"
     if found.n == 0:
         verdict = "none: nothing is finished"
+    elif found.n < LEAST:
+        verdict = f"too few: {found.n} of at least {LEAST}"
     elif against:
         verdict = f'"{word}" is refuted at this scale by {against} of {found.n}; {_most(found)}'
     else:
@@ -82,7 +86,6 @@ def _always(question: str, row: Row, searches: list[Search], claimed: bool) -> s
 
 def _most(found: Share) -> str:
     return {
-        "too few": f"too few to say what most searches do (n = {found.n}, at least {LEAST})",
         "most": "most searches collapse",
         "fewer than half": "fewer than half of the searches collapse",
     }.get(found.verdict, f"{found.verdict} collapse")
@@ -95,7 +98,7 @@ def _foretelling(plan: Plan, by_row: Mapping[str, list[Search]]) -> str:
         values = [value for s in by_row[one.row.name] if (value := s.eigenvalue_at(EPOCH)) is not None]
         if not values:
             continue
-        detail = f"`{one.row.name}` {min(values):.3g} to {max(values):.3g}"
+        detail = f"`{one.row.name}` {span(values)}"
         if one.apart is not None and one.apart.effect is not None:
             detail += f", larger in a collapsed one with probability {one.apart.effect:.2f}, "
             detail += f"p {p_text(one.apart.p)}"
@@ -110,6 +113,13 @@ def _foretelling(plan: Plan, by_row: Mapping[str, list[Search]]) -> str:
         "more searches of both kinds in one row; eigenvalues of DARTS and DrNAS are in different coordinates "
         "and are not compared",
     )
+
+
+def span(values: Sequence[float]) -> str:
+    """The smallest and the largest of some numbers; nothing of none."""
+    if not values:
+        return ""
+    return f"{values[0]:.3g}" if len(values) == 1 else f"{min(values):.3g} to {max(values):.3g}"
 
 
 def _remedies(plan: Plan, by_row: Mapping[str, list[Search]]) -> str:

@@ -21,7 +21,7 @@ from nas.engine.genotype_log import GenotypeLog
 from nas.engine.learning import undecided
 from nas.engine.loggers import go_back, log_architecture, log_row
 from nas.engine.progress import Clock, epoch_line
-from nas.engine.rows import count_skips, weight_rows
+from nas.engine.rows import WEIGHTS, count_skips, of_groups, weight_rows
 from nas.engine.run_folder import RunFolder, Table
 from nas.engine.seeding import derive_seed
 from nas.engine.sparsity import ALIVE, SPARSITY, sparsity_rows, totals
@@ -250,19 +250,14 @@ class SearchRecorder(EpochRecorder):
             pl_module.keep_batches = self.hessian["batches"]
             _, *others = pl_module.method.bases()
             self.eigenvalues = ("hessian_eigenvalue", *(f"hessian_eigenvalue_{label}" for label in others))
-            self.columns = tuple(dict.fromkeys((*self.columns, *self.eigenvalues)))
-        of_groups = (f"{group}_concentration" for group in pl_module.method.concentrations())
-        self.columns = tuple(dict.fromkeys((*self.columns, *of_groups)))
+        of_method = of_groups("concentration", pl_module.method.concentrations())
+        self.columns = tuple(dict.fromkeys((*self.columns, *self.eigenvalues, *of_method)))
         super().on_fit_start(trainer, pl_module)
         if "hessian_eigenvalue" in self.numbers:
             self._curvature(pl_module, self.earlier.get("hessian_mode"))
         if trainer.is_global_zero:
-            self.weights_table = Table(
-                self.folder / "architecture.csv",
-                ("epoch", "group", "source", "target", "operation", "weight"),
-                self.first_epoch,
-                append=True,
-            )
+            table = self.folder / "architecture.csv"
+            self.weights_table = Table(table, WEIGHTS, self.first_epoch, append=True)
             self.genotypes = GenotypeLog(self.folder.path, self.first_epoch)
             if self.implicit_every:
                 self.implicit_table = Table(
@@ -328,9 +323,8 @@ class SearchRecorder(EpochRecorder):
         # What derivation makes of an alpha that has learnt nothing is no architecture of the search.
         genotype = None if undecided(pl_module.method) else self.space.derive(scores)
         found: dict[str, Any] = {} if genotype is None else {"num_skip": count_skips(genotype)}
-        found |= {f"{group}_entropy": value for group, value in pl_module.method.entropy().items()}
-        sums = pl_module.method.concentrations()
-        found |= {f"{group}_concentration": value for group, value in sums.items()}
+        found |= of_groups("entropy", pl_module.method.entropy())
+        found |= of_groups("concentration", pl_module.method.concentrations())
         if self.sparse:
             rows = sparsity_rows(self.space, pl_module.method, trainer.current_epoch)
             found |= dict(zip(ALIVE, totals(rows), strict=True))

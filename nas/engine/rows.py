@@ -10,6 +10,8 @@ from nas.spaces.recurrent.mix import IDENTITY
 from nas.spaces.space import SKIP, Space
 
 PASSING = (SKIP, IDENTITY)
+# The columns of `architecture.csv`.
+WEIGHTS = ("epoch", "group", "source", "target", "operation", "weight")
 
 
 def weight_rows(space: Space, strengths: Mapping[str, Any], epoch: int) -> list[dict[str, Any]]:
@@ -20,17 +22,14 @@ def weight_rows(space: Space, strengths: Mapping[str, Any], epoch: int) -> list[
             group.edges, group.operations, strengths[name].tolist(), strict=True
         ):
             for operation, weight in zip(operations, weights, strict=True):
-                rows.append(
-                    {
-                        "epoch": epoch,
-                        "group": name,
-                        "source": source,
-                        "target": target,
-                        "operation": operation,
-                        "weight": weight,
-                    }
-                )
+                values = (epoch, name, source, target, operation, weight)
+                rows.append(dict(zip(WEIGHTS, values, strict=True)))
     return rows
+
+
+def of_groups(what: str, values: Mapping[str, float]) -> dict[str, float]:
+    """The numbers of the groups of edges under the names of their columns, `<group>_<what>`."""
+    return {f"{group}_{what}": value for group, value in values.items()}
 
 
 def never_derived(space: Space) -> frozenset[str]:

@@ -45,6 +45,7 @@ COMMANDS = (
     "evaluate",
     "export",
     "latency",
+    "protocol",
     "rank",
     "report",
     "search",

@@ -12,9 +12,15 @@ from nas.engine.learning import check_epochs
 from nas.measure.workload import image_steps
 from nas.methods.layout import layout_of
 from nas.running.config import CONF, instantiate, plain, register_resolvers
+from nas.running.declared import read_file
+from nas.running.procedure import PHASES
+from nas.running.typed_values import with_texts
 
 EXPERIMENTS = {str(path.relative_to(CONF / "experiment").with_suffix("")): path.read_text()
                for path in sorted((CONF / "experiment").rglob("*.yaml"))}  # fmt: skip
+# Whole procedures, each of which names the experiments of its runs.
+ROWS = {name: text for name, text in EXPERIMENTS.items() if "\nmade_for: protocol" in text}
+RUNS = {name: text for name, text in EXPERIMENTS.items() if name not in ROWS}
 IMAGES = {"digits": 1_437, "cifar10": 50_000, "cifar100": 50_000, "imagenet16_120": 151_700}
 # "39,100 steps per run" of a header, "96 steps here, 19,550 there" of a comment: there is the paper's search.
 STEPS = re.compile(r"([\d,]+) steps (?:per run|here(?:, ([\d,]+) there)?|of weights and of eta each)")
@@ -47,7 +53,7 @@ def steps_of_the_paper(composed):
     return steps(composed(PAPER))
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", RUNS)
 def test_an_experiment_is_what_its_header_says(name, composed, steps_of_the_paper):
     """It has all words, its command composes, its method is built, and alpha has epochs left to learn in."""
     text = EXPERIMENTS[name]
@@ -69,6 +75,34 @@ def test_an_experiment_is_what_its_header_says(name, composed, steps_of_the_pape
     for here, paper in STEPS.findall(text):
         assert int(here.replace(",", "")) == steps(config)
         assert not paper or int(paper.replace(",", "")) == steps_of_the_paper
+
+
+@pytest.mark.parametrize("paper", ["darts", "drnas", "dsonas"])
+def test_a_row_is_what_its_header_says(paper, composed):
+    """It has all words, its command composes, and its runs are experiments of the commands that run them.
+
+    One row of each table is composed here; `tests/commands/test_protocol.py` composes them all.
+    """
+    wrong, seen = [], set()
+    for name, text in ROWS.items():
+        if not name.startswith(f"{paper}/"):
+            continue
+        lacking = [word for word in ("command", "cost", "published")
+                   if not re.search(rf"^#   {word} +\S", text, re.MULTILINE)]  # fmt: skip
+        words = re.search(r"^#   command +python -m nas.protocol experiment=(\S+) (.*)$", text, re.MULTILINE)
+        typed = with_texts("protocol", re.sub(r"<(\w+)>", r"/\1", words[2]).split())
+        table = name.partition("_")[0]
+        config = (
+            read_file(CONF / f"experiment/{name}.yaml")
+            if table in seen
+            else composed(name, "protocol", typed)
+        )
+        seen.add(table)
+        phases = [one for one in PHASES if config.get(one) is not None]
+        runs = [f"\nmade_for: {PHASES[one]}" in EXPERIMENTS[config[one].experiment] for one in phases]
+        if lacking or words[1] != name or not all(runs):
+            wrong.append(name)
+    assert not wrong
 
 
 def test_the_headers_say_their_steps_in_these_words():

@@ -17,7 +17,7 @@ EVERYTHING = [
 ]
 COMMANDS = {
     "search", "evaluate", "derive", "cost", "bench", "report", "sweeps", "export", "latency", "blackbox",
-    "rank", "dashboard",
+    "rank", "dashboard", "protocol",
 }  # fmt: skip
 # What each room may import of ours. A room may always import itself; commands may import everything.
 BELOW = {"errors", "files", "genotype", "genotype_text", "op_weights", "printable", "reading"}

@@ -13,7 +13,11 @@ from nas.errors import require
 from nas.printable import shown
 from nas.reading.plain import is_number, is_whole
 
-COMMANDS = ("search", "evaluate", "derive", "cost", "bench", "latency", "rank", "export", "blackbox")
+COMMANDS = (
+    "search", "evaluate", "derive", "cost", "bench", "latency", "rank", "export", "blackbox", "protocol",
+)  # fmt: skip
+# The commands whose runs can be continued.
+RESUMED = ("search", "evaluate", "protocol")
 STATUSES = ("running", "finished", "stopped", "failed", "died")
 # What runs that are compared should have in common; with epochs, queries and seconds, which are budgets.
 CONDITIONS = ("dataset", "split_hash", "recipe", "git_commit", "device", "threads")

@@ -70,6 +70,10 @@ class Domain(Protocol):
         """The data of an evaluation, and which they are, with their `hash`."""
         ...
 
+    def training_steps(self, config: Mapping, source: Any) -> tuple[int | None, str]:
+        """Steps of a whole evaluation on each process, and how much it reads; None where nobody knows."""
+        ...
+
     def largest_batch(self, config: Mapping, source: Any) -> int | None:
         """Images or columns that a process could train on at once, of all of a source; None for unknown."""
         ...

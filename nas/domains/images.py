@@ -100,6 +100,16 @@ class Images:
         data = EvaluationData(**data_arguments(config, source), indices=indices, tests=config.test)
         return data, {"train": train, "valid": valid, "hash": found}
 
+    def training_steps(self, config: Mapping, source: ImageSource) -> tuple[int | None, str]:
+        """Of the images that are neither left out nor held out."""
+        known, given = training_size(source), config["dataset"]
+        if known.count is None:
+            return None, f"number of images unknown ({known.origin})"
+        images = int(known.count * given["fraction"]) - int(known.count * given["fraction"] * given["valid"])
+        images = math.ceil(images / processes_of(config))
+        images = min(images, given["batch_size"]) if config["overfit"] else images
+        return image_steps(config, images) * config["trainer"]["max_epochs"], known.origin
+
     def largest_batch(self, config: Mapping, source: ImageSource) -> int | None:
         """All images of a process."""
         count = training_size(source).count

@@ -4,6 +4,7 @@ Shapes: N tokens, T rows of a text's columns, B columns.
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,18 @@ class Text:
         arguments["bptt"] |= plain(config.recipe.bptt)
         data = TextEvaluationData(**arguments, parts=(train, valid), tests=config.test)
         return data, {"train": train.to_dict(), "valid": valid.to_dict(), "hash": found}
+
+    def training_steps(self, config: Mapping, source: TextSource) -> tuple[int | None, str]:
+        """Of segments as long as usual: their lengths, and so their number, are drawn anew each epoch."""
+        text, known = _unread(source)
+        if text is None:
+            return None, f"length of the text {known}"
+        given, trainer = config["dataset"], config["trainer"]
+        words = int(len(text.train()) * given["fraction"]) // (given["batch_size"] * processes_of(config))
+        lengths = SegmentLengths(**(given["bptt"] | config["recipe"]["bptt"]))
+        words = min(words, lengths.steps + 1) if config["overfit"] else words
+        segments = limited(math.ceil((words - 1) / lengths.steps), trainer["limit_train_batches"])
+        return segments * trainer["max_epochs"], known
 
     def largest_batch(self, config: Mapping, source: TextSource) -> int | None:
         """As many columns as hold two words each."""

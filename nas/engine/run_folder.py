@@ -42,11 +42,12 @@ class RunFolder:
         """What loggers and pictures call the run: its folder's name, of a job the multirun's before it."""
         return self.path.name if self.sweep is None else str(self.path.relative_to(self.sweep.parent))
 
-    def kept(self, again: str | None) -> str:
+    def kept(self, again: str | None, trains: bool = True) -> str:
         """What a run that broke down leaves, in words.
 
         Args:
             again: the command that continues it; None where it has to be started anew.
+            trains: whether it has checkpoints of its own; else what has finished of it is in folders below.
         """
         try:
             files = sorted(one.name for one in self.path.iterdir() if one.is_file() and one.name[0] != ".")
@@ -59,6 +60,8 @@ class RunFolder:
         held = f"{self.path} keeps {', '.join([*newest, *files])}"
         if again is None or "config.yaml" not in files:
             return f"{held}; start the run anew"
+        if not trains:
+            return f"what has finished is kept in {self.path}; continue with: {again}"
         if not newest:
             return f"it broke down before the first checkpoint; {held}; start it once more with: {again}"
         return f"the last good checkpoint is kept; {held}; continue with: {again}"

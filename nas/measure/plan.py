@@ -45,6 +45,7 @@ SECONDS = 40.0
 # Of that, what counting a network may take, and the estimate of a profile's own memory; of what a stage then
 # has left, pricing it from shapes.
 COUNT, ESTIMATE, PRICE = 0.25, 0.5, 0.5
+WHOLE = "the whole search"
 # A side of images on which every step is quick, and which every stem and its reductions divide.
 SIDE = 32
 
@@ -85,10 +86,35 @@ def print_plan(config: Mapping, space: Space, method: Method, work: Workload, da
     if method.trains:
         rows = [(f"{work.items} to train on", work.size)]
         rows += _estimate_rows(space, method, work, time.monotonic() + ESTIMATE * SECONDS)
-        rows += _search_rows(config, space, method, work, end)
+        rows += _search_rows(config, space, method, work, end)[0]
         for row in rows:
             table.add_row(*row)
     Console().print(table)
+
+
+def search_seconds(
+    config: Mapping, space: Space, method: Method, work: Workload, seconds: float
+) -> tuple[float | None, str]:
+    """How long a search takes on this device, and how that is known; None, and why, where it is not.
+
+    Args:
+        config: the whole configuration of `nas.search` as plain containers.
+        space: the search space.
+        method: the search method; its alpha is moved by the measured steps.
+        work: what the search reads.
+        seconds: that finding out may take.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+    """
+    if not method.trains:
+        return 0.0, "nothing is trained"
+    check_steps(config, method, work.epochs(config["trainer"]["max_epochs"]))
+    rows, total = _search_rows(config, space, method, work, time.monotonic() + seconds)
+    if total is not None:
+        return total, dict(rows)[WHOLE].rpartition("; ")[2].rstrip(")")
+    why = next((value for name, value in rows if name.endswith("steps")), "")
+    return None, why or f"{work.items} to train on: {work.size}"
 
 
 def _estimate_rows(space: Space, method: Method, work: Workload, until: float) -> list[tuple[str, str]]:
@@ -114,8 +140,8 @@ def _cost_rows(name: str, count: Callable[[], Cost], unit: str) -> list[tuple[st
 
 def _search_rows(
     config: Mapping, space: Space, method: Method, work: Workload, end: float
-) -> list[tuple[str, str]]:
-    """Rows for every network that the search runs on, and for the whole of it, made until `end`."""
+) -> tuple[list[tuple[str, str]], float | None]:
+    """Rows for every network that the search runs on and for all of it, and its seconds, made until `end`."""
     trainer, number = config["trainer"], config["trainer"]["max_epochs"]
     require_whole("trainer.max_epochs", number, 1)
     missing = lack(config["hardware"])
@@ -161,7 +187,7 @@ def _search_rows(
         total += moving * seconds.get("architecture", 0.0)
         total += validations * validation * seconds["validation"]
     if steps is None or validation is None:
-        return [*rows, ("epochs", f"{number:,}")]
+        return [*rows, ("epochs", f"{number:,}")], None
     few, many = min(steps), max(steps)
     rows += [
         ("steps per epoch", f"{few:,}" if few == many else f"{few:,} to {many:,}"),
@@ -171,14 +197,14 @@ def _search_rows(
     compared, selecting = _selection_rows(method, number, validation, seconds if measured else None)
     rows += compared
     if not measured:
-        return rows
+        return rows, None
     whole = total + selecting
     origin = "steps x seconds, these extrapolated" if extrapolated else "steps x measured seconds"
-    return [
-        *rows,
+    rows += [
         ("an epoch, validation included", duration(total / number)),
-        ("the whole search", f"{whole / 3600:.2f} h ({duration(whole)}; {origin})"),
+        (WHOLE, f"{whole / 3600:.2f} h ({duration(whole)}; {origin})"),
     ]
+    return rows, whole
 
 
 def _selection_rows(

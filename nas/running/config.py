@@ -198,7 +198,7 @@ class _Task:
             if summed_up and job.launcher._target_ != BASIC_LAUNCHER:
                 _run_apart(name, config)
                 return None
-            check_swept(overrides)
+            check_swept(name, overrides)
             parts.separate(name, config, overrides)
             check_composed(name, config, overrides)
             if summed_up and not config.get("plan") and not (folder / "config.yaml").exists():

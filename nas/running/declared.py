@@ -20,11 +20,23 @@ PACKAGE = Path(__file__).resolve().parents[1]
 CHECKOUT = None if (PACKAGE / "conf").is_dir() else PACKAGE.parent
 CONF = (CHECKOUT or PACKAGE) / "conf"
 # Groups whose files set keys of the root, not of a group of their own name.
-GLOBAL = ("experiment", "debug", "paths", "sweep")
+GLOBAL = ("experiment", "debug", "paths", "sweep", "protocol")
 HYDRA_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 # Keys that take more, or less, than their values in the files show. `key@command` is for that command alone.
 KINDS: Mapping[str, Kind] = {
     "resume": kind("str null"),
+    "search": kind("map"),
+    "select": kind("map null"),
+    "evaluate": kind("map null"),
+    **{f"{phase}.experiment": kind("str null") for phase in ("search", "select", "evaluate")},
+    **{f"{phase}.overrides": kind("list", items="str") for phase in ("search", "select", "evaluate")},
+    "overrides": kind("list", items="str"),
+    "search.grid": Kind(frozenset(["list"]), items=kind("list", items="str")),
+    "select.epochs": kind("int null", 1, 10**6),
+    "select.valid": kind("float null"),
+    "select.figure": kind("str null"),
+    "row": kind("str null"),
+    "debugging": kind("str null"),
     "genotype": kind("str int null"),
     "genotypes": Kind(frozenset(["str", "list", "null"]), items=kind("str")),
     "sample": kind("int str", 1, 10**6),

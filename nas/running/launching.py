@@ -73,6 +73,7 @@ class Job:
         overrides: what was typed for it.
         arguments: what it is started with, the folder included.
         cwd: where the sweep was started.
+        goes_on: whether the arguments have been chosen for what its folder holds.
     """
 
     command: str
@@ -81,6 +82,7 @@ class Job:
     overrides: Sequence[str]
     arguments: Sequence[str]
     cwd: str
+    goes_on: bool = False
 
 
 def share_of(launcher: Mapping[str, Any]) -> Share:
@@ -225,10 +227,11 @@ def run_apart(job: Job, share: Share, gpu: bool, sweep: Path) -> str:
 def _again(job: Job) -> list[str]:
     """The arguments of a job, or those that continue it if a cluster starts it for another time."""
     before = read(job.folder / JOB)
-    if not (job.folder / "config.yaml").exists():
+    restarted = before.get("id") == job.id and before.get("launcher_restarts") is True
+    if not (job.folder / "config.yaml").exists() or (job.goes_on and not restarted):
         return list(job.arguments)
     require(
-        before.get("id") == job.id and before.get("launcher_restarts") is True,
+        restarted,
         f"hydra.run.dir={job.folder}: it holds a run already; choose another hydra.sweep.dir",
     )
     # Beside Hydra's own, what a folder's word is not enough for.

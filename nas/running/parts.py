@@ -82,7 +82,7 @@ NAMED: Mapping[str, Mapping[str, Named]] = {
     },
 }
 # The commands that an experiment is a whole of; others borrow its sizes.
-RUNS = ("search", "evaluate")
+RUNS = ("search", "evaluate", "protocol")
 # What conf/debug sets of spaces.
 SIZES = ("num_cells", "init_channels")
 # What a configuration that does not say has: folders of runs from before there were parts say none.

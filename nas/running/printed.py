@@ -30,7 +30,14 @@ def again(config: DictConfig, folder: Path) -> str:
     return pasted(
         [*processes.starter(), f"nas.{config.command}", *before, f"resume={quoted(folder)}", *after]
         + _record(config)
+        + _launcher(config)
     )
+
+
+def _launcher(config: DictConfig) -> list[str]:
+    """How a protocol starts its runs, which is for each command to say."""
+    typed = map(str, HydraConfig.get().overrides.hydra) if config.command == "protocol" else ()
+    return [one for one in typed if re.match(r"\+{0,2}hydra[./]launcher\b", one)]
 
 
 def _record(config: DictConfig) -> list[str]:

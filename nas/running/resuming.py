@@ -1,7 +1,7 @@
 """The configuration of a run that is continued: its own, and what may change in it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,6 +15,8 @@ from nas.running.older import read_now
 from nas.running.saved import read_config, read_overrides
 from nas.running.words import key_of
 
+# (this command's configuration, folder, what was typed) -> the configuration of the run that goes on.
+Continued = Callable[[DictConfig, Path, Sequence[str]], DictConfig]
 # What a resumed run may change: how it is computed and shown, and for how long, not what is computed.
 RESUMABLE = (
     "hardware",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.analysis import sweeps
-from nas.analysis.summaries import COMMANDS, check_summary, conditions_of, figures_of
+from nas.analysis.summaries import COMMANDS, RESUMED, check_summary, conditions_of, figures_of
 from nas.analysis.sweeps import Run
 from nas.errors import ConfigError
 from nas.printable import printable, shown
@@ -162,7 +162,7 @@ def again(place: Path, summary: Mapping[str, Any], typed: Sequence[str]) -> str:
             return ""
         if command not in COMMANDS:
             return ""
-    if saved and command in ("search", "evaluate"):
+    if saved and command in RESUMED:
         return pasted(["python", "-m", f"nas.{command}", f"resume={quoted(place)}"])
     return _repeated(str(command or "search"), typed, place)
 

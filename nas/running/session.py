@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from nas.analysis.summaries import RESUMED
 from nas.engine.loggers import check_logger
 from nas.engine.machine import processes
 from nas.engine.machine.drift import DriftCheck
@@ -33,7 +34,7 @@ from nas.running.log_files import guard_log_files, keep, say
 from nas.running.own_files import check_folder
 from nas.running.parts import without_borrowed
 from nas.running.places import make_absolute
-from nas.running.resuming import resumed
+from nas.running.resuming import Continued, resumed
 from nas.running.saved import SCHEMA, read_config
 from nas.running.trust import without_trust
 from nas.running.words import quoted
@@ -56,7 +57,7 @@ class Session:
         leads: whether this process is the one of several that writes and speaks.
     """
 
-    def __init__(self, config: DictConfig, path: Path):
+    def __init__(self, config: DictConfig, path: Path, continued: Continued = resumed):
         if "hardware" in config:
             _refuse_multirun(config)
         self.leads = processes.leads()
@@ -79,7 +80,7 @@ class Session:
                 path == Path(str(config.resume)).expanduser().absolute(),
                 f"hydra.run.dir={path}: a resumed run stays in its folder {config.resume}",
             )
-            config = resumed(config, path, HydraConfig.get().overrides.task)
+            config = continued(config, path, HydraConfig.get().overrides.task)
             self._take_folder(f"resume={config.resume}")
             old = self.folder.read_json("summary.json")
             self._before = float(
@@ -186,9 +187,9 @@ class Session:
     def _keep_summary(self) -> None:
         """Keeps the summary of a run that goes on to another number of epochs, under the number it has."""
         file = self.folder / "config.yaml"
-        before = read_config(file, f"resume={self.folder.path}: config.yaml").trainer.max_epochs
-        done = self.earlier.get("epochs")
-        if before == self.config.trainer.max_epochs or type(done) is not int:
+        done, now = self.earlier.get("epochs"), OmegaConf.select(self.config, "trainer.max_epochs")
+        before = read_config(file, f"resume={self.folder.path}: config.yaml")
+        if now is None or before.trainer.max_epochs == now or type(done) is not int:
             return
         kept = f"summary.{done}.json"
         if not (self.folder / kept).exists():
@@ -230,7 +231,8 @@ class Session:
             unwritten = self._sum_up("stopped")
             if unwritten is not None:
                 raise RunFailed(f"stopped; {unwritten}\n{self._kept()}") from unwritten
-            continued = f"continue with: {self.again()}" if self._resumes else "start it anew"
+            resumes = self.config.command in RESUMED
+            continued = f"continue with: {self.again()}" if resumes else "start it anew"
             say(f"stopped; {continued}")
             raise KeyboardInterrupt from error
         except Exception as error:
@@ -315,13 +317,9 @@ class Session:
         """The command that continues this run."""
         return printed.again(self.config, self.folder.path)
 
-    @property
-    def _resumes(self) -> bool:
-        """Whether runs of this command can be continued."""
-        return self.config.command in ("search", "evaluate")
-
     def _kept(self) -> str:
-        return self.folder.kept(self.again() if self._resumes else None)
+        again = self.again() if self.config.command in RESUMED else None
+        return self.folder.kept(again, trains="trainer" in self.config)
 
     def write(self, status: str) -> None:
         """Writes `summary.json` as things stand."""

@@ -46,7 +46,7 @@ def check_choices(name: str, arguments: Sequence[str]) -> None:
             value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
         )
         refuse_climbing(key[1], names)
-        if key[1] == "experiment" and name in RUNS:
+        if key[1] == "experiment":
             _check_made_for(name, [getattr(one, "text", one) for one in names], folders)
         if not (CONF / key[1]).is_dir():
             continue
@@ -58,13 +58,17 @@ def check_choices(name: str, arguments: Sequence[str]) -> None:
 
 
 def _check_made_for(name: str, options: Iterable[Any], folders: Iterable[Path]) -> None:
-    """An experiment of a search would search as usual in an evaluation, and the other way round."""
+    """An experiment of a search would search as usual in an evaluation, and the other way round.
+
+    Other commands borrow the sizes of both; a whole procedure has none.
+    """
     for option in options:
         files = [folder / "experiment" / f"{option}.yaml" for folder in folders]
         for file in filter(Path.is_file, files):
             made_for = read_file(file).get("made_for")
+            borrowed = name not in RUNS and made_for != "protocol"
             require(
-                made_for in (None, name),
+                made_for in (None, name) or borrowed,
                 f"experiment={option}: made for nas.{made_for}, not for nas.{name}; "
                 f"python -m nas.{made_for} experiment={option}",
             )
@@ -105,10 +109,11 @@ def refuse_climbing(group: str, options: Iterable[Any]) -> None:
         )
 
 
-def check_swept(overrides: Iterable[str]) -> None:
+def check_swept(name: str, overrides: Iterable[str]) -> None:
     """Refuses a stored sweep without -m, where no multirun gives its keys their values.
 
     Args:
+        name: the command; one of many runs takes a launcher without -m, and no -m.
         overrides: what was typed for this job.
 
     Raises:
@@ -117,6 +122,12 @@ def check_swept(overrides: Iterable[str]) -> None:
     job = HydraConfig.get()
     chosen, typed = job.runtime.choices.get("sweep"), set(map(key_of, overrides))
     left = [str(key) for key in job.sweeper.get("params") or () if key_of(str(key)) not in typed]
+    if name == "protocol":
+        require(
+            job.mode == RunMode.RUN,
+            "-m: a protocol starts its runs itself, side by side with hydra/launcher=workers; leave it out",
+        )
+        return
     swept = [one for one in map(str, job.overrides.hydra) if SWEEPS.match(one)]
     # A job that a launcher starts by itself has a number, and words of its sweep among its own.
     single = job.mode == RunMode.RUN and OmegaConf.is_missing(job.job, "num")

@@ -23,6 +23,8 @@ MADE = ("hydra.run.dir", "hydra.sweep.dir", "outputs")
 # Hydra's own options whose value is an argument of its own.
 OPTIONS = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
 TEXT = kind("str")
+# Keys whose lists hold overrides of other commands, in which `=` and brackets are usual.
+OF_OVERRIDES = re.compile(r"((search|select|evaluate)\.)?overrides|search\.grid")
 SIMPLE = re.compile(r"[\w.+/:-]*", re.ASCII)
 
 
@@ -58,6 +60,9 @@ def _with_text(name: str, argument: str, multirun: bool) -> str:
     if of_key is None or "str" not in of_key.types or {"list", "map"} & of_key.types:
         if override is not None:
             return argument
+        listed = _overrides(text) if OF_OVERRIDES.fullmatch(key) else None
+        if listed is not None and _parsed(start + listed):
+            return start + listed
         raise ConfigError(
             f"{key}={shown(text)}: has signs that Hydra's grammar reads as its own; in quotes they are text: "
             + pasted([start + _form(text)])
@@ -94,3 +99,34 @@ def _form(text: str) -> str:
         if _parsed(f"key={form}"):
             return form
     return quoted(text)
+
+
+def _overrides(text: str) -> str | None:
+    """A list of overrides, or of lists of them, each in quotes: `[a=1,b=[2,3]]`; None where it is no list."""
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    found = []
+    for one in _split(text[1:-1]):
+        nested = _overrides(one)
+        alone = one[:1] in ("'", '"') and one[-1:] == one[:1] and len(one) > 1
+        found.append(nested if nested is not None else one if alone else quoted(one))
+    return f"[{','.join(found)}]"
+
+
+def _split(text: str) -> list[str]:
+    """What commas separate, but for those within brackets or quotes."""
+    parts, depth, quote = [""], 0, ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter in "[({":
+            depth += 1
+        elif letter in "])}":
+            depth -= 1
+        if letter == "," and depth == 0 and not quote:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [one.strip() for one in parts if one.strip()]

@@ -1,0 +1,50 @@
+"""What the training of an evaluation network will cost: steps times seconds measured on this device."""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from nas.analysis.cost.timing import seconds_of
+from nas.measure.planned_steps import Deadline, Measured, OutOfTime, Point
+from nas.measure.steps import EvaluationSteps
+
+# Images or columns: what every machine has the memory for, and what tells what one more of them costs.
+SIZES = (2, 8)
+ROUNDS = 3
+
+
+def training_seconds(
+    build: Callable[[int], EvaluationSteps], batch_size: int, device: torch.device, until: float
+) -> tuple[float | None, str]:
+    """Seconds of a training step and how they are known; None, and why, where they are not.
+
+    On a CPU two small batches are measured and the line through them is followed: its time is that of its
+    images. A GPU is idle on small ones, and gets the whole batch.
+
+    Args:
+        build: images or columns -> the step on as many.
+        batch_size: of the training.
+        device: where.
+        until: when to have ended, by `time.monotonic`.
+    """
+    sizes = (batch_size,) if device.type == "cuda" else sorted({min(size, batch_size) for size in SIZES})
+    points = []
+    for size in sizes:
+        try:
+            with Deadline(until):
+                steps = build(size)
+                seconds_of(steps.train, device, time.perf_counter)
+                taken = [seconds_of(steps.train, device, time.perf_counter) for _ in range(ROUNDS)]
+        except OutOfTime:
+            break
+        except torch.OutOfMemoryError:
+            return None, f"not measured: a batch of {size} does not fit the GPU's memory"
+        points.append(Point(size, {"train": taken}, 0))
+    if not points:
+        return None, "not measured: a step takes longer than a plan may"
+    found = Measured(points, batch_size)
+    origin = (
+        "steps x measured seconds" if found.whole else f"steps x seconds extrapolated from {found.origin}"
+    )
+    return found.seconds()["train"], origin

@@ -238,7 +238,7 @@ def continued(config: DictConfig, folder: Path, overrides: Sequence[str]) -> Dic
         key = key_of(one)
         require(
             key in ("resume", "trust", *RESUMABLE) or one in given,
-            f"{one}: a protocol that goes on keeps its settings; hydra/launcher, trust and traceback alone can "
+            f"{one}: a protocol that goes on keeps its settings; hydra/launcher, trust and traceback can "
             "change",
         )
     check_trusted(saved, config, folder, where, [key_of(one) for one in overrides])

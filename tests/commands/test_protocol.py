@@ -125,6 +125,32 @@ def test_cells_are_compared_on_held_out_images_and_the_best_is_tested(run, forke
     assert "kept: the best of 2 cells by valid_accuracy after 1 epoch" in (folder / "table.md").read_text()
 
 
+WORDS = "darts/evaluate_wikitext_reduced"
+TRIED = {
+    "rdarts": ("search.overrides=[space=nasbench201,method=rdarts_l2]", "search.seeds=1",
+               "select.overrides=[space=nasbench201]", "evaluate.overrides=[space=nasbench201]"),
+    "darts": ("search.experiment=darts/wikitext_reduced", f"select.experiment={WORDS}", "select.valid=null",
+              f"evaluate.experiment={WORDS}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", TRIED)
+def test_grids_and_texts_are_tried_in_a_minute(protocol, run, forked, tmp_path):
+    folder = tmp_path / "a"
+    done = run("protocol", f"protocol={protocol}", "debug=fast", *TRIED[protocol], f"hydra.run.dir={folder}")
+    assert done.status == 0, done.err
+    found = summary(folder)
+    figures = (
+        ("valid_perplexity", "test_perplexity")
+        if protocol == "darts"
+        else ("valid_accuracy", "test_accuracy")
+    )
+    assert found["selected_by"] == figures[0] and found[figures[1]] > 0 and found["best_of"] == 2
+    chosen = {row["of"]: float(row[figures[0]]) for row in rows(folder) if row["phase"] == "select"}
+    best = min if protocol == "darts" else max
+    assert found["kept"] == [best(chosen, key=chosen.get)]
+
+
 def test_the_example_of_the_page_runs(run, stood_in, tmp_path):
     text = (CONF.parent / "docs/protocol.md").read_text().replace("\\\n", " ")
     (words,) = re.findall(r"^```bash\npython -m nas\.protocol (.*?)\n```", text, re.MULTILINE)

@@ -7,6 +7,7 @@ from itertools import combinations, product
 import pytest
 import torch
 
+from nas.engine.divergence import first_broken
 from nas.errors import ConfigError
 from nas.methods.controlled import ControllerMethod, _from
 from nas.methods.controller import Controller, plan_of
@@ -127,6 +128,12 @@ def test_the_entropy_of_a_draw_is_part_of_its_reward():
     accuracy = step.judge(batch(1), drawn[0])[1]
     worth = float(accuracy) + 2.0 * float(step.method.path_entropy(drawn[0]).detach())
     assert float(step.method.update.baseline) == pytest.approx(worth)
+
+
+def test_an_epoch_in_which_the_controller_rests_ends_no_search():
+    """Every epoch ends with a look for numbers that are none, and a warm-up has no reward yet."""
+    method = step_of("enas", SPACES["nasbench201"](), FEW).method
+    assert first_broken(method) is None and not method.update.rewarded
 
 
 @pytest.mark.parametrize("space", SPACES)

@@ -105,6 +105,7 @@ class ScoreFunction(nn.Module, Update):
     by_probability = True
     alike = True
     baseline: Tensor
+    rewarded: Tensor
 
     def __init__(self, reward: str = "score", samples: int = 1, decay: float = 0.95, entropy: float = 0.0):
         super().__init__()
@@ -116,7 +117,8 @@ class ScoreFunction(nn.Module, Update):
         self.samples = samples
         self.decay = decay
         self.entropy = entropy
-        self.register_buffer("baseline", torch.tensor(torch.nan, dtype=torch.float64))
+        self.register_buffer("baseline", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("rewarded", torch.tensor(False))  # whether there has been a first reward
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ScoreFunction":
         """Moves it to a device, and leaves it in double precision whatever the network's is."""
@@ -137,7 +139,8 @@ class ScoreFunction(nn.Module, Update):
                 worth = worth + self.entropy * problem.entropy(op_weights).detach().double()
             if problem.average is not None:
                 problem.average([worth])
-            baseline = torch.where(self.baseline.isnan(), worth[0], self.baseline)
+            baseline = torch.where(self.rewarded, self.baseline, worth[0])
+            self.rewarded.fill_(True)
             advantage = worth[0] - baseline
             self.baseline.copy_(self.decay * baseline + (1 - self.decay) * worth[0])
             logs = problem.log_probability(op_weights)

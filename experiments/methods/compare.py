@@ -24,6 +24,13 @@ from nas.running.config import quoted
 # Seconds and a few epochs in place of hours and 50 to 250: what a method adds keeps its own
 # numbers, and rates of alpha by Adam are a hundred times its own, as in experiment=start/digits.
 ADAM = ("method.architecture_optimizer.lr=0.03",)
+TWO_STAGES = tuple(f"method.stages.{stage}.{key}" for stage in (0, 1) for key in ("epochs=3", "freeze=1"))
+# The benchmark's own depth, five cells, would take minutes.
+THREE_STAGES = tuple(
+    f"method.stages.{stage}.{key}"
+    for stage in (0, 1, 2)
+    for key in ("epochs=2", "freeze=0", f"cells={stage + 1}")
+)
 OWN = {
     "darts1": ADAM,
     "darts2": ADAM,
@@ -46,6 +53,13 @@ OWN = {
     "oles": ADAM,
     "rdarts_l2": ADAM,
     "rdarts_dp": ADAM,
+    "enas": (),
+    "darts_es": ADAM,
+    "darts_ada": ADAM,
+    "darts_pt": ADAM,
+    "bayesnas": (),
+    "drnas_nb201_progressive": (*ADAM, *TWO_STAGES),
+    "pdarts_nb201": (*ADAM, *THREE_STAGES),
 }
 PROTOCOL = (
     "experiment=start/digits",

@@ -17,8 +17,11 @@ CONDITIONS = {
     "threads": "threads",
 }
 VERSION = "versions."
+# What every run of a comparison should have told; a budget is of its own command.
+RECORDED = {"dataset", "recipe", "git_commit", "device", "threads"}
 # Seconds of a run that differ by less than a minute, or by less than half, are no other budget.
 LONGER, AT_LEAST = 1.5, 60.0
+NOT_RECORDED = "not recorded"
 # Rows, and values of a condition, that a message names.
 NAMED = 6
 
@@ -35,9 +38,8 @@ def unequal(
 
     A split may depend on a seed, so that it is compared between runs of one seed alone.
     """
-    there = {place: found for place, found in conditions.items() if found}
-    for key in dict.fromkeys(key for found in there.values() for key in found):
-        known = {place: found.get(key) for place, found in there.items()}
+    for key in dict.fromkeys(key for found in conditions.values() for key in found):
+        known = {place: found.get(key) for place, found in conditions.items()}
         if key[1] is not None:
             known = {place: values for place, values in known.items() if values is not None}
         if _differ(key[0], list(known.values())):
@@ -45,9 +47,13 @@ def unequal(
 
 
 def conditions_of(runs: Sequence[Run], over: Sequence[str]) -> dict[tuple, tuple]:
-    """(condition, seed or None) -> its different values among runs."""
+    """(condition, seed or None) -> its different values among runs, None among them where one has no record."""
     found: dict[tuple, dict] = {}
+    names = dict.fromkeys(name for run in runs for name in run.conditions)
     for run in runs:
+        for name in names:
+            if name not in run.conditions and (name in RECORDED or name.startswith(VERSION)):
+                found.setdefault((name, None), {})[None] = None
         for name, value in run.conditions.items():
             if name in CONDITIONS or name.startswith(VERSION):
                 key = (name, seed_of(run, over) if name == "split_hash" else None)
@@ -77,9 +83,7 @@ def sentence(key: tuple, known: Mapping[int, tuple | None], labels: Sequence[str
         groups.setdefault(found, []).append(labels[place])
     parts = []
     for found, own in list(groups.items())[:NAMED]:
-        value = (
-            "not recorded" if found is None else " and ".join(_value(key[0], one) for one in found[:NAMED])
-        )
+        value = NOT_RECORDED if found is None else " and ".join(_value(key[0], one) for one in found[:NAMED])
         more = f" and {len(own) - NAMED:,} more" if len(own) > NAMED else ""
         parts.append(f"{value} in {', '.join(own[:NAMED])}{more}")
     if len(groups) > NAMED:
@@ -88,6 +92,8 @@ def sentence(key: tuple, known: Mapping[int, tuple | None], labels: Sequence[str
 
 
 def _value(name: str, value: object) -> str:
+    if value is None:
+        return NOT_RECORDED
     if name == "seconds":
         return f"{float(str(value)):.0f} a run"
     return shown(str(value), 12 if name in ("git_commit", "split_hash") else 60)

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.analysis.conditions import condition_words, conditions_of, seed_of, sentence, unequal
+from nas.analysis.metrics import LOWER, metric_of
 from nas.analysis.statistics import (
     LEVEL,
     Comparison,
@@ -109,7 +110,8 @@ def compared(runs: Sequence[Run], asked: Asked) -> Compared:
     rows = [_row(setting, own, names, asked) for setting, own in grouped(runs, asked.over)]
     wanted = _wanted(asked.baseline)
     base = _baselines(rows, names, wanted, asked.baseline)
-    conditions = [conditions_of(row.runs, asked.over) for row in rows]
+    # Nothing is known, and nothing shown, of a row without a run.
+    conditions = {place: conditions_of(row.runs, asked.over) for place, row in enumerate(rows) if row.runs}
     partners = [
         _partner(place, rows, base, [name not in wanted for name in names]) for place in range(len(rows))
     ]
@@ -122,15 +124,12 @@ def compared(runs: Sequence[Run], asked: Asked) -> Compared:
     for place, (row, other, comparison) in enumerate(zip(rows, partners, comparisons, strict=True)):
         apart: tuple[str, ...] = ()
         if other is not None and comparison is not None:
-            both = {place: conditions[place], other: conditions[other]}
+            both = {one: conditions[one] for one in (place, other) if one in conditions}
             apart = tuple(dict.fromkeys(condition_words(key[0]) for key, _ in unequal(both)))
         more = (comparison, adjusted[place], _needed(comparison), apart, place in base)
         found.append(Row(row.setting, row.label, row.runs, row.interval, *more))
     labels = [f"({row.label})" if ", " in row.label else row.label for row in rows]
-    flags = {
-        condition_words(key[0]): sentence(key, known, labels)
-        for key, known in unequal(dict(enumerate(conditions)))
-    }
+    flags = {condition_words(key[0]): sentence(key, known, labels) for key, known in unequal(conditions)}
     return Compared(asked, tuple(found), tuple(flags.values()))
 
 
@@ -304,13 +303,23 @@ def p_text(p: float | None) -> str:
 def _legend(found: Compared) -> str:
     """How the numbers were made, and what they cannot show."""
     methods = dict.fromkeys(row.interval.method for row in found.rows if row.interval)
-    words = [f"Intervals of the mean: {', '.join(methods)}; few runs make them too narrow (docs/sweeps.md)."]
+    words = []
+    if methods:
+        words.append(
+            f"Intervals of the mean: {', '.join(methods)}; few runs make them too narrow (docs/sweeps.md)."
+        )
+    _, metric = metric_of(found.asked.figure)
+    if metric is not None and metric.axis == LOWER:
+        words.append(f"{LOWER[0].upper()}{LOWER[1:]}.")
     comparisons = [row.comparison for row in found.rows if row.comparison and row.comparison.p is not None]
     if not comparisons:
-        return words[0]
+        return " ".join(words)
     pairs = [one for one in comparisons if one.paired]
     if pairs:
         words.append("Runs of one seed are a pair.")
+    again = sum(len(row.runs) - len(by_seed(row, found.asked)) for row in found.rows) if pairs else 0
+    if again:
+        words.append(f"{again} runs repeat a seed of their row; in a pair stands the mean of a seed's runs.")
     left = sum(len(one.left_out) for one in pairs)
     if left:
         words.append(f"{left} runs have no partner and count in no difference.")

@@ -302,3 +302,9 @@ def test_rank_and_regret_against_a_table():
 def test_wrong_arguments_are_refused(call, says):
     with pytest.raises(ConfigError, match=says):
         call()
+
+
+def test_one_value_against_a_whole_table_takes_moments():
+    many = [float(i % 1000) for i in range(70_000)]
+    assert ours.compare_unpaired([5e3], many).p == pytest.approx(2 / 70_001)
+    assert ours.compare_unpaired(many, [-1.0], "mannwhitney").p == pytest.approx(2 / 70_001)

@@ -218,3 +218,28 @@ def test_conditions_are_read_from_a_summary():
         "git_commit": "a\\x1b[2J",
     }  # fmt: skip
     assert conditions_of({"versions": [1], "seconds": "long"}) == {}
+
+
+def test_a_run_that_recorded_nothing_is_not_taken_for_an_equal_one():
+    unknown = job("darts1", 5, BASE[5], conditions={})
+    flags = compared([*RUNS[:5], unknown, *RUNS[6:]], Asked(FIGURE, baseline="method=darts1")).flags
+    assert any(flag.startswith("Not equal, data: not recorded and digits in method=darts1") for flag in flags)
+    nothing = [job("drnas", seed, one, conditions={}) for seed, one in enumerate(BETTER)]
+    row = compared([*RUNS[:6], *nothing], Asked(FIGURE, baseline="method=darts1")).rows[1]
+    assert {"data", "commit", "budget: epochs"} <= set(row.unequal)
+
+
+def test_the_legend_says_what_a_pair_is_made_of_and_which_way_is_better():
+    def legend(runs, figure=FIGURE):
+        return comparison_markdown(
+            compared(runs, Asked(figure, baseline="method=darts1")), sweeps.unit(figure, BASE)
+        )
+
+    assert "1 runs repeat a seed of their row" in legend([*RUNS, job("drnas", 0, 0.1)])
+    assert "Intervals" not in legend([RUNS[0], RUNS[6]]) and "Effect: " in legend([RUNS[0], RUNS[6]])
+    assert "repeat a seed" not in legend(RUNS) and "Lower is better" not in legend(RUNS)
+    texts = [
+        Run(run.folder, run.overrides, "finished", figures={"test_perplexity": 60.0 + place})
+        for place, run in enumerate(RUNS)
+    ]
+    assert "Lower is better." in legend(texts, "test_perplexity")

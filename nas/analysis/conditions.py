@@ -47,7 +47,7 @@ def unequal(
 
 
 def conditions_of(runs: Sequence[Run], over: Sequence[str]) -> dict[tuple, tuple]:
-    """(condition, seed or None) -> its different values among runs, None among them where one has no record."""
+    """(condition, seed or None) -> its different values among runs; None of one without a record."""
     found: dict[tuple, dict] = {}
     names = dict.fromkeys(name for run in runs for name in run.conditions)
     for run in runs:

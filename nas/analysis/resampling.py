@@ -102,6 +102,18 @@ def _batch(samples: tuple[np.ndarray, ...]) -> int:
     return max(1, HELD // sum(map(len, samples)))
 
 
+def goes_through(n: int, other: int | None = None) -> bool:
+    """Whether a permutation test looks at every rearrangement.
+
+    Args:
+        n: pairs, or values of one group.
+        other: values of the other group; None for pairs. One value has as many places as there are values.
+    """
+    return (2**n if other is None else math.comb(n + other, n)) <= EXACT or (
+        other is not None and 1 in (n, other)
+    )
+
+
 def permuted_p(samples: tuple[np.ndarray, ...], statistic: Any, kind: str, seed: int) -> float:
     """The p of two sides of a permutation test, exact where there are few rearrangements.
 
@@ -125,7 +137,7 @@ def permuted_p(samples: tuple[np.ndarray, ...], statistic: Any, kind: str, seed:
         null_P = apart if sizes[0] == 1 else -apart
     # scipy's own tolerance is relative to the statistic, which may be the small difference of large sums.
     tie = TIE * float(np.abs(every).max()) * sum(sizes) ** len(samples)
-    drawn = int(many > EXACT)
+    drawn = int(not goes_through(*sizes))
     counts = [int(np.sum(null_P <= observed + tie)), int(np.sum(null_P >= observed - tie))]
     return min(1.0, 2 * (min(counts) + drawn) / (len(null_P) + drawn))
 
@@ -138,7 +150,7 @@ def _null(samples: tuple[np.ndarray, ...], statistic: Any, kind: str, many: int,
         statistic,
         permutation_type=kind,
         vectorized=True,
-        n_resamples=many if many <= EXACT else RESAMPLES,
+        n_resamples=many if goes_through(*map(len, samples)) else RESAMPLES,
         batch=_batch(samples),
         rng=np.random.default_rng(seed),
     )

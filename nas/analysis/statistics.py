@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from nas.analysis.resampling import (
-    EXACT,
     RESAMPLES,
     TIE,
     bootstrap_ends,
     finite,
+    goes_through,
     mean,
     mean_difference,
     permuted_p,
@@ -149,7 +149,7 @@ def compare(
         low, high, method = bootstrap_ends((differences,), mean, level, seed)
         interval = Interval(unscaled(low, scale), unscaled(high, scale), level, method, n)
     shifted = differences if test == "permutation" else signed_ranks(differences)
-    exact = 2 ** len(shifted) <= EXACT
+    exact = goes_through(len(shifted))
     p = permuted_p((shifted,), total, "samples", seed) if len(shifted) else (1.0 if n else None)
     effect, name = _paired_effect(differences, shifted, test)
     return Comparison(
@@ -204,7 +204,7 @@ def compare_unpaired(
         low, high, method = bootstrap_ends((first, second), mean_difference, level, seed)
         interval = Interval(unscaled(low, scale), unscaled(high, scale), level, method, n)
     compared = every if test == "permutation" else ranks(every)
-    exact = math.comb(sum(sizes), n) <= EXACT
+    exact = goes_through(*sizes)
     p = None
     if n:
         p = permuted_p((compared[: sizes[0]], compared[sizes[0] :]), total_difference, "independent", seed)
@@ -234,7 +234,7 @@ def smallest_p(n: int, other: int | None = None) -> float:
         other: values of the other group; None for pairs.
     """
     many = 2**n if other is None else math.comb(n + other, n)
-    return min(1.0, 2 / many if many <= EXACT else 2 / (RESAMPLES + 1))
+    return min(1.0, 2 / many if goes_through(n, other) else 2 / (RESAMPLES + 1))
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:

@@ -24,7 +24,7 @@ from nas.reading.yaml_text import read_mapping
 from nas.running import multirun, repeating
 from nas.running.own_files import check_page
 from nas.running.runs import Found, read_runs
-from nas.running.words import pasted, quoted
+from nas.running.words import pasted, quoted, word
 
 # Runs whose curves and cells are read; all are in the tables.
 MOST = 400
@@ -78,7 +78,7 @@ def write_group(
         figure,
         baseline,
         found.warnings,
-        _commands(folder, output, baseline),
+        _commands(folder, output, _words(over, figure, baseline, test, level), runs),
         test,
         level,
         _further(own, command, folder, output.parent),
@@ -147,21 +147,27 @@ def _further(folder: Folder, command: str, path: Path, beside: Path) -> list[Sec
     return [Section("table", "The table", blocks, "As the protocol has written it.")]
 
 
-def _commands(folder: Path, output: Path, baseline: str | None) -> list[Command]:
-    commands = []
+def _words(
+    over: Sequence[str], figure: str | None, baseline: str | None, test: str, level: float
+) -> list[str]:
+    """What was typed of how the runs are compared, for the commands that make it again."""
+    found = [] if tuple(over) == sweeps.SEEDS else [f"over={word(list(over))}"]
+    found += [f"{key}={quoted(one)}" for key, one in (("figure", figure), ("baseline", baseline)) if one]
+    found += [] if test == "permutation" else [f"test={test}"]
+    return found + ([] if level == LEVEL else [f"level={level}"])
+
+
+def _commands(folder: Path, output: Path, words: Sequence[str], runs: bool) -> list[Command]:
     multi = _multirun(folder)
-    if multi is not None:
-        commands.append(multi)
-    commands.append(
-        Command(
-            "The table as text and CSV:", pasted(["python", "-m", "nas.sweeps", f"folder={quoted(folder)}"])
-        )
-    )
-    typed = [f"folder={quoted(folder)}", *([f"baseline={quoted(baseline)}"] if baseline else [])]
-    if output != folder / PAGE:
-        typed.append(f"output={quoted(output)}")
-    commands.append(Command("Make this page again:", pasted(["python", "-m", "nas.report", *typed])))
-    return commands
+    table = ["python", "-m", "nas.sweeps", f"folder={quoted(folder)}", *words]
+    page = ["python", "-m", "nas.report", f"folder={quoted(folder)}", *words]
+    page += [] if output == folder / PAGE else [f"output={quoted(output)}"]
+    page += ["runs=true"] if runs else []
+    return [
+        *([] if multi is None else [multi]),
+        Command("The table as text and CSV:", pasted(table)),
+        Command("Make this page again:", pasted(page)),
+    ]
 
 
 def _multirun(folder: Path) -> Command | None:

@@ -1,6 +1,7 @@
 """`nas.report` as a user starts it: pages of runs, of several runs, and what it refuses."""
 
 import contextlib
+import html
 import io
 import json
 import os
@@ -16,6 +17,7 @@ from nas.commands import report_group
 from nas.pages import render
 from tests.commands.test_bad_input import assert_refused
 from tests.conftest import DRAWN, TINY
+from tests.pages.folders import write_search
 
 pytestmark = pytest.mark.pictures
 
@@ -31,7 +33,7 @@ def sweep(tmp_path_factory):
     """A multirun of two searches of an epoch, whose page is drawn: its folder, and what was printed."""
     folder, out = tmp_path_factory.mktemp("runs") / "sweep", io.StringIO()
     words = ["space=nasbench201", "method=drnas_nb201", *TINY[5:], "seed=0,1", "method.lam=0.5"]
-    words += ["space.init_channels=4", f"hydra.sweep.dir={folder}"]
+    words += ["space.init_channels=4", "space.cells_per_stage=1", f"hydra.sweep.dir={folder}"]
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
         for where, name, drawn in DRAWN:
             if name == "write_group":
@@ -102,14 +104,22 @@ def test_several_runs_have_a_table_an_index_and_pages_of_their_own(run, copied):
     assert (copied / "seed 0/report.html").is_file()
 
 
-@pytest.mark.parametrize(
-    "name", ["<script>alert(1)<", "javascript:alert(1)", "a b&c'd\"e", "${x}", "line\nbreak"]
-)
-def test_a_folder_of_any_name_has_a_page(run, copied, name):
-    os.rename(copied / "seed 0", copied / name)
-    page = report_group.write_group(copied, copied / "report.html", runs=True)[0].read_text()
+def test_its_commands_compare_as_it_does(copied):
+    given = {"baseline": "seed=0", "test": "wilcoxon", "level": 0.9, "runs": True}
+    report_group.write_group(copied, copied / "report.html", ["a.b"], "weight_loss", **given)
+    lines = re.findall(r"<code>(python -m [^<]*)</code>", (copied / "report.html").read_text())
+    table, page = (shlex.split(html.unescape(line))[4:] for line in lines)
+    asked = ["over=[a.b]", "figure=weight_loss", 'baseline="seed=0"', "test=wilcoxon", "level=0.9"]
+    assert (table, page) == (asked, [*asked, "runs=true"])
+
+
+def test_a_folder_of_any_name_has_a_page(tmp_path):
+    names = ["<script>alert(1)<", "javascript:alert(1)", "a b&c'd\"e", "${x}", "line\nbreak"]
+    for name in names:
+        write_search(tmp_path / name)
+    page = report_group.write_group(tmp_path, tmp_path / "report.html", runs=True)[0].read_text()
     assert "<script>alert" not in page and 'href="javascript' not in page
-    assert (copied / name / "report.html").is_file()
+    assert all((tmp_path / name / "report.html").is_file() for name in names)
 
 
 def test_a_sweep_writes_its_page_and_names_it(sweep):

@@ -70,13 +70,15 @@ class Kept:
 def select(rows: Sequence[Row], figure: str, among: str) -> Kept:
     """The searches whose cells were best in a short training; of equal ones the first.
 
+    A training that has left no figure that is a number, as one whose loss is lost, comes after all others.
+
     Args:
         rows: of the searches and of the trainings that decide.
         figure: the column by which it is decided; its metric says which is better.
         among: `all` for one of all, `seed` for one of the searches of each seed.
 
     Raises:
-        ConfigError: a training has no such figure.
+        ConfigError: no training of a group has such a figure.
     """
     seeds = {row.run: row.seed for row in rows if row.phase == "search"}
     _, metric = metric_of(figure)
@@ -85,11 +87,14 @@ def select(rows: Sequence[Row], figure: str, among: str) -> Kept:
     for row in rows:
         if row.phase != "select":
             continue
-        if figure not in row.figures:
-            known = ", ".join(row.figures)
-            raise ConfigError(f"select.figure={figure}: {row.run} has none; it has {known}")
         groups.setdefault(seeds[row.of] if among == "seed" else 0, []).append(row)
-    best = [max(group, key=lambda row: sign * row.figures[figure]) for group in groups.values()]
+    best = []
+    for group in groups.values():
+        measured = [row for row in group if figure in row.figures]
+        if not measured:
+            known = ", ".join(group[0].figures)
+            raise ConfigError(f"select.figure={figure}: {group[0].run} has none; it has {known}")
+        best.append(max(measured, key=lambda row: sign * row.figures[figure]))
     return Kept(tuple(row.of for row in best), max(map(len, groups.values()), default=0), len(groups))
 
 

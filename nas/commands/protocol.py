@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, open_dict
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from nas.analysis import protocols
@@ -14,7 +15,7 @@ from nas.analysis.summaries import check_summary, figures_of
 from nas.commands.protocol_plan import print_plan
 from nas.errors import ConfigError, require
 from nas.files import write_text
-from nas.printable import printable
+from nas.printable import printable, shown
 from nas.reading.json_text import read_object
 from nas.reading.plain import is_time, is_whole, read_key
 from nas.running import procedure
@@ -98,7 +99,12 @@ class Protocol:
         if self.config.evaluate is not None:
             phases.append(("evaluate", self.planned_evaluations()))
         given = [(name, steps) for name, steps in phases if steps]
-        print_plan(self.config.row or self.config.protocol, given, self.configs)
+        print_plan(self._name, given, self.configs)
+
+    @property
+    def _name(self) -> str:
+        """What tables are headed by; the folder that it may come from is not to set colours."""
+        return escape(shown(str(self.config.row or self.config.protocol)))
 
     def run(self) -> None:
         """Searches, selects, trains and sums up.
@@ -210,7 +216,7 @@ class Protocol:
 
     def _title(self, kept: Kept) -> str:
         searched = protocols.counted(len(self.searches), "search")
-        name = self.config.row or self.config.protocol
+        name = self._name
         if self.figure is None:
             return f"{name}: {searched}, no selection"
         each = "" if kept.groups == 1 else f" of each of {kept.groups} seeds"

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nas.analysis.metrics import OF_TASKS, metric_of
+from nas.analysis.metrics import OF_TASKS, columns
 from nas.domains.choose import of_space
 from nas.domains.networks import space_of
 from nas.errors import ConfigError, require, require_one_of
@@ -20,13 +20,19 @@ from nas.running.config import plain
 from nas.running.config_checks import check_composed, check_saved
 from nas.running.parts import compose
 from nas.running.places import PLACES, absolute
-from nas.running.repeating import refusal
+from nas.running.repeating import refusal, spread
 from nas.running.saved import read_config, read_overrides
 from nas.running.trust import check_saved as check_trusted
 from nas.running.words import key_of, quoted, word
 
 # Phase -> the command whose runs it is made of, in the order in which they are run.
 PHASES: Mapping[str, str] = {"search": "search", "select": "evaluate", "evaluate": "evaluate"}
+# What a phase is described by; see conf/protocol.
+KEYS: Mapping[str, Sequence[str]] = {
+    "search": ("experiment", "seeds", "overrides", "grid"),
+    "select": ("experiment", "epochs", "valid", "figure", "among", "overrides"),
+    "evaluate": ("experiment", "seeds", "width", "overrides"),
+}  # fmt: skip
 # What a phase says itself, and where that is said.
 OWN: Mapping[str, str] = {
     "experiment": "<phase>.experiment", "debug": "debug", "seed": "seed", "resume": "resume", "plan": "plan",
@@ -231,6 +237,7 @@ def continued(config: DictConfig, folder: Path, overrides: Sequence[str]) -> Dic
     where = f"resume={config.resume}"
     saved = read_config(folder / "config.yaml", f"{where}: config.yaml")
     same = saved.get("command")
+    require(same is not None, f"{where}: config.yaml is damaged (it names no command)")
     require(same == "protocol", f"{where}: it is a run of nas.{shown(same)}, not of nas.protocol")
     before = folder / "overrides.yaml"
     given = read_overrides(before) if before.is_file() else []
@@ -247,6 +254,8 @@ def continued(config: DictConfig, folder: Path, overrides: Sequence[str]) -> Dic
         saved[key] = config[key]
     saved.pop("hydra", None)
     missing = [str(key) for key in config if key not in saved]
+    given_phases = [phase for phase in PHASES if saved.get(phase) is not None]
+    missing += [f"{phase}.{key}" for phase in given_phases for key in KEYS[phase] if key not in saved[phase]]
     require(not missing, f"{where}: config.yaml is damaged (it lacks {', '.join(missing)})")
     _check_words(saved, {key_of(one) for one in overrides}, where)
     return saved
@@ -276,7 +285,7 @@ def _check_words(saved: DictConfig, typed: set[str], where: str) -> None:
 def _reaches(words: Sequence[str]) -> str | None:
     """Why an override takes more than a folder's word; None if none does."""
     harmless = ("logger=csv", "logger=tensorboard", "dataset.download=false")
-    for one in words:
+    for one in (single for text in words for single in (text, *spread(text))):
         key = key_of(one).split("@")[0].replace("/", ".")
         if one not in harmless and any(key == name or key.startswith(f"{name}.") for name in REACHING):
             return f"{shown(one)} takes more than a folder's word"
@@ -294,13 +303,12 @@ def figure_of(config: DictConfig, step_config: Any) -> str:
         domain.validates(step_config.dataset),
         "select.valid=null: no images are held out of the trainings that are to decide; set select.valid=0.5",
     )
-    named = config.select.figure
+    metrics, named = OF_TASKS[domain.name], config.select.figure
     if named is None:
-        return OF_TASKS[domain.name][0].column("valid")
-    part, metric = metric_of(named)
+        return metrics[0].column("valid")
+    known = columns(metrics, "valid")
     require(
-        part == "valid" and metric is not None and metric.higher is not None,
-        f"select.figure={named}: must be a figure of the validation part, such as valid_accuracy, valid_loss "
-        "or, of texts, valid_perplexity",
+        named in known,
+        f"select.figure={shown(named)}: must be a figure of the validation part, one of {', '.join(known)}",
     )
     return named

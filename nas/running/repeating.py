@@ -5,7 +5,8 @@ composed, nor whom to talk to.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +20,7 @@ from nas.running import trust
 from nas.running.declared import CONF
 from nas.running.targets import ROLES
 from nas.running.words import key_of
+from nas.running.words import word as written
 
 # Keys that import something without a `_target_`.
 IMPORTING = ("trust", "bench.reference_target")
@@ -51,13 +53,38 @@ def refusal(overrides: Sequence[str]) -> str | None:
     typed = {key_of(one) for one in HydraConfig.get().overrides.task} if started else set()
     for text in overrides:
         try:
-            override = OverridesParser.create().parse_override(text)
-            why = _refusal(override, text, word, typed, overrides)
+            found = (
+                _refusal(OverridesParser.create().parse_override(one), one, word, typed, overrides)
+                for one in (text, *spread(text))
+            )
+            why = next((one for one in found if one is not None), None)
         except (HydraException, RecursionError, ValueError):
             why = "cannot be parsed"
         if why is not None:
             return f"{shown(text, 200)} {why}"
     return None
+
+
+def spread(text: str) -> list[str]:
+    """The single keys that an override with a mapping sets: `a.b=1` of `a={b:1}`; nothing of any other.
+
+    Raises:
+        HydraException: it cannot be parsed.
+    """
+    override = OverridesParser.create().parse_override(text)
+    value = override.value()
+    if not isinstance(value, dict):
+        return []
+    key = override.key_or_group.replace("/", ".")
+    return [f"{key}.{path}={written(leaf)}" for path, leaf in _leaves(value)]
+
+
+def _leaves(value: Mapping) -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if isinstance(inner, Mapping) and inner:
+            yield from ((f"{name}.{path}", leaf) for path, leaf in _leaves(inner))
+        else:
+            yield str(name), inner
 
 
 def _refusal(

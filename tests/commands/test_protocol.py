@@ -13,6 +13,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from nas.commands import protocol
 from nas.running import started
 from nas.running.config import CONF
 from nas.running.declared import read_file
@@ -211,6 +212,19 @@ def test_of_a_grid_the_best_of_each_seed_is_kept(run, stood_in, tmp_path):
     assert "the best of 4 of each of 2 seeds by valid_accuracy" in " ".join(done.out.split())
 
 
+def test_a_training_whose_loss_is_lost_is_not_chosen_and_costs_no_other(run, stood_in, tmp_path, monkeypatch):
+    figures_of = protocol.figures_of
+    lost = lambda found: {} if found.get("valid_accuracy") == 0.0 else figures_of(found)  # noqa: E731
+    monkeypatch.setattr(protocol, "figures_of", lost)
+    folder = tmp_path / "a"
+    words = ("protocol=darts", "search.seeds=2", "evaluate.seeds=1", f"hydra.run.dir={folder}")
+    assert run("protocol", *words).status == 0
+    # The first has no figure.
+    assert summary(folder)["kept"] == ["search/1"] and summary(folder)["best_of"] == 2
+    monkeypatch.setattr(protocol, "figures_of", lambda found: {})
+    assert_refused(run("protocol", f"resume={folder}"), "select.figure=valid_accuracy: select/0 has none")
+
+
 def test_by_a_loss_the_least_is_kept_and_a_width_follows_its_search(run, stood_in, tmp_path):
     folder = tmp_path / "a"
     words = ("protocol=darts", "select.figure=valid_loss", "evaluate.width=true", "evaluate.seeds=1")
@@ -260,6 +274,7 @@ REFUSED = {
     ("evaluate.experiment=no/such",): "evaluate/0",
     ("search.experiment=darts/evaluate_cifar10",): "made for nas.evaluate, not for nas.search",
     ("select.figure=test_accuracy",): "select.figure=test_accuracy: must be a figure of the validation part",
+    ("select.figure=valid_perplexity",): "one of valid_loss, valid_accuracy, valid_balanced_accuracy",
     ("select.valid=null",): "select.valid=null: no images are held out",
     ("experiment=darts/cifar10_first_order",): "made for nas.search, not for nas.protocol",
 }
@@ -295,11 +310,25 @@ def test_a_protocol_that_goes_on_keeps_its_settings(run, begun, stood_in):
     assert [one[0] for one in stood_in[1]] == ["evaluate/0"]
 
 
+def test_what_a_folder_calls_itself_sets_no_colours_and_what_it_lacks_is_named(run, begun, stood_in):
+    config = OmegaConf.load(begun / "config.yaml")
+    config.protocol = "a[red]\x1b[31m"
+    (begun / "config.yaml").write_text(OmegaConf.to_yaml(config))
+    done = run("protocol", f"resume={begun}")
+    assert done.status == 0 and "a[red]\\x1b[31m: 4 searches" in done.out and "\x1b[31m" not in done.out
+    del config.search["grid"]
+    (begun / "config.yaml").write_text(OmegaConf.to_yaml(config))
+    assert_refused(
+        run("protocol", f"resume={begun}"), f"resume={begun}: config.yaml is damaged", "search.grid"
+    )
+
+
 HOSTILE = {
     "overrides": [
         "method.update._target_=os.system", "logger=wandb", "logger.entity=somebody", "dataset.download=true",
         "hydra.run.dir=/elsewhere", "trust=os", "space.operations=[somewhere.Module]",
-        "tabular=natsbench", "dataset=../../elsewhere",
+        "tabular=natsbench", "dataset=../../elsewhere", "dataset={download:true}",
+        "+trainer={default_root_dir:/elsewhere}", "trainer={plugins:{a:/elsewhere/a}}",
     ],
     "search.experiment": ["../../../elsewhere"],
     "search.grid": ["method._target_=os.system"],

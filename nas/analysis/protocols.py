@@ -118,6 +118,25 @@ def final_figures(rows: Sequence[Row], phase: str) -> dict[str, Stat]:
     return {name: stat([row.figures[name] for row in last if name in row.figures]) for name in shown}
 
 
+def cells_line(rows: Sequence[Row], found: Mapping[str, Stat]) -> str | None:
+    """How the mean differs between cells, where several were trained several times; None otherwise.
+
+    Trainings of one cell are no further searches, so that `n` of them says too much of a method.
+    """
+    last = [row for row in rows if row.phase == "evaluate" and row.status == "finished"]
+    cells: dict[str, list[Row]] = {}
+    for row in last:
+        cells.setdefault(row.of, []).append(row)
+    name = next((name for name in found if all(name in row.figures for row in last)), None)
+    if name is None or not 1 < len(cells) < len(last):
+        return None
+    means = stat([sum(row.figures[name] for row in own) / len(own) for own in cells.values()])
+    shown = unit(name, [means.mean or 0.0])
+    spread = _spread(means, shown.factor, shown.decimals)
+    trained = f"{len(last):,} trainings of {len(cells):,} cells"
+    return f"{trained}: {shown.heading} of the cells' means {spread} (n={means.n})"
+
+
 def rows_csv(rows: Sequence[Row], kept: Sequence[str]) -> str:
     """One row a run: `COLUMNS`, and every figure."""
     names = list(dict.fromkeys(name for row in rows for name in row.figures))

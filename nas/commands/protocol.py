@@ -191,8 +191,12 @@ class Protocol:
     def _sum_up(self, rows: Sequence[Row], kept: Kept) -> None:
         """Writes and prints the result."""
         found = protocols.final_figures(rows, self.phase)
-        require(bool(found), f"{self.folder}: no run of its last phase has left a figure")
-        lines = protocols.cost_lines(rows)
+        looked_up = (
+            "" if self.phase == "evaluate" else f": no cell is in tabular.file={self.config.tabular.file}"
+        )
+        require(bool(found), f"{self.folder}: no run of its last phase has left a figure{looked_up}")
+        cells = protocols.cells_line(rows, found)
+        lines = [*([] if cells is None else [cells]), *protocols.cost_lines(rows)]
         if self.figure is not None:
             epochs = self._epochs()
             lines.insert(0, protocols.chosen_line(kept, self.figure, epochs))

@@ -27,6 +27,7 @@ from nas.running import launching, multirun
 from nas.running.config import FAILURE, USER_ERROR, RunFailed, plain, report
 from nas.running.own_files import check_table_folder
 from nas.running.runs import read_runs
+from nas.running.words import pasted, quoted
 
 
 class SweepReport(Callback):
@@ -228,6 +229,13 @@ def run(config: DictConfig, path: Path) -> None:
     require(config.folder is not None, "folder=null: name a multirun's folder, or one that holds run folders")
     folder = Path(str(config.folder)).expanduser().absolute()
     require(folder.is_dir(), f"folder={config.folder}: there is no such folder")
+    # Its table.md and table.csv would be lost.
+    require(
+        launching.read(folder / "summary.json").get("command") != "protocol",
+        f"folder={config.folder}: it is the folder of a protocol, which has its own table.md; its page: "
+        f"{pasted(['python', '-m', 'nas.report', f'folder={quoted(folder)}'])}; of several protocols the "
+        "folder that holds them makes a table",
+    )
     over = plain(config.over) if isinstance(config.over, ListConfig) else config.over
     require(
         isinstance(over, list) and all(isinstance(key, str) for key in over),

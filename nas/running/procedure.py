@@ -46,6 +46,8 @@ OF_SELECTION: Mapping[str, str] = {
 RESUMABLE = ("traceback", "plan")
 # Debug mode -> the most searches, settings and trainings.
 FEW: Mapping[str, int] = {"fast": 2}
+# Runs of a phase; more is a slip, or a stranger's.
+MOST = 10_000
 # Keys that reach beyond a folder with the caller's rights or key, so that a folder's word is not enough.
 REACHING = ("logger", "dataset.download", "dataset.source.download")
 
@@ -110,8 +112,15 @@ def settle(config: DictConfig) -> None:
         for one in setting:
             _check_word("search.grid", one)
     config.tabular.file = absolute(config.tabular.file)
+    table = config.tabular.file
+    require(table is None or Path(table).exists(), f"tabular.file={shown(table)}: there is no such file")
     if config.select is not None:
         require_one_of("select.among", config.select.among, ("all", "seed"))
+        valid = config.select.valid
+        require(
+            valid is None or 0 < valid < 1,
+            f"select.valid={valid}: must be a share above 0 and below 1, or null for the experiment's",
+        )
         require(
             config.search.seeds * max(1, len(config.search.grid)) > 1,
             "select: there is one search, and so nothing to select; set select=null, or search.seeds higher",
@@ -151,6 +160,7 @@ def searches(config: DictConfig) -> list[Step]:
     if table.file is not None:
         looked_up = [f"tabular={'csv' if table.name == 'none' else table.name}"]
         looked_up += [f"tabular.{key}={word(table[key])}" for key in table if key not in ("name", "cache")]
+    _check_number("search.seeds", given.seeds, max(1, len(given.grid)), "settings")
     steps: list[Step] = []
     for seed in range(config.seed, config.seed + given.seeds):
         for setting in plain(given.grid) or [[]]:
@@ -187,6 +197,7 @@ def evaluations(
         kept: the searches that found them.
         widths: number of a search -> what it chose for its budget; None before that is known.
     """
+    _check_number("evaluate.seeds", config.evaluate.seeds, len(kept), "cells")
     steps: list[Step] = []
     for one in kept:
         wide = () if widths is None else (f"recipe.init_channels={widths[one.number]}",)
@@ -194,6 +205,13 @@ def evaluations(
             words = (*_head(config, "evaluate"), *wide, f"seed={seed}", _genotype(folder, one))
             steps.append(Step("evaluate", len(steps), seed, words, one.setting, one.number))
     return steps
+
+
+def _check_number(key: str, seeds: int, each: int, what: str) -> None:
+    """Refuses what would fill the memory with runs before the first has begun."""
+    require(
+        seeds * each <= MOST, f"{key}={seeds}: with {each:,} {what} must be at most {MOST:,} runs of a phase"
+    )
 
 
 def _head(config: DictConfig, phase: str) -> list[str]:
@@ -257,11 +275,23 @@ def continued(config: DictConfig, folder: Path, overrides: Sequence[str]) -> Dic
     given_phases = [phase for phase in PHASES if saved.get(phase) is not None]
     missing += [f"{phase}.{key}" for phase in given_phases for key in KEYS[phase] if key not in saved[phase]]
     require(not missing, f"{where}: config.yaml is damaged (it lacks {', '.join(missing)})")
-    _check_words(saved, {key_of(one) for one in overrides}, where)
+    typed = {key_of(one) for one in overrides}
+    _check_words(saved, {one for one in typed if _typed_alike(one, config, saved)}, where)
     return saved
 
 
-def _check_words(saved: DictConfig, typed: set[str], where: str) -> None:
+def _typed_alike(key: str, config: DictConfig, saved: DictConfig) -> bool:
+    """Whether a folder's config.yaml has at a key what was typed: its overrides.yaml may say otherwise."""
+    place = "debugging" if key == "debug" else key
+    found = [OmegaConf.select(one, place) for one in (config, saved)]
+    typed, kept = (plain(one) if OmegaConf.is_config(one) else one for one in found)
+    if place == "search.grid" and isinstance(kept, list):
+        # As far as a debug mode has left them.
+        return typed[: len(kept)] == kept
+    return ([_placed(one) for one in typed] if isinstance(typed, list) else typed) == kept
+
+
+def _check_words(saved: DictConfig, vouched: set[str], where: str) -> None:
     """Refuses what a folder's lists of overrides would make of a run, unless the list was typed again."""
     lists: dict[str, list[str]] = {"overrides": plain(saved.overrides)}
     choices = {"debug": saved.debugging}
@@ -272,13 +302,13 @@ def _check_words(saved: DictConfig, typed: set[str], where: str) -> None:
     lists["search.grid"] = [one for setting in plain(saved.search.grid) for one in setting]
     for place, option in choices.items():
         group = place.rpartition(".")[2]
-        why = None if option is None or place in typed else refusal([f"{group}={option}"])
+        why = None if option is None or place in vouched else refusal([f"{group}={option}"])
         require(why is None, f"{where}: {place} in its config.yaml: {why}; if that is yours, type it again")
     for place, words in lists.items():
         mend = f"if that is yours, type {place}=[...] again"
         for one in words:
             _check_word(f"{where}: {place} in its config.yaml", one, place)
-        why = None if place in typed else refusal(words) or _reaches(words)
+        why = None if place in vouched else refusal(words) or _reaches(words)
         require(why is None, f"{where}: {place} in its config.yaml: {why}; {mend}")
 
 

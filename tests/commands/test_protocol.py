@@ -13,6 +13,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from nas.analysis import protocols
 from nas.commands import protocol
 from nas.running import started
 from nas.running.config import CONF
@@ -225,6 +226,23 @@ def test_a_training_whose_loss_is_lost_is_not_chosen_and_costs_no_other(run, sto
     assert_refused(run("protocol", f"resume={folder}"), "select.figure=valid_accuracy: select/0 has none")
 
 
+def test_trainings_of_one_cell_are_no_further_searches():
+    """Means of 0.9 and 0.8 of two trainings each: 85 ± 7.07 % over n = 2 cells, whatever n counts above."""
+    values = {"search/0": (0.88, 0.92), "search/1": (0.8, 0.8)}
+    rows = [
+        protocols.Row(
+            "evaluate", f"evaluate/{seed}", of, seed, "", "finished", 1.0, False, {"test_accuracy": one}
+        )
+        for of, given in values.items()
+        for seed, one in enumerate(given)
+    ]
+    found = protocols.final_figures(rows, "evaluate")
+    line = "4 trainings of 2 cells: test_accuracy [%] of the cells' means 85.00 ± 7.07 (n=2)"
+    assert found["test_accuracy"].n == 4 and protocols.cells_line(rows, found) == line
+    # One training of each, or one cell: nothing to tell apart.
+    assert protocols.cells_line(rows[::2], found) is None and protocols.cells_line(rows[:2], found) is None
+
+
 def test_by_a_loss_the_least_is_kept_and_a_width_follows_its_search(run, stood_in, tmp_path):
     folder = tmp_path / "a"
     words = ("protocol=darts", "select.figure=valid_loss", "evaluate.width=true", "evaluate.seeds=1")
@@ -263,8 +281,11 @@ REFUSED = {
     ("search=null",): "search=null",
     ("select.among=none",): "select.among=none",
     ("search.seeds=0",): "search.seeds=0: must be a whole number from 1",
+    ("search.seeds=20000",): "search.seeds=20000: with 1 settings must be at most 10,000 runs of a phase",
+    ("evaluate.seeds=20000",): "evaluate.seeds=20000: with 1 cells must be at most 10,000 runs",
     ("search.seeds=1",): "select: there is one search, and so nothing to select",
     ("protocol=table",): "tabular.file=null: where nothing is trained",
+    ("protocol=table", "tabular.file=no.csv"): "no.csv: there is no such file",
     ("evaluate=null",): "evaluate=null: a selection is for the trainings that follow",
     ("overrides=[seed=1]",): "overrides: seed=1: said by the protocol itself (seed)",
     ("select.overrides=[test=true]",): "select.overrides: test=true: said by the protocol itself",
@@ -275,6 +296,7 @@ REFUSED = {
     ("search.experiment=darts/evaluate_cifar10",): "made for nas.evaluate, not for nas.search",
     ("select.figure=test_accuracy",): "select.figure=test_accuracy: must be a figure of the validation part",
     ("select.figure=valid_perplexity",): "one of valid_loss, valid_accuracy, valid_balanced_accuracy",
+    ("select.valid=1.5",): "select.valid=1.5: must be a share above 0 and below 1",
     ("select.valid=null",): "select.valid=null: no images are held out",
     ("experiment=darts/cifar10_first_order",): "made for nas.search, not for nas.protocol",
 }
@@ -300,6 +322,13 @@ def begun(run, stood_in, tmp_path):
     assert run("protocol", "protocol=direct", f"hydra.run.dir={tmp_path / 'a'}").status == 1
     stood_in[0].clear(), stood_in[1].clear()
     return tmp_path / "a"
+
+
+def test_the_table_of_a_protocol_is_not_written_over_by_that_of_a_sweep(run, begun):
+    before = (begun / "table.md").read_text()
+    done = run("sweeps", f"folder={begun}")
+    assert_refused(done, "it is the folder of a protocol", f"python -m nas.report folder={begun}")
+    assert (begun / "table.md").read_text() == before
 
 
 def test_a_protocol_that_goes_on_keeps_its_settings(run, begun, stood_in):
@@ -346,6 +375,19 @@ def test_a_folder_of_a_stranger_starts_nothing_that_it_may_not_name(run, begun, 
         (begun / "config.yaml").write_text(OmegaConf.to_yaml(config))
         assert_refused(run("protocol", f"resume={begun}"), f"resume={begun}")
     assert not stood_in[1]
+
+
+def test_a_list_that_is_typed_again_vouches_for_itself_alone(run, begun, stood_in):
+    """What a folder says was typed may be what its owner wants to be typed again."""
+    config = OmegaConf.load(begun / "config.yaml")
+    config.overrides = ["dataset.num_workers=1", "dataset.download=true"]
+    (begun / "config.yaml").write_text(OmegaConf.to_yaml(config))
+    harmless = 'overrides=["dataset.num_workers=1"]'
+    same = 'overrides=["dataset.num_workers=1","dataset.download=true"]'
+    (begun / "overrides.yaml").write_text(OmegaConf.to_yaml([harmless, same]))
+    assert_refused(run("protocol", f"resume={begun}", harmless), "dataset.download=true takes more than")
+    assert not stood_in[1]
+    assert run("protocol", f"resume={begun}", same).status == 0
 
 
 def test_what_leads_out_of_the_folder_is_no_run_of_it(run, begun, stood_in, tmp_path):

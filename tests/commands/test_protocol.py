@@ -13,7 +13,6 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from nas.analysis import protocols
 from nas.commands import protocol
 from nas.running import started
 from nas.running.config import CONF
@@ -224,23 +223,6 @@ def test_a_training_whose_loss_is_lost_is_not_chosen_and_costs_no_other(run, sto
     assert summary(folder)["kept"] == ["search/1"] and summary(folder)["best_of"] == 2
     monkeypatch.setattr(protocol, "figures_of", lambda found: {})
     assert_refused(run("protocol", f"resume={folder}"), "select.figure=valid_accuracy: select/0 has none")
-
-
-def test_trainings_of_one_cell_are_no_further_searches():
-    """Means of 0.9 and 0.8 of two trainings each: 85 ± 7.07 % over n = 2 cells, whatever n counts above."""
-    values = {"search/0": (0.88, 0.92), "search/1": (0.8, 0.8)}
-    rows = [
-        protocols.Row(
-            "evaluate", f"evaluate/{seed}", of, seed, "", "finished", 1.0, False, {"test_accuracy": one}
-        )
-        for of, given in values.items()
-        for seed, one in enumerate(given)
-    ]
-    found = protocols.final_figures(rows, "evaluate")
-    line = "4 trainings of 2 cells: test_accuracy [%] of the cells' means 85.00 ± 7.07 (n=2)"
-    assert found["test_accuracy"].n == 4 and protocols.cells_line(rows, found) == line
-    # One training of each, or one cell: nothing to tell apart.
-    assert protocols.cells_line(rows[::2], found) is None and protocols.cells_line(rows[:2], found) is None
 
 
 def test_by_a_loss_the_least_is_kept_and_a_width_follows_its_search(run, stood_in, tmp_path):

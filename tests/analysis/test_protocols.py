@@ -1,0 +1,20 @@
+"""What the runs of a protocol add up to."""
+
+from nas.analysis import protocols
+
+
+def test_trainings_of_one_cell_are_no_further_searches():
+    """Means of 0.9 and 0.8 of two trainings each: 85 ± 7.07 % over n = 2 cells, whatever n counts above."""
+    values = {"search/0": (0.88, 0.92), "search/1": (0.8, 0.8)}
+    rows = [
+        protocols.Row(
+            "evaluate", f"evaluate/{seed}", of, seed, "", "finished", 1.0, False, {"test_accuracy": one}
+        )
+        for of, given in values.items()
+        for seed, one in enumerate(given)
+    ]
+    found = protocols.final_figures(rows, "evaluate")
+    line = "4 trainings of 2 cells: test_accuracy [%] of the cells' means 85.00 ± 7.07 (n=2)"
+    assert found["test_accuracy"].n == 4 and protocols.cells_line(rows, found) == line
+    # One training of each, or one cell: nothing to tell apart.
+    assert protocols.cells_line(rows[::2], found) is None and protocols.cells_line(rows[:2], found) is None

@@ -31,7 +31,7 @@ class Row:
         seed: of the run.
         setting: of the grid; empty where there is none.
         status: `finished`, or what it is instead.
-        hours: that it has run, all its starts together; of every GPU where it has several.
+        hours: that it has run, all its starts together; of every GPU, or of every thread of every process.
         gpu: whether it computed on a GPU.
         figures: name -> result.
     """

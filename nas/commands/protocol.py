@@ -1,6 +1,7 @@
 """`python -m nas.protocol`: a row of a table, from searches to test figures, run by run."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,12 +151,14 @@ class Protocol:
             check_summary(summary, str(path))
         seconds = read_key(summary, "seconds", is_time, "a number of seconds", str(path), 0.0)
         hardware = self.configs[step.name].hardware
-        devices = hardware.devices * hardware.num_nodes if gpu and isinstance(hardware.devices, int) else 1
+        processes = hardware.devices * hardware.num_nodes if isinstance(hardware.devices, int) else 1
+        least = partial(is_whole, low=1)
+        threads = 1 if gpu else read_key(summary, "threads", least, "a number of threads", str(path), 1)
         status = str(summary.get("status", "lost"))
         figures = figures_of(summary) if status == "finished" else {}
         of = "" if step.found is None else f"search/{step.found}"
         setting = " ".join(step.setting)
-        hours = devices * seconds / 3600
+        hours = processes * threads * seconds / 3600
         return Row(step.phase, step.name, of, step.seed, setting, status, hours, gpu, figures)
 
     def _width(self, found: Step) -> int:

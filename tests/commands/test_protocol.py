@@ -75,7 +75,8 @@ class StandIn:
             looked_up = {"metric": "cifar10_test", "cifar10_test": 93.0 + self.number}
             looked_up["gap"] = 1.37 - self.number
             figures = {"seconds": 18, "init_channels": 20 + self.number, "table": looked_up}
-        found = {"schema": 1, "status": status} | (figures if status == "finished" else {"error": "no luck"})
+        found = {"schema": 1, "status": status, "threads": 2}
+        found |= figures if status == "finished" else {"error": "no luck"}
         self.write("summary.json", json.dumps(found))
 
     @property
@@ -183,7 +184,7 @@ def test_a_run_that_fails_costs_no_other_and_the_protocol_goes_on(run, stood_in,
     assert found["kept"] == ["search/2"] and found["best_of"] == 3
     assert found["test_accuracy"] == pytest.approx(0.905)
     assert found["test_accuracy_std"] == pytest.approx(0.5**0.5 / 100)
-    assert found["cpu_hours"] == pytest.approx((3 * 18 + 3 * 36 + 2 * 72) / 3600)
+    assert found["cpu_hours"] == pytest.approx(2 * (3 * 18 + 3 * 36 + 2 * 72) / 3600)  # of two threads
     begun.clear()
     assert run("protocol", f"resume={folder}").status == 0 and not begun
 

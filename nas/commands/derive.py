@@ -54,9 +54,8 @@ from nas.measure.derivation_skips import derive_with_skips, limit_skips
 from nas.measure.inheritance import check_batches, load_part
 from nas.methods.layout import layout_of
 from nas.running.config import instantiate, plain
-from nas.running.printed import command_for
+from nas.running.printed import command_for, command_of
 from nas.running.session import Session
-from nas.running.words import quoted
 
 AXES = {
     "params": "parameters (M)",
@@ -294,11 +293,10 @@ class Derivation:
         return one.predicted if self.predicts and self.axis == "latency" else getattr(one, self.axis)
 
     def _close(self, best: Any) -> None:
-        words = [f"genotype={quoted(self.folder.path)}"]
         batch = batch_overrides(self.config, self.source)
         print(f"\n{best.genotype}")
         print(f"run folder: {self.folder.path}")
-        print(f"evaluate:   {command_for('evaluate', self.config, words, batch)}", flush=True)
+        print(f"evaluate:   {command_of('evaluate', self.config, self.folder.path, batch)}", flush=True)
 
 
 def _with(candidates: Sequence[Any], derived: Any) -> list[Any]:

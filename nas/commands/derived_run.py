@@ -1,7 +1,6 @@
 """The configuration of a command that goes on from a search: its own, completed by that of the run folder."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -10,8 +9,8 @@ from nas.domains.networks import fits, space_of
 from nas.errors import require
 from nas.running import trust
 from nas.running.config import typed_keys
-from nas.running.older import read_now
-from nas.running.saved import check_parts, read_config, set_places
+from nas.running.from_run import check_taken, read_run
+from nas.running.saved import set_places
 
 
 def with_run(config: DictConfig) -> DictConfig:
@@ -20,15 +19,10 @@ def with_run(config: DictConfig) -> DictConfig:
     Raises:
         ConfigError: the folder holds no search, or its config.yaml is damaged.
     """
-    folder = Path(str(config.run)).expanduser().absolute()
-    file = folder / "config.yaml"
-    require(file.is_file(), f"run={config.run}: no run folder there (config.yaml is missing)")
-    saved = read_config(file, f"run={config.run}: config.yaml")
+    where = f"run={config.run}"
+    folder, saved = read_run(config.run, where, ["search"])
     parts = ("space", "method", "dataset", "recipe", "split_seed", "seed")
-    found = saved.get("command")
-    require(found == "search", f"run={config.run}: it is a run of nas.{found}, not of nas.search")
-    check_parts("search", saved, parts, config, folder, f"run={config.run}")
-    saved = read_now(saved, f"run={config.run}")
+    saved = check_taken(saved, config, folder, where, parts)
     merged: Any = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
     merged.run = str(folder)
     for key in parts[:-1]:

@@ -34,7 +34,9 @@ from nas.engine.seeding import seed_run
 from nas.engine.trainer import fit, test
 from nas.errors import require
 from nas.running.config import instantiate, plain, typed_keys
+from nas.running.from_run import name_cell
 from nas.running.log_files import say
+from nas.running.printed import command_of
 from nas.running.remains import remains
 from nas.running.session import Session, trainer_of
 
@@ -50,6 +52,8 @@ def run(config: DictConfig, path: Path) -> float | None:
         RunFailed: the training broke down.
     """
     trainer.quiet()
+    if config.resume is None:
+        name_cell(config)
     session = Session(config, path)
     config, folder = session.config, session.folder
     hardware.check_hardware(config.hardware)
@@ -131,7 +135,11 @@ def _genotype(session) -> tuple[Any, int | None]:
     if session.resuming and kept.exists():
         return kept, None
     named = session.config.genotype
-    require(named is not None, "genotype=null: name a run folder, a file or a published genotype")
+    require(
+        named is not None,
+        "genotype=null: name a run folder of nas.search or nas.derive with run=, or a file or a published "
+        "genotype with genotype=",
+    )
     earlier = session.earlier.get("genotype")
     return (named, session.config.epoch) if earlier is None else (earlier, None)
 
@@ -199,3 +207,4 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint, com
         say(comparison)
     say(f"{summary['params'] / 1e6:.3f} M parameters, {summary['macs'] / 1e6:.2f} M multiply-adds")
     say(f"run folder: {folder.path}")
+    say(f"export:     {command_of('export', config, folder.path, hardware=False)}")

@@ -23,9 +23,10 @@ from nas.errors import require
 from nas.formats.catalogue import FORMATS, Format, Subject, chosen, why_not
 from nas.formats.writing import check_all, print_table, remove_different, write_all
 from nas.running.config import instantiate, typed_keys
+from nas.running.from_run import check_taken, name_cell, read_run
 from nas.running.places import PLACES
 from nas.running.printed import words_of_caller
-from nas.running.saved import check_parts, read_config, set_places
+from nas.running.saved import read_config, set_places
 from nas.running.session import Session
 from nas.running.words import key_of, pasted, quoted
 
@@ -43,6 +44,7 @@ def run(config: DictConfig, path: Path) -> None:
         ConfigError: a setting cannot be used, a package is missing, or the checkpoint is of another network.
         RunFailed: an exported network computes something else than the trained one.
     """
+    name_cell(config)
     _check_settings(config)
     quiet()
     logging.getLogger("timm").setLevel(logging.WARNING)
@@ -65,7 +67,11 @@ def run(config: DictConfig, path: Path) -> None:
 
 
 def _check_settings(config: DictConfig) -> None:
-    require(config.genotype is not None, "genotype=null: name a run folder, a file or a published genotype")
+    require(
+        config.genotype is not None,
+        "genotype=null: name the run folder of an evaluation with run=, or a file or a published genotype "
+        "with genotype=",
+    )
     require(config.resume is None, f"resume={config.resume}: an export cannot be continued; start it anew")
     require(config.images >= 1, f"images={config.images}: must be at least 1")
     require(config.tolerance > 0, f"tolerance={config.tolerance}: must be above 0")
@@ -80,10 +86,10 @@ def _check_settings(config: DictConfig) -> None:
 
 
 def with_evaluation(config: DictConfig) -> tuple[DictConfig, Path | None, dict[str, Any]]:
-    """The configuration, completed by that of the evaluation whose run folder `genotype` names.
+    """The configuration, completed by that of the evaluation whose run folder `run` or `genotype` names.
 
     Returns:
-        The configuration; that run folder, None if `genotype` names something else; and its summary.
+        The configuration; that run folder, None if something else is named; and its summary.
 
     Raises:
         ConfigError: its config.yaml is damaged, the run is not finished, or an override contradicts it.
@@ -95,15 +101,15 @@ def with_evaluation(config: DictConfig) -> tuple[DictConfig, Path | None, dict[s
             merged.recipe.pop(key, None)
     merged = DictConfig(OmegaConf.to_container(merged, resolve=True))
     place, _ = genotypes.place_of(config.genotype)
-    where = f"genotype={config.genotype}"
+    where = f"run={config.run}" if config.run is not None else f"genotype={config.genotype}"
     file = None if place is None else place.absolute() / "config.yaml"
     if file is None or not file.is_file():
         return merged, None, {}
-    folder, saved = file.parent, read_config(file, f"{where}: config.yaml")
-    if saved.get("command") != "evaluate":
+    if read_config(file, f"{where}: config.yaml").get("command") != "evaluate":
         return merged, None, {}
+    folder, saved = read_run(file.parent, where, ["evaluate"])
     require(config.epoch is None, f"epoch={config.epoch}: {where} is an evaluation, whose cell is one")
-    check_parts("evaluate", saved, DECIDED, config, folder, where)
+    saved = check_taken(saved, config, folder, where, DECIDED)
     for override in HydraConfig.get().overrides.task:
         key = key_of(override)
         require(
@@ -153,8 +159,8 @@ def trained(
         require(
             config.untrained,
             f"genotype={config.genotype}: an architecture without weights; name the run folder of its "
-            "evaluation (genotype=outputs/evaluate/...), or that as checkpoint=, or export random weights "
-            "with untrained=true",
+            "evaluation (run=outputs/evaluate/...), or that as checkpoint=, or export random weights with "
+            "untrained=true",
         )
         export.settle(network)
         return network, {"untrained": True, "seed": config.seed}
@@ -199,7 +205,7 @@ def _load(network: Any, state: dict[str, Any], file: Path) -> None:
         found,
         f"checkpoint={file}: its weights are those of another network than genotype, space, dataset and "
         "recipe describe",
-        "; the run folder of the evaluation as genotype= brings them along",
+        "; the run folder of the evaluation as run= brings them along",
     )
 
 

@@ -16,9 +16,8 @@ from nas.files import write_text
 from nas.measure.derivation_skips import tell_other_limits
 from nas.running.config import plain
 from nas.running.log_files import say
-from nas.running.printed import command_for
+from nas.running.printed import command_of
 from nas.running.session import Session
-from nas.running.words import quoted
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +88,9 @@ def finish(session, space, source, method, numbers, tabular, quiet: bool = False
         say(f"table:      {tabular.words(str(genotype))}")
     say(f"run folder: {folder.path}")
     say(f"pictures:   {folder.figures}")
-    words = [f"genotype={quoted(folder.path)}"]
-    say(f"evaluate:   {command_for('evaluate', config, words, batch_overrides(config, source))}")
+    if method.trains and method.relaxation.distribution:
+        say(f"derive:     {command_of('derive', config, folder.path)}")
+    say(f"evaluate:   {command_of('evaluate', config, folder.path, batch_overrides(config, source))}")
 
 
 def _within(config, space, source, genotype, budget):

@@ -26,7 +26,7 @@ from nas.engine.machine.stopping import sigterm_as_interrupt
 from nas.errors import ConfigError, causes, require
 from nas.files import write_failure
 from nas.printable import printable, shortened
-from nas.running import launching, parts
+from nas.running import from_run, launching, parts
 from nas.running.choices import measured_dataset, measured_method
 from nas.running.config_checks import check_composed, wants_plus
 from nas.running.declared import CHECKOUT, CONF, known_keys
@@ -148,7 +148,7 @@ def command(name: str) -> Callable[[], None]:
             sys.argv[1:] = with_texts(name, sys.argv[1:])
             check_choices(name, sys.argv[1:])
             task = _Task(name)
-            with sigterm_as_interrupt():
+            with sigterm_as_interrupt(), from_run.completing():
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(task)()
             # A sweep that runs ends by its table, which knows; one that plans has none.
             if task.worst:
@@ -199,6 +199,7 @@ class _Task:
                 _run_apart(name, config)
                 return None
             check_swept(name, overrides)
+            from_run.check(config)
             parts.separate(name, config, overrides)
             check_composed(name, config, overrides)
             if summed_up and not config.get("plan") and not (folder / "config.yaml").exists():

@@ -65,6 +65,7 @@ KINDS: Mapping[str, Kind] = {
     "checkpoint@export": kind("str null"),
     "pictures": kind("str null"),
     "run": kind("str null"),
+    "choice": kind("int null", 1, 10**7),
     "front": kind("str null"),
     "folder": kind("str null"),
     "figure": kind("str null"),

@@ -67,7 +67,9 @@ def of_another_class(config: DictConfig, chosen: DictConfig, path: str) -> bool:
 
 def _layers(name: str, overrides: Sequence[str]) -> tuple[list[DictConfig], list[Override]]:
     """The files that a command line is composed of, in the order in which they are merged; what was typed."""
-    loader, texts = GlobalHydra.instance().config_loader(), [*searched(), *overrides]
+    loader = GlobalHydra.instance().config_loader()
+    of_run = getattr(loader, "words_of_run", None)
+    texts = [*searched(), *(of_run(name, overrides) if of_run else ()), *overrides]
     found = loader.compute_defaults_list(name, texts, RunMode.RUN)
     # Hydra has no public way to one of its files as it merges it.
     inner: Any = loader

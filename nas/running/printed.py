@@ -1,11 +1,10 @@
 """Commands that are printed to be pasted: they repeat what shapes the network and names the data."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -14,14 +13,9 @@ from nas.engine.machine import processes
 from nas.running import trust
 from nas.running.config import CONF, plain
 from nas.running.declared import read_file
-from nas.running.parts import compose
-from nas.running.places import PLACES, absolute
+from nas.running.differences import PARTS, choice_of, differences
 from nas.running.resuming import online
 from nas.running.words import key_of, pasted, quoted, word
-
-# Of a data set: how much of it is read and in which portions, which each command decides for itself.
-SEARCHED = ("batch_size", "download", "fraction", "split", "split_ratio", "lists", "num_workers")
-PARTS = ("space", "dataset", "recipe")
 
 
 def again(config: DictConfig, folder: Path) -> str:
@@ -92,89 +86,41 @@ def command_for(
     """
     before, after = words_of_caller(config)
     choices = [f"{part}={choice}" for part in PARTS if (choice := _choice(part, config)) is not None]
-    profile = _choice("hardware", config) if hardware else None
-    if profile not in (None, "cpu"):
-        choices.append(f"hardware={profile}")
-
+    choices += _profile(config) if hardware else []
     # Refused where they are typed: a recipe of another space has sizes that say nothing of these networks.
     decided = {*(key_of(one) for one in last), *unread_sizes(config, space_of(config))}
     # What an evaluation takes from its recipe, and refuses of the data set.
     decided |= {f"dataset.bptt.{key}" for key in config.recipe.get("bptt") or ()}
-    settings = [one for one in _differences(name, config, choices) if key_of(one) not in decided]
+    settings = [one for one in differences(name, config, choices) if key_of(one) not in decided]
     return pasted(["python", "-m", f"nas.{name}", *before, *first, *choices, *settings, *last, *after])
 
 
-def _choice(group: str, config: DictConfig) -> str | None:
-    """The option of a group that a configuration is most likely made from; None if none is like it.
+def command_of(
+    name: str, config: DictConfig, folder: Path, last: Sequence[str] = (), hardware: bool = True
+) -> str:
+    """A command that goes on from a run folder, whose space, data, recipe and split it takes from there.
 
-    A good guess keeps a printed command short: whatever the option says otherwise is repeated after it.
+    Args:
+        name: the command, such as `evaluate`.
+        config: of the run; its hardware profile and the words of its caller are repeated, as no folder has
+            a say in these.
+        folder: of the run.
+        last: overrides that come last.
+        hardware: whether it is to run on the same profile.
+
+    Returns:
+        One line for a shell, from `python -m nas.<name>`.
     """
-    known = GlobalHydra.instance().config_loader().get_group_options(group)
+    before, after = words_of_caller(config, unlisted=True)
+    words = [f"run={quoted(folder)}", *(_profile(config) if hardware else []), *last, *after]
+    return pasted(["python", "-m", f"nas.{name}", *before, *words])
+
+
+def _profile(config: DictConfig) -> list[str]:
+    profile = _choice("hardware", config)
+    return [] if profile in (None, "cpu") else [f"hardware={profile}"]
+
+
+def _choice(group: str, config: DictConfig) -> str | None:
     chosen = HydraConfig.get().runtime.choices.get(group) if config.get("resume") is None else None
-    for name in (chosen, config[group].name):
-        if name in known:
-            return name
-    wanted = set(_built(OmegaConf.to_container(config[group], resolve=False)))
-    alike = [
-        file.stem
-        for file in sorted((CONF / group).glob("*.yaml"))
-        if set(_built(OmegaConf.to_container(OmegaConf.load(file), resolve=False))) == wanted
-    ]
-    return next((name for name in alike if name in known), None)
-
-
-def _built(node: Any) -> Iterator[str]:
-    """What a node names to be built."""
-    return (value for key, value in _flat(node) if key[-1] == "_target_")
-
-
-def _differences(name: str, config: DictConfig, choices: Sequence[str]) -> list[str]:
-    """The overrides that make what `choices` alone compose the same as a configuration, part by part."""
-    settings = list(_unlike(name, config, choices, derived=False))
-    # What follows from a setting is known when the setting is there.
-    return [*settings, *_unlike(name, config, [*choices, *settings], derived=True)]
-
-
-def _unlike(name: str, config: DictConfig, overrides: Sequence[str], derived: bool) -> Iterator[str]:
-    """Overrides for the leaves that differ: those that follow from other keys, or the others."""
-    base, own = compose(name, overrides), read_file(CONF / f"{name}.yaml")
-    for part in PARTS:
-        decided = {*(own.get(part) or ()), *(SEARCHED if part == "dataset" else ())}
-        target, usual = (_placed(OmegaConf.to_container(one[part], resolve=True)) for one in (config, base))
-        raw = dict(_flat(OmegaConf.to_container(base[part], resolve=False)))
-        for key in dict.fromkeys((*target, *usual)):
-            text = str(raw.get(key, ""))
-            # What is taken from elsewhere, such as the length of a schedule, is the command's own affair.
-            foreign = "${" in text and not re.search(r"\$\{(dataset|space|recipe)\.", text)
-            same = key in target and key in usual and target[key] == usual[key]
-            if (
-                key[0] in decided
-                or key == ("source", "download")
-                or foreign
-                or same
-                or ("${" in text) != derived
-            ):
-                continue
-            path = ".".join((part, *key))
-            if key in target:
-                yield f"{'' if key in usual else '+'}{path}={word(target[key])}"
-            else:
-                yield f"~{path}"
-
-
-def _flat(node: Any, key: tuple = ()) -> Iterator[tuple[tuple, Any]]:
-    """(key, value) of every leaf; a list is one, and so is an empty mapping."""
-    if isinstance(node, Mapping) and node:
-        for name, inner in node.items():
-            yield from _flat(inner, (*key, str(name)))
-    elif key:
-        yield key, node
-
-
-def _placed(node: Any) -> dict[tuple, Any]:
-    """The leaves of a part, places of data from the root of the file system."""
-    leaves = dict(_flat(node))
-    return {
-        key: absolute(value) if key[-1] in PLACES and key[:-1] in ((), ("source",)) else value
-        for key, value in leaves.items()
-    }
+    return choice_of(group, config, chosen)

@@ -33,6 +33,8 @@ RESUMABLE = (
     "trainer.max_epochs",
     "trainer.profiler",
 )
+# Keys that came later than some run folders, and what these had without them.
+LATER = {"epoch": None, "run": None, "choice": None}
 
 
 def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictConfig:
@@ -72,8 +74,9 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
     if "budget" in config and "budget" not in saved:
         # Started before there was one: the recipe's own width.
         saved["budget"] = dict.fromkeys(config.budget)
-    if "epoch" in config and "epoch" not in saved:
-        saved["epoch"] = None
+    for key, usual in LATER.items():
+        if key in config and key not in saved:
+            saved[key] = usual
     for key in (*RESUMABLE, "restarts"):
         # A run that was started before there was such a key.
         if key in config and key not in saved:

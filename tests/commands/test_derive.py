@@ -91,7 +91,7 @@ def test_the_best_within_a_budget(derive, run):
     price = run("cost", f"genotype={folder}", "dataset=digits", *SIZES[2:], "format=json")
     assert json.loads(price.out)["params"] == int(best[0]["params"]) == numbers["params"]
     assert json.loads(price.out)["macs"] == int(best[0]["macs"]) == numbers["macs"]
-    assert f"nas.evaluate genotype={folder}" in done.out
+    assert f"nas.evaluate run={folder}" in done.out
 
 
 def test_what_it_writes_can_be_evaluated(derive, run, tmp_path):

@@ -1,0 +1,271 @@
+"""What `run=<folder>` stands for: the settings of an earlier run, on which a command goes on.
+
+Space, data set, recipe and split of the folder become overrides that come before those that were typed, so
+that what is typed wins and need not be in any file of the command's own. They are no typed keys: this
+command line does not vouch for them, and `check` holds them against the lists of `nas.running.trust`.
+
+The hardware profile is never the folder's: whoever types a command knows the machine that it runs on.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra._internal import hydra as loading
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from nas.errors import ConfigError, require
+from nas.printable import shown
+from nas.reading.json_text import read_object
+from nas.reading.plain import is_whole
+from nas.running.differences import PARTS, choice_of, differences
+from nas.running.older import read_now
+from nas.running.saved import check_parts, read_config
+from nas.running.words import key_of
+
+# The commands that take all of their settings from a run, and what that may be a run of.
+COMPLETED = ("evaluate", "export")
+RUNS = ("search", "derive", "evaluate")
+
+
+class Loader(ConfigLoaderImpl):
+    """Hydra's loader, for which `run=<folder>` stands for the settings of that run."""
+
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        """As Hydra's; what came from a folder is not among the overrides that it notes down."""
+        words = self.words_of_run(config_name, overrides)
+        config = super().load_configuration(
+            config_name, [*words, *overrides], run_mode, from_shell, validate_sweep_overrides
+        )
+        if words:
+            noted = config.hydra.overrides.task
+            config.hydra.overrides.task = [str(one) for one in noted][len(words) :]
+        return config
+
+    def words_of_run(self, name: str | None, overrides: Sequence[str]) -> list[str]:
+        """The overrides that `run=` among others stands for, which come before them; none without it.
+
+        Args:
+            name: the command.
+            overrides: what was typed.
+
+        Raises:
+            ConfigError: the folder holds no run that the command can go on from.
+        """
+        if name not in COMPLETED or not any(one.startswith("run=") for one in overrides):
+            return []
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        given = {one.key_or_group: one for one in parsed}
+        named, resume = _folder(given.get("run")), given.get("resume")
+        if named is None or (resume is not None and resume.value() is not None):
+            return []
+        chosen = given["experiment"].value() if "experiment" in given else None
+        require(
+            chosen is None,
+            f"experiment={shown(str(chosen))}: says which data and recipe, and so does run={named}; leave "
+            "one of the two out, or name the cell alone with genotype=<folder>",
+        )
+        _, saved = read_run(named, f"run={named}", RUNS)
+        return list(_words(name, saved, given, [one for one in overrides if "hydra.searchpath=" in one]))
+
+
+@contextmanager
+def completing() -> Iterator[None]:
+    """Inside the block Hydra composes with `Loader`; it has no public way to be given one."""
+    before = loading.ConfigLoaderImpl
+    loading.ConfigLoaderImpl = Loader  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        loading.ConfigLoaderImpl = before  # type: ignore[misc]
+
+
+def _folder(override: Override | None) -> str | None:
+    """The folder that `run=` names; of a multirun's choices the first, while no job is composed."""
+    value: Any = None if override is None else override.value()
+    if isinstance(value, ChoiceSweep):
+        value = value.list[0]
+    text = value.text if isinstance(value, QuotedString) else value
+    return None if text is None else str(text)
+
+
+def _words(
+    name: str, saved: DictConfig, given: dict[str, Override], searched: Sequence[str]
+) -> Iterator[str]:
+    again = saved.command == name
+    taken = read_now(OmegaConf.create({part: saved[part] for part in PARTS}), "")
+    # A recipe is a data set's: one that is typed brings its own along.
+    parts = [
+        part
+        for part in PARTS
+        if part not in given and not (part == "recipe" and given.get("dataset") is not None)
+    ]
+    choices = [f"{part}={choice}" for part in parts if (choice := choice_of(part, taken)) is not None]
+    yield from choices
+    added = {key for key, one in given.items() if one.is_add()}
+    for word in differences(name, taken, [*searched, *choices], parts, whole=again):
+        # A key that an older run lacks has its usual value; an object is built from what it was built from.
+        parent = key_of(word).rpartition(".")[0]
+        gone = word.startswith("~") and OmegaConf.select(taken, f"{parent}._target_") is None
+        if key_of(word) not in added and not gone:
+            yield word
+    if "dataset" in parts and taken.dataset.get("download") is not None:
+        # Nothing is fetched to a place that a folder names.
+        yield "dataset.download=false"
+    if name != "evaluate":
+        return
+    if "dataset" in parts:
+        yield f"split_seed={saved.get('split_seed', 0)}"
+    epochs = OmegaConf.select(saved, "trainer.max_epochs")
+    if again and "recipe" in parts and "recipe.epochs" not in given and epochs != saved.recipe.get("epochs"):
+        yield f"trainer.max_epochs={epochs}"
+
+
+def read_run(named: Any, where: str, commands: Collection[str]) -> tuple[Path, DictConfig]:
+    """The folder of a run and its configuration, nothing of which has been allowed yet.
+
+    Args:
+        named: what the caller typed.
+        where: the same with its key, such as `run=<folder>`.
+        commands: what it may be a run of.
+
+    Raises:
+        ConfigError: it is none of them, its `config.yaml` is damaged, or lacks a part.
+    """
+    folder = Path(str(named)).expanduser().absolute()
+    file = folder / "config.yaml"
+    require(file.is_file(), f"{where}: no run folder there (config.yaml is missing)")
+    saved = read_config(file, f"{where}: config.yaml")
+    found = saved.get("command")
+    *others, last = [f"nas.{one}" for one in commands]
+    known = f"{', '.join(others)} or {last}" if others else last
+    require(found in commands, f"{where}: it is a run of nas.{shown(str(found))}, not of {known}")
+    for part in PARTS:
+        node = saved.get(part)
+        require(isinstance(node, DictConfig), f"{where}: config.yaml is damaged (it lacks {part})")
+        _check_keys(OmegaConf.to_container(node, resolve=False), f"{where}: config.yaml: {part}")
+    _narrow(saved, folder)
+    return folder, saved
+
+
+def _narrow(saved: DictConfig, folder: Path) -> None:
+    """Gives the recipe the width that a search has found to keep its budget, as its summary has it."""
+    if saved.command != "search" or OmegaConf.select(saved, "method.budget") is None:
+        return
+    try:
+        summary = read_object(folder / "summary.json")
+    except ConfigError:
+        return  # killed as it began; the recipe's own width holds
+    if summary.get("budget_met") is True and is_whole(summary.get("init_channels")):
+        saved.recipe.init_channels = summary["init_channels"]
+
+
+def _check_keys(node: Any, where: str) -> None:
+    """Refuses keys that are no words: they would become parts of overrides."""
+    left = [node]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            for key in one:
+                require(
+                    re.fullmatch(r"[\w-]+", str(key)) is not None,
+                    f"{where}: damaged (key {shown(str(key))})",
+                )
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
+
+
+def check(config: DictConfig) -> None:
+    """Refuses a run whose settings this command line must not take over; to be called before any is built.
+
+    Args:
+        config: of this command, with its `run`.
+
+    Raises:
+        ConfigError: see `nas.running.trust.check_saved`.
+    """
+    if config.command not in COMPLETED or config.run is None or config.resume is not None:
+        return
+    folder, saved = read_run(config.run, f"run={config.run}", RUNS)
+    check_taken(saved, config, folder, f"run={config.run}", PARTS)
+
+
+def check_taken(
+    saved: DictConfig, config: DictConfig, folder: Path, where: str, parts: Sequence[str]
+) -> DictConfig:
+    """Refuses parts of a run that cannot be taken over; returns its configuration as this version reads it.
+
+    Raises:
+        ConfigError: see `nas.running.saved.check_parts`.
+    """
+    # A derivation's are those of its search.
+    command = "search" if saved.command == "derive" else saved.command
+    check_parts(command, saved, parts, config, folder, where)
+    return read_now(saved, where)
+
+
+def name_cell(config: DictConfig) -> str | None:
+    """Makes `run=` and `choice=` the cell that they stand for, `genotype=`, in place.
+
+    Returns:
+        The command that `run=` is a run of; None where the command goes on from none.
+
+    Raises:
+        ConfigError: a cell is named as well, or there is none in the folder, or no such choice.
+    """
+    require(
+        config.choice is None or config.run is not None,
+        f"choice={config.choice}: one of the architectures of a derivation, whose folder run= names",
+    )
+    if config.run is None:
+        return None
+    require(
+        config.genotype is None,
+        f"genotype={shown(str(config.genotype))}: run={config.run} names the cell too; leave one of the two "
+        "out",
+    )
+    folder, saved = read_run(config.run, f"run={config.run}", RUNS)
+    config.run, config.genotype = str(folder), str(folder)
+    if saved.command == "derive" and config.choice is not None:
+        config.genotype = str(_chosen(folder, config.choice))
+    require(
+        saved.command == "derive" or config.choice is None,
+        f"choice={config.choice}: run={folder} is a run of nas.{saved.command}, which has one; only one of "
+        "nas.derive has several",
+    )
+    require(
+        (folder / "genotype.json").exists(),
+        f"run={folder}: it has no genotype.json: it was stopped before its first epoch ended, or has found "
+        "no architecture",
+    )
+    return str(saved.command)
+
+
+def _chosen(folder: Path, choice: int) -> Path:
+    file = rank_file(folder, choice)
+    kept = len(list(file.parent.glob("rank_*.json")))
+    require(
+        file.is_file(),
+        f"choice={choice}: run={folder} has kept the best {kept} (genotypes/), counted from 1; derive again "
+        f"with keep={choice} for more",
+    )
+    return file
+
+
+def rank_file(folder: Path, rank: int) -> Path:
+    """Where a derivation writes the architecture of a rank, counted from 1."""
+    return folder / "genotypes" / f"rank_{rank:03d}.json"

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from nas.analysis.metrics import LOSS, OF_TASKS, Metric, of_losses
 from nas.analysis.random_cells import conditions_of, read_random_cells
+from nas.commands.warm_start import WarmStart
 from nas.domains.budgets import sized
 from nas.domains.choose import check_recipe, choose
 from nas.domains.networks import (
@@ -73,6 +74,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     session.config = config
     cost = cost_of(config, space, genotype, config.recipe.get("auxiliary_weight", 0) > 0, source)
     network = network_of(config, space, genotype, source)
+    warm = WarmStart(session, network, genotype)
     data, split = domain.evaluation_data(config, source)
     data.prepare()
     weights = data.class_weights(plain(config.dataset).get("class_weights"))
@@ -101,7 +103,9 @@ def run(config: DictConfig, path: Path) -> float | None:
     if not domain.validates(config.dataset):
         config.trainer.limit_val_batches = 0
     lightning = trainer_of(config, folder, clock, recorder, domain.varies, clip)
+    warm.rest(lightning)
     session.check_split(split["hash"])
+    warm.keep()
     session.open(split, {"genotype.json": genotype.to_json() + "\n"})
     session.summary |= {
         "split_hash": split["hash"],
@@ -111,7 +115,8 @@ def run(config: DictConfig, path: Path) -> float | None:
         "params_auxiliary": cost.params_auxiliary,
         "macs": cost.macs,
     }
-    session.run(lambda: _train(session, genotype, module, data, lightning, recorder, checkpoint, compared))
+    parts = (genotype, module, data, lightning, recorder, checkpoint, compared)
+    session.run(lambda: warm.around(lambda: _train(session, *parts)))
     return _reached(session.summary, domain.name)
 
 

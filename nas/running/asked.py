@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas.errors import ConfigError
 from nas.running.config import CONF
+from nas.running.differences import PARTS
 from nas.running.parts import compose
 from nas.running.words import key_of
 
@@ -66,7 +67,8 @@ def asked(command: str, saved: Mapping[Any, Any], overrides: Sequence[str]) -> l
         if name is None or (group not in groups and not goes_on):
             continue
         if name != _name(usual.get(group)):
-            by = TYPED if group in typed else FILE if group in groups else RUN
+            taken = goes_on and group in PARTS
+            by = TYPED if group in typed else FILE if group in groups and not taken else RUN
             found.append(Asked(group, name, _name(usual.get(group)), by, group in groups))
         if group in groups and _known(group, name):
             choices.append(f"{group}={name}")

@@ -34,7 +34,7 @@ RESUMABLE = (
     "trainer.profiler",
 )
 # Keys that came later than some run folders, and what these had without them.
-LATER = {"epoch": None, "run": None, "choice": None}
+LATER = {"epoch": None, "run": None, "choice": None, "init": None, "freeze_epochs": 0}
 
 
 def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictConfig:

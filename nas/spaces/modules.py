@@ -39,7 +39,7 @@ class SeparableConv(nn.Sequential):
         return self.fused(x_BCHW) if self.fuses(x_BCHW) else super().forward(x_BCHW)
 
     def fuses(self, x_BCHW: Tensor) -> bool:
-        """Whether the kernel computes this input: in training, on a CPU, outside autocast."""
+        """Whether the kernel computes this input: in training, norms too, on a CPU, outside autocast."""
         native = None if self.execution is None else self.execution.native
         if native is None or not self.training or torch.is_autocast_enabled(x_BCHW.device.type):
             return False
@@ -50,7 +50,8 @@ class SeparableConv(nn.Sequential):
         # A single value per channel cannot be normalised: torch says so in its own words.
         several = batch > 1 or height > stride or width > stride
         return (
-            native.supports(x_BCHW, depthwise.kernel_size[0])
+            all(self[place].training for place in range(3, len(self), 4))
+            and native.supports(x_BCHW, depthwise.kernel_size[0])
             and depthwise.weight.dtype == x_BCHW.dtype
             and norm.affine
             and norm.track_running_stats

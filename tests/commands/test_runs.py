@@ -26,7 +26,7 @@ def test_search_then_evaluate_as_typed(shell, tmp_path):
     found, tested = tmp_path / "found", tmp_path / "tested"
     done = shell("search", "debug=fast", f"hydra.run.dir={found}")
     assert (done.status, done.err) == (0, "")
-    assert f"nas.evaluate genotype={found}" in done.out
+    assert f"nas.evaluate run={found}" in done.out
     for name in [
         "config.yaml",
         "overrides.yaml",

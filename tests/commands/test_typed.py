@@ -94,7 +94,7 @@ def test_help_recommends_what_runs(run):
     assert len(lines) > 3
     for line in lines:
         words = shlex.split(line)
-        assert any(one.startswith("genotype=") for one in words), line
+        assert any(one.startswith(("genotype=", "run=")) for one in words), line
         if "<" not in line and "-m" not in words:
             assert run("evaluate", *words, "--cfg", "job").status == 0, line
 

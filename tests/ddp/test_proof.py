@@ -73,6 +73,17 @@ JOBS = {
         ),
     ),
 }
+# With weights of the evaluation before it; a deeper network, so that some begin anew.
+JOBS["rested evaluation"] = (
+    "evaluate",
+    (
+        *JOBS["evaluation"][1],
+        "recipe.num_cells=4",
+        "trainer.max_epochs=2",
+        "freeze_epochs=1",
+        "recipe.optimizer.weight_decay=0.1",
+    ),
+)
 FOUR = ("darts1", "drnas in stages", "dsonas")
 
 
@@ -84,7 +95,9 @@ def overrides_of(job, processes, folder):
     name, overrides = JOBS[job]
     size = f"{'recipe' if name == 'evaluate' else 'dataset'}.batch_size={BATCH // processes}"
     kept = [one for one in overrides if not one.startswith("dataset.batch_size")]
-    own = (size, f"hardware.devices={processes}", f"hydra.run.dir={folder_of(job, folder)}")
+    own = [size, f"hardware.devices={processes}", f"hydra.run.dir={folder_of(job, folder)}"]
+    if job == "rested evaluation":
+        own.append(f"init={folder_of('evaluation', folder)}")
     return name, [*kept, *own]
 
 
@@ -93,6 +106,7 @@ def wanted(request):
     """The jobs that are compared in this session; all of them where it compares none."""
     asked = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
     jobs = {one.get("job") for one in asked}
+    jobs |= {"evaluation"} & {job.removeprefix("rested ") for job in jobs if job}
     return [job for job in JOBS if job in jobs] or list(JOBS)
 
 

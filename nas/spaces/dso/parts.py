@@ -151,6 +151,7 @@ class SeparableOperation(Operation):
         several = x_BCHW.numel() > x_BCHW.shape[1]
         return (
             self.training
+            and self.norm.training
             and several
             and not torch.is_autocast_enabled(x_BCHW.device.type)
             and native.supports(x_BCHW, self.depthwise.kernel_size[0])

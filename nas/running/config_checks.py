@@ -52,7 +52,7 @@ def check_composed(name: str, config: DictConfig, overrides: Sequence[str]) -> N
     choices = _choices(overrides)
     for key, _, option in (one.partition("=") for one in choices):
         refuse_climbing(key, [option.strip("\"'")])
-    chosen = compose(name, [*choices, *(one for one in overrides if one.startswith("run="))])
+    chosen = compose(name, [*choices, *(one for one in overrides if key_of(one) == "run")])
     hold(declared(name), config, chosen)
     check_idle(config, overrides)
 

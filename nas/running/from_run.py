@@ -26,6 +26,7 @@ from nas.reading.json_text import read_object
 from nas.reading.plain import is_whole
 from nas.running.differences import PARTS, choice_of, differences
 from nas.running.older import read_now
+from nas.running.parts import compose
 from nas.running.saved import check_parts, read_config
 from nas.running.words import key_of
 
@@ -65,7 +66,7 @@ class Loader(ConfigLoaderImpl):
         Raises:
             ConfigError: the folder holds no run that the command can go on from.
         """
-        if name not in COMPLETED or not any(one.startswith("run=") for one in overrides):
+        if name not in COMPLETED or "run" not in map(key_of, overrides):
             return []
         parsed = OverridesParser.create().parse_overrides(list(overrides))
         given = {one.key_or_group: one for one in parsed}
@@ -117,21 +118,29 @@ def _words(
     yield from choices
     added = {key for key, one in given.items() if one.is_add()}
     for word in differences(name, taken, [*searched, *choices], parts, whole=again):
-        # A key that an older run lacks has its usual value; an object is built from what it was built from.
-        parent = key_of(word).rpartition(".")[0]
-        gone = word.startswith("~") and OmegaConf.select(taken, f"{parent}._target_") is None
-        if key_of(word) not in added and not gone:
+        if key_of(word) not in added and _says(taken, word):
             yield word
-    if "dataset" in parts and taken.dataset.get("download") is not None:
+    if "dataset" in parts and "download" in {*taken.dataset, *compose(name, [*searched, *choices]).dataset}:
         # Nothing is fetched to a place that a folder names.
-        yield "dataset.download=false"
+        yield "++dataset.download=false"
     if name != "evaluate":
         return
-    if "dataset" in parts:
-        yield f"split_seed={saved.get('split_seed', 0)}"
+    if "dataset" in parts and type(saved.get("split_seed")) is int:
+        yield f"split_seed={saved.split_seed}"
     epochs = OmegaConf.select(saved, "trainer.max_epochs")
-    if again and "recipe" in parts and "recipe.epochs" not in given and epochs != saved.recipe.get("epochs"):
+    own_length = type(epochs) is int and epochs != saved.recipe.get("epochs")
+    if again and own_length and "recipe" in parts and "recipe.epochs" not in given:
         yield f"trainer.max_epochs={epochs}"
+
+
+def _says(taken: DictConfig, word: str) -> bool:
+    """Whether a folder means a difference: a key that an older run lacks has its usual value.
+
+    An object is built from no more than it was built from; the name of a part is no argument of it.
+    """
+    parent, _, key = key_of(word).rpartition(".")
+    built = OmegaConf.select(taken, f"{parent}._target_") is not None
+    return not word.startswith("~") or (built and (key != "name" or "." in parent))
 
 
 def read_run(named: Any, where: str, commands: Collection[str]) -> tuple[Path, DictConfig]:

@@ -1,6 +1,7 @@
 """`run=<folder>`: cell, space, data, recipe and split of an earlier run, and what is typed wins."""
 
 import json
+import shlex
 import shutil
 
 import pytest
@@ -28,17 +29,25 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def folders(run, place):
-    """A search, a derivation of it and an evaluation of its second choice, made once."""
-    found = {name: place / name for name in ("search", "derive", "evaluate")}
+    """A search, a derivation of it and an evaluation of its second choice, made once.
+
+    Each is started as the one before it has printed, and a few words more.
+    """
+    found = {name: place / name for name in ("search", "derive", "evaluate", "export")}
     words = {
         "search": (*SIZES, *SHORT[:2], "split_seed=5", "dataset.augment.pad=0"),
-        "derive": (f"run={found['search']}", *DERIVED),
-        "evaluate": (f"run={found['derive']}", "choice=2", *SHORT, "recipe.clip=2.5", "dataset.fraction=0.5"),
+        "derive": DERIVED,
+        "evaluate": ("choice=2", *SHORT, "recipe.clip=2.5", "dataset.fraction=0.5"),
+        "export": ("format=safetensors", "images=1"),
     }
+    printed: list[str] = []
     for name, folder in found.items():
         if not folder.exists():
-            done = run(name, *words[name], f"hydra.run.dir='{folder}'")
+            done = run(name, *printed, *words[name], f"hydra.run.dir='{folder}'")
             assert (done.status, done.err) == (0, "")
+            after = next((one for one in list(found) if f"\n{one}: " in done.out), "")
+            line = next((one for one in done.out.splitlines() if after and one.startswith(f"{after}:")), "")
+            printed = shlex.split(line.removeprefix(f"{after}:"))[3:]
     return found
 
 
@@ -50,6 +59,12 @@ def composed(run):
         return OmegaConf.create(done.out)
 
     return call
+
+
+def test_what_each_run_prints_leads_from_a_search_to_an_exported_network(folders):
+    described = read_description(folders["export"] / "model.safetensors")
+    assert described.genotype == load(folders["evaluate"])
+    assert OmegaConf.load(folders["derive"] / "config.yaml").run == str(folders["search"])
 
 
 def test_settings_are_the_folders_and_what_is_typed_wins(folders, composed):

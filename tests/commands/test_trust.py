@@ -96,6 +96,9 @@ def test_each_key_of_a_folder_is_refused_before_anything_is_imported(key, comman
     folder = stranger(command, {key: {"_target_": "strangers_code.call"}})
     done = run(command, *words_of(command, folder))
     assert_refused(done, f"{key}._target_=strangers_code.call", "trust=strangers_code")
+    if key in ("space", "dataset.source", "recipe.optimizer"):
+        done = run("evaluate", f"run={folder}")
+        assert_refused(done, f"{key}._target_=strangers_code.call", "trust=strangers_code")
     assert untouched(tmp_path)
 
 
@@ -148,7 +151,10 @@ def test_no_way_around_the_list(trick, stranger, run, tmp_path, monkeypatch):
     monkeypatch.setenv("STRANGER", "strangers_code.call")
     folder = stranger("search", {"dataset.source": TRICKS[trick]})
     done = run("search", *words_of("search", folder))
-    assert_refused(done, "interpolation" if "${" in str(TRICKS[trick]) else "dataset.source", "config.yaml")
+    words = ("interpolation" if "${" in str(TRICKS[trick]) else "dataset.source", "config.yaml")
+    assert_refused(done, *words)
+    # What it says becomes overrides, before those that are typed.
+    assert_refused(run("evaluate", f"run={folder}", "test=false"), *words)
     assert untouched(tmp_path)
 
 

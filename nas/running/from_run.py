@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal import hydra as loading
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from hydra.types import RunMode
@@ -52,8 +52,12 @@ class Loader(ConfigLoaderImpl):
             config_name, [*words, *overrides], run_mode, from_shell, validate_sweep_overrides
         )
         if words:
-            noted = config.hydra.overrides.task
+            noted, job = config.hydra.overrides.task, config.hydra.job
             config.hydra.overrides.task = [str(one) for one in noted][len(words) :]
+            typed = OverridesParser.create().parse_overrides(list(overrides))
+            job.override_dirname = get_overrides_dirname(
+                [one for one in typed if not one.is_hydra_override()], **job.config.override_dirname
+            )
         return config
 
     def words_of_run(self, name: str | None, overrides: Sequence[str]) -> list[str]:

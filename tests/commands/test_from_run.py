@@ -171,6 +171,15 @@ def test_many_folders_in_a_multirun(folders, run, tmp_path):
     assert widths == [2, 4]
 
 
+def test_nothing_but_what_was_typed_counts_as_typed(folders, run):
+    words = (f"run={folders['search']}", "seed=3")
+    done = run("evaluate", *words, "hydra.job.config.override_dirname.exclude_keys=[run]", "--cfg", "hydra")
+    hydra = OmegaConf.create(done.out).hydra
+    assert [one.partition("=")[0] for one in hydra.overrides.task] == ["run", "seed"]
+    assert hydra.job.override_dirname == "seed=3"
+    assert (hydra.runtime.choices.space, hydra.runtime.choices.recipe) == ("darts", "digits")
+
+
 def test_what_it_would_build_takes_the_callers_word(folders, run, tmp_path):
     shutil.copytree(folders["search"], tmp_path / "s")
     saved = OmegaConf.load(tmp_path / "s/config.yaml")

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,64 @@ log = logging.getLogger(__name__)
 # Loggers whose packages are extras of the same names.
 EXTRAS = ("tensorboard", "wandb")
 LOG_IN = "log in with `wandb login`, or set logger.offline=true"
+
+
+# The logger that the caller's Python gave, in the place of the configured one.
+GIVEN: ContextVar[Logger | None] = ContextVar("given", default=None)
+
+
+@contextmanager
+def using(logger: Logger | Sequence[Logger] | None) -> Iterator[None]:
+    """Inside the block, and this thread, `build_logger` returns this logger, or these as one.
+
+    Raises:
+        ConfigError: it is none of Lightning's.
+    """
+    given = [] if logger is None else [logger] if isinstance(logger, Logger) else list(logger)
+    for one in given:
+        require(
+            isinstance(one, Logger),
+            f"logger: {type(one).__module__}.{type(one).__qualname__} is no logger of Lightning's",
+        )
+    token = GIVEN.set(given[0] if len(given) == 1 else Several(given) if given else None)
+    try:
+        yield
+    finally:
+        GIVEN.reset(token)
+
+
+class Several(Logger):
+    """Loggers of Lightning's that are told the same."""
+
+    def __init__(self, loggers: Sequence[Logger]):
+        super().__init__()
+        self.loggers = tuple(loggers)
+
+    @property
+    def name(self) -> str | None:
+        """The names of all."""
+        return "_".join(str(one.name) for one in self.loggers)
+
+    @property
+    def version(self) -> str:
+        """The versions of all."""
+        return "_".join(str(one.version) for one in self.loggers)
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        for one in self.loggers:
+            one.log_metrics(metrics, step)
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        for one in self.loggers:
+            one.log_hyperparams(params, *args, **kwargs)
+
+    def save(self) -> None:
+        for one in self.loggers:
+            one.save()
+
+    def finalize(self, status: str) -> None:
+        for one in self.loggers:
+            one.finalize(status)
 
 
 def check_logger(name: str, offline: bool = False) -> None:
@@ -73,6 +132,10 @@ def build_logger(settings: Mapping, folder: RunFolder, config: Mapping, job_type
     Raises:
         ConfigError: the logger is unknown or cannot start.
     """
+    given = GIVEN.get()
+    if given is not None:
+        given.log_hyperparams(dict(config))
+        return given
     name = settings["name"]
     if name == "csv":
         return False
@@ -131,7 +194,12 @@ def close_logger(
     """
     found = {k: v for k, v in summary.items() if isinstance(v, int | float | str | bool)}
     numbers = {k: v for k, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    if isinstance(logger, WandbLogger):
+    if logger is not None and logger is GIVEN.get():
+        # Its owner closes it.
+        assert isinstance(logger, Logger)
+        logger.log_metrics({f"summary/{name}": value for name, value in numbers.items()})
+        logger.save()
+    elif isinstance(logger, WandbLogger):
         logger.experiment.summary.update(found)
         _log_pictures(logger, {f"figures/{one.stem}": one for one in pictures})
         logger.experiment.finish(exit_code=int(failed))

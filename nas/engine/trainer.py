@@ -3,6 +3,7 @@
 import inspect
 import logging
 import signal
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,10 @@ OURS = (
 
 class Stopped(Exception):
     """The run was interrupted by Ctrl-C or a signal, or its time is up; it can be resumed."""
+
+
+class OutOfTime(Stopped):
+    """The run has used up its `time_limit`."""
 
 
 def quiet() -> None:
@@ -181,7 +186,7 @@ def fit(
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     clocks = (one for one in trainer.callbacks if isinstance(one, Clock))  # type: ignore[attr-defined]
     if any(one.out_of_time and trainer.current_epoch < one.epochs for one in clocks):
-        raise Stopped("no time left")
+        raise OutOfTime("no time left")
     if trainer.received_sigterm:
         # It came too late for Lightning, which looks at the ends of batches and epochs.
         raise Stopped("interrupted")
@@ -221,4 +226,5 @@ def stoppable(trainer: pl.Trainer) -> Iterator[None]:
             raise
         raise Stopped("interrupted") from error
     finally:
-        signal.signal(signal.SIGINT, handler)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)

@@ -28,12 +28,13 @@ from nas.files import write_failure
 from nas.printable import printable, shortened
 from nas.running import from_run, launching, parts
 from nas.running.choices import measured_dataset, measured_method
-from nas.running.config_checks import check_composed, wants_plus
+from nas.running.config_checks import wants_plus
 from nas.running.declared import CHECKOUT, CONF, known_keys
+from nas.running.jobs import prepare
 from nas.running.log_files import lost_output
 from nas.running.own_files import check_folder
 from nas.running.traces import Traces
-from nas.running.typed_choices import check_choices, check_swept
+from nas.running.typed_choices import check_choices
 from nas.running.typed_values import with_texts
 from nas.running.words import key_of, pasted, quoted
 
@@ -198,10 +199,7 @@ class _Task:
             if summed_up and job.launcher._target_ != BASIC_LAUNCHER:
                 _run_apart(name, config)
                 return None
-            check_swept(name, overrides)
-            from_run.check(config)
-            parts.separate(name, config, overrides)
-            check_composed(name, config, overrides)
+            prepare(name, config, overrides)
             if summed_up and not config.get("plan") and not (folder / "config.yaml").exists():
                 launching.note(folder, str(job.job.id), os.getpid())
             return importlib.import_module(f"nas.commands.{name}").run(config, folder)

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nas.domains.networks import space_of, unread_sizes
 from nas.engine.machine import processes
-from nas.running import trust
+from nas.running import held, trust
 from nas.running.config import CONF, plain
 from nas.running.declared import read_file
 from nas.running.differences import PARTS, choice_of, differences
@@ -19,7 +19,9 @@ from nas.running.words import key_of, pasted, quoted, word
 
 
 def again(config: DictConfig, folder: Path) -> str:
-    """The command that continues a run."""
+    """The command that continues a run, or the call in Python where objects of its process are part of it."""
+    if held.of_python(config):
+        return held.python_call("resume", config, folder)
     before, after = words_of_caller(config, unlisted=True)
     return pasted(
         [*processes.starter(), f"nas.{config.command}", *before, f"resume={quoted(folder)}", *after]
@@ -111,6 +113,8 @@ def command_of(
     Returns:
         One line for a shell, from `python -m nas.<name>`.
     """
+    if held.of_python(config):
+        return held.python_call(name, config, folder)
     before, after = words_of_caller(config, unlisted=True)
     words = [f"run={quoted(folder)}", *(_profile(config) if hardware else []), *last, *after]
     return pasted(["python", "-m", f"nas.{name}", *before, *words])

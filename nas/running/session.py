@@ -27,7 +27,7 @@ from nas.errors import require
 from nas.files import WriteFailed, write_failure, write_text
 from nas.printable import shown
 from nas.reading.plain import is_number, is_time, read_key
-from nas.running import printed
+from nas.running import held, printed
 from nas.running.config import ConfigError, RunFailed, instantiate, plain, typed_keys
 from nas.running.locks import FolderLock, take
 from nas.running.log_files import guard_log_files, keep, say
@@ -385,7 +385,7 @@ def trainer_of(
     profiler = config.trainer.profiler
     options["profiler"] = instantiate(profiler) if isinstance(profiler, DictConfig) else profiler
     options.pop("callbacks", None)
-    own = [_callback(node) for node in config.trainer.get("callbacks") or ()]
+    own = [*map(_callback, config.trainer.get("callbacks") or ()), *held.callbacks()]
     return build_trainer(
         plain(config.hardware) | {"strategy": strategy},
         options,

@@ -46,6 +46,7 @@ SOURCES = (
     "nas.data.digits.Digits",
     "nas.data.embedded.WikiTextMini",
     "nas.data.folder.ImageFolder",
+    "nas.data.given.Given",
     "nas.data.imagenet16.ImageNet16",
     "nas.data.own_folder.OwnFolder",
     "nas.data.ptb.PennTreebank",
@@ -85,8 +86,8 @@ PROFILERS = tuple(
 # Key -> what it may name; `*` stands for a place in a list.
 ROLES = {
     "algorithm": ALGORITHMS,
-    "space": SPACES,
-    "method": METHODS,
+    "space": (*SPACES, "nas.running.held.space"),
+    "method": (*METHODS, "nas.running.held.method"),
     "method.relaxation": RELAXATIONS,
     "method.edges": RELAXATIONS,
     "method.selection": SELECTIONS,

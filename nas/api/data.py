@@ -1,0 +1,204 @@
+"""What a run from Python is given as data: overrides, and pictures that a program holds."""
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nas.errors import ConfigError, require, require_one_of
+from nas.running.declared import CONF, read_file
+from nas.running.words import near, word
+
+GIVEN = "given"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Data for a run.
+
+    Attributes:
+        name: of the data set, as `dataset=` has it.
+        words: the overrides that stand for it, as they can be typed behind a command.
+        pair: the pictures themselves, where the program holds them.
+        notes: what is known of these without reading more.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    pair: Any = field(default=None, repr=False)
+    notes: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def source(self) -> Any:
+        """What the framework reads: `classes`, `image_shape`, `train()`, `test()` (of text
+        `vocabulary_size`).
+
+        Raises:
+            ConfigError: the data are not there, or not what they should be.
+        """
+        from nas.data.given import holding
+        from nas.domains.networks import source_of
+        from nas.running.in_process import composed
+        from nas.running.parts import compose
+
+        with composed(), holding(self.pair):
+            return source_of(compose("search", ["method=random", *self.words]))
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the classes in the order of the labels; None where they are not known."""
+        found = self.notes.get("classes") or getattr(self.source, "classes", None)
+        return None if found is None else tuple(found)
+
+    def _repr_html_(self) -> str:
+        shown = {key: value for key, value in self.notes.items() if value is not None}
+        rows = {"data": self.name, **shown, "as typed": " ".join(self.words)}
+        texts = ((html.escape(key), html.escape(str(value))) for key, value in rows.items())
+        cells = (f"<tr><th>{key}</th><td>{value}</td></tr>" for key, value in texts)
+        return f"<table>{''.join(cells)}</table>"
+
+
+def place(path: str | Path, what: str) -> str:
+    """A path from the root of the file system.
+
+    Raises:
+        ConfigError: nothing is there.
+    """
+    require(isinstance(path, str | Path), f"{what}={path!r}: must be a path")
+    found = Path(path).expanduser().absolute()
+    require(found.exists(), f"{what}={path}: there is no such file or folder")
+    return str(found)
+
+
+def chosen(name: str, own: Mapping[str, Any], settings: Mapping[str, Any]) -> Data:
+    """The data set of a file below `conf/dataset`, with what was set of its keys.
+
+    Args:
+        name: of the file.
+        own: values of its keys; None for what the file says.
+        settings: the same, by the caller's words, where None is a value.
+
+    Raises:
+        ConfigError: there is no such file, or key in it.
+    """
+    require_one_of("data", name, sorted(path.stem for path in (CONF / "dataset").glob("*.yaml")))
+    given = {key: value for key, value in own.items() if value is not None}
+    return Data(name, (f"dataset={name}", *words_of(name, CONF, {**given, **settings})))
+
+
+def held(
+    train: Any,
+    test: Any,
+    plain: Any,
+    facts: Mapping[str, Any],
+    own: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> Data:
+    """Pictures of this program; see `nas.datasets.given`."""
+    from nas.data.given import moments, pair_of
+    from nas.running.in_process import CONF as OF_PYTHON
+
+    pair, shape, inner = pair_of(train, test, plain)
+    classes = facts["classes"] or getattr(train, "classes", None)
+    highest = int(pair.train.labels.max()) + 1
+    names = None if classes is None else [str(one) for one in classes]
+    require(
+        names is None or len(names) >= highest,
+        f"classes: {len(names or ())} names, but labels run up to {highest - 1}",
+    )
+    mean, std = facts["mean"], facts["std"]
+    if mean is None or std is None:
+        found = moments(pair.train)
+        mean, std = (given or one for given, one in zip((mean, std), found, strict=True))
+    known = {
+        "image_shape": list(shape),
+        "num_classes": highest if names is None else len(names),
+        "mean": [float(one) for one in mean],
+        "std": [float(one) for one in std],
+        "classes": names,
+        "num_images": [len(pair.train), len(pair.test)],
+        "padded_from": None if inner is None else list(inner),
+    }
+    given = {key: value for key, value in own.items() if value is not None}
+    words = words_of(GIVEN, OF_PYTHON, {"name": facts["name"], **given, **settings})
+    of_source = [f"dataset.source.{key}={word(value)}" for key, value in known.items() if value is not None]
+    return Data(GIVEN, (f"dataset={GIVEN}", *of_source, *words), pair, {"name": facts["name"], **known})
+
+
+def words_of(name: str, conf: Path, settings: Mapping[str, Any]) -> list[str]:
+    """The overrides that set keys of a data set's file, in the file's own words for where they are.
+
+    Raises:
+        ConfigError: the file has no such key.
+    """
+    keys = _keys(conf / "dataset" / f"{name}.yaml")
+    found = []
+    for key, value in settings.items():
+        near_to = near(key, keys)
+        require(key in keys, f"{key}={value!r}: dataset={name} has no such setting{near_to}")
+        found.append(f"{keys[key]}={word(str(value) if isinstance(value, Path) else value)}")
+    return found
+
+
+def _keys(file: Path) -> dict[str, str]:
+    """Setting -> its key, in `dataset` or else in `dataset.source`; what refers to another is set there."""
+    found: dict[str, str] = {}
+    waiting = [file]
+    while waiting:
+        one = waiting.pop(0)
+        node: Any = read_file(one)
+        for base in node.pop("defaults", None) or ():
+            if isinstance(base, str) and base != "_self_":
+                waiting.append(file.parent / f"{base}.yaml")
+        source: Any = node.get("source") or {}
+        for key in source:
+            raw = source._get_node(key)._value() if source._get_node(key) is not None else None
+            if not str(key).startswith("_") and not (isinstance(raw, str) and "${" in raw):
+                found.setdefault(str(key), f"dataset.source.{key}")
+        found |= {str(key): f"dataset.{key}" for key in node if key not in ("source", "_target_")}
+    return found
+
+
+def data_of(given: Any) -> Data:
+    """What the caller means by data: itself, a name, or a pair of data sets.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if isinstance(given, Data):
+        return given
+    if isinstance(given, str):
+        return chosen(given, {}, {})
+    if isinstance(given, tuple | list) and len(given) == 2:
+        facts = {"classes": None, "mean": None, "std": None, "name": GIVEN}
+        return held(given[0], given[1], None, facts, {}, {})
+    raise ConfigError(
+        f"data={type(given).__name__}: must be one of nas.datasets (folder, arrays, corpus, given, named), "
+        "the name "
+        "of a data set, or a pair (train, test) of torch data sets"
+    )
+
+
+def typed(settings: Mapping[str, Any]) -> list[str]:
+    """Overrides of the keys that have a value."""
+    return [f"{key}={word(value)}" for key, value in settings.items() if value is not None]
+
+
+def joined(explicit: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """The words of a call: its own arguments, then the caller's overrides.
+
+    Raises:
+        ConfigError: overrides are no list of texts, or say once more what an argument says.
+    """
+    from nas.running.words import key_of
+
+    require(
+        not isinstance(overrides, str) and all(isinstance(one, str) for one in overrides),
+        f"overrides={overrides!r}: must be a list of texts such as ['method.xi=0.1']",
+    )
+    said = {key_of(one) for one in explicit}
+    for one in overrides:
+        twice = key_of(one) in said
+        require(not twice, f"overrides: {one}: said by an argument already; leave one of them out")
+    return [*explicit, *overrides]

@@ -1,0 +1,267 @@
+"""A trained network with its preprocessing: pictures in, classes out, and on to other programs.
+
+Shapes: B pictures, C channels, H rows, W columns, K classes.
+"""
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from nas.data.given import as_uint8
+from nas.errors import ConfigError, require, require_one_of
+from nas.files import write_bytes
+from nas.formats.description import Description
+from nas.running.in_process import call, scratch
+from nas.running.words import quoted
+
+# Ending of a file -> format, and the file that the format writes.
+ENDINGS = {".onnx": "onnx", ".safetensors": "safetensors", ".pt2": "torch_export"}
+CHECKED_ON = 8
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of a picture.
+
+    Attributes:
+        label: the class of the highest probability, by its name, or its number as text.
+        index: the same by its number.
+        probability: its probability.
+        probabilities: class -> probability, in the order of the outputs.
+    """
+
+    label: str
+    index: int
+    probability: float
+    probabilities: Mapping[str, float]
+
+
+class Model(nn.Module):
+    """A classifier of pictures: preprocessing, then the trained network.
+
+    `forward` takes pictures of the network's size, and `predict` pictures of any size, as files too.
+
+    Attributes:
+        network: images as the preprocessing makes them [B, C, H, W] -> logits [B, K].
+        description: genotype, sizes, classes and preprocessing, as exported files carry them.
+        classes: the names of the outputs; their numbers as texts where no names are known.
+    """
+
+    mean_C11: Tensor
+    std_C11: Tensor
+
+    def __init__(self, network: nn.Module, description: Description):
+        super().__init__()
+        self.network, self.description = network, description
+        names = description.class_names or tuple(str(number) for number in range(description.num_classes))
+        self.classes = names
+        prepared = description.preprocessing
+        self.register_buffer("mean_C11", torch.tensor(prepared.mean)[:, None, None], persistent=False)
+        self.register_buffer("std_C11", torch.tensor(prepared.std)[:, None, None], persistent=False)
+        self.eval()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) that `forward` takes."""
+        return self.description.image_shape
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Pictures -> logits.
+
+        Args:
+            images_BCHW: uint8 of 0 to 255, or float of 0 to 1, [B, C, H, W] of `image_shape`.
+
+        Returns:
+            Logits [B, K].
+
+        Raises:
+            ConfigError: they are of another shape or kind.
+        """
+        kind = f"{images_BCHW.dtype} {list(images_BCHW.shape)}"
+        require(
+            images_BCHW.ndim == 4 and tuple(images_BCHW.shape[1:]) == self.image_shape,
+            f"images are {kind}; must be [B, {', '.join(map(str, self.image_shape))}] (B, C, H, W); "
+            "predict() takes "
+            "pictures of any size",
+        )
+        if images_BCHW.dtype == torch.uint8:
+            images_BCHW = images_BCHW.to(self.mean_C11.dtype) / 255
+        require(images_BCHW.is_floating_point(), f"images are {kind}; must be uint8, or float from 0 to 1")
+        return self.network((images_BCHW - self.mean_C11) / self.std_C11)
+
+    @torch.no_grad()
+    def predict(self, pictures: Any, batch_size: int = 64) -> list[Prediction]:
+        """Classes with probabilities of pictures of any size.
+
+        Args:
+            pictures: one or a list of: a path, a PIL picture, an array or tensor as `nas.datasets.given`
+                takes them; or a tensor [B, C, H, W] of such.
+            batch_size: how many are computed at once.
+
+        Raises:
+            ConfigError: a file is no picture, or one has other channels than the network reads.
+        """
+        single = isinstance(pictures, str | Path) or hasattr(pictures, "convert")
+        single = single or (hasattr(pictures, "ndim") and pictures.ndim < 4)
+        listed = [pictures] if single else list(pictures)
+        if not listed:
+            return []
+        training = self.training
+        self.eval()
+        try:
+            found = [
+                self(torch.stack([self._prepared(one) for one in listed[first : first + batch_size]]))
+                for first in range(0, len(listed), batch_size)
+            ]
+        finally:
+            self.train(training)
+        return [self._said(row_K) for row_K in torch.cat(found).double().softmax(dim=1).tolist()]
+
+    def _said(self, row: Iterable[float]) -> Prediction:
+        probabilities = list(row)
+        best = int(np.argmax(probabilities))
+        named = dict(zip(self.classes, probabilities, strict=True))
+        return Prediction(self.classes[best], best, probabilities[best], named)
+
+    def _prepared(self, picture: Any) -> Tensor:
+        """A picture as uint8 [C, H, W] of the network's size, as the test images were prepared."""
+        from PIL import Image
+        from torchvision.transforms import InterpolationMode, v2
+
+        from nas.reading.files import check_regular
+
+        prepared, device = self.description.preprocessing, self.mean_C11.device
+        if isinstance(picture, str | Path):
+            path = Path(picture).expanduser()
+            require(path.is_file(), f"picture={picture}: there is no such file")
+            check_regular(path)
+            try:
+                with Image.open(path) as opened:
+                    picture = opened.convert(prepared.color) if prepared.color else opened.copy()
+            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+                raise ConfigError(f"{picture}: not a picture that can be read ({error})") from error
+        elif hasattr(picture, "convert") and prepared.color:
+            picture = picture.convert(prepared.color)
+        pixels_CHW = as_uint8(picture, "picture").to(device)
+        if pixels_CHW.shape[0] == 1 and self.image_shape[0] == 3:
+            pixels_CHW = pixels_CHW.expand(3, -1, -1)
+        require(
+            pixels_CHW.shape[0] == self.image_shape[0],
+            f"picture: has {pixels_CHW.shape[0]} channels, and the network reads {self.image_shape[0]}",
+        )
+        if tuple(pixels_CHW.shape) == self.image_shape:
+            return pixels_CHW
+        resize = v2.Resize(prepared.resize, interpolation=InterpolationMode.BILINEAR, antialias=True)
+        return v2.CenterCrop(prepared.crop)(resize(pixels_CHW))
+
+    def export(self, path: str | Path, format: str | None = None, opset: int = 18) -> Path:
+        """Writes the network for other programs, in a format of `nas.export`; reads it back and compares.
+
+        Class names and preprocessing are in the file; what it computes is `network`, on prepared pictures.
+
+        Args:
+            path: `.onnx`, `.safetensors` or `.pt2` (torch.export); or with `format="timm"` a folder.
+            format: `onnx`, `safetensors`, `torch_export` or `timm`; None for what the ending says.
+            opset: version of ONNX's operators, 18 to 23.
+
+        Returns:
+            Where it was written.
+
+        Raises:
+            ConfigError: an ending or format is unknown, a package is missing (`nas-framework[export]`), or it
+                cannot be written.
+            RunFailed: what was written computes something else.
+        """
+        from nas.formats import families
+        from nas.formats.catalogue import FORMATS, Subject, chosen
+        from nas.formats.writing import write_all
+        from nas.running.config import RunFailed
+
+        path = Path(path).expanduser()
+        require(
+            format is not None or path.suffix in ENDINGS,
+            f"path={path}: must end in {', '.join(ENDINGS)}, or say format= ({', '.join(FORMATS)})",
+        )
+        name = format or ENDINGS[path.suffix]
+        require_one_of("format", name, tuple(FORMATS))
+        (one,) = chosen(name, True, self.description.genotype.space in families.FAMILIES)
+        require(path.absolute().parent.is_dir(), f"path={path}: there is no folder {path.absolute().parent}")
+        network = self.network.cpu().eval()
+        with tempfile.TemporaryDirectory() as folder:
+            write_all(Subject(network, self.description, opset), [one], Path(folder))
+            wrong = self._differs(network, one, Path(folder))
+            if wrong is not None:
+                told = f"the {name} file computes something else than the network ({wrong})"
+                raise RunFailed(f"path={path}: {told}")
+            contents = {file: (Path(folder) / file).read_bytes() for file in one.files}
+        if name == "timm":
+            path.mkdir(exist_ok=True)
+            for file, content in contents.items():
+                write_bytes(path / file, content)
+        else:
+            (content,) = contents.values()
+            write_bytes(path, content)
+        return path
+
+    def _differs(self, network: nn.Module, one: Any, folder: Path) -> str | None:
+        """How the logits of a written file differ from the network's; None if they do not."""
+        from nas.formats.comparison import compare, predict
+
+        generator = torch.Generator().manual_seed(0)
+        # Two batches of two sizes.
+        batches = torch.randn(CHECKED_ON, *self.image_shape, generator=generator).split(CHECKED_ON - 2)
+        expected_NK, found_NK = (predict(each, batches, 0) for each in (network, one.read(folder)))
+        draws = any(getattr(module, "draws", False) for module in network.modules())
+        found = compare(expected_NK, found_NK)
+        if (draws and not one.same_draws) or found.difference <= TOLERANCE:
+            return None
+        return f"{found.difference:.1e} of the largest logit"
+
+
+def model_of(folder: Path, objects: Mapping[str, Any]) -> Model:
+    """The model in the run folder of a finished evaluation.
+
+    Args:
+        folder: of the run.
+        objects: what its configuration refers to, such as `space`.
+
+    Raises:
+        ConfigError: the run is not finished, its checkpoint is gone, or its network is one of text.
+    """
+    with scratch() as words:
+        given = [f"genotype={quoted(folder)}", "format=safetensors", *words]
+        return call("export", given, verbose=False, job=_built, **objects).value
+
+
+def _built(config: DictConfig, _: Path) -> Model:
+    """As `nas.export` makes the network that it writes."""
+    from nas.commands.export import EXPORTS, _offline, trained, with_evaluation
+    from nas.data.declared import check_source
+    from nas.domains.choose import choose
+    from nas.domains.networks import genotype_of, space_of
+    from nas.running.config import instantiate
+
+    config, folder, finished = with_evaluation(config)
+    space = space_of(config)
+    genotype = genotype_of(config, space, config.genotype, config.epoch)
+    source = instantiate(_offline(config.dataset.source))
+    check_source(source)
+    export = EXPORTS[choose(space, source).name](config, space, source)
+    require(
+        export.images,
+        f"{folder}: a network of text has no model here; export it (nas.export) and pass its state on word "
+        "by "
+        "word, as docs/export.md shows",
+    )
+    network, notes = trained(config, space, genotype, source, export, folder, finished)
+    description = export.describe(genotype, notes)
+    assert isinstance(description, Description)
+    return Model(export.written(network, description), description)

@@ -113,12 +113,16 @@ class GivenImages(Images):
     Args:
         dataset: has a length, and (picture, label) at an index.
         labels_N: its labels, int64 [N].
-        size: (H, W) that a picture is padded to; None for its own.
+        shape: (C, H, W) of each picture.
+        size: (H, W) that they are padded to.
         what: which part it is, for messages.
     """
 
-    def __init__(self, dataset: Any, labels_N: Tensor, size: tuple[int, int] | None, what: str):
-        self.dataset, self.labels, self.size, self.what = dataset, labels_N, size, what
+    def __init__(
+        self, dataset: Any, labels_N: Tensor, shape: Sequence[int], size: tuple[int, int], what: str
+    ):
+        self.dataset, self.labels, self.what = dataset, labels_N, what
+        self.shape, self.size = tuple(shape), size
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -126,7 +130,12 @@ class GivenImages(Images):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         picture, label = pair_at(self.dataset, index, self.what)
         pixels_CHW = as_uint8(picture, f"{self.what}: picture {index}")
-        return pixels_CHW if self.size is None else padded(pixels_CHW, self.size), int(label)
+        require(
+            pixels_CHW.shape == self.shape,
+            f"{self.what}: picture {index} is {list(pixels_CHW.shape)} (channels, height, width), others are "
+            f"{list(self.shape)}; all must be of one shape, so resize or crop them in the transform",
+        )
+        return padded(pixels_CHW, self.size), int(label)
 
 
 def pair_of(
@@ -157,7 +166,7 @@ def pair_of(
         )
     inner = height, width
     size = rounded_up(height, multiple), rounded_up(width, multiple)
-    made = {name: _images(one, name, None if size == inner else size) for name, one in given.items()}
+    made = {name: _images(one, name, firsts[name].shape, size) for name, one in given.items()}
     pair = Pair(made["train"], made.get("plain", made["train"]), made["test"])
     require(
         torch.equal(pair.plain.labels, pair.train.labels),
@@ -262,14 +271,14 @@ def _first(given: Any, what: str) -> Any:
     return pair_at(given, 0, what)[0]
 
 
-def _images(given: Any, what: str, size: tuple[int, int] | None) -> Images:
+def _images(given: Any, what: str, shape: Sequence[int], size: tuple[int, int]) -> Images:
     if not _is_arrays(given):
-        return GivenImages(given, _labels(given, what), size, what)
+        return GivenImages(given, _labels(given, what), shape, size, what)
     pictures, labels = given
     labels_N = _whole(labels, what)
     require(len(labels_N) == len(pictures), f"{what}: {len(pictures)} pictures have {len(labels_N)} labels")
     pixels_NCHW = torch.stack([as_uint8(one, f"{what}: picture {i}") for i, one in enumerate(pictures)])
-    return TensorImages(pixels_NCHW if size is None else padded(pixels_NCHW, size), labels_N)
+    return TensorImages(padded(pixels_NCHW, size), labels_N)
 
 
 def _labels(dataset: Any, what: str) -> Tensor:

@@ -2,13 +2,11 @@
 
 import json
 import shlex
-import sys
 
 import pytest
 
 import nas
 from tests.api.small import STEPS, WORDS, evaluate, search
-from tests.forks import finish
 
 NUMBERS = ("metrics.csv", "architecture.csv", "genotype.json", "genotypes.jsonl", "split.json")
 
@@ -73,15 +71,17 @@ def test_a_derivation_is_that_of_the_command(searched, run, tmp_path):
         found.choice(99)
 
 
-def test_a_run_is_continued_from_a_shell_and_from_python(run, tmp_path):
+def test_a_run_is_continued_from_a_shell_and_from_python(run, tmp_path, monkeypatch):
     """Stopped by its time, continued by the printed command from another folder; and the other way round."""
     whole = search(epochs=2, folder=tmp_path / "whole")
     first = search(epochs=2, folder=tmp_path / "a part", time_limit=0.0001)
     assert first.status == "stopped" and len(first.metrics) == 1
     log = (first.folder / "search.log").read_text()
     printed = log.partition("continue with: ")[2].splitlines()[0]
-    done = finish([sys.executable, *shlex.split(printed)[1:], "time_limit=null"], cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    assert shlex.split(printed)[:3] == ["python", "-m", "nas.search"]
+    done = run("search", *shlex.split(printed)[3:], "time_limit=null")
+    assert done.status == 0, done.err
     same(whole.folder, first.folder, ("metrics.csv", "architecture.csv", "genotype.json"))
     words = [*WORDS, "dataset=digits", "trainer.max_epochs=2", "dataset.batch_size=16"]
     done = run("search", *words, "time_limit=0.0001", f"hydra.run.dir={tmp_path / 'shell'}")

@@ -1,0 +1,209 @@
+"""Pictures of a program: which kinds there are, what is found of them, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import TensorDataset
+
+import nas
+from nas.data import given as module
+from nas.domains.networks import source_of
+from tests.api.small import SIZES, STEPS, Pictures, evaluate, search
+
+PAIR = (Pictures(48), Pictures(24, seed=1))
+
+
+class Changed(Pictures):
+    """The pictures, as another kind."""
+
+    def __init__(self, change, **options):
+        super().__init__(**options)
+        self.change = change
+
+    def __getitem__(self, index):
+        pixels, label = super().__getitem__(index)
+        return self.change(pixels), label
+
+
+KINDS = {
+    "uint8": lambda pixels: pixels,
+    "float": lambda pixels: pixels.float() / 255,
+    "PIL": lambda pixels: Image.fromarray(pixels.permute(1, 2, 0).numpy()),
+    "numpy, channels last": lambda pixels: pixels.permute(1, 2, 0).numpy(),
+    "numpy fractions": lambda pixels: pixels.numpy() / 255,
+}
+
+
+@pytest.mark.parametrize("change", KINDS.values(), ids=list(KINDS))
+def test_every_kind_of_picture_is_the_same_picture(change):
+    data = nas.datasets.given(Changed(change), PAIR[1])
+    first, label = data.pair.train[5]
+    assert first.dtype == torch.uint8 and torch.equal(first, PAIR[0].pixels[5]) and label == 5 % 3
+    assert data.notes["image_shape"] == [3, 8, 8] and data.notes["num_classes"] == 3
+    assert data.notes["num_images"] == [48, 24]
+
+
+def test_arrays_and_tensors_are_taken_whole():
+    pixels, labels = PAIR[0].pixels, torch.tensor(PAIR[0].labels)
+    for train in (
+        (pixels, labels),
+        (pixels.numpy(), labels.numpy()),
+        (pixels.float() / 255, PAIR[0].labels and labels),
+        TensorDataset(pixels, labels),
+    ):
+        data = nas.datasets.given(train, PAIR[1])
+        assert torch.equal(torch.stack([data.pair.train[i][0] for i in range(48)]), pixels)
+        assert data.pair.train.labels.tolist() == PAIR[0].labels
+    grey = nas.datasets.given((pixels[:, 0], labels), (pixels[:6, 0], labels[:6]))
+    assert grey.notes["image_shape"] == [1, 8, 8]
+
+
+def test_mean_and_deviation_are_those_of_the_training_pictures():
+    data = nas.datasets.given(*PAIR)
+    pixels = PAIR[0].pixels.double() / 255
+    assert data.notes["mean"] == pytest.approx(pixels.mean((0, 2, 3)).tolist(), abs=1e-4)
+    assert data.notes["std"] == pytest.approx(pixels.std((0, 2, 3), correction=0).tolist(), abs=1e-4)
+    assert nas.datasets.given(*PAIR, mean=[0.5] * 3).notes["mean"] == [0.5] * 3
+
+
+def test_random_transforms_are_asked_each_time_and_labels_but_once():
+    asked = []
+    train = Changed(lambda pixels: asked.append(1) or pixels)
+    train.targets = train.labels
+    data = nas.datasets.given(train, PAIR[1])
+    count = len(asked)
+    data.pair.train[0], data.pair.train[0]
+    assert len(asked) == count + 2
+    # Whoever changes labels says so, and then `targets` are not the labels.
+    train.target_transform = lambda label: 1 - label
+    assert nas.datasets.given(train, PAIR[1]).pair.train.labels.tolist() == train.labels
+
+
+def test_sides_are_padded_to_what_networks_can_take():
+    data = nas.datasets.given(Pictures(shape=(1, 6, 9)), Pictures(12, shape=(1, 6, 9)))
+    assert data.notes["image_shape"] == [1, 8, 12] and data.notes["padded_from"] == [6, 9]
+    image, _ = data.pair.train[0]
+    assert (
+        torch.equal(image[:, 1:7, 1:10], Pictures(shape=(1, 6, 9)).pixels[0]) and int(image[:, 0].sum()) == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "options", "told"),
+    [
+        (
+            Changed(lambda pixels: pixels.float()),
+            {},
+            "train: picture 0 runs from 0 to 25.*leave Normalize out",
+        ),
+        (Changed(lambda pixels: pixels.int()), {}, "train: picture 0 is torch.int32"),
+        (Changed(lambda pixels: "a picture"), {}, "train: picture 0 is str"),
+        (Pictures(shape=(3, 12, 8)), {}, r"test: pictures are \[3, 8, 8\].*those of train \[3, 12, 8\]"),
+        ((torch.zeros(3, 3, 8, 8), torch.zeros(3)), {}, "labels are torch.float32"),
+        ((torch.zeros(3, 3, 8, 8), torch.zeros(2).long()), {}, "3 pictures have 2 labels"),
+        (Pictures(0), {}, "train: holds no picture"),
+        (iter([]), {}, "train: must be a torch data set"),
+        (PAIR[0], {"classes": ["one"]}, "1 names, but labels run up to 2"),
+        (PAIR[0], {"image_siz": 8}, "image_siz=8: dataset=given has no such setting; the nearest known"),
+        (PAIR[0], {"plain": Pictures(24)}, "plain: must hold the pictures of train"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_words(train, options, told):
+    with pytest.raises(nas.ConfigError, match=told):
+        nas.datasets.given(train, PAIR[1], **options)
+
+
+def test_a_picture_that_is_of_another_shape_ends_the_run_in_words():
+    class Uneven(Pictures):
+        def __getitem__(self, index):
+            pixels, label = super().__getitem__(index)
+            return (pixels if index < 40 else pixels[:, :4]), label
+
+    with pytest.raises(nas.ConfigError, match=r"train: picture 40 is \[3, 4, 8\].*others are \[3, 8, 8\]"):
+        search((Uneven(), PAIR[1]))
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A stopped search on pictures of this program."""
+    folder = tmp_path_factory.mktemp("given") / "run"
+    return search(
+        PAIR, epochs=2, method="drnas", more=["method.warmup_epochs=0"], folder=folder, time_limit=1e-4
+    )
+
+
+def test_from_a_search_to_a_model(searched, tmp_path):
+    """What needs no picture works from the folder alone, in another process too."""
+    result = nas.resume(searched.folder, PAIR, overrides=["time_limit=null"], verbose=False)
+    assert result.status == "finished" and len(result.metrics) == 2
+    cell = result.derive(samples=10, verbose=False)
+    found = evaluate(cell)
+    assert 0 <= found.accuracy <= 1 and found.data is result.data
+    model = nas.load(found.folder).model
+    assert model.image_shape == (3, 8, 8) and model.classes == ("0", "1", "2")
+    images, logits = PAIR[1].pixels[:4], model(PAIR[1].pixels[:4])
+    source = nas.datasets.given(*PAIR)
+    mean, std = (torch.tensor(source.notes[name])[:, None, None] for name in ("mean", "std"))
+    assert torch.allclose(logits, model.network((images / 255 - mean) / std))
+    assert [one.index for one in model.predict(images)] == logits.argmax(1).tolist()
+
+
+def test_a_shell_is_told_where_the_pictures_are(searched, run):
+    log = (searched.folder / "search.log").read_text()
+    again = log.partition("continue with: ")[2].splitlines()[0]
+    assert again == f"nas.resume({str(searched.folder)!r}, data)"
+    done = run("search", f"resume={json.dumps(str(searched.folder))}")
+    assert done.status == 2 and done.err.count("\n") == 1, done.err
+    assert "objects of a Python program" in done.err and "nas.resume" in done.err
+    with pytest.raises(nas.ConfigError, match="objects of a Python program"):
+        nas.resume(searched.folder, verbose=False)
+    with pytest.raises(nas.ConfigError, match="image_shape declares"):
+        nas.resume(searched.folder, (Pictures(shape=(3, 12, 8)), Pictures(shape=(3, 12, 8))), verbose=False)
+
+
+def test_other_forms_of_data(tmp_path):
+    assert nas.datasets.named("digits").source.image_shape == (1, 8, 8)
+    for index in range(12):
+        place = tmp_path / "pets" / ["cat", "dog"][index % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((9, 9, 3), 20 * index, np.uint8)).save(place / f"{index}.png")
+    data = nas.datasets.folder(tmp_path / "pets", image_size=8, augment={"flip": True}, split_ratio=0.6)
+    assert data.classes == ("cat", "dog") and data.source.image_shape == (3, 8, 8)
+    assert "dataset.split_ratio=0.6" in data.words and "dataset.augment={flip:true}" in data.words
+    assert "cat" not in data._repr_html_() and "pets" in data._repr_html_()
+    np.savez(tmp_path / "a.npz", images=PAIR[0].pixels.numpy(), labels=np.array(PAIR[0].labels))
+    assert nas.datasets.arrays(tmp_path / "a.npz", test_share=0.5).source.num_classes == 3
+    for part in ("train", "valid", "test"):
+        (tmp_path / f"{part}.txt").write_text("one two three\n")
+    assert nas.datasets.corpus(tmp_path).source.vocabulary_size == 4
+    wrong = {
+        "folder": lambda: nas.datasets.folder(tmp_path / "nowhere"),
+        "setting": lambda: nas.datasets.folder(tmp_path, imagesize=8),
+        "name": lambda: nas.datasets.named("cifar11"),
+        "data": lambda: search(3),
+    }
+    told = {
+        "folder": "no such file",
+        "setting": "nearest known is image_size",
+        "name": "digits",
+        "data": "pair",
+    }
+    for name, call in wrong.items():
+        with pytest.raises(nas.ConfigError, match=told[name]):
+            call()
+
+
+def test_evaluating_a_published_cell_on_given_pictures():
+    found = evaluate("DARTS_V2", nas.datasets.given(*PAIR, classes=["a", "b", "c"]), more=SIZES)
+    assert found.model.classes == ("a", "b", "c") and found.summary["params"] > 0
+    assert STEPS[0] in (found.folder / "overrides.yaml").read_text()
+
+
+def test_a_source_is_known_from_its_folder_alone(searched):
+    from nas.running.saved import read_config
+
+    source = source_of(read_config(searched.folder / "config.yaml", "here"))
+    assert isinstance(source, module.Given) and source.num_images == (48, 24)

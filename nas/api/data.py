@@ -37,12 +37,11 @@ class Data:
         Raises:
             ConfigError: the data are not there, or not what they should be.
         """
-        from nas.data.given import holding
         from nas.domains.networks import source_of
         from nas.running.in_process import composed
         from nas.running.parts import compose
 
-        with composed(), holding(self.pair):
+        with composed(data=self.pair):
             return source_of(compose("search", ["method=random", *self.words]))
 
     @property

@@ -134,33 +134,37 @@ class Model(nn.Module):
     def _prepared(self, picture: Any) -> Tensor:
         """A picture as uint8 [C, H, W] of the network's size, as the test images were prepared."""
         from PIL import Image
-        from torchvision.transforms import InterpolationMode, v2
 
         from nas.reading.files import check_regular
 
-        prepared, device = self.description.preprocessing, self.mean_C11.device
+        color = self.description.preprocessing.color
         if isinstance(picture, str | Path):
             path = Path(picture).expanduser()
             require(path.is_file(), f"picture={picture}: there is no such file")
             check_regular(path)
             try:
                 with Image.open(path) as opened:
-                    picture = opened.convert(prepared.color) if prepared.color else opened.copy()
+                    picture = opened.convert(color) if color else opened.copy()
             except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                 raise ConfigError(f"{picture}: not a picture that can be read ({error})") from error
-        elif hasattr(picture, "convert") and prepared.color:
-            picture = picture.convert(prepared.color)
-        pixels_CHW = as_uint8(picture, "picture").to(device)
+        if hasattr(picture, "convert"):
+            # Scaled by pillow, as the pictures of a folder are for training and test.
+            picture = self._cut(picture.convert(color) if color else picture)
+        pixels_CHW = as_uint8(picture, "picture").to(self.mean_C11.device)
         if pixels_CHW.shape[0] == 1 and self.image_shape[0] == 3:
             pixels_CHW = pixels_CHW.expand(3, -1, -1)
         require(
             pixels_CHW.shape[0] == self.image_shape[0],
             f"picture: has {pixels_CHW.shape[0]} channels, and the network reads {self.image_shape[0]}",
         )
-        if tuple(pixels_CHW.shape) == self.image_shape:
-            return pixels_CHW
+        return pixels_CHW if tuple(pixels_CHW.shape) == self.image_shape else self._cut(pixels_CHW)
+
+    def _cut(self, picture: Any) -> Any:
+        from torchvision.transforms import InterpolationMode, v2
+
+        prepared = self.description.preprocessing
         resize = v2.Resize(prepared.resize, interpolation=InterpolationMode.BILINEAR, antialias=True)
-        return v2.CenterCrop(prepared.crop)(resize(pixels_CHW))
+        return v2.CenterCrop(prepared.crop)(resize(picture))
 
     def export(self, path: str | Path, format: str | None = None, opset: int = 18) -> Path:
         """Writes the network for other programs, in a format of `nas.export`; reads it back and compares.

@@ -294,7 +294,7 @@ def _settings_of(run: Run | None, data: Data | None, space: Any, recipe: str | N
     parts = [] if own else ["space"]
     parts += ["dataset"] if data is None else []
     parts += ["recipe"] if recipe is None and same else []
-    with composed():
+    with composed(**run.objects):
         if "space" in parts and "space" in of_python(config):
             own = ["space=given", f"space.name={quoted(config.space.name)}"]
             parts.remove("space")

@@ -107,9 +107,13 @@ def call(
 
 
 @contextlib.contextmanager
-def composed() -> Iterator[None]:
-    """Inside the block configurations can be composed, as a command that runs composes them."""
-    with _alone(), untouched():
+def composed(**objects: Any) -> Iterator[None]:
+    """Inside the block configurations can be composed, as a command that runs composes them.
+
+    Args:
+        objects: as for `call`.
+    """
+    with _alone(), untouched(), _handed_out(objects):
         commands.register_resolvers()
         HydraConfig.instance().cfg = None
         with _composing("compose"):

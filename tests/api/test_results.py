@@ -1,0 +1,165 @@
+"""What a result tells and shows; the trained network with its preprocessing, and how it leaves."""
+
+import subprocess
+import sys
+import xml.etree.ElementTree as xml
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import nas
+from nas.data.folder import read_rgb
+from nas.formats.pictures import read_pictures
+from tests.api.small import SIZES, evaluate, search
+from tests.conftest import ROOT
+
+LATER = ("torch", "pytorch_lightning", "matplotlib", "timm", "hydra", "numpy")
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory):
+    """Pictures of two classes in a folder, of uneven sizes."""
+    folder = tmp_path_factory.mktemp("data") / "pets and others"
+    numbers = np.random.default_rng(0)
+    for index in range(40):
+        place = folder / ["cat", "dog"][index % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        size = (12 + index % 5, 11 + index % 3, 3)
+        Image.fromarray(numbers.integers(0, 256, size, np.uint8)).save(place / f"{index:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(pets, tmp_path_factory):
+    """A trained network of a published cell."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    return evaluate("DARTS_V2", nas.datasets.folder(pets, image_size=8), more=SIZES, folder=folder)
+
+
+def test_the_package_is_cheap_and_says_what_it_has():
+    code = f"import sys, nas; print(sorted(set({LATER!r}) & set(sys.modules))); print(*dir(nas))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    heavy, names = done.stdout.splitlines()
+    assert heavy == "[]" and set(nas.__all__) <= set(names.split())
+    for name in nas.__all__:
+        assert getattr(nas, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'run_serch'"):
+        nas.run_serch  # noqa: B018
+    assert nas.ConfigError.__module__ == "nas.errors" and issubclass(nas.Interrupted, KeyboardInterrupt)
+
+
+@pytest.mark.pictures
+def test_a_result_is_shown(tmp_path):
+    found = search(method="random")
+    assert "run_search" not in repr(found) and "finished" in repr(found)
+    page = found._repr_html_()
+    assert page.count("<svg") == 1 and found.genotype.to_text() in page.replace("&#x27;", "'")
+    found = search()
+    page = found._repr_html_()
+    assert page.count("<svg") == 2 and str(found.folder) in page
+    for what in ("cell", "curves"):
+        picture = found.plot(what)
+        assert xml.fromstring(picture._repr_svg_()).tag.endswith("svg")
+        assert picture.save(tmp_path / f"{what}.svg").read_text() == picture.svg
+    with pytest.raises(nas.ConfigError, match="plot=cells: unknown; known are cell, curves"):
+        found.plot("cells")
+
+
+@pytest.mark.pictures
+def test_hostile_text_is_text(tmp_path):
+    found = search()
+    file = found.folder / "summary.json"
+    file.write_text(file.read_text().replace('"digits"', '"<script>alert(1)</script>"'))
+    assert "<script>" not in nas.load(found.folder)._repr_html_()
+
+
+def test_a_folder_is_loaded_whatever_it_is(trained, tmp_path):
+    again = nas.load(trained.folder)
+    assert type(again) is nas.EvaluationResult and again.accuracy == trained.accuracy
+    assert again.genotype == trained.genotype and again.metrics[0]["epoch"] == 0
+    with pytest.raises(nas.ConfigError, match="no run folder there"):
+        nas.load(tmp_path)
+    (tmp_path / "config.yaml").write_text("command: cost\n")
+    with pytest.raises(nas.ConfigError, match=r"a run of nas\.cost; one of search, derive, evaluate"):
+        nas.load(tmp_path)
+
+
+def test_the_model_reads_pictures_as_the_test_did(trained, pets):
+    model = trained.model
+    assert isinstance(model, torch.nn.Module) and not model.training
+    assert model.classes == ("cat", "dog") and model.image_shape == (3, 8, 8)
+    files = sorted(pets.glob("*/*.png"))[:5]
+    with torch.no_grad():
+        expected = model.network(read_pictures(files, model.description.preprocessing)).softmax(1)
+    found = model.predict(files)
+    assert torch.allclose(
+        torch.tensor([list(one.probabilities.values()) for one in found]), expected, atol=1e-6
+    )
+    assert [one.label for one in found] == [model.classes[i] for i in expected.argmax(1)]
+    opened = [read_rgb(file) for file in files]
+    close = model.predict([np.asarray(one) for one in opened])
+    for kind in (str(files[0]), opened[0], Image.open(files[0])):
+        (alone,) = model.predict(kind)
+        assert alone.label == found[0].label and alone.probability == pytest.approx(found[0].probability)
+    # A tensor is scaled by torch's own way, a picture by pillow's.
+    assert [one.index for one in close] == [one.index for one in found]
+    assert model.predict([]) == []
+
+
+def test_forward_takes_whole_batches_and_has_gradients(trained):
+    model = trained.model
+    images = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8)
+    assert torch.allclose(model(images), model(images / 255), atol=1e-6)
+    inputs = (images / 255).requires_grad_()
+    model(inputs).sum().backward()
+    assert inputs.grad.abs().sum() > 0
+    for wrong in (images[0], images[:, :1], images.int(), images[:, :, :4]):
+        with pytest.raises(nas.ConfigError, match="images are torch"):
+            model(wrong)
+    with pytest.raises(nas.ConfigError, match="no such file"):
+        model.predict("nowhere.png")
+    with pytest.raises(nas.ConfigError, match="has 2 channels"):
+        model.predict(torch.zeros(2, 8, 8))
+
+
+def test_the_model_leaves_for_other_programs(trained, tmp_path):
+    model = trained.model
+    images = torch.randint(256, (5, 3, 8, 8), dtype=torch.uint8)
+    mean, std = model.mean_C11, model.std_C11
+    prepared = (images / 255 - mean) / std
+    expected = model(images)
+    from nas.formats.onnx_model import load_onnx
+    from nas.formats.weights import load_safetensors
+
+    onnx = load_onnx(model.export(tmp_path / "pets of mine.onnx"))
+    assert torch.allclose(onnx(prepared), expected, atol=1e-4)
+    kept = load_safetensors(model.export(tmp_path / "pets.safetensors"))
+    assert torch.allclose(kept(prepared), expected, atol=1e-5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pets of mine.onnx", "pets.safetensors"]
+    for path, told in (
+        (tmp_path / "pets.h5", r"must end in \.onnx"),
+        (tmp_path / "no" / "pets.onnx", "there is no folder"),
+    ):
+        with pytest.raises(nas.ConfigError, match=told):
+            model.export(path)
+    with pytest.raises(nas.ConfigError, match="format=keras: unknown"):
+        model.export(tmp_path / "pets.h5", format="keras")
+
+
+def test_a_training_that_has_not_ended_has_no_model(pets):
+    data = nas.datasets.folder(pets, image_size=8)
+    stopped = evaluate("DARTS_V2", data, epochs=2, time_limit=0.0001, more=SIZES)
+    assert stopped.status == "stopped"
+    with pytest.raises(nas.ConfigError, match="not finished"):
+        _ = stopped.model
+    done = nas.resume(stopped, overrides=["time_limit=null"], verbose=False)
+    assert done.status == "finished" and done.model.classes == ("cat", "dog")
+
+
+def test_a_width_is_chosen_for_a_budget(pets):
+    found = evaluate(
+        "DARTS_V2", nas.datasets.folder(pets, image_size=8), max_params=20_000, more=["recipe.num_cells=3"]
+    )
+    assert found.summary["params"] <= 20_000

@@ -15,7 +15,7 @@ from nas.genotype import Genotype
 from nas.genotype import load as read_genotype
 from nas.reading.csv_text import read_rows
 from nas.running.in_process import call
-from nas.running.saved import read_config
+from nas.running.saved import read_config, read_overrides
 
 
 class Run:
@@ -65,6 +65,17 @@ class Run:
         file = self.folder / "genotype.json"
         require(file.is_file(), f"{self.folder}: it has no genotype yet (status {self.status or 'unknown'})")
         return read_genotype(file)
+
+    def is_on(self, data: Data) -> bool:
+        """Whether the run is known to be on these data, so that its own settings of them can stand."""
+        if self.data is not None:
+            return self.data.words == data.words
+        searched = self.folder
+        config = read_config(self.folder / "config.yaml", f"{self.folder}: config.yaml")
+        if config.get("command") == "derive":
+            searched = Path(str(config.get("run")))
+        file = searched / "overrides.yaml"
+        return file.is_file() and set(data.words) <= set(read_overrides(file))
 
     def plot(self, what: str = "cell") -> Picture:
         """A picture that a notebook shows and that can be saved: `cell` or `curves`.

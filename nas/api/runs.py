@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from nas.api.data import Data, data_of, joined, typed
 from nas.api.results import Derivation, EvaluationResult, Interrupted, Run, SearchResult, load
-from nas.errors import ConfigError, require
+from nas.errors import require
 from nas.genotype import Genotype
 from nas.methods.method import Method
-from nas.running.in_process import Outcome, call, composed
+from nas.running.in_process import Outcome, call
 from nas.running.words import quoted
 
 if TYPE_CHECKING:
@@ -127,15 +127,16 @@ def run_evaluation(
     """
     given = None if data is None else data_of(data)
     run = _run_of(cell)
-    if given is None and run is not None:
-        given = run.data
-    objects = dict(run.objects) if run is not None and space is None else {}
-    first = [f"genotype={quoted(_reference(cell))}"]
-    words = _settings_of(run, given if data is not None or given is not None else None, space, recipe)
-    if not isinstance(space, str) and space is not None:
-        objects["space"] = space
-    if given is not None and not any(one.startswith("dataset=") for one in words):
-        words += given.words
+    words, objects = ([], {}) if space is None else _parts(space, "")
+    words = [one for one in words if not one.startswith("method=")]
+    if run is None:
+        words = [f"genotype={quoted(_reference(cell))}", *words, *(() if given is None else given.words)]
+    else:
+        words = [f"run={quoted(run.folder)}", *words]
+        objects = {**{key: one for key, one in run.objects.items() if key == "space"}, **objects}
+        if given is not None and not run.is_on(given):
+            words += given.words
+        given = given or run.data
     own = _common(seed, hardware, folder, time_limit, logger) | {
         "recipe": recipe,
         "trainer.max_epochs": epochs,
@@ -143,12 +144,8 @@ def run_evaluation(
         "budget.params": max_params,
         "budget.macs": max_macs,
     }
-    mine = typed(own)
-    said = {one.split("=", 1)[0] for one in mine}
-    words = [one for one in words if one.split("=", 1)[0] not in said]
-    objects.pop("method", None)
     objects |= _objects(given, logger, callbacks)
-    words = joined([*first, *words, *mine], overrides)
+    words = joined([*words, *typed(own)], overrides)
     return _result(call("evaluate", words, verbose, **objects), EvaluationResult, given, objects)
 
 
@@ -254,51 +251,22 @@ def _method(build: Any, **groups: Any) -> Method:
 def _run_of(cell: Any) -> Run | None:
     """The run that a cell comes from, with its settings; None for a genotype of its own."""
     if isinstance(cell, Run):
-        found = not isinstance(cell, EvaluationResult)
-        require(found, "cell: an evaluation, whose cell is trained; give a search or a derivation")
         return cell
     if isinstance(cell, str | Path) and (Path(cell).expanduser() / "config.yaml").is_file():
         return load(cell)
     require(
         isinstance(cell, Genotype | str | Path),
         f"cell={type(cell).__name__}: must be a result of a search or derivation, a genotype, its name, file "
-        "or "
-        "run folder",
+        "or run folder",
     )
     return None
 
 
 def _reference(cell: Any) -> str:
-    if isinstance(cell, Run):
-        return str(cell.folder)
     if isinstance(cell, Genotype):
         return cell.to_text()
     path = Path(cell).expanduser()
     return str(path.absolute()) if path.exists() else str(cell)
-
-
-def _settings_of(run: Run | None, data: Data | None, space: Any, recipe: str | None) -> list[str]:
-    """The overrides that repeat space, data and recipe of a run, as far as the caller does not say them."""
-    own = [] if space is None else [one for one in _parts(space, "")[0] if not one.startswith("method=")]
-    if run is None:
-        return own or ["space=darts"]
-    from nas.running.held import of_python
-    from nas.running.printed import words_for
-    from nas.running.saved import read_config
-
-    config = read_config(run.folder / "config.yaml", f"cell={run.folder}: config.yaml")
-    for part in ("space", "dataset", "recipe"):
-        if part not in config:
-            raise ConfigError(f"cell={run.folder}: its config.yaml is damaged (it lacks {part})")
-    same = data is None or data.words == getattr(run.data, "words", None) or data.name == config.dataset.name
-    parts = [] if own else ["space"]
-    parts += ["dataset"] if data is None else []
-    parts += ["recipe"] if recipe is None and same else []
-    with composed(**run.objects):
-        if "space" in parts and "space" in of_python(config):
-            own = ["space=given", f"space.name={quoted(config.space.name)}"]
-            parts.remove("space")
-        return [*own, *words_for("evaluate", config, parts=parts)]
 
 
 def _result(outcome: Outcome, kind: type, data: Data | None, objects: Mapping[str, Any]) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from nas.running import held
 from nas.running.declared import CONF, read_file
 from nas.running.parts import compose
 from nas.running.places import PLACES, absolute
@@ -28,7 +29,7 @@ def choice_of(group: str, config: DictConfig, chosen: str | None = None) -> str 
         chosen: what is known to have been chosen.
     """
     known = GlobalHydra.instance().config_loader().get_group_options(group)
-    for name in (chosen, config[group].get("name")):
+    for name in (held.option_of(group, config), chosen, config[group].get("name")):
         if name in known:
             return name
     wanted = set(_built(OmegaConf.to_container(config[group], resolve=False)))

@@ -23,6 +23,8 @@ TARGETS: Mapping[str, tuple[str, str]] = {
     "space": ("nas.running.held.space", "space"),
     "method": ("nas.running.held.method", "method"),
 }
+# What these options are called.
+OPTION = "given"
 HELD: ContextVar[Mapping[str, Any]] = ContextVar("held", default=MappingProxyType({}))
 
 
@@ -78,26 +80,34 @@ def _held(name: str) -> Any:
 
 def of_python(config: Any) -> list[str]:
     """What of a configuration are objects of a Python process: `data`, `space`, `method`."""
-    found = []
-    for key, (target, word) in TARGETS.items():
-        node = config
-        for part in key.split("."):
-            node = node.get(part) if hasattr(node, "get") else None
-        if hasattr(node, "get") and node.get("_target_") == target:
-            found.append(word)
-    return found
+    return [word for key, (target, word) in TARGETS.items() if _target(config, key) == target]
 
 
-def python_call(function: str, config: Any, folder: Path) -> str:
+def option_of(group: str, config: Any) -> str | None:
+    """The option of a group that stands for an object, where the configuration has one there."""
+    found = (key for key, (target, _) in TARGETS.items() if _target(config, key) == target)
+    return OPTION if group in (key.split(".")[0] for key in found) else None
+
+
+def _target(node: Any, key: str) -> Any:
+    for part in (*key.split("."), "_target_"):
+        node = node.get(part) if hasattr(node, "get") else None
+    return node
+
+
+def python_call(name: str, config: Any, folder: Path) -> str:
     """What is typed in Python in the place of a command that no shell could run.
 
     Args:
-        function: `resume`, or another of the package's that takes a run and data.
+        name: `resume`, or the command that goes on from a run: `evaluate`, `derive`.
         config: whose parts are objects of Python's.
         folder: of the run.
     """
-    words = of_python(config)
-    given = [word if word == "data" else f"{word}={word}" for word in words]
+    given = [word if word == "data" else f"{word}={word}" for word in of_python(config)]
     run = repr(str(folder))
-    first = run if function == "resume" else f"nas.load({run})"
-    return f"nas.{function}({', '.join([first, *given])})"
+    if name == "resume":
+        return f"nas.resume({', '.join([run, *given])})"
+    if name == "derive":
+        return f"nas.load({run}).derive(max_params=...)"
+    kept = [f"nas.load({run})", *(one for one in given if not one.startswith("method="))]
+    return f"nas.run_evaluation({', '.join(kept)})"

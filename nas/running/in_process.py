@@ -30,7 +30,7 @@ from nas.engine.machine.stopping import sigterm_as_interrupt
 from nas.engine.trainer import OutOfTime
 from nas.errors import ConfigError, causes, require
 from nas.running import config as commands
-from nas.running import held
+from nas.running import from_run, held
 from nas.running.config import RunFailed
 from nas.running.jobs import prepare
 from nas.running.traces import Traces
@@ -181,7 +181,9 @@ def _composing(name: str) -> Iterator[Hydra]:
     GlobalHydra.instance().clear()
     path = create_config_search_path(str(commands.CONF))
     path.prepend("nas.api", f"file://{CONF}")
-    yield Hydra.create_main_hydra2(task_name=name, config_search_path=path)
+    with from_run.completing():
+        app = Hydra.create_main_hydra2(task_name=name, config_search_path=path)
+    yield app
 
 
 @contextlib.contextmanager

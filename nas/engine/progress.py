@@ -1,5 +1,6 @@
 """What a person sees while a run goes on: a line per epoch, and a bar at a terminal."""
 
+import importlib.util
 import logging
 import math
 import os
@@ -20,8 +21,14 @@ ESTIMATE_STEPS, ESTIMATE_SECONDS = 20, 60.0
 
 
 def wants_bar() -> bool:
-    """Whether someone watches: a terminal, and no CI."""
-    return sys.stdout.isatty() and not os.environ.get("CI")
+    """Whether someone watches: a terminal or a notebook that can show a bar, and no CI."""
+    return (sys.stdout.isatty() or _in_notebook()) and not os.environ.get("CI")
+
+
+def _in_notebook() -> bool:
+    """Whether what is printed appears in a notebook with widgets, in which a bar changes in its place."""
+    kernel = type(sys.stdout).__module__.startswith("ipykernel.")
+    return kernel and importlib.util.find_spec("ipywidgets") is not None
 
 
 class Clock(pl.Callback):

@@ -21,6 +21,7 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
 from nas.data.given import holding
@@ -115,7 +116,6 @@ def composed(**objects: Any) -> Iterator[None]:
     """
     with _alone(), untouched(), _handed_out(objects):
         commands.register_resolvers()
-        HydraConfig.instance().cfg = None
         with _composing("compose"):
             yield
 
@@ -179,6 +179,8 @@ def _composing(name: str) -> Iterator[Hydra]:
     """Hydra with this project's configuration, in the place of the caller's own."""
     hydra.version.setbase("1.3")
     GlobalHydra.instance().clear()
+    config: Any = HydraConfig.instance()
+    config.cfg = None
     path = create_config_search_path(str(commands.CONF))
     path.prepend("nas.api", f"file://{CONF}")
     with from_run.completing():
@@ -230,6 +232,10 @@ def _check_alone(name: str, words: Sequence[str]) -> None:
 
 def _in_words(error: BaseException, name: str, running: bool) -> Exception:
     """An error as the caller gets it; what happens before a job comes from composing its configuration."""
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        known = [one for one in error.options if one != held.OPTION]
+        return ConfigError(f"{group}={option}: unknown; known are {', '.join(known)}")
     wrong = not running or commands.status(error) == commands.USER_ERROR
     return (ConfigError if wrong else RunFailed)(commands.message(error, name))
 

@@ -11,9 +11,11 @@ from PIL import Image
 
 import nas
 from nas.data.folder import read_rgb
+from nas.engine import progress
 from nas.formats.pictures import read_pictures
-from tests.api.small import SIZES, evaluate, search
+from tests.api.small import SIZES, WORDS, evaluate, search
 from tests.conftest import ROOT
+from tests.forks import finish
 
 LATER = ("torch", "pytorch_lightning", "matplotlib", "timm", "hydra", "numpy")
 
@@ -48,6 +50,61 @@ def test_the_package_is_cheap_and_says_what_it_has():
     with pytest.raises(AttributeError, match="no attribute 'run_serch'"):
         nas.run_serch  # noqa: B018
     assert nas.ConfigError.__module__ == "nas.errors" and issubclass(nas.Interrupted, KeyboardInterrupt)
+
+
+CODE = """
+import nas
+words = %r
+for number in range(2):
+    options = {"epochs": 1, "batch_size": 16, "verbose": False, "overrides": words}
+    found = nas.run_search("digits", folder=f"runs/{number}", **options)
+    print(found.genotype, [row["architecture_loss"] for row in found.metrics])
+print(found.folder)
+"""
+
+
+def test_a_program_in_another_folder(tmp_path):
+    """Relative folders are the program's, its folder stays, and a second call is as the first."""
+    place = tmp_path / "somebody's work"
+    place.mkdir()
+    done = finish([sys.executable, "-c", CODE % WORDS], cwd=place)
+    assert done.returncode == 0, done.stderr
+    first, second, folder = done.stdout.splitlines()
+    assert first == second and folder == str(place / "runs" / "1")
+    assert sorted(path.name for path in place.iterdir()) == ["runs"]
+
+
+def test_text_is_searched_and_trained(tmp_path):
+    sizes = ["space.hidden_size=4", "space.num_nodes=2", "recipe.hidden_size=4", "recipe.embedding_size=4"]
+    few = ["trainer.limit_train_batches=2", "trainer.limit_val_batches=1"]
+    options = {"epochs": 1, "verbose": False}
+    found = nas.run_search(
+        "wikitext_mini", space="darts_rnn", method="darts1_rnn", overrides=[*sizes, *few], **options
+    )
+    assert found.genotype.space == "darts_rnn" and found.status == "finished"
+    trained = nas.run_evaluation(found, overrides=[*few, "trainer.limit_test_batches=1"], **options)
+    assert trained.accuracy is None and trained.summary["test_perplexity"] > 1
+    with pytest.raises(nas.ConfigError, match="a network of text has no model here"):
+        _ = trained.model
+
+
+def test_a_bar_where_somebody_sees_it(monkeypatch):
+    """At a terminal, and in a notebook that has widgets."""
+
+    class Stream:
+        def isatty(self):
+            return False
+
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(sys, "stdout", Stream())
+    assert not progress.wants_bar()
+    monkeypatch.setattr(Stream, "__module__", "ipykernel.iostream")
+    for there in (True, False):
+        monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name, there=there: there or None)
+        assert progress.wants_bar() is there
+    monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setenv("CI", "1")
+    assert not progress.wants_bar()
 
 
 @pytest.mark.pictures

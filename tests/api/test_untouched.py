@@ -15,6 +15,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 from pytorch_lightning import Callback
 
 import nas
@@ -128,6 +129,18 @@ def test_nothing_of_the_process_changes(how, settings, tmp_path):
     assert settings.lines == []
 
 
+def test_a_name_that_is_not_known_is_told_in_one_line():
+    for words, told in (
+        ({"space": "dart"}, "space=dart: unknown; known are darts, darts_rnn, dso"),
+        ({"method": "drna"}, "method=drna: unknown; known are bayesnas"),
+        ({"hardware": "tpu"}, "hardware=tpu: unknown; known are cpu, ddp8, gpu"),
+    ):
+        with pytest.raises(nas.ConfigError) as found:
+            search(**words)
+        assert str(found.value).startswith(told) and "\n" not in str(found.value)
+        assert "given" not in str(found.value)
+
+
 def test_a_refused_setting_leaves_nothing(tmp_path):
     for wrong in (["method.xi=nonsense"], ["space=nowhere"], ["trainer.max_epochs=3"], ["-m"], ["seed=1,2"]):
         with pytest.raises(nas.ConfigError):
@@ -220,8 +233,10 @@ def test_an_application_of_hydra_s_keeps_its_own(tmp_path):
     register_resolvers()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        mine = GlobalHydra.instance().hydra
+        mine, job = GlobalHydra.instance().hydra, OmegaConf.create({"hydra": {"job": {"name": "theirs"}}})
+        HydraConfig.instance().cfg = job
         assert evaluate("DARTS_V2", "digits", more=["recipe.num_cells=3", "recipe.init_channels=2"]).accuracy
-        assert GlobalHydra.instance().hydra is mine
+        assert GlobalHydra.instance().hydra is mine and HydraConfig.instance().cfg is job
+        HydraConfig.instance().cfg = None
         assert compose("search", ["space=nasbench201"]).space.name == "nasbench201"
     GlobalHydra.instance().clear()

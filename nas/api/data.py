@@ -11,6 +11,8 @@ from nas.running.declared import CONF, read_file
 from nas.running.words import near, word
 
 GIVEN = "given"
+# What divides the training pictures of a search, and what it is if nobody says so.
+PARTS = {"split_ratio": 0.5, "fraction": 1.0}
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,6 @@ def held(
 ) -> Data:
     """Pictures of this program; see `nas.datasets.given`."""
     from nas.data.given import moments, pair_of
-    from nas.running.in_process import CONF as OF_PYTHON
 
     pair, shape, inner = pair_of(train, test, plain)
     classes = facts["classes"] or getattr(train, "classes", None)
@@ -120,7 +121,7 @@ def held(
         "padded_from": None if inner is None else list(inner),
     }
     given = {key: value for key, value in own.items() if value is not None}
-    words = words_of(GIVEN, OF_PYTHON, {"name": facts["name"], **given, **settings})
+    words = words_of(GIVEN, _conf(), {"name": facts["name"], **given, **settings})
     of_source = [f"dataset.source.{key}={word(value)}" for key, value in known.items() if value is not None]
     return Data(GIVEN, (f"dataset={GIVEN}", *of_source, *words), pair, {"name": facts["name"], **known})
 
@@ -177,6 +178,28 @@ def data_of(given: Any) -> Data:
         "the name "
         "of a data set, or a pair (train, test) of torch data sets"
     )
+
+
+def small_batch(data: Data, overrides: Sequence[str]) -> list[str]:
+    """The override that a search on few pictures of a program needs, none of whose parts fills a batch."""
+    if data.pair is None:
+        return []
+    said = {one.partition("=")[0]: one.partition("=")[2] for one in (*data.words, *overrides)}
+    if "dataset.batch_size" in said:
+        return []
+    try:
+        ratio, share = (float(said.get(f"dataset.{key}", usual)) for key, usual in PARTS.items())
+    except ValueError:
+        return []  # told where it is read
+    usual = read_file(_conf() / "dataset" / f"{GIVEN}.yaml").batch_size
+    least = int(len(data.pair.train) * share * min(ratio, 1 - ratio))
+    return [f"dataset.batch_size={max(1, least)}"] if least < usual else []
+
+
+def _conf() -> Path:
+    from nas.running.in_process import CONF as OF_PYTHON
+
+    return OF_PYTHON
 
 
 def typed(settings: Mapping[str, Any]) -> list[str]:

@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.api.data import Data, data_of, joined, typed
+from nas.api.data import Data, data_of, joined, small_batch, typed
 from nas.api.results import Derivation, EvaluationResult, Interrupted, Run, SearchResult, load
+from nas.domains.networks import batch_overrides, source_of
 from nas.errors import require
 from nas.genotype import Genotype
 from nas.methods.method import Method
-from nas.running.in_process import Outcome, call
-from nas.running.words import quoted
+from nas.running.in_process import Outcome, call, scratch
+from nas.running.words import key_of, quoted
 
 if TYPE_CHECKING:
     from nas.spaces import Space
@@ -71,7 +72,8 @@ def run_search(
     }
     given = data_of(data)
     words, objects = _parts(space, method)
-    words = joined([*words, *given.words, *typed(own)], overrides)
+    few = [] if batch_size is not None else small_batch(given, overrides)
+    words = joined([*words, *given.words, *few, *typed(own)], overrides)
     objects |= _objects(given, logger, callbacks)
     return _result(call("search", words, verbose, **objects), SearchResult, given, objects)
 
@@ -145,7 +147,11 @@ def run_evaluation(
         "budget.macs": max_macs,
     }
     objects |= _objects(given, logger, callbacks)
+    if batch_size is not None:
+        words = [one for one in words if key_of(one) != "dataset.batch_size"]
     words = joined([*words, *typed(own)], overrides)
+    if not {"recipe.batch_size", "dataset.batch_size"} & set(map(key_of, words)):
+        words += _largest_batch(words, objects)
     return _result(call("evaluate", words, verbose, **objects), EvaluationResult, given, objects)
 
 
@@ -199,6 +205,17 @@ def resume(
     own = {"trainer.max_epochs": epochs, "time_limit": time_limit, "logger": named}
     words = joined([f"resume={quoted(before.folder)}", *typed(own)], overrides)
     return _result(call(before.command, words, verbose, **objects), type(before), given, objects)
+
+
+def _largest_batch(words: Sequence[str], objects: Mapping[str, Any]) -> list[str]:
+    """The override that an evaluation needs where the recipe's batch is larger than the training part."""
+    with scratch() as nowhere:
+        composing = [one for one in words if key_of(one) != "hydra.run.dir"]
+        return call("evaluate", [*composing, *nowhere], verbose=False, job=_batch, **objects).value
+
+
+def _batch(config: Any, _: Path) -> list[str]:
+    return batch_overrides(config, source_of(config))
 
 
 def _common(

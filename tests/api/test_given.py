@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 import nas
 from nas.data import given as module
 from nas.domains.networks import source_of
-from tests.api.small import SIZES, STEPS, Pictures, evaluate, search
+from tests.api.small import SIZES, STEPS, WORDS, Pictures, evaluate, search
 
 PAIR = (Pictures(48), Pictures(24, seed=1))
 
@@ -194,6 +194,20 @@ def test_other_forms_of_data(tmp_path):
     for name, call in wrong.items():
         with pytest.raises(nas.ConfigError, match=told[name]):
             call()
+
+
+def test_few_pictures_need_no_setting():
+    """The usual batch of 64 is larger than what there is; an argument says something else."""
+    quiet = {"epochs": 1, "verbose": False}
+    found = nas.run_search(PAIR, overrides=WORDS, **quiet)
+    kept = (found.folder / "overrides.yaml").read_text()
+    assert "dataset.batch_size=24" in kept
+    trained = nas.run_evaluation(found, **quiet)
+    assert "recipe.batch_size=48" in (trained.folder / "overrides.yaml").read_text()
+    data = nas.datasets.given(*PAIR, batch_size=7)
+    told = nas.run_evaluation("DARTS_V2", data, batch_size=12, overrides=[*SIZES, *STEPS], **quiet)
+    assert "batch_size: 12\n" in (told.folder / "config.yaml").read_text()
+    assert "dataset.batch_size" not in (told.folder / "overrides.yaml").read_text()
 
 
 def test_evaluating_a_published_cell_on_given_pictures():

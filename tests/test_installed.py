@@ -25,6 +25,16 @@ runpy.run_path(script, run_name="__main__")
 """
 
 
+FROM_PYTHON = """
+import json, sys, numpy, nas
+pictures = numpy.arange(48 * 64).reshape(48, 8, 8) % 256
+pair = pictures.astype(numpy.uint8), numpy.arange(48) % 3
+parts = {"space": "nasbench201", "method": "random"}
+found = nas.run_search((pair, pair), **parts, verbose=False, overrides=sys.argv[1:])
+print(json.dumps([nas.__file__, found.status, str(found.folder)]))
+"""
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """Where a wheel lies that was built from a source distribution; nothing is fetched for it."""
@@ -69,3 +79,14 @@ def test_a_search_runs_in_a_folder_of_ones_own(site, tmp_path, monkeypatch):
     # It lies in nobody's repository, whatever folder it was installed in.
     assert (summary["status"], summary["git_commit"]) == ("finished", None)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["outputs"]
+
+
+def test_python_searches_on_pictures_of_its_own(site, tmp_path, monkeypatch):
+    monkeypatch.delenv("NAS_OUTPUTS")
+    (tmp_path / "mine.py").write_text(FROM_PYTHON)
+    words = ["-c", STARTED.format(root=str(ROOT)), site, tmp_path / "mine.py", *TINY[5:6]]
+    done = finish([sys.executable, *words], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    file, status, folder = json.loads(done.stdout)
+    assert (file, status) == (str(site / "nas/__init__.py"), "finished")
+    assert folder.startswith(str(tmp_path / "outputs/search/nasbench201/given"))

@@ -158,6 +158,7 @@ class SearchResult(Run):
             ConfigError: the method has no distribution, a setting cannot be used, or no architecture that was
                 drawn keeps the budget; the message says what would.
             RunFailed: it broke down.
+            KeyboardInterrupt: it was stopped; a derivation is repeated, not continued.
         """
         given = self.data if data is None else data_of(data)
         own = {
@@ -176,6 +177,8 @@ class SearchResult(Run):
         words = joined(typed(own), overrides)
         objects = {**self.objects, "data": None if given is None else given.pair}
         outcome = call("derive", words, verbose, **objects)
+        if outcome.interrupt is not None:
+            raise outcome.interrupt
         return Derivation(outcome.folder, given, self.objects)
 
 

@@ -9,6 +9,7 @@ import importlib
 import io
 import logging
 import os
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -216,8 +217,24 @@ def _handed_out(objects: Mapping[str, Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _heard(verbose: bool) -> Iterator[None]:
-    with contextlib.nullcontext() if verbose else contextlib.redirect_stdout(io.StringIO()):
+    stream: Any = sys.stdout if verbose else _Muted(sys.stdout)
+    with contextlib.redirect_stdout(stream):
         yield
+
+
+class _Muted(io.TextIOBase):
+    """A stream that drops what this thread prints; what others print goes where it went."""
+
+    def __init__(self, stream: Any):
+        self.stream, self.thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        if threading.get_ident() == self.thread:
+            return len(text)
+        return self.stream.write(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
 
 
 def _check_alone(name: str, words: Sequence[str]) -> None:

@@ -211,6 +211,21 @@ def test_it_works_in_a_thread_and_one_call_at_a_time(tmp_path, caplog):
     assert "from within False" in log and "while a run is at work" not in log
 
 
+def test_a_quiet_run_mutes_nobody_else(capsys):
+    class Prints(Callback):
+        def on_train_start(self, trainer, pl_module):
+            print("of the run")
+            other = threading.Thread(target=print, args=("of another thread",))
+            other.start()
+            other.join()
+
+    search(callbacks=[Prints()])
+    assert capsys.readouterr().out == "of another thread\n"
+    search(callbacks=[Prints()], verbose=True)
+    heard = capsys.readouterr().out
+    assert "of the run\n" in heard and "epoch 0 (1/1)" in heard and "evaluate:" in heard
+
+
 def test_a_call_from_within_a_run_is_refused():
     class Calls(Callback):
         def on_fit_start(self, trainer, pl_module):

@@ -31,6 +31,10 @@ def tiny_calls(monkeypatch):
             return real(*given, **{**options, "epochs": 1, "batch_size": 8}, verbose=False, overrides=words)
 
         monkeypatch.setitem(vars(nas), name, call)
+    real_derive = nas.SearchResult.derive
+    monkeypatch.setattr(
+        nas.SearchResult, "derive", lambda run, **given: real_derive(run, samples=20, **given)
+    )
 
 
 def test_the_page_of_python(tiny_calls, tmp_path, monkeypatch, capsys):

@@ -83,9 +83,10 @@ def chosen(name: str, own: Mapping[str, Any], settings: Mapping[str, Any]) -> Da
     Raises:
         ConfigError: there is no such file, or key in it.
     """
-    require_one_of("data", name, sorted(path.stem for path in (CONF / "dataset").glob("*.yaml")))
-    given = {key: value for key, value in own.items() if value is not None}
-    return Data(name, (f"dataset={name}", *words_of(name, CONF, {**given, **settings})))
+    file = CONF / "dataset" / f"{name}.yaml"
+    given = {key: value for key, value in own.items() if value is not None} | dict(settings)
+    keys = _keys(file) if file.is_file() else _keys_elsewhere(name)
+    return Data(name, (f"dataset={name}", *words_of(name, keys, given)))
 
 
 def held(
@@ -121,18 +122,24 @@ def held(
         "padded_from": None if inner is None else list(inner),
     }
     given = {key: value for key, value in own.items() if value is not None}
-    words = words_of(GIVEN, _conf(), {"name": facts["name"], **given, **settings})
+    words = words_of(
+        GIVEN, _keys(_conf() / "dataset" / f"{GIVEN}.yaml"), {"name": facts["name"], **given, **settings}
+    )
     of_source = [f"dataset.source.{key}={word(value)}" for key, value in known.items() if value is not None]
     return Data(GIVEN, (f"dataset={GIVEN}", *of_source, *words), pair, {"name": facts["name"], **known})
 
 
-def words_of(name: str, conf: Path, settings: Mapping[str, Any]) -> list[str]:
-    """The overrides that set keys of a data set's file, in the file's own words for where they are.
+def words_of(name: str, keys: Mapping[str, str], settings: Mapping[str, Any]) -> list[str]:
+    """The overrides that set keys of a data set.
+
+    Args:
+        name: of the data set.
+        keys: setting -> its key, such as `dataset.source.image_size`.
+        settings: their values.
 
     Raises:
-        ConfigError: the file has no such key.
+        ConfigError: it has no such key.
     """
-    keys = _keys(conf / "dataset" / f"{name}.yaml")
     found = []
     for key, value in settings.items():
         near_to = near(key, keys)
@@ -142,22 +149,44 @@ def words_of(name: str, conf: Path, settings: Mapping[str, Any]) -> list[str]:
 
 
 def _keys(file: Path) -> dict[str, str]:
-    """Setting -> its key, in `dataset` or else in `dataset.source`; what refers to another is set there."""
+    """Setting -> its key, of a file and those that it is made from."""
     found: dict[str, str] = {}
     waiting = [file]
     while waiting:
-        one = waiting.pop(0)
-        node: Any = read_file(one)
+        node: Any = read_file(waiting.pop(0))
         for base in node.pop("defaults", None) or ():
             if isinstance(base, str) and base != "_self_":
                 waiting.append(file.parent / f"{base}.yaml")
-        source: Any = node.get("source") or {}
-        for key in source:
-            raw = source._get_node(key)._value() if source._get_node(key) is not None else None
-            if not str(key).startswith("_") and not (isinstance(raw, str) and "${" in raw):
-                found.setdefault(str(key), f"dataset.source.{key}")
-        found |= {str(key): f"dataset.{key}" for key in node if key not in ("source", "_target_")}
+        found |= _keys_of(node)
     return found
+
+
+def _keys_elsewhere(name: str) -> dict[str, str]:
+    """The same of a data set that an installed package brings.
+
+    Raises:
+        ConfigError: none does.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+
+    from nas.running.in_process import composed
+    from nas.running.parts import compose
+
+    with composed():
+        known = GlobalHydra.instance().config_loader().get_group_options("dataset")
+        require_one_of("data", name, [one for one in known if one != GIVEN])
+        return _keys_of(compose("search", ["method=random", f"dataset={name}"]).dataset)
+
+
+def _keys_of(node: Any) -> dict[str, str]:
+    """Those of `dataset.source`, and of `dataset`, to which some of these refer."""
+    found, source = {}, node.get("source")
+    for key in source if source is not None else ():
+        inner = source._get_node(key)
+        raw = inner._value() if inner is not None else None
+        if not str(key).startswith("_") and not (isinstance(raw, str) and "${" in raw):
+            found[str(key)] = f"dataset.source.{key}"
+    return found | {str(key): f"dataset.{key}" for key in node if key not in ("source", "_target_")}
 
 
 def data_of(given: Any) -> Data:

@@ -11,6 +11,7 @@ from torch.utils.data import TensorDataset
 import nas
 from nas.data import given as module
 from nas.domains.networks import source_of
+from nas.running.declared import CONF
 from tests.api.small import SIZES, STEPS, WORDS, Pictures, evaluate, search
 
 PAIR = (Pictures(48), Pictures(24, seed=1))
@@ -221,3 +222,13 @@ def test_a_source_is_known_from_its_folder_alone(searched):
 
     source = source_of(read_config(searched.folder / "config.yaml", "here"))
     assert isinstance(source, module.Given) and source.num_images == (48, 24)
+
+
+def test_a_data_set_of_a_folder_of_configurations(tmp_path):
+    """What a package or a folder of one's own brings is data as well, by the words of the command line."""
+    (tmp_path / "dataset").mkdir()
+    digits = (CONF / "dataset" / "digits.yaml").read_text().replace("name: digits", "name: mine")
+    (tmp_path / "dataset" / "mine.yaml").write_text(digits)
+    data = nas.Data("mine", ("dataset=mine", "recipe=digits", f"hydra.searchpath=[file://{tmp_path}]"))
+    found = search(data)
+    assert found.summary["dataset"] == "mine" and found.metrics

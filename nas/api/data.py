@@ -28,8 +28,8 @@ class Data:
 
     name: str
     words: tuple[str, ...]
-    pair: Any = field(default=None, repr=False)
-    notes: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    pair: Any = field(default=None, repr=False, compare=False)
+    notes: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def source(self) -> Any:

@@ -3,6 +3,7 @@
 Shapes: B pictures, C channels, H rows, W columns, K classes.
 """
 
+import copy
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -198,7 +199,8 @@ class Model(nn.Module):
         require_one_of("format", name, tuple(FORMATS))
         (one,) = chosen(name, True, self.description.genotype.space in families.FAMILIES)
         require(path.absolute().parent.is_dir(), f"path={path}: there is no folder {path.absolute().parent}")
-        network = self.network.cpu().eval()
+        # The caller's stays on its device, and in its mode.
+        network = copy.deepcopy(self.network).cpu().eval()
         with tempfile.TemporaryDirectory() as folder:
             write_all(Subject(network, self.description, opset), [one], Path(folder))
             wrong = self._differs(network, one, Path(folder))

@@ -23,6 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime
 from hydra.version import VersionBase
+from omegaconf.basecontainer import BaseContainer
 
 # Loggers whose lines belong to a run, whichever thread of it writes them.
 OF_RUNS = ("nas", "pytorch_lightning", "lightning", "lightning_fabric", "torch", "py", "hydra")
@@ -34,7 +35,7 @@ QUIETER = ("pytorch_lightning", "lightning", "lightning_fabric", "torch.utils.cp
 def untouched() -> Iterator[None]:
     """Puts everything back at the end of the block."""
     with ExitStack() as undo:
-        for keep in (_folder, _environment, _hydra, _loggers, _signals, _random_numbers, _torch):
+        for keep in (_folder, _environment, _hydra, _resolvers, _loggers, _signals, _random_numbers, _torch):
             undo.callback(keep())
         undo.enter_context(warnings.catch_warnings())
         yield
@@ -128,6 +129,18 @@ def _hydra() -> Callable[[], None]:
         for kind, instance in ((GlobalHydra, held), (HydraConfig, config), (VersionBase, base)):
             Singleton._instances[kind] = instance
         held.hydra, config.cfg, base.version_base, runtime.conf = before
+
+    return back
+
+
+def _resolvers() -> Callable[[], None]:
+    """What interpolations of OmegaConf's stand for: the caller may have a `now` of its own."""
+    known = BaseContainer._resolvers
+    before = dict(known)
+
+    def back() -> None:
+        known.clear()
+        known.update(before)
 
     return back
 

@@ -194,6 +194,11 @@ def test_the_model_leaves_for_other_programs(trained, tmp_path):
     kept = load_safetensors(model.export(tmp_path / "pets.safetensors"))
     assert torch.allclose(kept(prepared), expected, atol=1e-5)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pets of mine.onnx", "pets.safetensors"]
+    # A model that its owner trains on stays as it is.
+    model.train()
+    model.export(tmp_path / "again.safetensors")
+    assert model.network.training
+    model.eval()
     for path, told in (
         (tmp_path / "pets.h5", r"must end in \.onnx"),
         (tmp_path / "no" / "pets.onnx", "there is no folder"),

@@ -15,7 +15,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.version import VersionBase
 from omegaconf import OmegaConf
+from omegaconf.basecontainer import BaseContainer
 from pytorch_lightning import Callback
 
 import nas
@@ -69,7 +71,12 @@ def state():
         "matmul": torch.get_float32_matmul_precision(),
         "gradients": torch.is_grad_enabled(),
         "signals": {one: signal.getsignal(one) for one in signal.valid_signals()},
-        "hydra": (GlobalHydra.instance().hydra, HydraConfig.instance().cfg),
+        "hydra": (
+            GlobalHydra.instance().hydra,
+            HydraConfig.instance().cfg,
+            VersionBase.instance().version_base,
+        ),
+        "resolvers": dict(BaseContainer._resolvers),
     }
 
 
@@ -81,10 +88,14 @@ def settings():
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     mine = Remembers()
     root.handlers, root.level = [mine], logging.ERROR
+    resolvers = dict(BaseContainer._resolvers)
+    OmegaConf.register_new_resolver("now", lambda pattern: "mine", replace=True)
     torch.set_num_threads(2)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_float32_matmul_precision("medium")
     yield mine
+    BaseContainer._resolvers.clear()
+    BaseContainer._resolvers.update(resolvers)
     torch.set_float32_matmul_precision(matmul)
     torch.use_deterministic_algorithms(False)
     torch.set_num_threads(threads)

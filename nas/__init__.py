@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nas import datasets
     from nas.api.data import Data
+    from nas.api.language import LanguageModel
     from nas.api.model import Model, Prediction
     from nas.api.results import Derivation, EvaluationResult, Interrupted, SearchResult, load
     from nas.api.runs import resume, run_evaluation, run_search
@@ -32,6 +33,7 @@ __all__ = [
     "Derivation",
     "EvaluationResult",
     "Interrupted",
+    "LanguageModel",
     "Model",
     "Prediction",
     "RunFailed",
@@ -49,6 +51,7 @@ HOMES = {
     "Derivation": "nas.api.results",
     "EvaluationResult": "nas.api.results",
     "Interrupted": "nas.api.results",
+    "LanguageModel": "nas.api.language",
     "Model": "nas.api.model",
     "Prediction": "nas.api.model",
     "RunFailed": "nas.running.config",

@@ -3,8 +3,6 @@
 Shapes: B pictures, C channels, H rows, W columns, K classes.
 """
 
-import copy
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +13,15 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from nas.api.exporting import export
+from nas.api.language import LanguageModel
 from nas.data.given import as_uint8
-from nas.errors import ConfigError, require, require_one_of
-from nas.files import write_bytes
-from nas.formats.description import Description
+from nas.errors import ConfigError, require
+from nas.formats.description import Description, TextDescription
 from nas.running.in_process import call, scratch
 from nas.running.words import quoted
 
-# Ending of a file -> format, and the file that the format writes.
-ENDINGS = {".onnx": "onnx", ".safetensors": "safetensors", ".pt2": "torch_export"}
-CHECKED_ON = 8
-TOLERANCE = 1e-5
+CHECKED_ON = 8  # pictures
 
 
 @dataclass(frozen=True)
@@ -185,54 +181,18 @@ class Model(nn.Module):
                 cannot be written.
             RunFailed: what was written computes something else.
         """
-        from nas.formats import families
-        from nas.formats.catalogue import FORMATS, Subject, chosen
-        from nas.formats.writing import write_all
-        from nas.running.config import RunFailed
-
-        path = Path(path).expanduser()
-        require(
-            format is not None or path.suffix in ENDINGS,
-            f"path={path}: must end in {', '.join(ENDINGS)}, or say format= ({', '.join(FORMATS)})",
-        )
-        name = format or ENDINGS[path.suffix]
-        require_one_of("format", name, tuple(FORMATS))
-        (one,) = chosen(name, True, self.description.genotype.space in families.FAMILIES)
-        require(path.absolute().parent.is_dir(), f"path={path}: there is no folder {path.absolute().parent}")
-        # The caller's stays on its device, and in its mode.
-        network = copy.deepcopy(self.network).cpu().eval()
-        with tempfile.TemporaryDirectory() as folder:
-            write_all(Subject(network, self.description, opset), [one], Path(folder))
-            wrong = self._differs(network, one, Path(folder))
-            if wrong is not None:
-                told = f"the {name} file computes something else than the network ({wrong})"
-                raise RunFailed(f"path={path}: {told}")
-            contents = {file: (Path(folder) / file).read_bytes() for file in one.files}
-        if name == "timm":
-            path.mkdir(exist_ok=True)
-            for file, content in contents.items():
-                write_bytes(path / file, content)
-        else:
-            (content,) = contents.values()
-            write_bytes(path, content)
-        return path
-
-    def _differs(self, network: nn.Module, one: Any, folder: Path) -> str | None:
-        """How the logits of a written file differ from the network's; None if they do not."""
-        from nas.formats.comparison import compare, predict
+        from nas.formats.comparison import predict
 
         generator = torch.Generator().manual_seed(0)
         # Two batches of two sizes.
-        batches = torch.randn(CHECKED_ON, *self.image_shape, generator=generator).split(CHECKED_ON - 2)
-        expected_NK, found_NK = (predict(each, batches, 0) for each in (network, one.read(folder)))
-        draws = any(getattr(module, "draws", False) for module in network.modules())
-        found = compare(expected_NK, found_NK)
-        if (draws and not one.same_draws) or found.difference <= TOLERANCE:
-            return None
-        return f"{found.difference:.1e} of the largest logit"
+        images_NCHW = torch.randn(CHECKED_ON, *self.image_shape, generator=generator)
+        batches = images_NCHW.split(CHECKED_ON - 2)
+        return export(
+            self.network, self.description, path, format, opset, lambda network: predict(network, batches, 0)
+        )
 
 
-def model_of(folder: Path, objects: Mapping[str, Any]) -> Model:
+def model_of(folder: Path, objects: Mapping[str, Any]) -> Model | LanguageModel:
     """The model in the run folder of a finished evaluation.
 
     Args:
@@ -240,14 +200,14 @@ def model_of(folder: Path, objects: Mapping[str, Any]) -> Model:
         objects: what its configuration refers to, such as `space`.
 
     Raises:
-        ConfigError: the run is not finished, its checkpoint is gone, or its network is one of text.
+        ConfigError: the run is not finished, or its checkpoint is gone.
     """
     with scratch() as words:
         given = [f"genotype={quoted(folder)}", "format=safetensors", *words]
         return call("export", given, verbose=False, job=_built, **objects).value
 
 
-def _built(config: DictConfig, _: Path) -> Model:
+def _built(config: DictConfig, _: Path) -> Model | LanguageModel:
     """As `nas.export` makes the network that it writes."""
     from nas.commands.export import EXPORTS, _offline, trained, with_evaluation
     from nas.data.declared import check_source
@@ -260,14 +220,10 @@ def _built(config: DictConfig, _: Path) -> Model:
     genotype = genotype_of(config, space, config.genotype, config.epoch)
     source = instantiate(_offline(config.dataset.source))
     check_source(source)
-    export = EXPORTS[choose(space, source).name](config, space, source)
-    require(
-        export.images,
-        f"{folder}: a network of text has no model here; export it (nas.export) and pass its state on word "
-        "by "
-        "word, as docs/export.md shows",
-    )
-    network, notes = trained(config, space, genotype, source, export, folder, finished)
-    description = export.describe(genotype, notes)
-    assert isinstance(description, Description)
-    return Model(export.written(network, description), description)
+    exporter = EXPORTS[choose(space, source).name](config, space, source)
+    network, notes = trained(config, space, genotype, source, exporter, folder, finished)
+    description = exporter.describe(genotype, notes)
+    written = exporter.written(network, description)
+    if isinstance(description, TextDescription):
+        return LanguageModel(written, description)
+    return Model(written, description)

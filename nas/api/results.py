@@ -8,7 +8,7 @@ from typing import Any
 from nas.api import display
 from nas.api.data import Data, data_of, joined, typed
 from nas.api.display import Picture
-from nas.api.model import Model, model_of
+from nas.api.model import model_of
 from nas.engine.run_folder import RunFolder
 from nas.errors import ConfigError, require, require_one_of
 from nas.genotype import Genotype
@@ -216,11 +216,13 @@ class EvaluationResult(Run):
         return None if found is None else float(found)
 
     @cached_property
-    def model(self) -> Model:
+    def model(self) -> Any:
         """The trained network with its preprocessing, a `torch.nn.Module` in evaluation mode on the CPU.
 
+        A `nas.Model` of pictures, a `nas.LanguageModel` of text.
+
         Raises:
-            ConfigError: the training is not finished, or the network is one of text.
+            ConfigError: the training is not finished.
         """
         return model_of(self.folder, self.objects)
 

@@ -12,7 +12,9 @@ from PIL import Image
 import nas
 from nas.data.folder import read_rgb
 from nas.engine import progress
+from nas.formats.onnx_model import load_onnx
 from nas.formats.pictures import read_pictures
+from nas.formats.weights import load_safetensors
 from tests.api.small import SIZES, WORDS, evaluate, search
 from tests.conftest import ROOT
 from tests.forks import finish
@@ -74,18 +76,56 @@ def test_a_program_in_another_folder(tmp_path):
     assert sorted(path.name for path in place.iterdir()) == ["runs"]
 
 
-def test_text_is_searched_and_trained(tmp_path):
+LINES = {
+    "train": "the cat sat on a mat\nthe dog sat\n" * 9,
+    "valid": "a cat\n" * 9,
+    "test": "the mat sat\n" * 9,
+}
+
+
+@pytest.fixture(scope="module")
+def language(tmp_path_factory):
+    """A search on text of one's own, and the training of what it has found."""
+    folder = tmp_path_factory.mktemp("text")
+    for part, text in LINES.items():
+        (folder / f"{part}.txt").write_text(text)
     sizes = ["space.hidden_size=4", "space.num_nodes=2", "recipe.hidden_size=4", "recipe.embedding_size=4"]
-    few = ["trainer.limit_train_batches=2", "trainer.limit_val_batches=1"]
+    few = ["dataset.valid_batch_size=2", "dataset.batch_size=4"]
     options = {"epochs": 1, "verbose": False}
+    text = nas.datasets.corpus(folder)
     found = nas.run_search(
-        "wikitext_mini", space="darts_rnn", method="darts1_rnn", overrides=[*sizes, *few], **options
+        text, space="darts_rnn", method="darts1_rnn", folder=folder / "a", overrides=[*sizes, *few], **options
     )
+    batch = ["recipe.batch_size=4", few[0]]
+    return found, nas.run_evaluation(found, folder=folder / "b", overrides=batch, **options)
+
+
+def test_a_model_of_text(language, tmp_path):
+    found, trained = language
     assert found.genotype.space == "darts_rnn" and found.status == "finished"
-    trained = nas.run_evaluation(found, overrides=[*few, "trainer.limit_test_batches=1"], **options)
-    assert trained.accuracy is None and trained.summary["test_perplexity"] > 1
-    with pytest.raises(nas.ConfigError, match="a network of text has no model here"):
-        _ = trained.model
+    assert trained.accuracy is None
+    model = trained.model
+    words = {"the", "cat", "sat", "on", "a", "mat", "dog", "<eos>"}
+    assert isinstance(model, nas.LanguageModel) and set(model.words) == words
+    # What the evaluation has measured, in one column as well.
+    assert model.perplexity(LINES["test"]) == pytest.approx(trained.summary["test_perplexity"], rel=1e-4)
+    said = model.predict("the cat", count=3)
+    assert [one.after for one in said] == ["the", "cat"]
+    for one in said:
+        shares = list(one.probabilities.values())
+        assert len(shares) == 3 and shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 1
+    whole = model.predict("a", count=99)[0].probabilities
+    assert len(whole) == 8 and sum(whole.values()) == pytest.approx(1)
+    for text, told in (("a bird", "bird is not among the 8 words"), (" ", "no word")):
+        with pytest.raises(nas.ConfigError, match=told):
+            model.predict(text)
+    with pytest.raises(nas.ConfigError, match="one word"):
+        model.perplexity("a")
+    kept = load_safetensors(model.export(tmp_path / "text.safetensors"))
+    tokens, state = torch.tensor([1]), torch.zeros(1, 4)
+    assert torch.equal(kept(tokens, state)[0], model(tokens)[0])
+    with pytest.raises(nas.ConfigError, match="format=timm"):
+        model.export(tmp_path / "text", format="timm")
 
 
 def test_a_bar_where_somebody_sees_it(monkeypatch):
@@ -186,9 +226,6 @@ def test_the_model_leaves_for_other_programs(trained, tmp_path):
     mean, std = model.mean_C11, model.std_C11
     prepared = (images / 255 - mean) / std
     expected = model(images)
-    from nas.formats.onnx_model import load_onnx
-    from nas.formats.weights import load_safetensors
-
     onnx = load_onnx(model.export(tmp_path / "pets of mine.onnx"))
     assert torch.allclose(onnx(prepared), expected, atol=1e-4)
     kept = load_safetensors(model.export(tmp_path / "pets.safetensors"))

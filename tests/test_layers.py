@@ -20,6 +20,7 @@ COMMANDS = {
     "rank", "dashboard", "protocol",
 }  # fmt: skip
 # What each room may import of ours. A room may always import itself; commands may import everything.
+DEEP = {"analysis", "data", "engine", "machine", "measure", "methods", "spaces"}
 BELOW = {"errors", "files", "genotype", "genotype_text", "op_weights", "printable", "reading"}
 ALLOWED = {
     "printable": set(),
@@ -43,21 +44,7 @@ ALLOWED = {
     "domains": BELOW | {"analysis", "data", "engine", "machine", "measure", "methods", "running", "spaces"},
     "running": BELOW | {"analysis", "data", "domains", "engine", "machine", "measure"},
     "pages": BELOW | {"analysis"},
-    "commands": BELOW
-    | {
-        "algorithms",
-        "analysis",
-        "data",
-        "domains",
-        "engine",
-        "formats",
-        "machine",
-        "measure",
-        "methods",
-        "pages",
-        "running",
-        "spaces",
-    },
+    "commands": BELOW | DEEP | {"algorithms", "domains", "formats", "pages", "running"},
 }
 # Python's own way in; the package itself brings in its names when they are asked for.
 ALLOWED |= {"api": ALLOWED["commands"] | {"commands", "datasets"}, "datasets": {"api"}}

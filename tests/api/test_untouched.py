@@ -159,7 +159,15 @@ def test_a_refused_setting_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_ctrl_c_leaves_a_result_that_goes_on(tmp_path):
+@pytest.fixture
+def interrupts():
+    """Ctrl-C as Python has it: what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_leaves_a_result_that_goes_on(tmp_path, interrupts):
     whole = search(epochs=2, folder=tmp_path / "whole")
 
     class Stops(Callback):

@@ -64,7 +64,7 @@ def test_what_is_installed_holds_every_file(site):
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert {one.name for one in (site / "bin").iterdir()} == set(scripts)
     commands = {one.stem for one in (ROOT / "conf").glob("*.yaml")}
-    assert scripts == {f"nas-{one}": f"nas.{one}:main" for one in commands}
+    assert scripts == {"nas": "nas.__main__:main"} | {f"nas-{one}": f"nas.{one}:main" for one in commands}
 
 
 def test_a_search_runs_in_a_folder_of_ones_own(site, tmp_path, monkeypatch):

@@ -43,6 +43,7 @@ ALLOWED = {
     "measure": BELOW | {"analysis", "data", "engine", "machine", "methods", "spaces"},
     "domains": BELOW | {"analysis", "data", "engine", "machine", "measure", "methods", "running", "spaces"},
     "running": BELOW | {"analysis", "data", "domains", "engine", "machine", "measure"},
+    "__main__": {"running"},
     "pages": BELOW | {"analysis"},
     "commands": BELOW | DEEP | {"algorithms", "domains", "formats", "pages", "running"},
 }
@@ -69,7 +70,10 @@ STANDARD_ONLY_FILES = {
 }
 CONFIGURED = COMMANDS | {"api", "commands", "domains", "running"}
 # Of `running`, what is loaded before it is known that there is anything to do.
-LIGHT = ("config", "config_checks", "declared", "choices", "launching", "trust", "locks", "log_files")
+LIGHT = (
+    "config", "config_checks", "declared", "choices", "extensions", "launching", "trust", "locks",
+    "log_files",
+)  # fmt: skip
 HEAVY = {
     "torch", "torchvision", "pytorch_lightning", "torchmetrics", "timm", "scipy", "sklearn", "wandb",
     "matplotlib", "altair", "jinja2", "vl_convert",

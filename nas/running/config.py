@@ -30,6 +30,7 @@ from nas.running import from_run, launching, parts
 from nas.running.choices import measured_dataset, measured_method
 from nas.running.config_checks import wants_plus
 from nas.running.declared import CHECKOUT, CONF, known_keys
+from nas.running.extensions import register_extensions
 from nas.running.jobs import prepare
 from nas.running.log_files import lost_output
 from nas.running.own_files import check_folder
@@ -51,7 +52,7 @@ class RunFailed(Exception):
 
 
 def register_resolvers() -> None:
-    """Makes `${nas.outputs:}` and `${nas.run_dir:...}` known to OmegaConf; may be called again."""
+    """Makes `${nas.outputs:}` and `${nas.run_dir:...}` known to OmegaConf, and extensions to Hydra."""
     OmegaConf.register_new_resolver("nas.outputs", _outputs, replace=True)
     OmegaConf.register_new_resolver("nas.run_dir", _run_dir, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("nas.choice", _choice, replace=True)
@@ -59,6 +60,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("nas.bench_method", measured_method, replace=True)
     OmegaConf.register_new_resolver("nas.update", lambda _root_: parts.update_word(_root_), replace=True)
     OmegaConf.register_new_resolver("nas.bench_dataset", measured_dataset, replace=True)
+    register_extensions()
 
 
 def _outputs() -> str:

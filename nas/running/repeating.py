@@ -18,7 +18,8 @@ from omegaconf import OmegaConf
 from nas.printable import shown
 from nas.running import trust
 from nas.running.declared import CONF
-from nas.running.targets import ROLES
+from nas.running.extensions import listed
+from nas.running.targets import role
 from nas.running.words import key_of
 from nas.running.words import word as written
 
@@ -96,8 +97,8 @@ def _refusal(
     named = set(re.findall(r"_target_[\"']?\s*[:=]\s*[\"']?([^,}\"'\s]*)", text)) | set(
         trust.named_by(key, value)
     )
-    listed = ROLES.get(trust.role(key.removesuffix("._target_").split(".")), ())
-    if not all(one in listed or word.vouches(one) for one in named):
+    known = listed(role(key.removesuffix("._target_").split("."))) | listed(trust.OPERATIONS)
+    if not all(one in known or word.vouches(one) for one in named):
         return "names code"
     if re.match(r"(space|genotype|measures|rank)\b", key) and "${" in text:
         return "refers to another key, which may name code"

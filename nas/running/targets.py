@@ -3,6 +3,8 @@
 They hold what conf/ names, this project's other classes in the same role, and torch's and Lightning's own.
 """
 
+from collections.abc import Sequence
+
 SPACES = (
     "nas.spaces.darts.DartsSpace",
     "nas.spaces.dso.DsoSpace",
@@ -109,3 +111,12 @@ OURS = {
     "logger": "choose logger=csv, tensorboard or wandb",
     "plugins": "what computes is said by hardware=, and the checkpoints are this project's",
 }
+
+
+def role(key: Sequence) -> str:
+    """A key as `ROLES` has it: `*` for a place in a list, and for the name of a regularizer or monitor."""
+    named = tuple(key[:2]) in (("method", "regularizers"), ("method", "monitors"))
+    return ".".join(
+        "*" if isinstance(part, int) or (named and place == 2) else str(part)
+        for place, part in enumerate(key)
+    )

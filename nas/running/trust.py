@@ -3,7 +3,7 @@
 A run folder may come from a stranger, and whatever stands at `_target_` is imported and called. So each key
 that may hold one has a closed list (`nas.running.targets`); for everything else the caller's own word on
 this command line is needed: `trust=<module>`, a typed `_target_`, or a typed `--config-dir` or
-`hydra.searchpath` whose files name it.
+`hydra.searchpath` whose files name it. The files of an installed extension add to the lists, key by key.
 Nothing that the folder names is imported here, and nothing of the folder is resolved.
 """
 
@@ -24,7 +24,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from nas.errors import ConfigError, require
 from nas.genotype import parse
 from nas.genotype_text import is_import_path
-from nas.running.targets import OURS, ROLES
+from nas.running.extensions import OPERATIONS, listed
+from nas.running.targets import OURS, role
 from nas.running.words import key_of, word
 
 # Words of Hydra's that may say how a node is built; others that begin and end with an underscore are refused.
@@ -34,8 +35,6 @@ PLACES = re.compile(
     r"(^|_)(dir|dirs|dirpath|directory|path|paths|file|filename|files|folder|root|host|hostname|port|url|uri|"
     r"address|addr|endpoint|server|socket)$"
 )
-# Where the operations of a space stand, which may be import paths.
-OPERATIONS = "space.operations"
 # Where zero-cost measures are named, by their import paths too.
 MEASURES = re.compile(r"(measures|rank)\b")
 COMMAND_LINE = "command-line"
@@ -199,7 +198,7 @@ def check_foreign(names: Iterable[str], config: DictConfig, where: str) -> None:
     known = caller(config)
     for name in sorted(set(import_paths(list(names)))):
         require(
-            known.vouches(name),
+            name in listed(OPERATIONS) or known.vouches(name),
             f"{where}: operation {_short(name)} was not imported: it is none of this project's, so it could "
             f"be anybody's code. If you know it and want it to run, say trust={module_of(name)}",
         )
@@ -295,21 +294,12 @@ def _leaves(tree: Any) -> Iterator[tuple[tuple, Any, Any]]:
             waiting += [((*key, index), inner, node) for index, inner in enumerate(value)]
 
 
-def role(key: Sequence) -> str:
-    """A key as `ROLES` has it: `*` for a place in a list, and for the name of a regularizer or monitor."""
-    named = tuple(key[:2]) in (("method", "regularizers"), ("method", "monitors"))
-    return ".".join(
-        "*" if isinstance(part, int) or (named and place == 2) else str(part)
-        for place, part in enumerate(key)
-    )
-
-
 def _check_target(key: Sequence, target: Any, vouched: Caller, about: str) -> None:
     require(
         isinstance(target, str) and re.fullmatch(r"[A-Za-z_][\w.]*", target) is not None,
         f"{about}: must be the dotted name of a class",
     )
-    known = ROLES.get(role(key), ())
+    known = listed(role(key))
     usual = "it is none of those that this key may name" if known else "this key names no class"
     require(
         target in known or vouched.vouches(target),
@@ -354,11 +344,12 @@ def unlisted(config: Any, vouched: Caller) -> list[str]:
     found = [
         value
         for key, value, _ in _leaves(tree)
-        if key[-1] == "_target_" and isinstance(value, str) and value not in ROLES.get(role(key[:-1]), ())
+        if key[-1] == "_target_" and isinstance(value, str) and value not in listed(role(key[:-1]))
     ]
     found += import_paths((tree.get("space") or {}).get("operations"))
     found += named_by("genotype", tree.get("genotype"))
-    return sorted({module_of(value) for value in found if not vouched.vouches(value)})
+    ours = listed(OPERATIONS)
+    return sorted({module_of(value) for value in found if value not in ours and not vouched.vouches(value)})
 
 
 def module_of(target: str) -> str:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from nas.errors import require
 from nas.running.declared import CONF, read_file
+from nas.running.extensions import check_single, installed
 from nas.running.kinds import type_of
 from nas.running.parts import RUNS
 from nas.running.repeating import climbs
@@ -46,6 +47,8 @@ def check_choices(name: str, arguments: Sequence[str]) -> None:
             value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
         )
         refuse_climbing(key[1], names)
+        for one in names:
+            check_single(key[1], str(getattr(one, "text", one)), CONF)
         if key[1] == "experiment":
             _check_made_for(name, [getattr(one, "text", one) for one in names], folders)
         if not (CONF / key[1]).is_dir():
@@ -76,7 +79,7 @@ def _check_made_for(name: str, options: Iterable[Any], folders: Iterable[Path]) 
 
 def _folders(arguments: Sequence[str]) -> list[Path]:
     """The folders of configurations: this project's, and those that a command line names."""
-    found = [CONF]
+    found = [CONF, *(one.folder for one in installed())]
     for before, text in zip(("", *arguments), arguments, strict=False):
         if before in ("--config-dir", "-cd"):
             found.append(Path(text).expanduser())

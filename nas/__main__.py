@@ -1,0 +1,92 @@
+"""`nas`, or `python -m nas`: the commands, a line each; `nas search ...` is `nas-search ...`."""
+
+import ast
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+import nas
+from nas.running.declared import CONF, PACKAGE
+from nas.running.extensions import installed
+from nas.running.words import shown
+
+# The way from data to a network in use; the others follow by the alphabet.
+PATH = ("search", "derive", "evaluate", "export", "predict")
+UNKNOWN = 2
+
+
+def main() -> None:
+    """Lists the commands, or ends the process as the one that is named does."""
+    words = sys.argv[1:]
+    if words[:2] == ["-sc", "query=bash"]:
+        return _complete(os.environ.get("COMP_LINE", ""))
+    if words[:1] in (["-sc"], ["--shell-completion"]):
+        # Hydra writes the words for the shell; which command asks for them is all the same.
+        sys.argv[0] = "nas"
+        return _run("search", words)
+    if not words or words[0] in ("-h", "--help", "help"):
+        return _list()
+    if words[0] in ("-V", "--version"):
+        return print(f"nas-framework {nas.__version__}")
+    name, known = words[0].removeprefix("nas-"), commands()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+        sys.stderr.write(
+            f"nas {shown(words[0])}: no such command; the nearest is {close[0]}, `nas` lists all\n"
+        )
+        sys.exit(UNKNOWN)
+    # Messages and tab completion name the program that was typed.
+    sys.argv[0] = f"nas-{name}"
+    return _run(name, words[1:])
+
+
+def commands() -> Mapping[str, str]:
+    """Every command by its name, with a line that says what it does."""
+    names = sorted(path.stem for path in CONF.glob("*.yaml"))
+    return {name: _line(name) for name in sorted(names, key=lambda one: (_place(one), one))}
+
+
+def _place(name: str) -> int:
+    return PATH.index(name) if name in PATH else len(PATH)
+
+
+def _line(name: str) -> str:
+    """What a command's module says of itself, which is read and not imported."""
+    text = (PACKAGE / f"{name}.py").read_text(encoding="utf-8")
+    told = ast.get_docstring(ast.parse(text)) or ""
+    return told.partition("\n")[0].partition(": ")[2]
+
+
+def _list() -> None:
+    found = commands()
+    width = max(map(len, found)) + 2
+    print("nas <command> [key=value ...]    (nas-<command> and python -m nas.<command> are the same)\n")
+    for name, line in found.items():
+        print(f"  {name:<{width}}{line}")
+    print("\nnas <command> --help: its choices; --cfg job: every key. Tab completion, here or in ~/.bashrc:")
+    print('  eval "$(nas -sc install=bash)"')
+    for one in installed():
+        print(f"\nfrom {one.distribution}: {', '.join(one.options())}", end="")
+    print("\n" if installed() else "", end="")
+
+
+def _run(name: str, words: Sequence[str]) -> None:
+    sys.argv[1:] = words
+    importlib.import_module(f"nas.{name}").main()
+
+
+def _complete(line: str) -> None:
+    """What may stand at the end of a line that begins with `nas`."""
+    _, _, typed = line.partition(" ")
+    name, space, rest = typed.lstrip().partition(" ")
+    if not space:
+        print(" ".join(one for one in commands() if one.startswith(name)))
+    elif name in commands():
+        os.environ["COMP_LINE"] = f"nas-{name} {rest}"
+        _run(name, ["-sc", "query=bash"])
+
+
+if __name__ == "__main__":
+    main()

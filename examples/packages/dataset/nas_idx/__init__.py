@@ -56,8 +56,8 @@ class Idx:
         )
         require(
             len(images) == len(labels) and int(labels.max()) < self.num_classes,
-            f"dataset.root={self.root}: {len(images)} images and {len(labels)} labels up to {labels.max()} in "
-            f"the files of {part}, for dataset.source.num_classes={self.num_classes}",
+            f"dataset.root={self.root}: {len(images)} images and {len(labels)} labels up to {labels.max()}"
+            f" in the files of {part}; dataset.source.num_classes={self.num_classes}",
         )
         return TensorImages(torch.from_numpy(images)[:, None], torch.from_numpy(labels).long())
 

@@ -13,10 +13,10 @@ from nas.running.declared import CONF, GLOBAL
 LEFT_OUT = ("experiment",)
 PAGE = """# Every key
 
-What each file of `conf/` sets. A key is typed as `key=value`; the file of a group is chosen as `group=file`. A
-key that depends on such a choice has a row for every file that sets it.
+What each file of `conf/` sets. A key is typed as `key=value`; the file of a group is chosen as `group=file`.
+A key that depends on such a choice has a row for every file that sets it.
 
-<input id="keys-filter" type="search" aria-label="filter the keys" placeholder="words of a key, file or comment">
+<input id="keys-filter" type="search" aria-label="filter the keys" placeholder="words of a key or a comment">
 <p id="keys-count"></p>
 
 <div class="keys"><table id="keys">

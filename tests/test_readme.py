@@ -16,6 +16,8 @@ from tests.forks import finish
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+USING = (ROOT / "docs/using.md").read_text(encoding="utf-8")
+RESULTS = (ROOT / "docs/results.md").read_text(encoding="utf-8")
 SKIPPED_FOLDERS = {".venv", ".git", "outputs", "node_modules"}
 DOCUMENTS = sorted(p for p in ROOT.rglob("*.md") if not SKIPPED_FOLDERS & set(p.relative_to(ROOT).parts))
 # Data sets whose images are not there on a fresh machine: such commands are composed, not run.
@@ -51,11 +53,25 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess:
     return finish([sys.executable, *arguments], timeout=300, env=environment)
 
 
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 150
+
+
+def test_the_path_of_the_readme_is_made_of_commands_and_their_keys():
+    (path,) = re.findall(r"^```sh\n(nas-search .*?)^```", README, re.MULTILINE | re.DOTALL)
+    lines = [shlex.split(line, comments=True) for line in path.splitlines()]
+    assert [line[0] for line in lines] == ["nas-search", "nas-derive", "nas-evaluate", "nas-export"]
+    for name, *words in lines:
+        text = (ROOT / f"conf/{name.removeprefix('nas-')}.yaml").read_text(encoding="utf-8")
+        for key in (word.partition("=")[0] for word in words):
+            assert re.search(rf"^[ -]*{key.split('.')[0]}:", text, re.MULTILINE), (name, key)
+
+
 def test_the_readme_has_commands():
-    assert len(commands(README)) >= 5
+    assert len(commands(USING)) >= 5
 
 
-@pytest.mark.parametrize("command", commands(README))
+@pytest.mark.parametrize("command", commands(README) + commands(USING))
 def test_readme_command(command, tmp_path):
     done = run(shrunk(command, tmp_path), tmp_path)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
@@ -78,7 +94,7 @@ def test_the_cost_table_is_what_the_command_prints():
     }
     space = DartsSpace("darts", ["skip_connect", "sep_conv_3x3"])
     rows = re.findall(
-        r"^\| `(\w+)` \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", README, re.MULTILINE
+        r"^\| `(\w+)` \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", RESULTS, re.MULTILINE
     )
     assert len(rows) >= 8
     for name, *numbers in rows:
@@ -168,5 +184,5 @@ def test_the_continuous_integration_script_is_executable():
 
 
 def test_the_readme_names_every_key_that_a_resumed_run_may_change():
-    told = README.partition("**Resume**")[2].partition("**Folders of others**")[0]
+    told = USING.partition("**Resume**")[2].partition("**Folders of others**")[0]
     assert not [key for key in RESUMABLE if key not in told]

@@ -1,7 +1,6 @@
 """From the command line to objects: where conf/ lies, resolvers, instantiation, and friendly errors.
 
-Only this module and the commands know Hydra. Nothing here imports torch, so that `--help`, `--cfg job` and a
-misspelt override answer at once.
+Only this module and the commands know Hydra. Without torch `--help` and a misspelt override answer at once.
 """
 
 import difflib

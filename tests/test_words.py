@@ -52,6 +52,11 @@ def unquoted(value):
 @example("/tmp/ü/b\\\\c\\")
 @example('\\"')
 @example("a ${USER}")
+@example("/home/my own/pets and dogs")
+@example("C:\\Users\\my own\\runs\\new")
+@example("D:\\data\\")
+@example("E:/data/pets, dogs")
+@example("\\\\server\\share\\a b")
 def test_every_text_is_read_back(text):
     found = read(quoted(text))
     assert type(found) is str

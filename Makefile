@@ -50,7 +50,7 @@ test: setup ## run the tests but for those of tests/slow.txt (ARGS go to pytest)
 test-all: setup ## run all tests, before a release and after a change of processes, launchers or kernels
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-docs: setup ## build the documentation site, build/site/index.html (ARGS: --quiet ...)
+docs: setup ## build the documentation site into build/site; its search needs "python -m http.server -d build/site"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build $(ARGS)
 
 matrix: setup ## run every method in four spaces as a command, a quarter of an hour of a core; goes on (ARGS: --keep ...)

@@ -120,7 +120,7 @@ def test_debug_fast_makes_three_blocks_of_any_number_of_stages(space, composed):
 
 
 # Data of one's own are made from a folder or a file: tests/data.
-@pytest.mark.parametrize("dataset", sorted({*options("dataset")} - {"arrays", "corpus", "folder"}))
+@pytest.mark.parametrize("dataset", sorted({*options("dataset")} - {"arrays", "corpus", "csv", "folder"}))
 def test_datasets_become_sources(dataset, composed):
     config = composed("search", f"dataset={dataset}").dataset
     source = instantiate(config.source)

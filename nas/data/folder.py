@@ -39,9 +39,12 @@ class FolderImages(Images):
 
     @cached_property
     def names(self) -> list[str]:
-        """The files relative to the folder of the data set, with forward slashes, in the order of indices."""
-        start = len(os.path.join(self._listing.root, ""))
-        return [path[start:].replace(os.sep, "/") for path in self._listing.paths]
+        """The files relative to the folder of the data set, with forward slashes, in the order of indices.
+
+        One that lies elsewhere, as a table may name it, has its whole path.
+        """
+        folder = os.path.join(self._listing.root, "")
+        return [path.removeprefix(folder).replace(os.sep, "/") for path in self._listing.paths]
 
     def __len__(self) -> int:
         return len(self.labels)

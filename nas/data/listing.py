@@ -83,7 +83,7 @@ def list_files(root: Path, folder: Path) -> Listing:
             f"dataset.root: class folder {folder / name} holds no image file ({', '.join(SUFFIXES)})",
         )
         for path in images:
-            _check_name(path, folder)
+            check_name(path, folder)
         paths += images
         labels += [label] * len(images)
     if others:
@@ -97,7 +97,7 @@ def list_files(root: Path, folder: Path) -> Listing:
     return Listing(root, classes, tuple(paths), torch.tensor(labels, dtype=torch.int64))
 
 
-def _check_name(path: str, folder: Path) -> None:
+def check_name(path: str, folder: Path) -> None:
     """Refuses what has no line of its own in a text of UTF-8 (`nas.data.lists`)."""
     name = path.removeprefix(f"{folder}{os.sep}")
     try:

@@ -156,7 +156,7 @@ class OwnFolder:
         first, test = _division(root, names)
         train = list_files(root, root if first is None else root / first)
         if test is None:
-            parts = _drawn(train, self.test_share, self.test_seed)
+            parts = drawn(train, self.test_share, self.test_seed)
             how = f"drawn by test_share={self.test_share}, test_seed={self.test_seed}"
         else:
             parts = train, list_files(root, root / test)
@@ -203,7 +203,8 @@ def _holds_folders(folder: Path) -> bool:
     return any(entry.is_dir() for entry in visible(folder)[0])
 
 
-def _drawn(listing: Listing, share: float, seed: int) -> tuple[Listing, Listing]:
+def drawn(listing: Listing, share: float, seed: int) -> tuple[Listing, Listing]:
+    """A training and a test part with the share of every class; raises as `draw_test`."""
     train, test = (
         replace(listing, paths=tuple(listing.paths[i] for i in part.tolist()), labels=listing.labels[part])
         for part in draw_test(listing.labels, share, seed)

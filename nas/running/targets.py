@@ -51,6 +51,7 @@ SOURCES = (
     "nas.data.given.Given",
     "nas.data.imagenet16.ImageNet16",
     "nas.data.own_folder.OwnFolder",
+    "nas.data.own_table.OwnTable",
     "nas.data.ptb.PennTreebank",
     "nas.data.wikitext2.WikiText2",
 )

@@ -87,6 +87,7 @@ SPACES = {
         "dataset=arrays dataset.file=own/a.npz dataset.batch_size=4 dataset.source.fit=resize",
         "nasbench201",
     ),
+    "csv": ("dataset=csv dataset.file=own/a.csv dataset.batch_size=2 dataset.source.image_size=8", "darts"),
     "corpus": ("dataset=corpus dataset.root=own dataset.batch_size=2", "darts_rnn"),
     "digits": ("dataset=digits dataset.source.test_seed=3", "dso_small"),
 }
@@ -107,6 +108,8 @@ def test_every_kind_of_data_and_space_is_evaluated_as_printed(kind, run, tmp_pat
         (place / name).mkdir(parents=True)
         for i in range(6):
             Image.fromarray(random.integers(0, 255, (9, 11), dtype=np.uint8)).save(place / name / f"{i}.png")
+    rows = [f"{name}/{i}.png,{name}\n" for name in "ab" for i in range(6)]
+    (place / "a.csv").write_text("file,label\n" + "".join(rows))
     np.savez(place / "a.npz", images=random.integers(0, 255, (20, 7, 7), dtype=np.uint8), labels=[0, 1] * 10)
     for part in ("train", "valid", "test"):
         (place / f"{part}.txt").write_text("a few words on a line\n" * 20)

@@ -26,7 +26,8 @@ def loaded(path):
 TEXTS = [path for path in FILES if "bptt" in loaded(path)]
 IMAGES = [path for path in FILES if path not in TEXTS]
 # Without a folder or a file of the user's there is no source to be made.
-OWN = ("arrays", "corpus", "folder")
+OWN = ("arrays", "corpus", "csv", "folder")
+IN_A_FILE = ("arrays", "csv")
 
 
 def test_there_is_one_file_for_every_data_set():
@@ -38,8 +39,8 @@ def test_overrides_never_depend_on_the_data_set(path):
     group, name = (TEXTS, "bptt") if path in TEXTS else (IMAGES, "augment")
     config, reference = loaded(path), loaded(group[0])
     # Images in memory have no file names to list, and arrays lie in a file of their own.
-    files = "Folder" in config.source._target_
-    own = ({"lists"} if files else set()) | ({"file"} if path.stem == "arrays" else set())
+    files = any(word in config.source._target_ for word in ("Folder", "Table"))
+    own = ({"lists"} if files else set()) | ({"file"} if path.stem in IN_A_FILE else set())
     assert config.keys() == (reference.keys() - {"file"}) | own
     assert config[name].keys() == reference[name].keys()
 
@@ -52,7 +53,7 @@ def test_every_key_says_what_it_is(path):
 
 @pytest.mark.parametrize("path", [one for one in FILES if one.stem in OWN], ids=lambda path: path.stem)
 def test_data_of_ones_own_must_be_named(path):
-    key = "file" if path.stem == "arrays" else "root"
+    key = "file" if path.stem in IN_A_FILE else "root"
     with pytest.raises(InstantiationException) as error:
         instantiate(OmegaConf.create({"dataset": loaded(path)}).dataset.source)
     assert f"dataset.{key}" in str(error.value.__cause__ or error.value)

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from nas.analysis.metrics import LOSS, OF_TASKS, Metric, of_losses
 from nas.analysis.random_cells import conditions_of, read_random_cells
+from nas.commands.described import DESCRIBED, described
 from nas.commands.warm_start import WarmStart
 from nas.domains.budgets import sized
 from nas.domains.choose import check_recipe, choose
@@ -106,7 +107,8 @@ def run(config: DictConfig, path: Path) -> float | None:
     warm.rest(lightning)
     session.check_split(split["hash"])
     warm.keep()
-    session.open(split, {"genotype.json": genotype.to_json() + "\n"})
+    about = {DESCRIBED: described(config, space, source, genotype) + "\n"}
+    session.open(split, {"genotype.json": genotype.to_json() + "\n", **about})
     session.summary |= {
         "split_hash": split["hash"],
         "genotype": str(genotype),

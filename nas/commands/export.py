@@ -53,7 +53,7 @@ def run(config: DictConfig, path: Path) -> None:
     seed_run(config.seed)
     space = space_of(config)
     genotype = genotype_of(config, space, config.genotype, config.epoch)
-    source = instantiate(_offline(config.dataset.source))
+    source = instantiate(offline(config.dataset.source))
     check_source(source)
     export = EXPORTS[choose(space, source).name](config, space, source)
     formats = chosen(config.format, export.images, export.known)
@@ -119,18 +119,35 @@ def with_evaluation(config: DictConfig) -> tuple[DictConfig, Path | None, dict[s
         )
     require(not config.untrained, f"untrained=true: {where} is a training; leave one of the two out")
     summary = RunFolder(folder).read_json("summary.json")
-    before, after = words_of_caller(config)
-    require(
-        summary.get("status") == "finished" or config.checkpoint is not None,
-        f"{where}: this evaluation is not finished (status {summary.get('status')}); continue it with "
-        f"{pasted(['python', '-m', 'nas.evaluate', *before, f'resume={quoted(folder)}', *after])}, or "
-        "name one of its checkpoints with checkpoint=",
-    )
+    named = config.checkpoint is not None
+    check_finished(config, folder, summary, where, named, ", or name one of its checkpoints with checkpoint=")
     for key in DECIDED:
         merged[key] = saved[key]
     set_places(merged.dataset, config.dataset, typed_keys())
     merged.genotype = str(folder)
     return merged, folder, summary
+
+
+def check_finished(
+    config: DictConfig,
+    folder: Path,
+    summary: dict[str, Any],
+    where: str,
+    named: bool = False,
+    other: str = "",
+) -> None:
+    """Refuses an evaluation that goes on or was stopped, unless one of its checkpoints is named.
+
+    Raises:
+        ConfigError: it is such a one; the command that continues it, and what else can be done.
+    """
+    before, after = words_of_caller(config)
+    again = pasted(["python", "-m", "nas.evaluate", *before, f"resume={quoted(folder)}", *after])
+    require(
+        summary.get("status") == "finished" or named,
+        f"{where}: this evaluation is not finished (status {summary.get('status')}); continue it with "
+        f"{again}{or_else}",
+    )
 
 
 def trained(
@@ -167,7 +184,7 @@ def trained(
     require(file.is_file(), f"checkpoint={file}: there is no such file")
     _check_genotype(file, genotype)
     checkpoint = checkpoints.load(file)
-    _load(network, export.weights(checkpoint), file)
+    load_weights(network, export.weights(checkpoint), file)
     notes = {"untrained": False, "epochs": int(checkpoint.get("epoch", -1)) + 1}
     for name in ("test_accuracy", "test_perplexity") if config.checkpoint is None else ():
         if name in finished:
@@ -188,7 +205,12 @@ def _check_genotype(file: Path, genotype: Any) -> None:
     )
 
 
-def _load(network: Any, state: dict[str, Any], file: Path) -> None:
+def load_weights(network: Any, state: dict[str, Any], file: Path) -> None:
+    """Gives a network the weights of an evaluation's checkpoint, without those of an auxiliary head.
+
+    Raises:
+        ConfigError: they are those of another network.
+    """
     prefix, auxiliary = "network.", "network.auxiliary."
     found = {
         name.removeprefix(prefix): tensor
@@ -209,7 +231,7 @@ def _load(network: Any, state: dict[str, Any], file: Path) -> None:
     )
 
 
-def _offline(source: DictConfig) -> DictConfig:
+def offline(source: DictConfig) -> DictConfig:
     """The images as they are on this machine: an export fetches none."""
     source = DictConfig(OmegaConf.to_container(source, resolve=True))
     if "download" in source:

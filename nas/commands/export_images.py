@@ -28,6 +28,8 @@ PADDED = (
     "the network was trained on images of {} x {} with black around them, {} x {} together; the "
     "preprocessing has no padding and would stretch a picture to the whole, so pad pictures before"
 )
+# The note of a description that holds (height, width) of what black was put around.
+INNER = "padded_from"
 log = logging.getLogger(__name__)
 
 
@@ -69,41 +71,13 @@ class ImageExport:
 
     def describe(self, genotype: Any, notes: dict[str, Any]) -> Description:
         """What the files say of the network; pictures that the user named are read here, and refused."""
-        source = self.source
-        height, width = source.image_shape[1:]
-        size: Any = height if height == width else (height, width)
-        # As the test images of files are prepared; other sets hold images of the network's size.
-        resize = getattr(source, "resize", size)
-        inner = getattr(source, "padded_from", None)
-        if inner is not None:
-            notes = {**notes, "padding": PADDED.format(*inner, height, width)}
-            log.warning("%s: %s", source.name, notes["padding"])
-        found = Description(
-            genotype,
-            self._sizes(),
-            source.image_shape,
-            source.num_classes,
-            source.name,
-            Preprocessing(resize, size, source.mean, source.std),
-            class_names(source),
-            notes,
-        )
+        found = describe_images(self.config, self.space, self.source, genotype, notes)
+        if "padding" in found.notes:
+            log.warning("%s: %s", found.dataset, found.notes["padding"])
         if self.config.pictures is not None:
             paths = _spread(list_pictures(self.config.pictures), self.config.images)
             self.pictures = read_pictures(paths, found.preprocessing)
         return found
-
-    def _sizes(self) -> dict[str, Any]:
-        """What sizes the network, with nothing left to defaults."""
-        space, typed, sizes = self.space, sizes_of(self.config, self.space), {}
-        if not self.known:
-            return typed
-        parameters = inspect.signature(space.network).parameters
-        for name in list(inspect.signature(families.classifier_of(space.family).construct).parameters)[4:]:
-            value = typed.get(name, parameters[name].default if name in parameters else None)
-            value = getattr(space, name) if value is None else value
-            sizes[name] = value if isinstance(value, str | int) else list(value)
-        return sizes
 
     def told(self, description: Any) -> dict[str, Any]:
         """What `summary.json` says of it."""
@@ -144,6 +118,46 @@ class ImageExport:
         check_images(source, test, "test")
         images = torch.stack([test[index][0] for index in _spread(range(len(test)), config.images)])
         return normalise(images, description.preprocessing), f"{len(images)} test images of {source.name}"
+
+
+def describe_images(
+    config: DictConfig, space: Any, source: Any, genotype: Any, notes: dict[str, Any]
+) -> Description:
+    """What is to be known of a network and of its pictures; `ImageExport` has the arguments."""
+    channels, height, width = (int(side) for side in source.image_shape)
+    size: Any = height if height == width else (height, width)
+    # As the test images of files are prepared; other sets hold images of the network's size.
+    resize = getattr(source, "resize", size)
+    inner = getattr(source, "padded_from", None)
+    if inner is not None:
+        notes = {
+            **notes,
+            "padding": PADDED.format(*inner, height, width),
+            INNER: [int(side) for side in inner],
+        }
+    return Description(
+        genotype,
+        _sizes(config, space),
+        (channels, height, width),
+        int(source.num_classes),
+        source.name,
+        Preprocessing(resize, size, source.mean, source.std),
+        class_names(source),
+        notes,
+    )
+
+
+def _sizes(config: DictConfig, space: Any) -> dict[str, Any]:
+    """What sizes the network, with nothing left to defaults."""
+    typed, sizes = sizes_of(config, space), {}
+    if space.family not in families.FAMILIES:
+        return typed
+    parameters = inspect.signature(space.network).parameters
+    for name in list(inspect.signature(families.classifier_of(space.family).construct).parameters)[4:]:
+        value = typed.get(name, parameters[name].default if name in parameters else None)
+        value = getattr(space, name) if value is None else value
+        sizes[name] = value if isinstance(value, str | int) else list(value)
+    return sizes
 
 
 def class_names(source: Any) -> tuple[str, ...] | None:

@@ -45,35 +45,12 @@ class TextExport:
         """Nothing: these networks have no norms."""
 
     def weights(self, checkpoint: Any) -> dict[str, Any]:
-        """The best weights on the validation text, which the evaluation tests; else the checkpoint's."""
-        # `best.pt` beside the checkpoints holds them alone.
-        best = checkpoint if "weights" in checkpoint else (checkpoint.get(STATE) or {}).get("best") or {}
-        tested = {f"network.{name}": value for name, value in best.get("weights", {}).items()}
-        return checkpoint.get("state_dict", {}) | tested
+        """See `best_weights`."""
+        return best_weights(checkpoint)
 
     def describe(self, genotype: Any, notes: dict[str, Any]) -> TextDescription:
         """What the files say of the network."""
-        sizes, space = sizes_of(self.config, self.space), self.space
-        hidden = sizes["hidden_size"]
-        return TextDescription(
-            genotype,
-            hidden_size=hidden,
-            embedding_size=sizes["embedding_size"] or hidden,
-            tied=space.tied,
-            state_size=state_size_of(genotype, hidden),
-            vocabulary=self.source.vocabulary_size,
-            dataset=self.source.name,
-            words=self._words(),
-            notes=notes,
-        )
-
-    def _words(self) -> tuple[str, ...] | None:
-        try:
-            return tuple(self.source.words())
-        except ConfigError:
-            if any(f"dataset.{place}" in typed_keys() for place in PLACES):
-                raise
-            return None
+        return describe_text(self.config, self.space, self.source, genotype, notes)
 
     def told(self, description: Any) -> dict[str, Any]:
         """What `summary.json` says of it."""
@@ -108,3 +85,39 @@ class TextExport:
             tokens_N = tokens_N[: len(tokens_N) // COLUMNS * COLUMNS]
             words = f"{len(tokens_N)} words of the test text of {self.source.name}"
         return tokens_N.view(COLUMNS, -1).t(), words
+
+
+def describe_text(
+    config: DictConfig, space: Any, source: Any, genotype: Any, notes: dict[str, Any]
+) -> TextDescription:
+    """What is to be known of a network and its words; `TextExport` has the arguments."""
+    sizes = sizes_of(config, space)
+    hidden = sizes["hidden_size"]
+    return TextDescription(
+        genotype,
+        hidden_size=hidden,
+        embedding_size=sizes["embedding_size"] or hidden,
+        tied=space.tied,
+        state_size=state_size_of(genotype, hidden),
+        vocabulary=source.vocabulary_size,
+        dataset=source.name,
+        words=_words(source),
+        notes=notes,
+    )
+
+
+def _words(source: Any) -> tuple[str, ...] | None:
+    try:
+        return tuple(source.words())
+    except ConfigError:
+        if any(f"dataset.{place}" in typed_keys() for place in PLACES):
+            raise
+        return None
+
+
+def best_weights(checkpoint: Any) -> dict[str, Any]:
+    """The best weights on the validation text, which the evaluation tests; else the checkpoint's."""
+    # `best.pt` beside the checkpoints holds them alone.
+    best = checkpoint if "weights" in checkpoint else (checkpoint.get(STATE) or {}).get("best") or {}
+    tested = {f"network.{name}": value for name, value in best.get("weights", {}).items()}
+    return checkpoint.get("state_dict", {}) | tested

@@ -45,6 +45,7 @@ COMMANDS = (
     "evaluate",
     "export",
     "latency",
+    "predict",
     "protocol",
     "rank",
     "report",

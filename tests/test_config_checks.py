@@ -19,7 +19,7 @@ from tests.commands.test_bad_input import assert_refused
 
 ROOTS = (
     "search", "evaluate", "derive", "export", "latency", "rank", "bench", "cost", "sweeps", "blackbox",
-    "report", "dashboard", "protocol",
+    "report", "dashboard", "protocol", "predict",
 )  # fmt: skip
 HUGE = 1_000_000_000
 REFUSED = [

@@ -17,7 +17,7 @@ EVERYTHING = [
 ]
 COMMANDS = {
     "search", "evaluate", "derive", "cost", "bench", "report", "sweeps", "export", "latency", "blackbox",
-    "rank", "dashboard", "protocol",
+    "rank", "dashboard", "protocol", "predict",
 }  # fmt: skip
 # What each room may import of ours. A room may always import itself; commands may import everything.
 DEEP = {"analysis", "data", "engine", "machine", "measure", "methods", "spaces"}

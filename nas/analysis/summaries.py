@@ -15,6 +15,7 @@ from nas.reading.plain import is_number, is_whole
 
 COMMANDS = (
     "search", "evaluate", "derive", "cost", "bench", "latency", "rank", "export", "blackbox", "protocol",
+    "predict",
 )  # fmt: skip
 # The commands whose runs can be continued.
 RESUMED = ("search", "evaluate", "protocol")

@@ -129,12 +129,7 @@ def with_evaluation(config: DictConfig) -> tuple[DictConfig, Path | None, dict[s
 
 
 def check_finished(
-    config: DictConfig,
-    folder: Path,
-    summary: dict[str, Any],
-    where: str,
-    named: bool = False,
-    other: str = "",
+    config: DictConfig, folder: Path, summary: dict, where: str, named: bool = False, or_else: str = ""
 ) -> None:
     """Refuses an evaluation that goes on or was stopped, unless one of its checkpoints is named.
 

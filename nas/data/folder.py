@@ -53,46 +53,48 @@ class FolderImages(Images):
         return self._transform(self._read(self._listing.paths[index])), int(self.labels[index])
 
 
-def read_rgb(path: str) -> Image.Image:
+def read_rgb(path: str, key: str = "dataset.root") -> Image.Image:
     """Decodes a whole image file to RGB: grey, palette and CMYK are converted, transparency is dropped.
 
     Sixteen bits per channel are brought to eight by their high byte, which PIL's own conversion would clip.
 
+    Args:
+        path: the file.
+        key: what named it, for the message.
+
     Raises:
         ConfigError: the file is damaged, truncated or no image.
     """
-    return _decoded(path, "RGB")
+    return _decoded(path, "RGB", key)
 
 
-def read_grey(path: str) -> Image.Image:
+def read_grey(path: str, key: str = "dataset.root") -> Image.Image:
     """The same in one channel, of which colours give their brightness; raises as `read_rgb`."""
-    return _decoded(path, "L")
+    return _decoded(path, "L", key)
 
 
 def is_grey(path: str) -> bool:
     """Whether a file holds one channel (and perhaps transparency), by its header; raises as `read_rgb`."""
-    with _opened(path) as image:
+    with _opened(path, "dataset.root") as image:
         return image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
 
 
-def _decoded(path: str, mode: str) -> Image.Image:
-    with _opened(path) as image:
+def _decoded(path: str, mode: str, key: str) -> Image.Image:
+    with _opened(path, key) as image:
         if image.mode.startswith("I;16") or image.mode == "I":
             return image.convert("I").point(lambda value: value / 256).convert("L").convert(mode)
         return image.convert(mode)
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Image.Image]:
-    check_regular(path, f"dataset.root: {path}")
+def _opened(path: str, key: str) -> Iterator[Image.Image]:
+    check_regular(path, f"{key}: {path}")
     try:
         with Image.open(path) as image:
             yield image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         kind = "no image" if isinstance(error, UnidentifiedImageError) else f"damaged ({error})"
-        raise ConfigError(
-            f"dataset.root: {path} cannot be decoded: {kind}; replace or delete the file"
-        ) from error
+        raise ConfigError(f"{key}: {path} cannot be decoded: {kind}; replace or delete the file") from error
 
 
 class ImageFolder:

@@ -4,6 +4,7 @@ Shapes: N images.
 """
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,21 @@ LONGEST = 64 * 1024 * MEBIBYTE
 
 
 def read_arrays(file: Path, where: str) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file that a source needs, of plain numbers and texts.
+    """The arrays of an .npz file that a source needs, of plain numbers and texts; raises as `read_held`."""
+    return read_held(file, where, [IMAGES, LABELS], [TEST_IMAGES, TEST_LABELS], whole=True)
+
+
+def read_held(
+    file: Path, where: str, needed: Sequence[str], further: Sequence[str], whole: bool = False
+) -> dict[str, np.ndarray]:
+    """Arrays of an .npz file, of plain numbers and texts.
 
     Args:
         file: the archive.
         where: what messages begin with.
+        needed: their names.
+        further: of those that may be there.
+        whole: whether these are needed where one of them is there.
 
     Raises:
         ConfigError: there is no such file, it is no archive, is damaged, too long, lacks an array or holds
@@ -41,13 +52,13 @@ def read_arrays(file: Path, where: str) -> dict[str, np.ndarray]:
         require(size <= LONGEST, f"{where}: unpacks to {size:,} bytes; at most {LONGEST:,} are read")
         with np.load(file, allow_pickle=False) as held:
             names = list(held.files)
-            tested = TEST_IMAGES in names or TEST_LABELS in names
-            needed = (IMAGES, LABELS, TEST_IMAGES, TEST_LABELS) if tested else (IMAGES, LABELS)
-            missing = [name for name in needed if name not in names]
+            there = [name for name in further if name in names]
+            wanted = [*needed, *(further if whole and there else there)]
+            missing = [name for name in wanted if name not in names]
             require(
                 not missing, f"{where}: lacks {', '.join(missing)}; it holds {listed(names) or 'no array'}"
             )
-            found = {name: held[name] for name in needed}
+            found = {name: held[name] for name in wanted}
     except ConfigError:
         raise
     except Exception as error:

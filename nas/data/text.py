@@ -189,6 +189,11 @@ def _words(path: Path, layout: TextLayout) -> list[str]:
         text = reading.read_text(path, f"dataset.root: {path}", LONGEST)
     except ConfigError as error:
         raise ConfigError(f"{error}; {layout.remedy}") from error
+    return words_of(text)
+
+
+def words_of(text: str) -> list[str]:
+    """What blanks separate, with `<eos>` after every line."""
     # Some editors begin a file with a mark that is no part of its first word.
     text = text.removeprefix("\ufeff")
     # The last line counts even if nothing ends it.

@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,19 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from nas.errors import require
+from nas.errors import ConfigError, require
 from nas.files import write_bytes
-from nas.formats.description import KEY, Description, TextDescription
+from nas.formats.description import KEY, Description, TextDescription, from_json
+from nas.printable import shown
+from nas.reading.files import read_bytes
 
 BATCH = "batch"
 IMAGES = (["images"], ["logits"])
 TEXT = (["tokens", "state"], ["logits", "next_state"])
 # The opset that torch's exporter writes by itself, and the newest that onnx's converter takes it to here.
 OPSETS = range(18, 24)
+# Bytes of a file; protocol buffers hold no more.
+LONGEST = 1 << 31
 
 
 def save_onnx(
@@ -73,11 +77,12 @@ def check_opset(opset: int) -> None:
     require(opset in OPSETS, f"onnx.opset={opset}: must be from {OPSETS.start} to {OPSETS.stop - 1}")
 
 
-def load_onnx(path: Path) -> Callable[..., Any]:
-    """Images [B, C, H, W] -> logits [B, K], or a step, by onnxruntime on the CPU."""
+def load_onnx(path: Path | bytes) -> Callable[..., Any]:
+    """Images [B, C, H, W] -> logits [B, K], or a step, by onnxruntime; `path` may be the content."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
@@ -89,6 +94,77 @@ def load_onnx(path: Path) -> Callable[..., Any]:
         return found if len(found) > 1 else found[0]
 
     return run
+
+
+def open_onnx(path: Path, where: str) -> tuple[Description | TextDescription, Callable[..., Any]]:
+    """A file that may be anybody's: its description, read as plain JSON, and what runs it on the CPU.
+
+    Args:
+        path: the file.
+        where: what messages begin with.
+
+    Returns:
+        The description; and, as of `load_onnx`, what it computes.
+
+    Raises:
+        ConfigError: it is damaged, keeps weights in other files, was not written by `nas.export`, or does not
+            take and give what its description says.
+    """
+    import onnx
+
+    content = read_bytes(path, where, LONGEST)
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception as error:
+        raise ConfigError(f"{where}: damaged, or no ONNX file") from error
+    require(not _keeps_outside(model), f"{where}: it keeps weights in files beside it, which are not read")
+    found = {one.key: one.value for one in model.metadata_props}
+    require(
+        KEY in found,
+        f"{where}: it does not say what it reads and tells apart (key {KEY!r} of its metadata is missing); "
+        "only files that nas.export wrote can be used",
+    )
+    description = from_json(found[KEY], where)
+    try:
+        run = load_onnx(content)
+    except Exception as error:
+        raise ConfigError(f"{where}: cannot be run ({shown(' '.join(str(error).split()), 160)})") from error
+    _check_ends(model, description, where)
+    return description, run
+
+
+def _keeps_outside(model: Any) -> bool:
+    """Whether any tensor of a model, however deep, is said to lie in another file."""
+    left = [model]
+    while left:
+        message = left.pop()
+        if type(message).__name__ == "TensorProto" and message.data_location == message.EXTERNAL:
+            return True
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                left += value if isinstance(value, Iterable) else [value]
+    return False
+
+
+def _check_ends(model: Any, description: Description | TextDescription, where: str) -> None:
+    """Compares inputs and outputs with the description; sides without a number are free."""
+    if isinstance(description, TextDescription):
+        (inputs, outputs), state = TEXT, description.state_size
+        shapes = [[None], [None, state], [None, description.vocabulary], [None, state]]
+    else:
+        (inputs, outputs) = IMAGES
+        shapes = [[None, *description.image_shape], [None, description.num_classes]]
+    ends = [*model.graph.input, *model.graph.output]
+    found = [
+        [side.dim_value if side.HasField("dim_value") else None for side in one.type.tensor_type.shape.dim]
+        for one in ends
+    ]
+    names = [one.name for one in ends]
+    told = ", ".join(f"{name} {shape}" for name, shape in zip(names, found, strict=True))
+    require(
+        names == [*inputs, *outputs] and found == shapes,
+        f"{where}: it takes and gives {shown(told, 160)}, which is not what its description says",
+    )
 
 
 def _name_batch(model) -> None:

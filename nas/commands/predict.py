@@ -1,0 +1,49 @@
+"""`python -m nas.predict`: a trained network says what is on pictures, or how a text goes on."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from nas.commands.predict_images import classify
+from nas.commands.predict_model import open_model
+from nas.commands.predict_pictures import find_pictures
+from nas.commands.predict_text import read_on, tokens_of
+from nas.engine.machine import hardware
+from nas.engine.seeding import seed_run
+from nas.engine.trainer import quiet
+from nas.errors import require
+from nas.formats.description import Description
+from nas.running.session import Session
+
+
+def run(config: DictConfig, path: Path) -> None:
+    """Predicts as configured; see `conf/predict.yaml` for every key.
+
+    Raises:
+        ConfigError: a setting cannot be used, or nothing of the input can be read.
+        RunFailed: the prediction broke down.
+    """
+    require(config.resume is None, f"resume={config.resume}: a prediction cannot be continued; start it anew")
+    require(
+        config.input is not None,
+        "input=null: name a picture, a folder, a .csv of paths, an .npz with images, or a text file",
+    )
+    for key in ("top", "batch_size"):
+        require(config[key] >= 1, f"{key}={config[key]}: must be at least 1")
+    quiet()
+    hardware.check_hardware(config.hardware)
+    hardware.use_device(config.hardware)
+    session = Session(config, path)
+    config = session.config
+    seed_run(config.seed)
+    model = open_model(config)
+    description = model.description
+    session.summary |= {**model.notes, "input": str(Path(str(config.input)).expanduser().absolute())}
+    if isinstance(description, Description):
+        pictures = find_pictures(config.input, description)
+        session.open(None)
+        session.run(lambda: classify(session, model, pictures))
+    else:
+        tokens = tokens_of(config.input, description)
+        session.open(None)
+        session.run(lambda: read_on(session, model, tokens))

@@ -271,10 +271,16 @@ def test_typed_keys_that_nothing_reads_and_hydras_keywords_are_refused(run, tmp_
 
 @pytest.mark.parametrize(
     ("command", "key"),
-    [("search", "resume"), ("evaluate", "resume"), ("derive", "run"), ("export", "genotype")],
+    [
+        ("search", "resume"),
+        ("evaluate", "resume"),
+        ("derive", "run"),
+        ("export", "genotype"),
+        ("predict", "model"),
+    ],
 )
 def test_saved_configurations_are_held_against_the_same(roots, run, tmp_path, command, key):
-    saved = "search" if command == "derive" else "evaluate" if command == "export" else command
+    saved = "search" if command == "derive" else "evaluate" if command in ("export", "predict") else command
     # As runs write it: resolved, and where they lie is nobody's business.
     plain = OmegaConf.to_container(changed(roots(saved)[1], "outputs", "x"), resolve=True)
     OmegaConf.save(changed(OmegaConf.create(plain), "space.num_cells", HUGE), tmp_path / "config.yaml")

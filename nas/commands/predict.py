@@ -24,10 +24,6 @@ def run(config: DictConfig, path: Path) -> None:
         RunFailed: the prediction broke down.
     """
     require(config.resume is None, f"resume={config.resume}: a prediction cannot be continued; start it anew")
-    require(
-        config.input is not None,
-        "input=null: name a picture, a folder, a .csv of paths, an .npz with images, or a text file",
-    )
     for key in ("top", "batch_size"):
         require(config[key] >= 1, f"{key}={config[key]}: must be at least 1")
     quiet()
@@ -37,6 +33,10 @@ def run(config: DictConfig, path: Path) -> None:
     config = session.config
     seed_run(config.seed)
     model = open_model(config)
+    require(
+        config.input is not None,
+        "input=null: name a picture, a folder, a .csv of paths, an .npz with images, or a text file",
+    )
     description = model.description
     session.summary |= {**model.notes, "input": str(Path(str(config.input)).expanduser().absolute())}
     if isinstance(description, Description):

@@ -38,6 +38,8 @@ KINDS: Mapping[str, Kind] = {
     "row": kind("str null"),
     "debugging": kind("str null"),
     "genotype": kind("str int null"),
+    "model": kind("str int null"),
+    "input": kind("str int null"),
     "genotypes": Kind(frozenset(["str", "list", "null"]), items=kind("str")),
     "sample": kind("int str", 1, 10**6),
     "init_seed": kind("int", 0, 2**32 - 1),

@@ -50,6 +50,7 @@ def test_a_hostile_configuration_is_refused_by_every_command_that_reads_one(run,
         ("evaluate", f"resume={folder}"),
         ("derive", f"run={folder}"),
         ("export", f"genotype={folder}"),
+        ("predict", f"model={folder}"),
     ):
         one_line(run(command, override), f"{override}: config.yaml", words)
 

@@ -16,6 +16,7 @@ FAST = ("debug=fast", "traceback=false", "dataset=digits")
         ("evaluate", ("dataset=digits",)),
         ("derive", ("run=nowhere",)),
         ("export", ("genotype=nowhere",)),
+        ("predict", ("model=nowhere", "input=nowhere")),
         ("latency", ("latency.warmup=0",)),
         ("rank", ("measures=[none]",)),
         ("bench", ("bench.steps=[none]",)),

@@ -30,8 +30,8 @@ class Source(Digits):
 """
 # Key of the saved configuration -> the commands that would build it.
 BUILT = {
-    "space": ("search", "evaluate", "derive", "export"),
-    "dataset.source": ("search", "evaluate", "derive", "export"),
+    "space": ("search", "evaluate", "derive", "export", "predict"),
+    "dataset.source": ("search", "evaluate", "derive", "export", "predict"),
     "method": ("search", "derive"),
     "method.weight_optimizer": ("search", "derive"),
     "method.architecture_optimizer": ("search", "derive"),
@@ -72,7 +72,9 @@ def stranger(honest, tmp_path, monkeypatch):
 
     def call(command, changes):
         folder = tmp_path / "run"
-        shutil.copytree(honest / ("evaluate" if command in ("evaluate", "export") else "search"), folder)
+        shutil.copytree(
+            honest / ("evaluate" if command in ("evaluate", "export", "predict") else "search"), folder
+        )
         saved = OmegaConf.load(folder / "config.yaml")
         for key, value in changes.items():
             OmegaConf.update(saved, key, value, force_add=True, merge=False)
@@ -83,7 +85,7 @@ def stranger(honest, tmp_path, monkeypatch):
 
 
 def words_of(command, folder):
-    key = {"derive": "run", "export": "genotype"}.get(command, "resume")
+    key = {"derive": "run", "export": "genotype", "predict": "model"}.get(command, "resume")
     return [f"{key}={folder}"]
 
 

@@ -131,6 +131,14 @@ def test_both_models_agree_on_every_kind_of_file_and_skip_damaged_ones(models, p
     assert np.abs(found[0][0] - found[0][1]).max() < 1e-6
 
 
+def test_without_a_folder_named_it_lies_among_the_outputs(models, run, place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NAS_OUTPUTS", "outputs")
+    done = run("predict", f"model={models[1]}", f"input={place / 'elsewhere' / 'dark' / '0.png'}")
+    (folder,) = (tmp_path / "outputs" / "predict").iterdir()
+    assert (done.status, done.err) == (0, "") and len(rows(folder)) == 1
+
+
 def test_one_picture_gives_a_table(models, predict, place):
     name = place / "elsewhere" / "dark" / "0.png"
     done, folder = predict(models[0], name, "top=2")

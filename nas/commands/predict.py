@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from nas.commands.predict_images import classify
+from nas.commands.predict_images import classify, truths_of
 from nas.commands.predict_model import open_model
 from nas.commands.predict_pictures import find_pictures
 from nas.commands.predict_text import read_on, tokens_of
@@ -41,8 +41,9 @@ def run(config: DictConfig, path: Path) -> None:
     session.summary |= {**model.notes, "input": str(Path(str(config.input)).expanduser().absolute())}
     if isinstance(description, Description):
         pictures = find_pictures(config.input, description)
+        truths = truths_of(pictures, description, config.input)
         session.open(None)
-        session.run(lambda: classify(session, model, pictures))
+        session.run(lambda: classify(session, model, pictures, truths))
     else:
         tokens = tokens_of(config.input, description)
         session.open(None)

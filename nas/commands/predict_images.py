@@ -28,16 +28,15 @@ NAMED, KEPT = 5, 100
 log = logging.getLogger(__name__)
 
 
-def classify(session: Any, model: Model, pictures: Pictures) -> None:
-    """Classifies pictures and says what was found.
+def classify(session: Any, model: Model, pictures: Pictures, truths: Sequence[int] | None) -> None:
+    """Classifies pictures and says what was found; `truths` are of `truths_of`.
 
     Raises:
-        ConfigError: none of them can be read, or a label is no class of the network.
+        ConfigError: none of them can be read.
     """
     config, description = session.config, model.description
     assert isinstance(description, Description)
     names = class_names(description)
-    truths = None if pictures.truths is None else _indices(pictures.truths, names, config.input)
     top = min(config.top, len(names))
     shares_NK, kept, lost = probabilities(model, pictures, config.batch_size)
     _tell_lost(session, lost, len(pictures.names))
@@ -85,13 +84,22 @@ def probabilities(model: Model, pictures: Pictures, batch_size: int) -> tuple[Te
             found.append(logits_BK.double().softmax(dim=1))
     require(
         len(found) > 0,
-        lost[0] if len(lost) == 1 else f"input: none of {len(lost)} pictures can be read, such as {lost[:1]}",
+        # Evaluated where all can be read too.
+        (f"input: none of {len(lost)} pictures can be read; the first: " if len(lost) > 1 else "")
+        + "".join(lost[:1]),
     )
     return torch.cat(found), kept, lost
 
 
-def _indices(truths: Sequence[str], names: Sequence[str], named: Any) -> list[int]:
-    """Labels as places among the classes."""
+def truths_of(pictures: Pictures, description: Description, named: Any) -> list[int] | None:
+    """Labels as places among the classes, None where there are none; `named` is what `input=` says.
+
+    Raises:
+        ConfigError: a label is no class of the network.
+    """
+    if pictures.truths is None:
+        return None
+    names, truths = class_names(description), pictures.truths
     places = {name: index for index, name in enumerate(names)}
     other = sorted({truth for truth in truths if truth not in places})
     require(

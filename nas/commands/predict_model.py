@@ -20,7 +20,7 @@ from nas.data.declared import check_source
 from nas.domains.networks import genotype_of, network_of, space_of
 from nas.engine import checkpoints
 from nas.engine.run_folder import RunFolder
-from nas.errors import installation, require
+from nas.errors import ConfigError, installation, require
 from nas.formats import families
 from nas.formats.description import Description, TextDescription
 from nas.formats.onnx_model import open_onnx
@@ -115,7 +115,7 @@ def _of_folder(config: DictConfig, folder: Path, where: str) -> Model:
         for key in DECIDED:
             merged[key] = saved[key]
     OmegaConf.resolve(merged)
-    description = read_described(folder) or _older(merged, folder)
+    description = read_described(folder) or _older(merged, folder, where)
     network = _network(merged, description, folder)
     file, epochs = checkpoints.newest_readable(folder / "checkpoints")
     require(file is not None, f"{where}: it holds no checkpoint")
@@ -127,12 +127,26 @@ def _of_folder(config: DictConfig, folder: Path, where: str) -> Model:
     return Model(description, _placed(network, plain(config.hardware)), notes)
 
 
-def _older(config: DictConfig, folder: Path) -> Description | TextDescription:
-    """Of a folder that does not describe its network: by the data set, as far as it is at hand."""
+def _older(config: DictConfig, folder: Path, where: str) -> Description | TextDescription:
+    """Of a folder that does not describe its network: by the data set, as far as it is at hand.
+
+    Raises:
+        ConfigError: the data set has to be read for it and cannot be; how the network is used all the same.
+    """
     space = space_of(config)
-    source = instantiate(offline(config.dataset.source))
-    check_source(source)
-    return describe(config, space, source, genotype_of(config, space, folder, None))
+    genotype = genotype_of(config, space, folder, None)
+    try:
+        source = instantiate(offline(config.dataset.source))
+        check_source(source)
+        return describe(config, space, source, genotype)
+    except ConfigError as error:
+        before, after = words_of_caller(config)
+        exports = ["python", "-m", "nas.export", *before, f"run={quoted(folder)}", "format=onnx", *after]
+        raise ConfigError(
+            f"{where}: an earlier version wrote this folder, which does not say what its network reads, and "
+            f"its data set does not either ({error}); where the data are, write a file that does with "
+            f"{pasted(exports)} (dataset.root= or dataset.file= says where they lie now), and name that"
+        ) from error
 
 
 def _network(config: DictConfig, description: Description | TextDescription, folder: Path) -> nn.Module:

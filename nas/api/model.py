@@ -209,7 +209,7 @@ def model_of(folder: Path, objects: Mapping[str, Any]) -> Model | LanguageModel:
 
 def _built(config: DictConfig, _: Path) -> Model | LanguageModel:
     """As `nas.export` makes the network that it writes."""
-    from nas.commands.export import EXPORTS, _offline, trained, with_evaluation
+    from nas.commands.export import EXPORTS, offline, trained, with_evaluation
     from nas.data.declared import check_source
     from nas.domains.choose import choose
     from nas.domains.networks import genotype_of, space_of
@@ -218,7 +218,7 @@ def _built(config: DictConfig, _: Path) -> Model | LanguageModel:
     config, folder, finished = with_evaluation(config)
     space = space_of(config)
     genotype = genotype_of(config, space, config.genotype, config.epoch)
-    source = instantiate(_offline(config.dataset.source))
+    source = instantiate(offline(config.dataset.source))
     check_source(source)
     exporter = EXPORTS[choose(space, source).name](config, space, source)
     network, notes = trained(config, space, genotype, source, exporter, folder, finished)

@@ -1,6 +1,6 @@
 """What the pictures of experiments have in common: every run faint, a mean strong; dots beside a mean."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -94,6 +94,26 @@ def draw_dots(ax: Axes, groups: Sequence[Sequence[float]], colours: Sequence[str
             ax.hlines(np.mean(own), place - 0.32, place + 0.32, color=INK, lw=1.6)
     ax.set_xlim(-0.6, len(groups) - 0.4)
     ax.grid(False, axis="x")
+
+
+def draw_rows(
+    groups: Mapping[str, Sequence[float]], path: Path, label: str, title: str, around: float = 0.14
+) -> Path:
+    """Values of a group as dots on a row of its own, with mean and sample deviation; the best mean on top."""
+    rows = sorted(groups.items(), key=lambda one: float(np.mean(one[1])))
+    with picture(path, 900, 150 + 26 * len(rows)) as figure:
+        ax = figure.subplots()
+        for row, (_, values) in enumerate(rows):
+            mean = float(np.mean(values))
+            spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+            ax.plot(values, [row + around] * len(values), "o", color=INK, alpha=0.45, ms=5, mec="none")
+            ax.errorbar(mean, row - around, xerr=spread, fmt="D", color=INK, ms=5, capsize=3, lw=1.2)
+        ax.set_yticks(range(len(rows)), [f"{name} (n = {len(values)})" for name, values in rows])
+        ax.set_ylim(-0.7, len(rows) - 0.3)
+        ax.set_xlabel(label)
+        ax.set_title(title, loc="left", fontsize=11)
+        ax.grid(False, axis="y")
+    return path
 
 
 def legend_of(figure: Figure, panels: Iterable[Axes], columns: int) -> None:

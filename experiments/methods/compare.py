@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import pipeline
+from experiments.drawing import draw_rows
 from experiments.pipeline import Chain, Experiment
 from experiments.records import Found, columns, markdown, origin, read_run, spread, table, told
-from nas.analysis import plots
 from nas.files import write_text
 from nas.running.config import quoted
 
@@ -178,7 +178,7 @@ def draw_all(found: Sequence[Compared], folder: Path) -> list[Path]:
     """Draws the accuracies of all methods."""
     groups = {method: [one.accuracy for one in ones] for method, ones in _by_method(found).items()}
     title = "Digits, NAS-Bench-201, one evaluation per cell"
-    return [plots.draw_comparison(groups, folder / "methods.png", "test accuracy (%)", title)]
+    return [draw_rows(groups, folder / "methods.png", "test accuracy (%)", title)]
 
 
 main = Experiment(

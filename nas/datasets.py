@@ -11,7 +11,7 @@ from typing import Any
 
 from nas.api.data import Data, chosen, held, place
 
-__all__ = ["Data", "arrays", "corpus", "folder", "given", "named"]
+__all__ = ["Data", "arrays", "corpus", "csv", "folder", "given", "named"]
 
 
 def folder(
@@ -67,6 +67,33 @@ def arrays(
     """
     own = {"fit": fit, "channels": channels, "test_share": test_share, "augment": augment}
     return chosen("arrays", {"file": place(file, "file")} | own, settings)
+
+
+def csv(
+    file: str | Path,
+    *,
+    root: str | Path | None = None,
+    image_size: int | None = None,
+    test_share: float | None = None,
+    augment: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Data:
+    """Pictures that a table lists: a column of paths, one of labels and, if there is one, of parts.
+
+    Args:
+        file: the table, with a header.
+        root: folder that relative paths start from; None for that of the table.
+        image_size: height and width of the images that come out, in pixels.
+        test_share: share of the pictures that is the test part, in (0, 1), where no row is of one.
+        augment: as for `folder`.
+        settings: any other key of `conf/dataset/csv.yaml`.
+
+    Raises:
+        ConfigError: there is no such file or folder, or no such setting.
+    """
+    own = {"image_size": image_size, "test_share": test_share, "augment": augment}
+    places = {"file": place(file, "file")} | ({} if root is None else {"root": place(root, "root")})
+    return chosen("csv", places | own, settings)
 
 
 def corpus(root: str | Path, **settings: Any) -> Data:

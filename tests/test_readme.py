@@ -60,7 +60,9 @@ def test_the_readme_is_short():
 def test_the_path_of_the_readme_is_made_of_commands_and_their_keys():
     (path,) = re.findall(r"^```sh\n(nas-search .*?)^```", README, re.MULTILINE | re.DOTALL)
     lines = [shlex.split(line, comments=True) for line in path.splitlines()]
-    assert [line[0] for line in lines] == ["nas-search", "nas-derive", "nas-evaluate", "nas-export"]
+    assert [line[0] for line in lines] == [
+        f"nas-{one}" for one in ("search", "derive", "evaluate", "export", "predict")
+    ]
     for name, *words in lines:
         text = (ROOT / f"conf/{name.removeprefix('nas-')}.yaml").read_text(encoding="utf-8")
         for key in (word.partition("=")[0] for word in words):

@@ -175,6 +175,11 @@ def test_other_forms_of_data(tmp_path):
     assert data.classes == ("cat", "dog") and data.source.image_shape == (3, 8, 8)
     assert "dataset.split_ratio=0.6" in data.words and "dataset.augment={flip:true}" in data.words
     assert "cat" not in data._repr_html_() and "pets" in data._repr_html_()
+    rows = [
+        f"pets/{['cat', 'dog'][index % 2]}/{index}.png,{['purrs', 'barks'][index % 2]}" for index in range(12)
+    ]
+    (tmp_path / "pets.csv").write_text("\n".join(["file,label", *rows]))
+    assert nas.datasets.csv(tmp_path / "pets.csv", image_size=8).classes == ("barks", "purrs")
     np.savez(tmp_path / "a.npz", images=PAIR[0].pixels.numpy(), labels=np.array(PAIR[0].labels))
     assert nas.datasets.arrays(tmp_path / "a.npz", test_share=0.5).source.num_classes == 3
     for part in ("train", "valid", "test"):

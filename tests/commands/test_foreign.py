@@ -153,7 +153,9 @@ def test_an_operation_of_others_goes_all_the_way(space, theirs, run, tmp_path):
     search, trained, out = tmp_path / "search", tmp_path / "evaluate", tmp_path / "export"
     done = run("search", *sizes, names, "method=darts2", f"hydra.run.dir={search}")
     assert done.status == 0, done.err
-    assert names in done.out.replace("'", "")  # the printed commands name it too
+    assert (
+        "trust=theirs" in done.out
+    )  # of the printed commands: the folder says which, the caller that it may
     found = genotypes.load(search)
     assert found.operations <= {"theirs.Conv", "skip_connect"}
     assert genotypes.parse(found.to_text()) == found == genotypes.parse(found.to_json())

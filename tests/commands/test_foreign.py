@@ -153,9 +153,7 @@ def test_an_operation_of_others_goes_all_the_way(space, theirs, run, tmp_path):
     search, trained, out = tmp_path / "search", tmp_path / "evaluate", tmp_path / "export"
     done = run("search", *sizes, names, "method=darts2", f"hydra.run.dir={search}")
     assert done.status == 0, done.err
-    assert (
-        "trust=theirs" in done.out
-    )  # of the printed commands: the folder says which, the caller that it may
+    assert "trust=theirs" in done.out  # of the printed commands, whose folder says the rest
     found = genotypes.load(search)
     assert found.operations <= {"theirs.Conv", "skip_connect"}
     assert genotypes.parse(found.to_text()) == found == genotypes.parse(found.to_json())

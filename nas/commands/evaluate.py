@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from nas.analysis.metrics import LOSS, OF_TASKS, Metric, of_losses
 from nas.analysis.random_cells import conditions_of, read_random_cells
+from nas.commands.auto_size import settle_sizes
 from nas.commands.described import DESCRIBED, described
 from nas.commands.warm_start import WarmStart
 from nas.domains.budgets import sized
@@ -63,6 +64,11 @@ def run(config: DictConfig, path: Path) -> float | None:
     seed_run(config.seed)
     space = space_of(config)
     genotype = genotype_of(config, space, *_genotype(session))
+    if not session.resuming:
+        session.summary |= settle_sizes(config, "evaluate", genotype)
+        # What it changed, and no random number that it drew.
+        space = space_of(config)
+        seed_run(config.seed)
     source = source_of(config)
     domain = choose(space, source)
     check_recipe(domain, config.recipe, source)

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from nas.analysis.exploration import check_exploration
 from nas.analysis.metrics import OF_TASKS
 from nas.analysis.tabular import open_tabular
+from nas.commands.auto_size import settle_sizes
 from nas.commands.latency import command_for_supernet
 from nas.commands.search_result import close, finish
 from nas.commands.search_training import Training
@@ -68,6 +69,8 @@ def run(config: DictConfig, path: Path) -> None:
     if not (config.get("plan") and config.hardware.get("memory_gib")):
         hardware.check_hardware(config.hardware)
     hardware.use_device(config.hardware)
+    found = {} if session.resuming else settle_sizes(config, "search")
+    session.summary |= found
     seed_run(config.seed)
     search = Search(session)
     if config.get("plan"):

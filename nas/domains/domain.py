@@ -78,6 +78,10 @@ class Domain(Protocol):
         """Images or columns that a process could train on at once, of all of a source; None for unknown."""
         ...
 
+    def amount(self, source: Any) -> int | None:
+        """Training images or words of a source; None where nobody knows."""
+        ...
+
     def check_evaluation(
         self, config: DictConfig, network: nn.Module, source: Any, data: Any, task: Task
     ) -> None:

@@ -112,8 +112,12 @@ class Images:
 
     def largest_batch(self, config: Mapping, source: ImageSource) -> int | None:
         """All images of a process."""
-        count = training_size(source).count
+        count = self.amount(source)
         return None if count is None else math.ceil(count / processes_of(config))
+
+    def amount(self, source: ImageSource) -> int | None:
+        """Images."""
+        return training_size(source).count
 
     def check_evaluation(
         self, config: DictConfig, network: nn.Module, source: ImageSource, data: EvaluationData, task: Any

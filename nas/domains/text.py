@@ -132,8 +132,13 @@ class Text:
 
     def largest_batch(self, config: Mapping, source: TextSource) -> int | None:
         """As many columns as hold two words each."""
+        words = self.amount(source)
+        return None if words is None else words // (2 * processes_of(config))
+
+    def amount(self, source: TextSource) -> int | None:
+        """Words."""
         text, _ = _unread(source)
-        return None if text is None else len(text.train()) // (2 * processes_of(config))
+        return None if text is None else len(text.train())
 
     def check_evaluation(
         self, config: DictConfig, network: nn.Module, source: TextSource, data: Any, task: Any

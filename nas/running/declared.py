@@ -46,6 +46,8 @@ KINDS: Mapping[str, Kind] = {
     "epoch": kind("int null", 0, 10**6),
     "resume_schedule": kind("str null"),
     "time_limit": kind("float null"),
+    "size": kind("str null"),
+    "time": kind("float"),
     "dataset.class_weights": kind("str list null", items="float"),
     "random_cells": kind("str null"),
     "outputs": kind("str"),

@@ -34,7 +34,9 @@ RESUMABLE = (
     "trainer.profiler",
 )
 # Keys that came later than some run folders, and what these had without them.
-LATER = {"epoch": None, "run": None, "choice": None, "init": None, "freeze_epochs": 0}
+LATER = {
+    "epoch": None, "run": None, "choice": None, "init": None, "freeze_epochs": 0, "size": None, "time": 20.0,
+}  # fmt: skip
 
 
 def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictConfig:

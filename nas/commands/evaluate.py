@@ -61,14 +61,12 @@ def run(config: DictConfig, path: Path) -> float | None:
     config, folder = session.config, session.folder
     hardware.check_hardware(config.hardware)
     hardware.use_device(config.hardware)
-    seed_run(config.seed)
     space = space_of(config)
     genotype = genotype_of(config, space, *_genotype(session))
     if not session.resuming:
         session.summary |= settle_sizes(config, "evaluate", genotype)
-        # What it changed, and no random number that it drew.
-        space = space_of(config)
-        seed_run(config.seed)
+        space = space_of(config)  # of the sizes that were chosen
+    seed_run(config.seed)
     source = source_of(config)
     domain = choose(space, source)
     check_recipe(domain, config.recipe, source)

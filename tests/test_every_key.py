@@ -159,6 +159,7 @@ OTHER = {
     "method.architecture_optimizer.betas": [[0.9, 0.99]],
     "dataset.root": ["elsewhere"],
     "dataset.class_weights": ["balanced"],
+    "dataset.sampling": ["balanced"],
     "dataset.split": ["random", "ordered"],
     "dataset.cutout": [2],
     "dataset.augment.crop": [[0.5, 1.0]],

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, Subset, default_collate
 
 from nas.data.draws import SeededItems, item_seed
+from nas.data.sampling import EvenClasses
 from nas.data.sources import Images, TensorImages
 from nas.errors import require
 
@@ -26,6 +27,8 @@ class EpochSampler(DistributedSampler):
         stream: tells the samplers of a run apart.
         draws: yields pairs (position, seed), for `SeededItems`, instead of positions. The seed depends on
             seed, stream, epoch and position, and on how often the epoch has been passed over.
+        even: draws the positions of an epoch anew, instead of their being put in an order. An image may come
+            several times then, and each time its seed is another.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class EpochSampler(DistributedSampler):
         seed: int,
         stream: int,
         draws: bool = False,
+        even: EvenClasses | None = None,
     ):
         order = _derive(seed, stream)
         super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=shuffle, seed=order)
@@ -45,6 +49,7 @@ class EpochSampler(DistributedSampler):
             self.total_size = len(dataset)
             self.num_samples = len(range(rank, len(dataset), num_replicas))
         self.draws = draws
+        self.even = even
         self._numbers = (seed, stream)
         self._passes = 0
 
@@ -55,13 +60,19 @@ class EpochSampler(DistributedSampler):
         super().set_epoch(epoch)
 
     def __iter__(self) -> Iterator[int | tuple[int, int]]:
-        positions = super().__iter__()
+        mine = slice(self.rank, self.total_size, self.num_replicas)
+        if self.even is None:
+            positions = places = list(super().__iter__())
+        else:
+            # All processes draw the same epoch and take their own places in it.
+            positions = self.even.draw(self.total_size, self.seed + self.epoch)[mine]
+            places = list(range(self.total_size)[mine])
         if not self.draws:
-            return positions
+            return iter(positions)
         # A short loader begins again within an epoch, with the same order and other draws.
         base = _derive(*self._numbers, self.epoch, self._passes)
         self._passes += 1
-        return ((position, item_seed(base, position)) for position in positions)
+        return ((one, item_seed(base, place)) for one, place in zip(positions, places, strict=True))
 
 
 def batches(
@@ -77,6 +88,7 @@ def batches(
     num_workers: int = 0,
     pin_memory: bool = False,
     key: str = "dataset.batch_size",
+    balanced: bool = False,
 ) -> "DataLoader | ResidentBatches":
     """Returns a loader of (uint8 [B, C, H, W], int64 labels [B]) over some images of a data set.
 
@@ -87,7 +99,8 @@ def batches(
     The last, smaller batch is kept as the papers' code does, unless it would be a single image of a shuffled
     loader: batch norm cannot train on that at a resolution of 1 x 1. With several replicas a few images of a
     shuffled loader come twice so that all replicas make the same number of steps; with one, and of a loader
-    in order, each image comes exactly once.
+    in order, each image comes exactly once. Of a `balanced` loader it is a matter of chance
+    (`nas.data.sampling`).
 
     `ResidentImages` are gathered where they rest, the same batches in the same order; `num_workers` and
     `pin_memory` mean nothing there.
@@ -105,6 +118,7 @@ def batches(
         num_workers: processes that fetch images; 0 for none
         pin_memory: whether batches are put where a GPU can copy them from asynchronously
         key: the setting that `batch_size` came from
+        balanced: whether every class comes equally often; of no effect on a loader in order
 
     Raises:
         ConfigError: there is no image, an index is beyond the data set, or a number is out of range.
@@ -120,7 +134,8 @@ def batches(
     part = Subset(dataset, indices.tolist())
     # Images in memory are taken as they are; whatever else reads images may draw on the way.
     draws = not isinstance(dataset, TensorImages)
-    sampler = EpochSampler(part, num_replicas, rank, shuffle, seed, stream, draws)
+    even = EvenClasses(dataset.labels.cpu()[indices]) if balanced and shuffle else None
+    sampler = EpochSampler(part, num_replicas, rank, shuffle, seed, stream, draws, even)
     most = len(sampler)
     require(
         isinstance(batch_size, int) and 1 <= batch_size <= most,

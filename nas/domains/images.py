@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nas.data.class_weights import stand_in_weights
 from nas.data.draw_split import split
 from nas.data.lists import given_lists, list_lengths
+from nas.data.sampling import check_sampling
 from nas.data.sizes import training_size
 from nas.data.sources import ImageSource
 from nas.engine.data_module import EvaluationData, SearchData, evaluation_indices, search_split
@@ -200,6 +201,7 @@ def data_arguments(config: DictConfig, source: ImageSource) -> dict[str, Any]:
         "channels_last": config.hardware.channels_last,
         "overfit": config.overfit,
         "resident": config.hardware.get("resident", False),
+        "sampling": config.dataset.get("sampling"),
     }
 
 
@@ -215,6 +217,7 @@ class ImageWork:
         self.joint = method.joint
         self.inputs = ImageInputs(source.image_shape, source.num_classes)
         given = config["dataset"]
+        check_sampling(given.get("sampling"), given.get("class_weights"))
         weights = stand_in_weights(given.get("class_weights"), source)
         self.task = Classification(class_weights=weights, num_classes=source.num_classes)
         self.step_items = given["batch_size"] * processes_of(config)

@@ -16,6 +16,7 @@ from nas.data.declared import named
 from nas.data.draw_split import split, subset
 from nas.data.lists import given_lists, split_from_lists
 from nas.data.loaders import EveryFew, ResidentBatches, ResidentImages, batches
+from nas.data.sampling import check_sampling
 from nas.data.sources import ImageSource, TensorImages
 from nas.data.split import Split, hash_indices
 from nas.errors import require
@@ -38,6 +39,8 @@ class ImageData(pl.LightningDataModule):
         overfit: keep to one unaugmented batch in a fixed order.
         resident: move images that are held in memory to the device once, each process its own copy, and
             gather batches there; files of images are read as ever.
+        sampling: `balanced` draws training images so that every class comes equally often; None for each
+            once an epoch.
 
     Attributes:
         train_indices: of the images that weights are trained on.
@@ -56,8 +59,11 @@ class ImageData(pl.LightningDataModule):
         channels_last: bool = False,
         overfit: bool = False,
         resident: bool = False,
+        sampling: str | None = None,
     ):
         super().__init__()
+        check_sampling(sampling)
+        self.sampling = sampling
         self.source = source
         self.batch_size = batch_size
         self.seed = seed
@@ -95,6 +101,7 @@ class ImageData(pl.LightningDataModule):
 
     def class_weights(self, setting: str | Sequence[float] | None) -> Tensor | None:
         """The weights of the classes [K]; `balanced` counts the images that weights are trained on."""
+        check_sampling(self.sampling, setting)
         return class_weights(setting, self.train_images.labels[self.train_indices], self.source.num_classes)
 
     def _read_train(self) -> None:
@@ -135,6 +142,7 @@ class ImageData(pl.LightningDataModule):
             rank=rank,
             num_workers=self.num_workers,
             pin_memory=bool(trainer and trainer.strategy.root_device.type == "cuda"),
+            balanced=self.sampling is not None,
         )
         # Of a resumed run Lightning sets the epoch only when workers have begun to read, and `current_epoch`
         # is behind by one then.

@@ -49,6 +49,7 @@ KINDS: Mapping[str, Kind] = {
     "size": kind("str null"),
     "time": kind("float"),
     "dataset.class_weights": kind("str list null", items="float"),
+    "dataset.sampling": kind("str null"),
     "random_cells": kind("str null"),
     "outputs": kind("str"),
     "trust": Kind(frozenset(["str", "list", "null"]), items=kind("str")),

@@ -24,6 +24,11 @@ def evaluation(tiny):
         (["+dataset.source.sizes=[90,1]"], ("dataset.split=stratified", "none of the 1 images of class 1")),
         (["dataset.class_weights=[1,2]"], ("dataset.class_weights=[1, 2]", "3 positive finite numbers")),
         (["dataset.class_weights=even"], ("dataset.class_weights=even", "balanced")),
+        (["dataset.sampling=even"], ("dataset.sampling", "even", "balanced")),
+        (
+            ["dataset.sampling=balanced", "dataset.class_weights=balanced"],
+            ("dataset.sampling=balanced", "dataset.class_weights=balanced", "count twice"),
+        ),
     ],
 )
 def test_a_search_refuses_what_does_not_fit(run, tiny, tmp_path, overrides, words):
@@ -45,6 +50,8 @@ def test_weights_of_classes_are_for_images(run, tmp_path):
     text = ("space=darts_rnn", "dataset=wikitext_mini", "method=drnas_rnn", "dataset.fraction=0.1")
     done = run("search", *text, "+dataset.class_weights=balanced", f"hydra.run.dir={tmp_path / 'a'}")
     assert_refused(done, "dataset.class_weights=balanced")
+    done = run("search", *text, "+dataset.sampling=balanced", f"hydra.run.dir={tmp_path / 'a'}")
+    assert_refused(done, "dataset.sampling=balanced")
 
 
 def test_uneven_classes_are_weighed_and_measured(run, tiny, tmp_path):
@@ -67,6 +74,16 @@ def test_uneven_classes_are_weighed_and_measured(run, tiny, tmp_path):
         assert 0 <= balanced <= 1 and balanced != pytest.approx(weighed[f"{part}_accuracy"], abs=1e-4)
         if command == "evaluate":
             assert 0 <= weighed["test_balanced_accuracy"] <= 1
+
+
+def test_rare_classes_are_drawn_as_often_as_others(run, tiny, tmp_path):
+    words = [*evaluation(tiny), *OWN, "genotype=DARTS_V2", "dataset.split=random", "test=false"]
+    folders = [tmp_path / name for name in ("even", "again", "plain")]
+    for folder, sampling in zip(folders, ("balanced", "balanced", "null"), strict=True):
+        done = run("evaluate", *words, f"dataset.sampling={sampling}", f"hydra.run.dir={folder}")
+        assert done.status == 0, done
+    even, again, plain = (json.loads((one / "summary.json").read_text())["train_loss"] for one in folders)
+    assert even == again != plain
 
 
 def test_a_plan_counts_somebody_elses_images(run, tiny, tmp_path):

@@ -26,7 +26,8 @@ SEARCH = (
     "method=darts1",
     "dataset.split_ratio=0.7",
 )
-EVALUATE = ("genotype=DARTS_V2", "recipe.drop_path=0.3", "dataset.valid=0.2")
+# An image that is drawn twice in an epoch is augmented in two ways.
+EVALUATE = ("genotype=DARTS_V2", "recipe.drop_path=0.3", "dataset.valid=0.2", "dataset.sampling=balanced")
 # In the second epoch of three, which a resumed run begins with.
 STOPS = {
     "search": ("nas.engine.search_module", "SearchModule", "_weight_step", 11, ""),

@@ -46,7 +46,10 @@ FAST = "method.architecture_optimizer.lr=0.1"
 JOBS = {
     "darts1": ("search", (*SEARCH, "method=darts1", FAST)),
     "darts2 by finite difference": ("search", (*SEARCH, "method=darts2", FAST)),
-    "darts2 exact": ("search", (*SEARCH, "method=darts2", "method.implicit=exact", FAST)),
+    "darts2 exact": (
+        "search",
+        (*SEARCH, "method=darts2", "method.implicit=exact", FAST, "dataset.sampling=balanced"),
+    ),
     "drnas in stages": (
         "search",
         (
@@ -69,6 +72,7 @@ JOBS = {
             *(one for one in SEARCH if not one.startswith("space.")),
             "genotype=DARTS_V2",
             "dataset.valid=0.1",
+            "dataset.sampling=balanced",
             "trainer.limit_val_batches=1.0",
         ),
     ),

@@ -96,8 +96,8 @@ def band(
 
 def best_so_far(values: Sequence[float], higher: bool = True) -> list[float]:
     """The best of all up to each; for figures that a search may look at, and no test accuracy is one."""
-    found = np.asarray(list(values), dtype=float)
-    best = np.fmax.accumulate(found) if higher else np.fmin.accumulate(found)
+    figures = np.asarray(list(values), dtype=float)
+    best = np.fmax.accumulate(figures) if higher else np.fmin.accumulate(figures)
     return [float(value) for value in best]
 
 
@@ -126,7 +126,7 @@ def _interval(values_RP: np.ndarray, level: float, seed: int) -> tuple[np.ndarra
         values_RS = values_RP[known_R][:, here_P]
         if len(values_RS) < 2:
             continue
-        found = stats.bootstrap(
+        interval = stats.bootstrap(
             (values_RS,),
             np.mean,
             n_resamples=RESAMPLES // 10,
@@ -137,5 +137,5 @@ def _interval(values_RP: np.ndarray, level: float, seed: int) -> tuple[np.ndarra
             method="percentile",
             rng=np.random.default_rng(seed),
         ).confidence_interval
-        low_P[here_P], high_P[here_P] = found.low, found.high
+        low_P[here_P], high_P[here_P] = interval.low, interval.high
     return low_P, high_P

@@ -150,11 +150,11 @@ def search(
 
 def _index(codes_SE: Any, architectures: Any, seeds: int, algorithm: Any) -> np.ndarray:
     shape = (seeds, len(architectures.sizes_E))
-    found = np.asarray(codes_SE)
-    whole = found.shape == shape and np.issubdtype(found.dtype, np.integer)
-    if whole and bool(((found >= 0) & (found < architectures.sizes_E)).all()):
-        return architectures.index(found)
-    said = shown(found[:2].tolist()) if found.shape == shape else f"{found.dtype} of shape {found.shape}"
+    codes = np.asarray(codes_SE)
+    whole = codes.shape == shape and np.issubdtype(codes.dtype, np.integer)
+    if whole and bool(((codes >= 0) & (codes < architectures.sizes_E)).all()):
+        return architectures.index(codes)
+    said = shown(codes[:2].tolist()) if codes.shape == shape else f"{codes.dtype} of shape {codes.shape}"
     raise ConfigError(
         f"algorithm: {type(algorithm).__name__}.ask() gave {said}; it must give whole numbers of shape "
         f"{shape}, each below the number of candidates of its edge"
@@ -213,12 +213,12 @@ def column_of(
         name in known,
         f"{key}={shown(name)}: {table.source} has no such column; it has {', '.join(known)}",
     )
-    found = table.column(name, names)
-    missing = [arch for arch, value in zip(names, found, strict=True) if value is None]
+    figures = table.column(name, names)
+    missing = [arch for arch, value in zip(names, figures, strict=True) if value is None]
     require(
         not missing,
         f"{key}={shown(name)}: {table.source} has no figure there for {len(missing):,} of the space's "
         f"{len(names):,} architectures, such as {missing[0] if missing else ''}; a search may ask for any of "
         "them. Rewards can come from a table of their own: reward.file=<file>",
     )
-    return np.array(found, dtype=float)
+    return np.array(figures, dtype=float)

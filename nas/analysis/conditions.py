@@ -38,8 +38,8 @@ def unequal(
 
     A split may depend on a seed, so that it is compared between runs of one seed alone.
     """
-    for key in dict.fromkeys(key for found in conditions.values() for key in found):
-        known = {place: found.get(key) for place, found in conditions.items()}
+    for key in dict.fromkeys(key for own in conditions.values() for key in own):
+        known = {place: own.get(key) for place, own in conditions.items()}
         if key[1] is not None:
             known = {place: values for place, values in known.items() if values is not None}
         if _differ(key[0], list(known.values())):
@@ -48,20 +48,20 @@ def unequal(
 
 def conditions_of(runs: Sequence[Run], over: Sequence[str]) -> dict[tuple, tuple]:
     """(condition, seed or None) -> its different values among runs; None of one without a record."""
-    found: dict[tuple, dict] = {}
+    known: dict[tuple, dict] = {}
     names = dict.fromkeys(name for run in runs for name in run.conditions)
     for run in runs:
         for name in names:
             if name not in run.conditions and (name in RECORDED or name.startswith(VERSION)):
-                found.setdefault((name, None), {})[None] = None
+                known.setdefault((name, None), {})[None] = None
         for name, value in run.conditions.items():
             if name in CONDITIONS or name.startswith(VERSION):
                 key = (name, seed_of(run, over) if name == "split_hash" else None)
-                found.setdefault(key, {})[value] = None
+                known.setdefault(key, {})[value] = None
     seconds = [float(run.conditions["seconds"]) for run in runs if "seconds" in run.conditions]
     if seconds:
-        found["seconds", None] = {sum(seconds) / len(seconds): None}
-    return {key: tuple(sorted(values, key=str)) for key, values in found.items()}
+        known["seconds", None] = {sum(seconds) / len(seconds): None}
+    return {key: tuple(sorted(values, key=str)) for key, values in known.items()}
 
 
 def condition_words(name: str) -> str:
@@ -71,19 +71,19 @@ def condition_words(name: str) -> str:
 
 def _differ(name: str, groups: Sequence[tuple | None]) -> bool:
     if name == "seconds":
-        every = [one[0] for one in groups if one]
+        every = [values[0] for values in groups if values]
         return max(every) >= LONGER * min(every) and max(every) - min(every) >= AT_LEAST
-    return len(set(groups)) > 1 or any(len(one or ()) > 1 for one in groups)
+    return len(set(groups)) > 1 or any(len(values or ()) > 1 for values in groups)
 
 
 def sentence(key: tuple, known: Mapping[int, tuple | None], labels: Sequence[str]) -> str:
     """`Not equal, commit: 876d0b955 in method=darts1; d75a57c24 in method=random.`"""
     groups: dict[tuple | None, list[str]] = {}
-    for place, found in known.items():
-        groups.setdefault(found, []).append(labels[place])
+    for place, values in known.items():
+        groups.setdefault(values, []).append(labels[place])
     parts = []
-    for found, own in list(groups.items())[:NAMED]:
-        value = NOT_RECORDED if found is None else " and ".join(_value(key[0], one) for one in found[:NAMED])
+    for values, own in list(groups.items())[:NAMED]:
+        value = NOT_RECORDED if values is None else " and ".join(_value(key[0], v) for v in values[:NAMED])
         more = f" and {len(own) - NAMED:,} more" if len(own) > NAMED else ""
         parts.append(f"{value} in {', '.join(own[:NAMED])}{more}")
     if len(groups) > NAMED:

@@ -50,10 +50,10 @@ def hessian_product(
 
     def product(vector_N: np.ndarray) -> np.ndarray:
         direction_N = torch.as_tensor(np.asarray(vector_N).reshape(-1), dtype=gradient_N.dtype)
-        found = torch.autograd.grad(
+        second = torch.autograd.grad(
             gradient_N, alphas, direction_N.to(gradient_N.device), retain_graph=True, allow_unused=True
         )
-        parts = [torch.zeros_like(a) if g is None else g for a, g in zip(alphas, found, strict=True)]
+        parts = [torch.zeros_like(a) if g is None else g for a, g in zip(alphas, second, strict=True)]
         return torch.cat([p.detach().flatten() for p in parts]).double().cpu().numpy()
 
     return product

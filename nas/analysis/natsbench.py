@@ -95,13 +95,13 @@ def _read(package: Any, path: Path, schedule: str) -> Iterator[tuple[str, dict[s
     for index in range(len(api)):
         if lazy and index and index % CHUNK == 0:
             api = package.create(str(path), "tss", fast_mode=True, verbose=False)
-        found = {
+        infos = {
             dataset: api.get_more_info(index, dataset, hp=schedule, is_random=False)
             for dataset in sorted({dataset for dataset, _ in FIGURES.values()})
         }
-        figures = {column: found[dataset].get(key) for column, (dataset, key) in FIGURES.items()}
+        figures = {column: infos[dataset].get(key) for column, (dataset, key) in FIGURES.items()}
         for column, dataset in TIMES.items():
-            parts = [found[dataset].get(key) for key in ("train-all-time", "valid-per-time")]
+            parts = [infos[dataset].get(key) for key in ("train-all-time", "valid-per-time")]
             figures[column] = None if None in parts else sum(parts)
         known = {column: value for column, value in figures.items() if value is not None}
         yield api.arch(index), {column: round(float(value), 4) for column, value in known.items()}

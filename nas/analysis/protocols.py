@@ -118,7 +118,7 @@ def final_figures(rows: Sequence[Row], phase: str) -> dict[str, Stat]:
     return {name: stat([row.figures[name] for row in last if name in row.figures]) for name in shown}
 
 
-def cells_line(rows: Sequence[Row], found: Mapping[str, Stat]) -> str | None:
+def cells_line(rows: Sequence[Row], figures: Mapping[str, Stat]) -> str | None:
     """How the mean differs between cells, where several were trained several times; None otherwise.
 
     Trainings of one cell are no further searches, so that `n` of them says too much of a method.
@@ -127,7 +127,7 @@ def cells_line(rows: Sequence[Row], found: Mapping[str, Stat]) -> str | None:
     cells: dict[str, list[Row]] = {}
     for row in last:
         cells.setdefault(row.of, []).append(row)
-    name = next((name for name in found if all(name in row.figures for row in last)), None)
+    name = next((name for name in figures if all(name in row.figures for row in last)), None)
     if name is None or not 1 < len(cells) < len(last):
         return None
     means = stat([sum(row.figures[name] for row in own) / len(own) for own in cells.values()])
@@ -155,9 +155,9 @@ def counted(number: int, phase: str) -> str:
 
 def hours_text(rows: Sequence[Row]) -> str:
     """What runs cost, in words."""
-    found, used = cost(rows), {row.gpu for row in rows}
+    hours, used = cost(rows), {row.gpu for row in rows}
     words = {"cpu_hours": ("CPU hours", False), "gpu_hours": ("GPU hours", True)}
-    told = [f"{_number(found[name])} {word}" for name, (word, gpu) in words.items() if gpu in used]
+    told = [f"{_number(hours[name])} {word}" for name, (word, gpu) in words.items() if gpu in used]
     return " and ".join(told)
 
 
@@ -186,31 +186,31 @@ def chosen_line(kept: Kept, figure: str, epochs: Sequence[int]) -> str:
     return f"kept: the best of {kept.of} cells{each} by {figure}{after}: {', '.join(kept.runs)}"
 
 
-def figure_rows(found: Mapping[str, Stat]) -> list[tuple[str, str, str]]:
+def figure_rows(figures: Mapping[str, Stat]) -> list[tuple[str, str, str]]:
     """(figure, mean ± deviation, n) in the units of reading; of an accuracy the error too."""
     lines = []
-    for name, one in found.items():
-        if one.mean is None:
+    for name, value in figures.items():
+        if value.mean is None:
             continue
-        shown = unit(name, [one.mean])
-        lines.append((shown.heading, _spread(one, shown.factor, shown.decimals), str(one.n)))
+        shown = unit(name, [value.mean])
+        lines.append((shown.heading, _spread(value, shown.factor, shown.decimals), str(value.n)))
         _, metric = metric_of(name)
         if metric is not None and metric.unit == "%" and metric.factor == 100.0 and name.startswith("test_"):
-            error = Stat(1.0 - one.mean, one.deviation, one.n)
+            error = Stat(1.0 - value.mean, value.deviation, value.n)
             heading = shown.heading.replace("accuracy", "error")
-            lines.append((heading, _spread(error, shown.factor, shown.decimals), str(one.n)))
+            lines.append((heading, _spread(error, shown.factor, shown.decimals), str(value.n)))
     return lines
 
 
-def _spread(one: Stat, factor: float, decimals: int) -> str:
-    text = f"{(one.mean or 0.0) * factor:.{decimals}f}"
-    return text if one.deviation is None else f"{text} ± {one.deviation * factor:.{decimals}f}"
+def _spread(value: Stat, factor: float, decimals: int) -> str:
+    text = f"{(value.mean or 0.0) * factor:.{decimals}f}"
+    return text if value.deviation is None else f"{text} ± {value.deviation * factor:.{decimals}f}"
 
 
-def report(rows: Sequence[Row], found: Mapping[str, Stat], lines: Sequence[str]) -> str:
+def report(rows: Sequence[Row], stats: Mapping[str, Stat], lines: Sequence[str]) -> str:
     """The result as Markdown: the figures with n, what was selected and what it cost, and every run."""
     parts = []
-    figures = figure_rows(found)
+    figures = figure_rows(stats)
     if figures:
         parts.append(_markdown(("figure", "mean ± std", "n"), figures, 1))
     parts.append("\n".join(f"- {line}" for line in lines))

@@ -87,8 +87,8 @@ class RandomCells:
     def standing(self, accuracy: float) -> Standing:
         """Where a test accuracy (a fraction) lies; accuracies of one number of right images are equal."""
         # Fractions of the same count may differ in the last digits of a float32.
-        found = [round(float(cell["test_accuracy"]) - accuracy, 6) for cell in self.cells]
-        return Standing(sum(one < 0 for one in found), sum(one == 0 for one in found), len(found))
+        gaps = [round(float(cell["test_accuracy"]) - accuracy, 6) for cell in self.cells]
+        return Standing(sum(gap < 0 for gap in gaps), sum(gap == 0 for gap in gaps), len(gaps))
 
     def compared(self, conditions: Mapping[str, Any], accuracy: float) -> tuple[dict[str, float], str]:
         """What a run's `summary.json` gets, and the line for a person.
@@ -104,10 +104,10 @@ class RandomCells:
             more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
             why = "; ".join(differences[:3]) + more
             return {}, f"not compared with the random cells of {self.source}: {why}"
-        found = self.standing(accuracy)
-        ties = f" and as good as {found.equal}" if found.equal else ""
-        return found.to_dict(), (
-            f"better than {found.worse}{ties} of {found.of} random cells: percentile {found.percentile:.0f} "
+        place = self.standing(accuracy)
+        ties = f" and as good as {place.equal}" if place.equal else ""
+        return place.to_dict(), (
+            f"better than {place.worse}{ties} of {place.of} random cells: percentile {place.percentile:.0f} "
             f"({self.source}, recorded on {self.origin.get('device')} with torch {self.origin.get('torch')})"
         )
 
@@ -155,19 +155,19 @@ def read_random_cells(named: str) -> RandomCells:
         f"{source}: there is no such file, and the records that come with the project are "
         f"{', '.join(shipped())} (null for no comparison)",
     )
-    found = read_object(path, source, _LARGEST)
+    record = read_object(path, source, _LARGEST)
     require(
-        found.get("schema") == SCHEMA,
+        record.get("schema") == SCHEMA,
         f"{source}: no record of random cells (schema must be {SCHEMA})",
     )
     for key, kind in (("conditions", dict), ("origin", dict), ("cells", list)):
-        require(isinstance(found.get(key), kind), f"{source}: {key} is missing or of another kind")
-    require(len(found["cells"]) > 0, f"{source}: cells is empty")
-    for number, cell in enumerate(found["cells"]):
+        require(isinstance(record.get(key), kind), f"{source}: {key} is missing or of another kind")
+    require(len(record["cells"]) > 0, f"{source}: cells is empty")
+    for number, cell in enumerate(record["cells"]):
         accuracy = cell.get("test_accuracy") if isinstance(cell, dict) else None
         right = isinstance(accuracy, int | float) and not isinstance(accuracy, bool) and 0 <= accuracy <= 1
         require(right, f"{source}: cells[{number}].test_accuracy must be a fraction from 0 to 1")
-    return RandomCells(str(named), found["conditions"], found["origin"], found["cells"])
+    return RandomCells(str(named), record["conditions"], record["origin"], record["cells"])
 
 
 def _flat(node: Any, prefix: str = "") -> list[tuple[str, Any]]:

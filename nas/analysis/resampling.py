@@ -25,17 +25,17 @@ def finite(values: Sequence[float]) -> np.ndarray:
     Raises:
         ConfigError: one is no finite number.
     """
-    found = np.asarray(list(values), dtype=float)
-    require(bool(np.isfinite(found).all()), "values: every one must be a finite number")
-    return found
+    array = np.asarray(list(values), dtype=float)
+    require(bool(np.isfinite(array).all()), "values: every one must be a finite number")
+    return array
 
 
 def scaled(values: Sequence[float]) -> tuple[np.ndarray, int]:
     """Values over a power of two, which changes no digit, so that squares are numbers; and the power."""
-    found = finite(values)
-    largest = float(np.abs(found).max(initial=0))
+    array = finite(values)
+    largest = float(np.abs(array).max(initial=0))
     shift = math.frexp(largest)[1] if largest > 1e100 or 0 < largest < 1e-100 else 0
-    return np.ldexp(found, -shift), shift
+    return np.ldexp(array, -shift), shift
 
 
 def unscaled(value: float, shift: int) -> float:
@@ -83,7 +83,7 @@ def bootstrap_ends(
     for method in ("BCa", "percentile"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = stats.bootstrap(
+            interval = stats.bootstrap(
                 samples,
                 statistic,
                 n_resamples=RESAMPLES,
@@ -92,9 +92,9 @@ def bootstrap_ends(
                 method=method,
                 rng=np.random.default_rng(seed),
             ).confidence_interval
-        if np.isfinite([found.low, found.high]).all():
+        if np.isfinite([interval.low, interval.high]).all():
             break
-    return float(found.low), float(found.high), f"{method} bootstrap"
+    return float(interval.low), float(interval.high), f"{method} bootstrap"
 
 
 def _batch(samples: tuple[np.ndarray, ...]) -> int:
@@ -145,7 +145,7 @@ def permuted_p(samples: tuple[np.ndarray, ...], statistic: Any, kind: str, seed:
 def _null(samples: tuple[np.ndarray, ...], statistic: Any, kind: str, many: int, seed: int) -> np.ndarray:
     from scipy import stats
 
-    found = stats.permutation_test(
+    test = stats.permutation_test(
         samples,
         statistic,
         permutation_type=kind,
@@ -154,7 +154,7 @@ def _null(samples: tuple[np.ndarray, ...], statistic: Any, kind: str, many: int,
         batch=_batch(samples),
         rng=np.random.default_rng(seed),
     )
-    return np.asarray(found.null_distribution)
+    return np.asarray(test.null_distribution)
 
 
 def ranks(values: np.ndarray) -> np.ndarray:

@@ -92,10 +92,10 @@ class Budget:
         if self.skips is not None:
             require_whole("budget.skips", self.skips, 0)
 
-    def keeps(self, one: Architecture, names: Sequence[str] = LIMITS) -> bool:
+    def keeps(self, architecture: Architecture, names: Sequence[str] = LIMITS) -> bool:
         """Whether an architecture keeps the limits `names`; an unknown cost keeps none."""
         for name in names:
-            limit, cost = getattr(self, name), one.cost(name)
+            limit, cost = getattr(self, name), architecture.cost(name)
             if limit is not None and (cost is None or cost > limit):
                 return False
         return True
@@ -128,7 +128,7 @@ def choices_of(genotype: Genotype, groups: Mapping[str, EdgeGroup]) -> Choices:
     Raises:
         ConfigError: an edge or its operation does not exist in the groups, or an edge comes twice.
     """
-    found: Choices = {}
+    choices: Choices = {}
     for name, group in groups.items():
         require(name in genotype, f"genotype: it has no cell {name!r}; cells are {sorted(groups)}")
         rows = {edge: row for row, edge in enumerate(group.edges)}
@@ -145,8 +145,8 @@ def choices_of(genotype: Genotype, groups: Mapping[str, EdgeGroup]) -> Choices:
             len({row for row, _ in pairs}) == len(pairs),
             f"genotype: an edge of {name} carries two operations",
         )
-        found[name] = tuple(sorted(pairs))
-    return found
+        choices[name] = tuple(sorted(pairs))
+    return choices
 
 
 def one_hot(genotype: Genotype, groups: Mapping[str, EdgeGroup]) -> dict[str, Tensor]:
@@ -252,12 +252,12 @@ def every_architecture(space: Space, key: str, at_most: int = 100_000) -> list[G
     count = math.prod(group.shape[1] ** group.shape[0] for group in groups.values())
     require(count <= at_most, f"{key}: space {space.name} holds {count:.3g} choices; at most {at_most:,}")
     known = Architectures(groups, space.derive)
-    found: dict[Genotype, None] = {}
+    genotypes: dict[Genotype, None] = {}
     for code in known.all():
         genotype = known.genotype(code)
         kept = all(len(genotype[name].edges) == len(group.edges) for name, group in groups.items())
         require(
             kept, f"{key}: derivation in space {space.name} also chooses among edges; name a number instead"
         )
-        found[genotype] = None
-    return list(found)
+        genotypes[genotype] = None
+    return list(genotypes)

@@ -103,12 +103,12 @@ def bootstrap(values: Sequence[float], level: float = LEVEL, seed: int = 0) -> I
     Raises:
         ConfigError: the level is none, or a value is not finite.
     """
-    found, scale = scaled(values)
+    numbers, scale = scaled(values)
     _check_level(level)
-    if len(found) < 2:
+    if len(numbers) < 2:
         return None
-    low, high, method = bootstrap_ends((found,), mean, level, seed)
-    return Interval(unscaled(low, scale), unscaled(high, scale), level, method, len(found))
+    low, high, method = bootstrap_ends((numbers,), mean, level, seed)
+    return Interval(unscaled(low, scale), unscaled(high, scale), level, method, len(numbers))
 
 
 def compare(
@@ -311,8 +311,8 @@ def expected_best(values: Sequence[float], k: int, higher: bool = True, replacem
     Raises:
         ConfigError: there are fewer values, or one is not finite.
     """
-    found = np.sort(finite(values) * (1 if higher else -1))
-    n = len(found)
+    ordered = np.sort(finite(values) * (1 if higher else -1))
+    n = len(ordered)
     require(k >= 1, f"k={k}: must be at least 1")
     require(n > 0, "expected_best: there is no value")
     require(replacement or k <= n, f"k={k}: {n} values are there; more cannot be drawn without replacement")
@@ -323,21 +323,21 @@ def expected_best(values: Sequence[float], k: int, higher: bool = True, replacem
         # C(i - 1, k - 1) / C(n, k) for the i-th smallest, from the largest downwards.
         i = np.arange(n, 1, -1)
         weights = (k / n * np.cumprod(np.concatenate([[1.0], np.maximum(i - k, 0) / (i - 1)])))[::-1]
-    best = float(weights @ found / weights.sum())
+    best = float(weights @ ordered / weights.sum())
     return best if higher else -best
 
 
 def rank(value: float, among: Sequence[float], higher: bool = True) -> int:
     """1 + how many of a table's figures are strictly better, so that equals share the better rank."""
-    found = finite(among)
-    return 1 + int(np.sum(found > value if higher else found < value))
+    table = finite(among)
+    return 1 + int(np.sum(table > value if higher else table < value))
 
 
 def regret(value: float, among: Sequence[float], higher: bool = True) -> float:
     """How far a figure is from the best of a table's: 0 for the best itself, above 0 for all others."""
-    found = finite(among)
-    require(len(found) > 0, "regret: there is no figure to compare with")
-    return float(found.max() - value if higher else value - found.min())
+    table = finite(among)
+    require(len(table) > 0, "regret: there is no figure to compare with")
+    return float(table.max() - value if higher else value - table.min())
 
 
 def _check_level(level: float) -> None:
@@ -375,7 +375,7 @@ def _unpaired_effect(first: np.ndarray, second: np.ndarray, test: str) -> tuple[
 
 def _pooled(first: np.ndarray, second: np.ndarray) -> float:
     """The standard deviation within two groups together."""
-    squares = sum(float(((one - one.mean()) ** 2).sum()) for one in (first, second))
+    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in (first, second))
     return math.sqrt(squares / (len(first) + len(second) - 2))
 
 
@@ -392,6 +392,6 @@ def _power(n: int, size: float, level: float, paired: bool) -> float:
     if free > 100_000:
         return float(stats.norm.cdf(away - stats.norm.isf(level / 2)))
     limit = stats.t.isf(level / 2, free)
-    found = float(stats.nct.sf(limit, free, away) + stats.nct.cdf(-limit, free, away))
+    power = float(stats.nct.sf(limit, free, away) + stats.nct.cdf(-limit, free, away))
     # Far in the tail scipy's noncentral t has no number; the normal distribution is there.
-    return found if math.isfinite(found) else float(stats.norm.cdf(away - limit))
+    return power if math.isfinite(power) else float(stats.norm.cdf(away - limit))

@@ -90,10 +90,10 @@ def figures_of(summary: Mapping[str, Any]) -> dict[str, float]:
     finite is left out.
     """
     table = summary.get("table")
-    found = _looked_up(table) if isinstance(table, Mapping) else {}
+    figures = _looked_up(table) if isinstance(table, Mapping) else {}
     # An eigenvalue in another basis of the same distribution has the basis in its name.
-    found |= {name: value for name, value in summary.items() if not name.startswith("table")}
-    numbers = {name: float(value) for name, value in found.items() if is_result(name) and _number(value)}
+    figures |= {name: value for name, value in summary.items() if not name.startswith("table")}
+    numbers = {name: float(value) for name, value in figures.items() if is_result(name) and _number(value)}
     return dict(sorted(numbers.items(), key=lambda item: place(item[0])))
 
 
@@ -103,12 +103,12 @@ def conditions_of(summary: Mapping[str, Any]) -> dict[str, str | float]:
     The versions of packages are `versions.<package>`.
     """
     versions = summary.get("versions")
-    found = {name: summary.get(name) for name in ("epochs", "queries", *CONDITIONS)}
+    known = {name: summary.get(name) for name in ("epochs", "queries", *CONDITIONS)}
     if isinstance(versions, Mapping):
-        found |= {f"versions.{name}": version for name, version in list(versions.items())[:PACKAGES]}
+        known |= {f"versions.{name}": version for name, version in list(versions.items())[:PACKAGES]}
     kept: dict[str, str | float] = {
         shown(name): shown(str(value), 200)
-        for name, value in found.items()
+        for name, value in known.items()
         if isinstance(value, str) or (_number(value) and name != "seconds")
     }
     seconds = summary.get("seconds")
@@ -122,7 +122,7 @@ def _number(value: object) -> bool:
 
 def _looked_up(table: Mapping[str, Any]) -> dict[str, Any]:
     metric = str(table.get("metric"))
-    found = {"table_accuracy": table.get(metric, table.get("accuracy"))}
-    found |= {f"table_{name}": table.get(name) for name in ("rank", "gap")}
+    figures = {"table_accuracy": table.get(metric, table.get("accuracy"))}
+    figures |= {f"table_{name}": table.get(name) for name in ("rank", "gap")}
     tests = [name for name in table if name.endswith("_test") and name not in (metric, *STANDING)]
-    return found | {f"table_{name}_accuracy": table[name] for name in tests}
+    return figures | {f"table_{name}_accuracy": table[name] for name in tests}

@@ -119,18 +119,18 @@ def compared(runs: Sequence[Run], asked: Asked) -> Compared:
         None if other in (None, place) else _comparison(rows[place], rows[other], asked)
         for place, other in enumerate(partners)
     ]
-    adjusted = holm([None if one is None else one.p for one in comparisons])
-    found = []
+    adjusted = holm([None if comparison is None else comparison.p for comparison in comparisons])
+    result = []
     for place, (row, other, comparison) in enumerate(zip(rows, partners, comparisons, strict=True)):
         apart: tuple[str, ...] = ()
         if other is not None and comparison is not None:
-            both = {one: conditions[one] for one in (place, other) if one in conditions}
+            both = {index: conditions[index] for index in (place, other) if index in conditions}
             apart = tuple(dict.fromkeys(condition_words(key[0]) for key, _ in unequal(both)))
         more = (comparison, adjusted[place], _needed(comparison), apart, place in base)
-        found.append(Row(row.setting, row.label, row.runs, row.interval, *more))
+        result.append(Row(row.setting, row.label, row.runs, row.interval, *more))
     labels = [f"({row.label})" if ", " in row.label else row.label for row in rows]
     flags = {condition_words(key[0]): sentence(key, known, labels) for key, known in unequal(conditions)}
-    return Compared(asked, tuple(found), tuple(flags.values()))
+    return Compared(asked, tuple(result), tuple(flags.values()))
 
 
 def _row(setting: Setting, finished: Sequence[Run], names: Sequence[str], asked: Asked) -> Row:
@@ -151,7 +151,7 @@ def _wanted(baseline: str | None) -> dict[str, str | float]:
     """The words `key=value[,key=value...]`; a comma within a value is none between two words."""
     if baseline is None:
         return {}
-    words = (one.partition("=") for one in re.split(r",\s*(?=[\w./@]+=)", baseline))
+    words = (word.partition("=") for word in re.split(r",\s*(?=[\w./@]+=)", baseline))
     return {key.strip(): canonical(value.strip()) for key, _, value in words}
 
 
@@ -161,14 +161,14 @@ def _baselines(
     """The rows that are meant as baselines."""
     if typed is None:
         return []
-    found = [
+    bases = [
         place
         for place, row in enumerate(rows)
         if set(wanted) <= set(names)
         and all(canonical(row.setting.values[names.index(key)]) == value for key, value in wanted.items())
     ]
-    if found:
-        return found
+    if bases:
+        return bases
     more = f" and {len(rows) - NAMED:,} more" if len(rows) > NAMED else ""
     there = "; ".join(row.label for row in rows[:NAMED]) + more
     raise ConfigError(
@@ -182,18 +182,18 @@ def _partner(place: int, rows: Sequence[Row], base: Sequence[int], free: Sequenc
     if place in base or len(base) <= 1:
         return place if place in base else next(iter(base), None)
     own, *others = (
-        [canonical(value) for value, kept in zip(rows[one].setting.values, free, strict=True) if kept]
-        for one in (place, *base)
+        [canonical(value) for value, kept in zip(rows[index].setting.values, free, strict=True) if kept]
+        for index in (place, *base)
     )
-    return next((one for one, values in zip(base, others, strict=True) if values == own), None)
+    return next((index for index, values in zip(base, others, strict=True) if values == own), None)
 
 
 def by_seed(row: Row, asked: Asked) -> dict[Hashable, float]:
     """The figure of every run by what it is averaged over; the mean of runs that agree in that."""
-    found: dict[Hashable, list[float]] = {}
+    figures: dict[Hashable, list[float]] = {}
     for run in row.runs:
-        found.setdefault(seed_of(run, asked.over), []).append(run.figures[asked.figure])
-    return {key: sum(values) / len(values) for key, values in found.items()}
+        figures.setdefault(seed_of(run, asked.over), []).append(run.figures[asked.figure])
+    return {key: sum(values) / len(values) for key, values in figures.items()}
 
 
 def _comparison(row: Row, base: Row, asked: Asked) -> Comparison:
@@ -201,42 +201,44 @@ def _comparison(row: Row, base: Row, asked: Asked) -> Comparison:
     these, those = by_seed(row, asked), by_seed(base, asked)
     if len(these.keys() & those.keys()) >= 2:
         return compare(these, those, asked.test, asked.level)
-    first, second = ([run.figures[asked.figure] for run in one.runs] for one in (row, base))
+    first, second = ([run.figures[asked.figure] for run in group.runs] for group in (row, base))
     return compare_unpaired(first, second, TESTS[asked.test], asked.level)
 
 
-def csv_columns(found: Compared) -> tuple[list[str], list[list[object]]]:
+def csv_columns(table: Compared) -> tuple[list[str], list[list[object]]]:
     """Further columns of a table's CSV, and their fields row by row; nothing in them is rounded."""
-    name = found.asked.figure
+    name = table.asked.figure
     header = [f"{name}_{part}" for part in ("low", "high", "interval")]
     rows: list[list[object]] = [
         [row.interval.low, row.interval.high, f"{row.interval.level:g} {row.interval.method}"]
         if row.interval
         else [None] * 3
-        for row in found.rows
+        for row in table.rows
     ]
-    if found.asked.baseline is None:
+    if table.asked.baseline is None:
         return header, rows
     parts = (
         "difference", "difference_low", "difference_high", "effect", "effect_name", "p", "p_holm",
         "smallest_p", "pairs", "test", "seeds_needed", "unequal",
     )  # fmt: skip
-    for fields, row in zip(rows, found.rows, strict=True):
-        one = row.comparison
-        if one is None:
+    for fields, row in zip(rows, table.rows, strict=True):
+        comparison = row.comparison
+        if comparison is None:
             fields += [None] * len(parts)
             continue
-        ends = [None, None] if one.interval is None else [one.interval.low, one.interval.high]
-        fields += [one.difference, *ends, one.effect, one.effect_name, one.p, row.p_holm, one.smallest_p]
-        fields += [one.n if one.paired else None, one.test, row.needed, "; ".join(row.unequal)]
+        interval = comparison.interval
+        fields += [comparison.difference, interval and interval.low, interval and interval.high]
+        fields += [comparison.effect, comparison.effect_name, comparison.p, row.p_holm, comparison.smallest_p]
+        fields += [comparison.n if comparison.paired else None, comparison.test]
+        fields += [row.needed, "; ".join(row.unequal)]
     return header + [f"{name}_{part}" for part in parts], rows
 
 
-def comparison_markdown(found: Compared, unit: Unit) -> str:
+def comparison_markdown(table: Compared, unit: Unit) -> str:
     """Intervals and comparisons as a section of a table's Markdown; empty where no row has two runs."""
-    asked = found.asked
-    several = any(row.interval for row in found.rows)
-    against = any(row.comparison for row in found.rows)
+    asked = table.asked
+    several = any(row.interval for row in table.rows)
+    against = any(row.comparison for row in table.rows)
     parts = []
     if several or against:
         percent = f"{100 * asked.level:g} %"
@@ -253,12 +255,12 @@ def comparison_markdown(found: Compared, unit: Unit) -> str:
                 "seeds needed",
                 "by",
             ]
-        shown_rows = found.rows[:LISTED]
+        shown_rows = table.rows[:LISTED]
         lines = [heads, *(_cells(row, asked, unit) for row in shown_rows)]
-        left = len(found.rows) - len(shown_rows)
+        left = len(table.rows) - len(shown_rows)
         more = [f"and {left:,} more rows, in table.csv"] if left else []
-        parts = [title, table_lines(lines, {0, 10}), *more, _legend(found)]
-    return "\n\n".join([*parts, *(f"> {flag}" for flag in found.flags)])
+        parts = [title, table_lines(lines, {0, 10}), *more, _legend(table)]
+    return "\n\n".join([*parts, *(f"> {flag}" for flag in table.flags)])
 
 
 def _cells(row: Row, asked: Asked, unit: Unit) -> list[str]:
@@ -268,22 +270,22 @@ def _cells(row: Row, asked: Asked, unit: Unit) -> list[str]:
     cells.append(_ends(row.interval, unit))
     if asked.baseline is None:
         return cells
-    one = row.comparison
-    if one is None:
+    comparison = row.comparison
+    if comparison is None:
         return cells + ["baseline" if row.baseline else ""] + [""] * 6
-    if one.difference is None:
+    if comparison.difference is None:
         return cells + [""] * 7
-    size = "" if one.effect is None else f"{one.effect:+.2f}"
-    by = f"{one.n} pairs" if one.paired else f"{one.of[0]} against {one.of[1]}"
+    size = "" if comparison.effect is None else f"{comparison.effect:+.2f}"
+    by = f"{comparison.n} pairs" if comparison.paired else f"{comparison.of[0]} against {comparison.of[1]}"
     return [
         *cells,
-        ("+" if one.difference > 0 else "") + _number(one.difference, unit),
-        _ends(one.interval, unit),
+        ("+" if comparison.difference > 0 else "") + _number(comparison.difference, unit),
+        _ends(comparison.interval, unit),
         size,
-        p_text(one.p),
+        p_text(comparison.p),
         p_text(row.p_holm),
         "" if row.needed is None else f"{row.needed:,}",
-        f"{by}, {one.test}" + (" (!)" if row.unequal else ""),
+        f"{by}, {comparison.test}" + (" (!)" if row.unequal else ""),
     ]
 
 
@@ -300,38 +302,38 @@ def p_text(p: float | None) -> str:
     return "" if p is None else (f"{p:.2f}" if p >= 0.1 else f"{p:.2g}")
 
 
-def _legend(found: Compared) -> str:
+def _legend(table: Compared) -> str:
     """How the numbers were made, and what they cannot show."""
-    methods = dict.fromkeys(row.interval.method for row in found.rows if row.interval)
+    methods = dict.fromkeys(row.interval.method for row in table.rows if row.interval)
     words = []
     if methods:
         words.append(
             f"Intervals of the mean: {', '.join(methods)}; few runs make them too narrow (docs/sweeps.md)."
         )
-    _, metric = metric_of(found.asked.figure)
+    _, metric = metric_of(table.asked.figure)
     if metric is not None and metric.axis == LOWER:
         words.append(f"{LOWER[0].upper()}{LOWER[1:]}.")
-    comparisons = [row.comparison for row in found.rows if row.comparison and row.comparison.p is not None]
+    comparisons = [row.comparison for row in table.rows if row.comparison and row.comparison.p is not None]
     if not comparisons:
         return " ".join(words)
-    pairs = [one for one in comparisons if one.paired]
+    pairs = [comparison for comparison in comparisons if comparison.paired]
     if pairs:
         words.append("Runs of one seed are a pair.")
-    again = sum(len(row.runs) - len(by_seed(row, found.asked)) for row in found.rows) if pairs else 0
+    again = sum(len(row.runs) - len(by_seed(row, table.asked)) for row in table.rows) if pairs else 0
     if again:
         words.append(f"{again} runs repeat a seed of their row; in a pair stands the mean of a seed's runs.")
-    left = sum(len(one.left_out) for one in pairs)
+    left = sum(len(comparison.left_out) for comparison in pairs)
     if left:
         words.append(f"{left} runs have no partner and count in no difference.")
-    names = dict.fromkeys(one.effect_name for one in comparisons)
+    names = dict.fromkeys(comparison.effect_name for comparison in comparisons)
     words.append(f"Effect: {', '.join(names)}.")
     words.append(f"p of two sides; Holm's is for all {len(comparisons)} comparisons of this table.")
-    blind = min(float(one.smallest_p or 1) for one in comparisons)
+    blind = min(float(comparison.smallest_p or 1) for comparison in comparisons)
     if blind > 0.05:
         words.append(f"With so few runs no p can be below {p_text(blind)}: a large one says nothing.")
     words.append(
         "Seeds needed: for a power of 0.8 at p = 0.05 without Holm, if difference and spread are as seen."
     )
-    if any(row.unequal for row in found.rows):
+    if any(row.unequal for row in table.rows):
         words.append("(!): not under the same conditions as the baseline, see below.")
     return " ".join(words)

@@ -101,7 +101,7 @@ def stat(values: Sequence[float]) -> Stat:
     shift = math.frexp(largest)[1] if largest > 1e100 else 0
     scaled = [math.ldexp(value, -shift) for value in values]
     mean = math.fsum(scaled) / n
-    deviation = None if n == 1 else math.sqrt(math.fsum((one - mean) ** 2 for one in scaled) / (n - 1))
+    deviation = None if n == 1 else math.sqrt(math.fsum((value - mean) ** 2 for value in scaled) / (n - 1))
     return Stat(_unscaled(mean, shift), None if deviation is None else _unscaled(deviation, shift), n)
 
 
@@ -117,13 +117,13 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, str]:
 
     `+` and `++`, which only say that a key is new, are dropped, as are Hydra's own settings.
     """
-    found = {}
+    typed = {}
     for override in overrides:
         key, _, value = str(override).partition("=")
         key = key.strip().lstrip("+")
         if not key.startswith("hydra.") and not key.startswith("hydra/"):
-            found[key] = value.strip() or ("deleted" if key.startswith("~") else "")
-    return found
+            typed[key] = value.strip() or ("deleted" if key.startswith("~") else "")
+    return typed
 
 
 @lru_cache(maxsize=2**16)
@@ -146,17 +146,17 @@ def axes(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> list[str]:
     left_out = {*over, *SHOWN}
     return [
         key
-        for key, found in values.items()
-        if len(found) > 1
-        and len({canonical(value) for value in found}) > 1
+        for key, typed in values.items()
+        if len(typed) > 1
+        and len({canonical(value) for value in typed}) > 1
         and not {key, key.partition(".")[0], key.partition("/")[0]} & left_out
     ]
 
 
 def figure_names(runs: Sequence[Run]) -> list[str]:
     """Every figure that some finished run has, the most telling first."""
-    found = dict.fromkeys(name for run in runs if run.finished for name in run.figures)
-    return sorted(found, key=place)
+    names = dict.fromkeys(name for run in runs if run.finished for name in run.figures)
+    return sorted(names, key=place)
 
 
 def main_figure(runs: Sequence[Run], wanted: str | None = None) -> str | None:
@@ -189,7 +189,7 @@ def grouped(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> list[tuple[Sett
         if run.finished or all(name in run.overrides for name in names):
             key = tuple(canonical(run.overrides.get(name, "")) for name in names)
             groups.setdefault(key, []).append(run)
-    found = []
+    result = []
     for group in groups.values():
         finished = [run for run in group if run.finished]
         figures = {
@@ -197,8 +197,8 @@ def grouped(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> list[tuple[Sett
             for name in figure_names(finished)
         }
         values = tuple(group[0].overrides.get(name, "") for name in names)
-        found.append((Setting(values, len(group), len(finished), figures), finished))
-    return found
+        result.append((Setting(values, len(group), len(finished), figures), finished))
+    return result
 
 
 def runs_csv(runs: Sequence[Run]) -> str:
@@ -230,8 +230,8 @@ def table_csv(
     for number, setting in enumerate(settings(runs, over)):
         row = [*setting.values, setting.runs, setting.n]
         for name in names:
-            found = setting.stat(name)
-            row += [found.mean, found.deviation, found.n]
+            figure = setting.stat(name)
+            row += [figure.mean, figure.deviation, figure.n]
         rows.append([*row, *(more[1][number] if more[1] else ())])
     return csv_lines(rows)
 
@@ -256,9 +256,9 @@ def unit(name: str, values: Sequence[float]) -> Unit:
     return Unit(name, 1.0, min(max(digits, 0), 6))
 
 
-def units(found: Sequence[Setting], names: Sequence[str]) -> dict[str, Unit]:
+def units(all_settings: Sequence[Setting], names: Sequence[str]) -> dict[str, Unit]:
     """The unit of every figure, the same for all settings."""
-    return {name: unit(name, [v for s in found for v in s.figures.get(name, ())]) for name in names}
+    return {name: unit(name, [v for s in all_settings for v in s.figures.get(name, ())]) for name in names}
 
 
 def table_markdown(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> str:
@@ -266,12 +266,12 @@ def table_markdown(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> str:
 
     Where a figure has fewer values than n, its own number stands in brackets.
     """
-    names, found = figure_names(runs), settings(runs, over)
-    headings = units(found, names)
+    names, all_settings = figure_names(runs), settings(runs, over)
+    headings = units(all_settings, names)
     keys = axes(runs, over)
     first = min(len(keys), COLUMNS)
     rows = [[*map(text_cell, keys[:first]), "n", *(headings[name].heading for name in names)]]
-    for setting in found:
+    for setting in all_settings:
         cells = [_cell(setting.stat(name), setting.n, headings[name]) for name in names]
         rows.append([*map(text_cell, setting.values[:first]), str(setting.n), *cells])
     lines = [table_lines(rows, range(first))]
@@ -307,13 +307,13 @@ def text_cell(value: str) -> str:
     return shown(value, WIDEST).replace("|", "\\|")
 
 
-def _cell(found: Stat, n: int, unit: Unit) -> str:
-    if found.mean is None:
+def _cell(figure: Stat, n: int, unit: Unit) -> str:
+    if figure.mean is None:
         return ""
-    text = digits(found.mean * unit.factor, unit.decimals)
-    if found.deviation is not None:
-        text += f" ± {digits(found.deviation * unit.factor, unit.decimals)}"
-    return text if found.n == n else f"{text} ({found.n})"
+    text = digits(figure.mean * unit.factor, unit.decimals)
+    if figure.deviation is not None:
+        text += f" ± {digits(figure.deviation * unit.factor, unit.decimals)}"
+    return text if figure.n == n else f"{text} ({figure.n})"
 
 
 def digits(value: float, decimals: int) -> str:
@@ -350,17 +350,17 @@ def curves(
     Raises:
         ConfigError: no run has the figure.
     """
-    names, found = axes(runs, over), settings(runs, over)
-    if not any(setting.figures.get(figure) for setting in found):
+    names, all_settings = axes(runs, over), settings(runs, over)
+    if not any(setting.figures.get(figure) for setting in all_settings):
         raise ConfigError(f"figure={figure}: no finished run has it")
     if not names:
-        return "", {"": [("all", found[0].figures[figure])]}
-    columns = {name: {canonical(s.values[i]) for s in found} for i, name in enumerate(names)}
+        return "", {"": [("all", all_settings[0].figures[figure])]}
+    columns = {name: {canonical(s.values[i]) for s in all_settings} for i, name in enumerate(names)}
     numeric = [name for name in names if all(isinstance(value, float) for value in columns[name])]
     along = max(numeric, key=lambda name: len(columns[name])) if numeric else names[0]
     place = names.index(along)
     series: dict[str, list[tuple[str, tuple[float, ...]]]] = {}
-    for setting in found:
+    for setting in all_settings:
         rest = [f"{names[i]}={value}" for i, value in enumerate(setting.values) if i != place]
         point = (setting.values[place], setting.figures.get(figure, ()))
         series.setdefault(", ".join(rest), []).append(point)

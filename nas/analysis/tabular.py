@@ -70,16 +70,16 @@ class Tabular:
 
     def words(self, arch: str) -> str:
         """The same in one line for a person."""
-        found = self.report(arch)
+        figures = self.report(arch)
         others = [
-            f"{name} {found[name]:.2f}" for name in self._tests() if name in found and name != self.metric
+            f"{name} {figures[name]:.2f}" for name in self._tests() if name in figures and name != self.metric
         ]
-        if self.metric is None or found["rank"] is None:
+        if self.metric is None or figures["rank"] is None:
             known = ", ".join(others)
             return known or "this architecture is not in it"
         line = (
-            f"{self.metric} {found[self.metric]:.2f}, rank {found['rank']:,} of {found['of']:,}, "
-            f"{found['gap']:.2f} below the best ({found['best']:.2f})"
+            f"{self.metric} {figures[self.metric]:.2f}, rank {figures['rank']:,} of {figures['of']:,}, "
+            f"{figures['gap']:.2f} below the best ({figures['best']:.2f})"
         )
         return f"{line}; {', '.join(others)}" if others else line
 

@@ -64,19 +64,19 @@ def count_saved_bytes(forward: Callable[[], Any], parameters: Iterable[Tensor] =
         parameters: tensors whose storage is there anyway and not counted.
     """
     known = {tensor.untyped_storage()._cdata for tensor in parameters}
-    found: dict[int, int] = {}
+    sizes: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         # Not the address of the data: on the device `meta` all have the same.
         if storage._cdata not in known:
-            found[storage._cdata] = storage.nbytes()
+            sizes[storage._cdata] = storage.nbytes()
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         # Held until the sum is taken: a freed storage's address could be given out and counted again.
         graph = forward()
-    total = sum(found.values())
+    total = sum(sizes.values())
     del graph
     return total
 

@@ -58,7 +58,7 @@ def clock_of(name: str, device: str, threads: int) -> Callable[[], float]:
 
 def latency_of(seconds: Sequence[float]) -> Latency:
     """Median and interquartile range of at least two measurements."""
-    times = [1000 * one for one in seconds]
+    times = [1000 * second for second in seconds]
     low, _, high = statistics.quantiles(times, n=4, method="inclusive")
     # To the nanosecond; clocks tell no more.
     return Latency(round(statistics.median(times), 6), round(high - low, 6), len(times))

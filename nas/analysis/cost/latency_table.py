@@ -110,12 +110,12 @@ class LatencyTable:
         Raises:
             ConfigError: the table does not hold it.
         """
-        found = self.entries.get(piece)
-        if found is None:
-            same = [one.shape for one in self.entries if one.name == piece.name]
+        entry = self.entries.get(piece)
+        if entry is None:
+            same = [other.shape for other in self.entries if other.name == piece.name]
             known = f"it has {piece.name} at {', '.join(same)}" if same else f"it has no {piece.name} at all"
             raise ConfigError(f"{where}: the table lacks {piece.key}; {known}. Measure it with: {command}")
-        return found.median
+        return entry.median
 
     def to_json(self) -> str:
         """The JSON form, one piece a line."""
@@ -127,8 +127,8 @@ class LatencyTable:
             "line": None if self.line is None else asdict(self.line),
         }
         rows = [
-            json.dumps(asdict(piece) | {"milliseconds": one.median, "spread": one.spread, "n": one.repeats})
-            for piece, one in self.entries.items()
+            json.dumps(asdict(piece) | {"milliseconds": row.median, "spread": row.spread, "n": row.repeats})
+            for piece, row in self.entries.items()
         ]
         body = ",\n  ".join(rows)
         return json.dumps(head, indent=1)[:-2] + f',\n "pieces": [\n  {body}\n ]\n}}\n'
@@ -180,13 +180,13 @@ def parse_table(text: str, where: str = "latency.table") -> LatencyTable:
         entries = {}
         for row in data["pieces"]:
             values = dict(row)
-            one = Latency(values.pop("milliseconds"), values.pop("spread"), values.pop("n"))
+            entry = Latency(values.pop("milliseconds"), values.pop("spread"), values.pop("n"))
             piece = Piece(**values)
             sizes = (piece.channels, piece.height, piece.width, piece.stride, piece.outputs, piece.inputs)
             good = isinstance(piece.name, str) and all(is_whole(size, 1) for size in sizes)
-            good = good and is_time(one.median) and is_time(one.spread) and is_whole(one.repeats, 1)
+            good = good and is_time(entry.median) and is_time(entry.spread) and is_whole(entry.repeats, 1)
             require(good and piece not in entries, f"{where}: damaged or repeated entry {shown(row, 200)}")
-            entries[piece] = one
+            entries[piece] = entry
         return LatencyTable(conditions, entries, dict(data["about"]), line)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, ConfigError):
@@ -206,13 +206,13 @@ def check_conditions(table: LatencyTable, here: Conditions, allowed: bool, where
     Raises:
         ConfigError: it was not, and that is not allowed.
     """
-    found = table.conditions.differences(here)
+    unlike = table.conditions.differences(here)
     require(
-        not found or allowed,
-        f"{where}: measured under other conditions: {'; '.join(found)}. Measure here with nas.latency, or "
+        not unlike or allowed,
+        f"{where}: measured under other conditions: {'; '.join(unlike)}. Measure here with nas.latency, or "
         "set latency.any_device=true to budget for that device",
     )
-    return not found
+    return not unlike
 
 
 class Predictor:
@@ -283,7 +283,7 @@ def fit_line(sums: list[float], measured: list[float]) -> Line:
         len(set(sums)) > 1,
         "latency.validate: all networks of this space consist of the same pieces, so there is no line",
     )
-    found = linregress(sums, measured)
+    fit = linregress(sums, measured)
     told = len(set(measured)) > 1
 
     def error(predicted: list[float]) -> float:
@@ -293,8 +293,8 @@ def fit_line(sums: list[float], measured: list[float]) -> Line:
     kendall, spearman = (
         float(rank(sums, measured).statistic) if told else 0.0 for rank in (kendalltau, spearmanr)
     )
-    line = Line(len(sums), float(found.slope), float(found.intercept), kendall, spearman, error(sums), 0.0)
-    return Line(**asdict(line) | {"error_fitted": error([line(one) for one in sums])})
+    line = Line(len(sums), float(fit.slope), float(fit.intercept), kendall, spearman, error(sums), 0.0)
+    return Line(**asdict(line) | {"error_fitted": error([line(total) for total in sums])})
 
 
 def _word(value: object) -> str:

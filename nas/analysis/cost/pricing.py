@@ -48,17 +48,17 @@ class EdgePrices:
             if value[0].denominator == value[1].denominator == 1:
                 return int(value[0]), int(value[1])
             return self._build(genotype)
-        found = self._build(genotype)
+        price = self._build(genotype)
         pivot, scale = next(iter(rest.items()))
         row = {term: weight / scale for term, weight in rest.items()}
-        worth = ((found[0] - value[0]) / scale, (found[1] - value[1]) / scale)
+        worth = ((price[0] - value[0]) / scale, (price[1] - value[1]) / scale)
         for other, (terms, known) in list(self._rows.items()):
             share = terms.get(pivot)
             if share:
                 _subtract(terms, row, share)
                 self._rows[other] = (terms, (known[0] - share * worth[0], known[1] - share * worth[1]))
         self._rows[pivot] = (row, worth)
-        return found
+        return price
 
     def check(self, genotype: Genotype) -> None:
         """Builds one network and compares.

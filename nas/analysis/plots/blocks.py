@@ -121,7 +121,7 @@ def _graph(
         tuple(names),
         last,
         (*columns, (last,)),
-        {node: " + ".join(found) for node, found in words.items()},
+        {node: " + ".join(operations) for node, operations in words.items()},
         kinds,
         frozenset(live),
         frozenset(every - live),
@@ -140,9 +140,9 @@ def _heading(names: list[str]) -> str:
     numbers = sorted((number for *_, number in parts), key=int)
     runs = []
     for _, run in groupby(enumerate(numbers), key=lambda item: int(item[1]) - item[0]):
-        found = [number for _, number in run]
-        joint = "\u2013" if len(found) > 2 else ", "
-        runs.append(found[0] if len(found) == 1 else f"{found[0]}{joint}{found[-1]}")
+        members = [number for _, number in run]
+        joint = "\u2013" if len(members) > 2 else ", "
+        runs.append(members[0] if len(members) == 1 else f"{members[0]}{joint}{members[-1]}")
     return f"{parts[0][0].replace('_', ' ')} {', '.join(runs)}"
 
 
@@ -207,7 +207,7 @@ class Plan:
             # What is dead may share its way: it is there to be seen, not to be followed.
             for edge in edges:
                 heights.setdefault(edge, {}).setdefault(index, centre)
-        return {edge: [found[index] for index in sorted(found)] for edge, found in heights.items()}
+        return {edge: [passed[index] for index in sorted(passed)] for edge, passed in heights.items()}
 
     def _ports(self) -> dict[tuple[int, int], float]:
         """How far from its target's middle a live connection arrives, so that each can be seen."""

@@ -113,12 +113,12 @@ def draw_curves(rows: Rows, path: str | Path, title: str | None = None, caption:
         ConfigError: no known column has a number, a value is not a number, or the file cannot be written.
     """
     names = list(dict.fromkeys(name for row in rows for name in row if isinstance(name, str)))
-    found = {
+    by_metric = {
         metric: [c for c in columns_of(metric, names) if np.isfinite(_column(rows, c)).any()]
         for metric in panels()
     }
-    shown = [(metric, columns) for metric, columns in found.items() if columns]
-    endings = ", ".join(metric.name for metric in found)
+    shown = [(metric, columns) for metric, columns in by_metric.items() if columns]
+    endings = ", ".join(metric.name for metric in by_metric)
     require(bool(shown), f"figure: no column to draw among {names}; known endings are {endings}")
     across = min(len(shown), 3)
     down = math.ceil(len(shown) / across)

@@ -34,16 +34,16 @@ def draw_exploration(
         ConfigError: there is no row, a value is no number, or the file cannot be written.
     """
     require(len(rows) >= 1, "figure: no exploration to draw")
-    found = {name: numbers([row.get(name, math.nan) for row in rows], f"column {name!r}") for name in COLUMNS}
+    data = {name: numbers([row.get(name, math.nan) for row in rows], f"column {name!r}") for name in COLUMNS}
     with styled():
         figure = new_figure(900, 640)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        _draw_accuracies(upper, found)
+        _draw_accuracies(upper, data)
         upper.set_ylabel(ylabel)
         upper.set_title("Exploration and exploitation", loc="left", weight="bold")
         figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-        epochs, most = found["epoch"], np.nanmax(found["samples"])
-        lower.plot(epochs, found["distinct"], color=LINE_COLOURS[0], **markers(len(epochs)))
+        epochs, most = data["epoch"], np.nanmax(data["samples"])
+        lower.plot(epochs, data["distinct"], color=LINE_COLOURS[0], **markers(len(epochs)))
         lower.set_ylim(0, 1.06 * most)
         lower.set_ylabel(f"distinct of {most:.0f}")
         lower.set_xlabel("epoch")
@@ -51,9 +51,9 @@ def draw_exploration(
         return save(figure, path, caption)
 
 
-def _draw_accuracies(ax: Axes, found: Mapping[str, np.ndarray]) -> None:
-    epochs, percent = found["epoch"], {name: 100 * values for name, values in found.items()}
-    samples = np.nanmax(found["samples"])
+def _draw_accuracies(ax: Axes, data: Mapping[str, np.ndarray]) -> None:
+    epochs, percent = data["epoch"], {name: 100 * values for name, values in data.items()}
+    samples = np.nanmax(data["samples"])
     if len(epochs) == 1:
         # A band has no width at a single epoch.
         ax.vlines(epochs, percent["min"], percent["max"], color=BAND, alpha=0.6, lw=8, label="min to max")

@@ -35,7 +35,7 @@ def draw_operation_times(
         figure = new_figure(900, max(320, 120 + len(times) * (14 + 13 * len(shapes))))
         ax = figure.subplots()
         for index, shape in enumerate(shapes):
-            rows = [(row, *found[shape]) for row, found in enumerate(times.values()) if shape in found]
+            rows = [(row, *timed[shape]) for row, timed in enumerate(times.values()) if shape in timed]
             places, medians, spreads = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
             ax.barh(
                 places + (index - (len(shapes) - 1) / 2) * height,

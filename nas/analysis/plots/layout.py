@@ -112,7 +112,7 @@ def _untangle(columns: list[list[Hashable]], links: list[tuple[Hashable, Hashabl
             toward = before if forward else after
             centre = len(beside) / 2
             means = {
-                item: float(np.mean([place[one] for one in toward[item]])) if item in toward else centre
+                item: float(np.mean([place[other] for other in toward[item]])) if item in toward else centre
                 for item in columns[index]
             }
             columns[index].sort(key=means.__getitem__)

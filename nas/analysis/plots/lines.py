@@ -68,14 +68,14 @@ def draw_comparison(groups: Mapping[str, Sequence[float]], path: str | Path, yla
         ConfigError: a group holds something else than numbers or none at all, or the file cannot be written.
     """
     require(len(groups) >= 1, "figure: no group to draw")
-    found = {name: numbers(values, f"group {name!r}") for name, values in groups.items()}
-    found = {name: values[np.isfinite(values)] for name, values in found.items()}
-    for name, values in found.items():
+    finite = {name: numbers(values, f"group {name!r}") for name, values in groups.items()}
+    finite = {name: values[np.isfinite(values)] for name, values in finite.items()}
+    for name, values in finite.items():
         require(len(values) >= 1, f"figure: group {name!r} has no value")
     with styled():
-        figure = new_figure(max(420.0, 190.0 + 170.0 * len(found)), 520)
+        figure = new_figure(max(420.0, 190.0 + 170.0 * len(finite)), 520)
         ax = figure.subplots()
-        for index, values in enumerate(found.values()):
+        for index, values in enumerate(finite.values()):
             colour = LINE_COLOURS[index % len(LINE_COLOURS)]
             # Fixed, even steps aside instead of random ones: the same data must give the same picture.
             aside = index - 0.12 + (np.arange(len(values)) % 5 - 2) * 0.045
@@ -88,9 +88,9 @@ def draw_comparison(groups: Mapping[str, Sequence[float]], path: str | Path, yla
             ax.annotate(
                 note, (index + 0.17, mean), (8, 0), textcoords="offset points", va="center", fontsize=9.5
             )
-        ticks = [f"{name}\n(n = {len(values)})" for name, values in found.items()]
+        ticks = [f"{name}\n(n = {len(values)})" for name, values in finite.items()]
         ax.set_xticks(range(len(ticks)), ticks, color=INK)
-        ax.set_xlim(-0.5, len(found) - 0.5 + 0.15)
+        ax.set_xlim(-0.5, len(finite) - 0.5 + 0.15)
         ax.grid(False, axis="x")
         ax.margins(y=0.15)
         ax.set_ylabel(ylabel)

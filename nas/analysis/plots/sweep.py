@@ -24,10 +24,10 @@ SERIES, LABELS, LARGEST = 24, 60, 1e100
 
 def _numeric(ticks: Sequence[str]) -> list[float] | None:
     try:
-        found = [float(tick) for tick in ticks]
+        values = [float(tick) for tick in ticks]
     except ValueError:
         return None
-    return found if all(math.isfinite(value) for value in found) else None
+    return values if all(math.isfinite(value) for value in values) else None
 
 
 def _scale(ax: Axes, values: Sequence[float]) -> str:
@@ -192,10 +192,10 @@ def _draw_means(
     points = sorted(points, key=lambda point: place[point[0]])
     x, means, spreads = [], [], []
     for tick, values in points:
-        found = np.asarray(values, dtype=float)
+        figures = np.asarray(values, dtype=float)
         x.append(place[tick])
-        means.append(found.mean() if len(found) else math.nan)
-        spreads.append(found.std(ddof=1) if len(found) > 1 else 0.0)
+        means.append(figures.mean() if len(figures) else math.nan)
+        spreads.append(figures.std(ddof=1) if len(figures) > 1 else 0.0)
     if joined:
         ax.plot(x, means, dash, color=colour, lw=1.0, alpha=0.5, transform=beside)
     ax.errorbar(

@@ -103,15 +103,15 @@ class _Colours:
 
 def _colours(matrices: Sequence[np.ndarray]) -> _Colours:
     """Diverging from uniform where the op weights of every edge sum to 1, or from 0 where one is negative."""
-    found = np.concatenate([m[np.isfinite(m)] for m in matrices] or [np.zeros(0)])
+    finite = np.concatenate([m[np.isfinite(m)] for m in matrices] or [np.zeros(0)])
     sums = np.concatenate([np.nansum(m, 1)[np.isfinite(m).any(1)] for m in matrices])
-    if found.min(initial=0.0) >= 0 and np.allclose(sums, 1.0, atol=1e-3):
+    if finite.min(initial=0.0) >= 0 and np.allclose(sums, 1.0, atol=1e-3):
         ratios = np.concatenate([(m * np.isfinite(m).sum(1, keepdims=True)).ravel() for m in matrices])
         logs = np.abs(np.log2(ratios[ratios > 0]))
         end = float(np.clip(logs.max(initial=0.0), *NARROWEST_WIDEST))
         return _Colours("RdBu_r", Normalize(-end, end), True, 3 if end < 0.5 else 2)
-    largest = float(np.abs(found).max(initial=0.0)) or 1.0
-    if found.min(initial=0.0) < 0:
+    largest = float(np.abs(finite).max(initial=0.0)) or 1.0
+    if finite.min(initial=0.0) < 0:
         return _Colours("PuOr", Normalize(-largest, largest), False, 2)
     return _Colours("YlGnBu", Normalize(0.0, largest), False, 2)
 

@@ -94,13 +94,6 @@ def band(
     return Band(points_P, mean_P, low_P, high_P, n_P, len(courses))
 
 
-def best_so_far(values: Sequence[float], higher: bool = True) -> list[float]:
-    """The best of all up to each; for figures that a search may look at, and no test accuracy is one."""
-    figures = np.asarray(list(values), dtype=float)
-    best = np.fmax.accumulate(figures) if higher else np.fmin.accumulate(figures)
-    return [float(value) for value in best]
-
-
 def spread_evenly(seconds: float, steps: int) -> list[float]:
     """When each of a run's steps ended if all took as long, where its total alone is known."""
     return [seconds * (step + 1) / steps for step in range(steps)]

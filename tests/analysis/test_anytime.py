@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.analysis.anytime import POINTS, Course, band, best_so_far, spread_evenly
+from nas.analysis.anytime import POINTS, Course, band, spread_evenly
 from nas.errors import ConfigError
 
 NAN = float("nan")
@@ -60,7 +60,5 @@ def test_courses_that_fall_back_are_refused():
         band([Course([1, 2], [2])])
 
 
-def test_the_best_so_far_and_even_steps():
-    assert best_so_far([NAN, 1, 3, 2, NAN][1:]) == [1, 3, 3, 3]
-    assert best_so_far([3, 1, 2], higher=False) == [3, 1, 1]
+def test_even_steps():
     assert spread_evenly(60, 3) == [20, 40, 60]

@@ -29,13 +29,13 @@ class Draws:
         count = int(np.prod(shape, dtype=np.int64))
         if self._used + count > self._block_SN.shape[1]:
             size = max(BLOCK, count)
-            self._block_SN, self._used = np.stack([one.random(size) for one in self._generators]), 0
+            self._block_SN, self._used = np.stack([rng.random(size) for rng in self._generators]), 0
         self._used += count
         return self._block_SN[:, self._used - count : self._used].reshape(-1, *shape)
 
     def normal(self, *shape: int) -> np.ndarray:
         """Standard normal numbers, [S, *shape]."""
-        return np.stack([one.standard_normal(shape) for one in self._generators])
+        return np.stack([rng.standard_normal(shape) for rng in self._generators])
 
 
 class Algorithm(ABC):

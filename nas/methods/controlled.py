@@ -79,9 +79,9 @@ class ControllerMethod(Method):
             f"method.relaxation: {type(relaxation).__name__} makes op weights of alpha, but here a "
             "controller draws them; nas.methods.relaxations.Frequencies",
         )
-        for key, one in regularizers.items():
+        for key, regularizer in regularizers.items():
             require(
-                type(one).penalty is Regularizer.penalty,
+                type(regularizer).penalty is Regularizer.penalty,
                 f"method.regularizers.{key}: a term on alpha, which a controller has none of; leave it out",
             )
         if layout is None:

@@ -120,7 +120,7 @@ class Controller(nn.Module):
         self.predict_edge = nn.Linear(hidden, len(sources))
         first = (self.lstm.get_parameter(f"weight_{which}_l0") for which in ("ih", "hh"))
         tables = (self.operations, self.edges, self.predict_operation, self.predict_edge)
-        for parameter in (self.start, *first, *(one.weight for one in tables)):
+        for parameter in (self.start, *first, *(table.weight for table in tables)):
             nn.init.uniform_(parameter, -init, init)
 
     def draw(
@@ -204,6 +204,6 @@ def _ways(choice: Choice, before_N: Tensor) -> Tensor:
     """Log of the number of sets of in-edges that go on with each of a node's, [N, A]; -inf for none."""
     total, left = len(choice.rows), choice.slots - choice.slot - 1
     ways = [math.comb(total - 1 - index, left) for index in range(total)]
-    logs_A = torch.tensor([math.log(one) if one else -math.inf for one in ways], device=before_N.device)
+    logs_A = torch.tensor([math.log(n) if n else -math.inf for n in ways], device=before_N.device)
     index_A = torch.arange(total, device=before_N.device)
     return torch.where(index_A > before_N[:, None], logs_A, -torch.inf)

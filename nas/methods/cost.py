@@ -43,16 +43,16 @@ class ExpectedCost:
         Raises:
             ConfigError: the space does not say that of its candidates, or they are all free.
         """
-        missing = sorted(group for group, one in costs.items() if not hasattr(one, f"{self.of}_EO"))
+        missing = sorted(group for group, cost in costs.items() if not hasattr(cost, f"{self.of}_EO"))
         require(
             not missing,
             f"method.cost.of={self.of}: this space does not say what each candidate of {', '.join(missing)} "
             "costs; set method.cost.weight=0",
         )
-        found = {group: getattr(one, f"{self.of}_EO").double() for group, one in costs.items()}
-        uniform = sum(float(cost_EO.sum()) / cost_EO.shape[1] for cost_EO in found.values())
+        counts = {group: getattr(cost, f"{self.of}_EO").double() for group, cost in costs.items()}
+        uniform = sum(float(cost_EO.sum()) / cost_EO.shape[1] for cost_EO in counts.values())
         require(uniform > 0, f"method.cost.of={self.of}: no candidate of this space has any; use another")
-        self.shares = {group: cost_EO / uniform for group, cost_EO in found.items()}
+        self.shares = {group: cost_EO / uniform for group, cost_EO in counts.items()}
 
     def penalty(self, strengths: Mapping[str, Tensor]) -> Tensor:
         """The term of the objective, a scalar, at strengths {group: [E, O]}, 0 for what is dropped."""

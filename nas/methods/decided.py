@@ -41,12 +41,12 @@ class Decided:
 
     def applied(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{group: [..., E, O]} with the decided rows in their places."""
-        found = dict(values)
+        result = dict(values)
         for group, rows_E in self._rows.items():
-            value_EO = found[group]
+            value_EO = result[group]
             choices_EO = self._choices[group].to(value_EO)
-            found[group] = torch.where(rows_E.to(value_EO.device)[:, None], choices_EO, value_EO)
-        return found
+            result[group] = torch.where(rows_E.to(value_EO.device)[:, None], choices_EO, value_EO)
+        return result
 
     def state(self) -> dict:
         """Plain containers for a checkpoint; empty where nothing is decided."""
@@ -54,5 +54,5 @@ class Decided:
 
     def load(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Takes what `state` gave."""
-        self._rows = {group: found["rows"].cpu() for group, found in state.items()}
-        self._choices = {group: found["choices"].cpu() for group, found in state.items()}
+        self._rows = {group: saved["rows"].cpu() for group, saved in state.items()}
+        self._choices = {group: saved["choices"].cpu() for group, saved in state.items()}

@@ -53,13 +53,13 @@ class EdgeWeights(nn.Module):
     def penalties(self, regularizers: Sequence[Regularizer]) -> list[Tensor]:
         """What regularizers say of beta, a scalar each."""
         betas = list(self.beta.values())
-        return [one.edge_penalty(self.relaxation, betas) for one in regularizers]
+        return [regularizer.edge_penalty(self.relaxation, betas) for regularizer in regularizers]
 
     def in_rows(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{group: [E]}, in the order of alpha's rows, of values [1, n] by the names in `beta`."""
-        found = {}
+        result = {}
         for group, by_target in self._rows.items():
             parts = [values[f"{group}_{target}"][0] for target in by_target]
             order = torch.tensor([row for rows in by_target.values() for row in rows])
-            found[group] = torch.cat(parts)[order.argsort().to(parts[0].device)]
-        return found
+            result[group] = torch.cat(parts)[order.argsort().to(parts[0].device)]
+        return result

@@ -34,16 +34,16 @@ def diagonal(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
         parameters: of any shapes; one on which the loss does not depend has zeros.
     """
     first = torch.autograd.grad(loss, list(parameters), create_graph=True, allow_unused=True)
-    found = []
+    diagonals = []
     for parameter, gradient in zip(parameters, first, strict=True):
         second = torch.zeros_like(parameter).flatten()
         if gradient is not None and gradient.requires_grad:
-            for index, one in enumerate(gradient.flatten()):
-                row = torch.autograd.grad(one, parameter, retain_graph=True, allow_unused=True)[0]
+            for index, entry in enumerate(gradient.flatten()):
+                row = torch.autograd.grad(entry, parameter, retain_graph=True, allow_unused=True)[0]
                 if row is not None:
                     second[index] = row.flatten()[index]
-        found.append(second.view_as(parameter).detach())
-    return found
+        diagonals.append(second.view_as(parameter).detach())
+    return diagonals
 
 
 class Trial:
@@ -94,7 +94,7 @@ class Trial:
     def _state(self) -> tuple[list[Tensor], Tensor, Tensor | None, list[Tensor]]:
         buffers = [b.detach().clone() for b in self.buffers]
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
-        return buffers, torch.get_rng_state(), cuda, [one.get_state() for one in self.generators]
+        return buffers, torch.get_rng_state(), cuda, [generator.get_state() for generator in self.generators]
 
     @torch.no_grad()
     def _set(self, state: tuple[list[Tensor], Tensor, Tensor | None, list[Tensor]]) -> None:

@@ -109,16 +109,16 @@ class Method(Parameters):
             regularizer.check_stages(1 if self.stages is None else len(self.stages))
             if architecture_optimizer is not None:
                 architecture_optimizer = regularizer.optimizer(architecture_optimizer)
-        for one in (relaxation,) if edges is None else (relaxation, edges):
+        for part in (relaxation,) if edges is None else (relaxation, edges):
             if architecture_optimizer is not None:
-                architecture_optimizer = one.optimizer(architecture_optimizer)
+                architecture_optimizer = part.optimizer(architecture_optimizer)
         self.rates: dict[str, float] = {}
         self._gather_rates()
         self.architecture_optimizer = architecture_optimizer
         self.selection = selection
         self.update = update
         self.perturbation = perturbation
-        self.monitors = {key: one for key, one in monitors.items() if one is not None}
+        self.monitors = {key: part for key, part in monitors.items() if part is not None}
         self._check_parts()
         choosing = selection if selection is not None and selection.rivals else relaxation
         require(
@@ -134,7 +134,7 @@ class Method(Parameters):
         of_its_own = self.learns and not self.joint
         if self.update is not None:
             self.update.check(self.relaxation)
-        idle = [key for key, one in self.regularizers.items() if one.explicit]
+        idle = [key for key, regularizer in self.regularizers.items() if regularizer.explicit]
         require(
             self.learns or not self.trains or not (idle or self.warmup_epochs),
             f"method.update={update}: alpha never moves, so that method.regularizers ({', '.join(idle)}) or "
@@ -172,7 +172,7 @@ class Method(Parameters):
             f"method.perturbation: method.update={update} has no weight "
             "step of its own that could be taken at other op weights; null",
         )
-        rates = [name for one in self.regularizers.values() for name in one.rates]
+        rates = [name for regularizer in self.regularizers.values() for name in regularizer.rates]
         require(len(rates) == len(set(rates)), f"method.regularizers: set twice in {rates}; null for one")
         self._check_monitors(of_its_own)
 
@@ -361,31 +361,31 @@ class Method(Parameters):
         """
         chosen = update or self.update
         assert chosen is not None  # a method that only draws takes no steps
-        found = chosen.gradient(problem, weight_batch, architecture_batch)
+        result = chosen.gradient(problem, weight_batch, architecture_batch)
         if self.architecture_clip is not None:
-            norm = torch.nn.utils.get_total_norm(found.gradients)
+            norm = torch.nn.utils.get_total_norm(result.gradients)
             share = (self.architecture_clip / (norm + 1e-6)).clamp(max=1.0)
-            found.gradients = [share * gradient for gradient in found.gradients]
+            result.gradients = [share * gradient for gradient in result.gradients]
         if self._regularized:
             # After the average over processes: every process adds the same.
             anchors = self.anchor_gradients()
-            found.gradients = [g + a for g, a in zip(found.gradients, anchors, strict=True)]
-        return found
+            result.gradients = [g + a for g, a in zip(result.gradients, anchors, strict=True)]
+        return result
 
     def anchor_gradients(self) -> list[Tensor]:
         """The gradient of the regularizers' terms, one tensor an alpha; zeros where there is none."""
         if not self._regularized:
             return [torch.zeros_like(alpha_EO) for alpha_EO in self.alphas()]
-        found = torch.autograd.grad(self.penalty(), self.alphas(), allow_unused=True)
+        gradients = torch.autograd.grad(self.penalty(), self.alphas(), allow_unused=True)
         return [
             torch.zeros_like(alpha) if gradient is None else gradient
-            for alpha, gradient in zip(self.alphas(), found, strict=True)
+            for alpha, gradient in zip(self.alphas(), gradients, strict=True)
         ]
 
     def penalty(self) -> Tensor:
         """The regularizers' terms of the objective at the kept candidates, a differentiable scalar."""
         kept = [self._kept(group) for group in self.alpha]
-        terms = [one.penalty(self.relaxation, kept) for one in self._terms()]
+        terms = [regularizer.penalty(self.relaxation, kept) for regularizer in self._terms()]
         terms += [] if self.edges is None else self.edges.penalties(self._terms())
         if self.cost is not None:
             terms.append(self.cost.penalty(self._times_edges(self._expected())))
@@ -396,4 +396,4 @@ class Method(Parameters):
         return bool(self._terms()) or self.cost is not None
 
     def _terms(self) -> list[Regularizer]:
-        return [one for one in self.regularizers.values() if one.explicit]
+        return [regularizer for regularizer in self.regularizers.values() if regularizer.explicit]

@@ -151,9 +151,9 @@ class Parameters(Hooks, nn.Module):
     @torch.no_grad()
     def scores(self) -> dict[str, Tensor]:
         """What derivation ranks: {group: [E, O]}, detached; a dropped candidate is below every kept one."""
-        found = self._times_edges(self.decided.applied(self._of_kept(self.relaxation.scores)))
+        values = self._times_edges(self.decided.applied(self._of_kept(self.relaxation.scores)))
         kept = self.kept()
-        return {group: value_EO.masked_fill(~kept[group], DROPPED) for group, value_EO in found.items()}
+        return {group: value_EO.masked_fill(~kept[group], DROPPED) for group, value_EO in values.items()}
 
     @torch.no_grad()
     def draw(self) -> OpWeights:
@@ -219,10 +219,10 @@ class Parameters(Hooks, nn.Module):
 
         As many as there are candidates is a flat Dirichlet; the larger the sum, the less its draws vary.
         """
-        found = {group: self.relaxation.concentration(self._kept(group)) for group in self.alpha}
+        betas = {group: self.relaxation.concentration(self._kept(group)) for group in self.alpha}
         return {
             group: float(beta_EK.double().sum(-1).mean())
-            for group, beta_EK in found.items()
+            for group, beta_EK in betas.items()
             if beta_EK is not None
         }
 
@@ -236,20 +236,20 @@ class Parameters(Hooks, nn.Module):
         """
         drawn = self._of_kept(lambda alpha_EK: self.relaxation.sample(alpha_EK, count, generator))
         edges = {} if self.edges is None else self.edges.weights(self.edges.relaxation.strengths)
-        found = self.decided.applied(drawn)
+        values = self.decided.applied(drawn)
         return {
             group: value_NEO * edges[group][:, None].cpu().double() if group in edges else value_NEO
-            for group, value_NEO in found.items()
+            for group, value_NEO in values.items()
         }
 
     @torch.no_grad()
     def log_probability_table(self) -> dict[str, Tensor]:
         """Log probability that a candidate is its edge's argmax in such a draw: {group: [E, O]}, float64."""
-        found = self._of_kept(self.relaxation.argmax_log_probabilities, -torch.inf)
-        fixed = self.decided.applied({group: torch.zeros_like(value_EO) for group, value_EO in found.items()})
+        logs = self._of_kept(self.relaxation.argmax_log_probabilities, -torch.inf)
+        fixed = self.decided.applied({group: torch.zeros_like(value_EO) for group, value_EO in logs.items()})
         return {
             group: torch.where(self.decided.rows(group, value_EO)[:, None], fixed[group].log(), value_EO)
-            for group, value_EO in found.items()
+            for group, value_EO in logs.items()
         }
 
     def bases(self) -> dict[str, tuple[list[Tensor], Callable[[], dict[str, Tensor]]]]:
@@ -258,10 +258,10 @@ class Parameters(Hooks, nn.Module):
         The parameters are copies, one [E, K] a group, of the kept candidates alone; the function is
         deterministic and twice differentiable in them.
         """
-        found: dict[str, tuple[dict[str, Tensor], dict[str, Callable]]] = {}
+        bases: dict[str, tuple[dict[str, Tensor], dict[str, Callable]]] = {}
         for group in self.alpha:
             for label, (start_EK, function) in self.relaxation.bases(self._kept(group).detach()).items():
-                parameters, functions = found.setdefault(label, ({}, {}))
+                parameters, functions = bases.setdefault(label, ({}, {}))
                 parameters[group] = start_EK.clone().requires_grad_()
                 functions[group] = function
 
@@ -271,7 +271,7 @@ class Parameters(Hooks, nn.Module):
 
         return {
             label: (list(parameters.values()), partial(op_weights, parameters, functions))
-            for label, (parameters, functions) in found.items()
+            for label, (parameters, functions) in bases.items()
         }
 
     @property

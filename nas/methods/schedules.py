@@ -60,13 +60,13 @@ class Stages:
             f"method.stages: keep={kept}: a dropped candidate does not come back, so it cannot grow",
         )
         partial = [stage.partial for stage in self.stages]
-        going_on = [(one, two) for one, two in pairwise(self.stages) if not two.fresh]
+        going_on = [(before, after) for before, after in pairwise(self.stages) if not after.fresh]
         require(
-            all(two.partial <= one.partial for one, two in going_on),
+            all(after.partial <= before.partial for before, after in going_on),
             f"method.stages: partial={partial}: channels are widened, never narrowed, so it cannot grow",
         )
         require(
-            all(one.cells == two.cells for one, two in going_on),
+            all(before.cells == after.cells for before, after in going_on),
             f"method.stages: cells={[stage.cells for stage in self.stages]}: a network of another depth has "
             "other weights, so a stage that changes it needs fresh=true",
         )

@@ -14,13 +14,13 @@ def in_edges(layout: Mapping) -> dict[str, list[list[int]]]:
     Args:
         layout: {group: {`edges`: [[source, target], ...]}}, in the order of alpha's rows.
     """
-    found = {}
+    result = {}
     for group in sorted(layout):
         by_target: dict[int, list[int]] = {}
         for row, (_, target) in enumerate(layout[group]["edges"]):
             by_target.setdefault(target, []).append(row)
-        found[group] = list(by_target.values())
-    return found
+        result[group] = list(by_target.values())
+    return result
 
 
 def standing(layout: Mapping, derive: Derive) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -45,7 +45,7 @@ def standing(layout: Mapping, derive: Derive) -> tuple[dict[str, Tensor], dict[s
             inside = [group for group, (edges, names) in shapes.items() if row < edges and column < names]
             for group in inside:
                 scores[group][row], scores[group][row, column] = 0.5, 1.0
-            found = derive(scores)
+            derived = derive(scores)
             for group in inside:
-                allowed[group][row, column] = bool(found[group][row, column])
-    return {group: one_EO.any(-1) for group, one_EO in kept.items()}, allowed
+                allowed[group][row, column] = bool(derived[group][row, column])
+    return {group: kept_EO.any(-1) for group, kept_EO in kept.items()}, allowed

@@ -34,5 +34,5 @@ class Skips(Monitor):
 
     def end_epoch(self, seen: Seen) -> Decision | None:
         """Counts."""
-        found = int(seen.values["num_skip"])
-        return Decision(stop=f"{found} skips, limit {self.limit}") if found >= self.limit else None
+        skips = int(seen.values["num_skip"])
+        return Decision(stop=f"{skips} skips, limit {self.limit}") if skips >= self.limit else None

@@ -96,29 +96,29 @@ class Adversarial(Random):
             return op_weights
         with torch.no_grad():
             before = loss(op_weights)
-        found = on_simplex(self._noisy(op_weights), op_weights, kept)
+        worst = on_simplex(self._noisy(op_weights), op_weights, kept)
         for _ in range(self.steps):
-            leaves = {group: value_EO.detach().requires_grad_() for group, value_EO in found.items()}
+            leaves = {group: value_EO.detach().requires_grad_() for group, value_EO in worst.items()}
             gradients = torch.autograd.grad(loss(leaves), list(leaves.values()))
             climbed = {}
             for (group, value_EO), gradient_EO in zip(leaves.items(), gradients, strict=True):
                 moved_EO = value_EO.detach() + 2 * self.epsilon / self.steps * gradient_EO.sign()
                 own_EO = op_weights[group]
                 climbed[group] = moved_EO.clamp(own_EO - self.epsilon, own_EO + self.epsilon)
-            found = on_simplex(climbed, op_weights, kept)
+            worst = on_simplex(climbed, op_weights, kept)
         with torch.no_grad():
-            return found if loss(found) > before else op_weights
+            return worst if loss(worst) > before else op_weights
 
 
 def on_simplex(
     moved: Mapping[str, Tensor], op_weights: Mapping[str, Tensor], kept: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Rows cut to [0, 1] and divided by their sums; one-hot at the largest op weight where all are 0."""
-    found = {}
+    projected = {}
     for group, value_EO in moved.items():
         value_EO = (value_EO.clamp(0, 1) * kept[group]).detach()
         largest_EO = torch.zeros_like(value_EO)
         largest_EO.scatter_(-1, op_weights[group].argmax(-1, keepdim=True), 1.0)
         value_EO = torch.where(value_EO.sum(-1, keepdim=True) > 0, value_EO, largest_EO)
-        found[group] = value_EO / value_EO.sum(-1, keepdim=True)
-    return found
+        projected[group] = value_EO / value_EO.sum(-1, keepdim=True)
+    return projected

@@ -25,7 +25,7 @@ class SkipDropout(Regularizer):
     def __init__(self, probabilities: Sequence[float], decay: float = 0.2):
         where = "method.regularizers.skip_dropout"
         require(
-            len(probabilities) > 0 and all(0 <= one < 1 for one in probabilities),
+            len(probabilities) > 0 and all(0 <= p < 1 for p in probabilities),
             f"{where}.probabilities={list(probabilities)}: must be a list of at least one number, each at "
             "least 0 and below 1",
         )

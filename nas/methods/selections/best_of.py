@@ -48,11 +48,13 @@ class BestOf(Selection):
 
     def begin(self, draw: Callable[[], OpWeights]) -> None:
         """Draws them."""
-        found: dict[tuple, OpWeights] = {}
+        distinct: dict[tuple, OpWeights] = {}
         for _ in range(self.count):
-            one = draw()
-            found.setdefault(tuple(tuple(one[group].flatten().tolist()) for group in sorted(one)), one)
-        self._drawn, self._batches = list(found.values()), 0
+            drawn = draw()
+            distinct.setdefault(
+                tuple(tuple(drawn[group].flatten().tolist()) for group in sorted(drawn)), drawn
+            )
+        self._drawn, self._batches = list(distinct.values()), 0
         self._sums = [0.0] * len(self._drawn)
 
     def observe(self, batch: int, score: Callable[[OpWeights], tuple[float, int]]) -> None:
@@ -64,8 +66,8 @@ class BestOf(Selection):
             self._drawn = [self._drawn[index] for index in best]
             self._sums = [self._sums[index] for index in best]
         self._batches = batch + 1
-        for index, one in enumerate(self._drawn):
-            worth, size = score(one)
+        for index, op_weights in enumerate(self._drawn):
+            worth, size = score(op_weights)
             self._sums[index] += worth * size
 
     def chosen(self) -> OpWeights:

@@ -54,7 +54,7 @@ class PosteriorVariance(Selection):
         Raises:
             ConfigError: there is none, or none on one kind of gates.
         """
-        priors = [one for one in method.regularizers.values() if isinstance(one, GatePrior)]
+        priors = [prior for prior in method.regularizers.values() if isinstance(prior, GatePrior)]
         require(
             len(priors) == 1,
             "method.selection: PosteriorVariance goes by the prior on the gates, and method.regularizers "
@@ -83,20 +83,20 @@ class PosteriorVariance(Selection):
         """Takes second derivatives of the first batches in."""
         if batch >= self.batches:
             return
-        found, size = curvature()
-        parts = [size * one.detach().double() for one in found]
+        diagonals, size = curvature()
+        parts = [size * diagonal.detach().double() for diagonal in diagonals]
         before = self._sums or [torch.zeros_like(part) for part in parts]
-        self._sums = [one + part for one, part in zip(before, parts, strict=True)]
+        self._sums = [total + part for total, part in zip(before, parts, strict=True)]
         self._count += size
 
     @torch.no_grad()
     def decide(self, method: Any, op_weights: Callable[[], OpWeights], last: bool) -> None:
         """Decides every edge for what is derived from the variances."""
-        found = self.variances()
-        for group, gamma_EO in found.items():
-            rows = "; ".join(" ".join(f"{one:.3g}" for one in row) for row in gamma_EO.tolist())
+        variances = self.variances()
+        for group, gamma_EO in variances.items():
+            rows = "; ".join(" ".join(f"{value:.3g}" for value in row) for row in gamma_EO.tolist())
             log.info("method.selection: posterior variances of %s, edge by edge: %s", group, rows)
-        for group, choices_EO in method.derived(found).items():
+        for group, choices_EO in method.derived(variances).items():
             every_E = torch.ones(len(choices_EO), dtype=torch.bool)
             method.decided.decide(group, every_E, choices_EO)
 
@@ -104,15 +104,15 @@ class PosteriorVariance(Selection):
         """Variances of the candidates, those of their edges in them: {group: [E, O]}, float64."""
         method, prior = self._method, self._prior
         groups = list(method.alpha)
-        mean = [one / self._count for one in self._sums]
+        mean = [total / self._count for total in self._sums]
         gammas = self._reweighted(list(method.alpha.values()), mean[: len(groups)], prior.lam, False)
-        found = dict(zip(groups, gammas, strict=True))
+        variances = dict(zip(groups, gammas, strict=True))
         if method.edges is None:
-            return found
+            return variances
         betas = dict(method.edges.beta)
         of_edges = self._reweighted(list(betas.values()), mean[len(groups) :], prior.lam_edges, True)
         rows: Mapping[str, Tensor] = method.edges.in_rows(dict(zip(betas, of_edges, strict=True)))
-        return {group: both(gamma_EO, rows[group][:, None]) for group, gamma_EO in found.items()}
+        return {group: both(gamma_EO, rows[group][:, None]) for group, gamma_EO in variances.items()}
 
     def _reweighted(
         self, gates: Sequence[Tensor], hessians: Sequence[Tensor], lam: float, edges: bool

@@ -152,8 +152,8 @@ class Projection(Selection):
                 edges[group] = edges[group].detach().clone()
                 edges[group][row] = 0.0
         left = OpWeights({**present, group: weights_EO}, present.run, edges, present.carried)
-        found = [score(left) for score in self._scores]
-        return sum(worth * size for worth, size in found) / sum(size for _, size in found)
+        scores = [score(left) for score in self._scores]
+        return sum(worth * size for worth, size in scores) / sum(size for _, size in scores)
 
 
 def _worst(worth: Sequence[float], weights: Sequence[float]) -> list[int]:

@@ -51,8 +51,8 @@ class Bilevel:
 
     def gradients(self, loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Gradients of `loss`, zero where it does not depend on an input, averaged over processes."""
-        found = torch.autograd.grad(loss, list(inputs), allow_unused=True)
-        gradients = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)]
+        raw = torch.autograd.grad(loss, list(inputs), allow_unused=True)
+        gradients = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, raw, strict=True)]
         if self.average is not None:
             self.average(gradients)
         return gradients

@@ -28,10 +28,10 @@ class MixedLevel(FirstOrder):
 
     def gradient(self, problem: Bilevel, weight_batch: Any, architecture_batch: Any) -> ArchitectureGradient:
         """Two passes; what the second one does to buffers and generators is undone."""
-        found = super().gradient(problem, weight_batch, architecture_batch)
+        result = super().gradient(problem, weight_batch, architecture_batch)
         if not self.lam:
-            return found
+            return result
         with Trial(problem.network, problem.weights, problem.generators), frozen(problem.weights):
             train = problem.gradients(problem.loss(weight_batch), problem.alphas)
-        found.gradients = list(torch._foreach_add(found.gradients, train, alpha=self.lam))
-        return found
+        result.gradients = list(torch._foreach_add(result.gradients, train, alpha=self.lam))
+        return result

@@ -38,8 +38,8 @@ class Course:
         if len(x_N) == 0:
             return np.full(len(points_P), np.nan)
         place_P = np.searchsorted(x_N, points_P, side="right") - 1
-        found_P = np.where(place_P >= 0, y_N[np.maximum(place_P, 0)], np.nan)
-        return found_P if self.ended else np.where(points_P > x_N[-1], np.nan, found_P)
+        values_P = np.where(place_P >= 0, y_N[np.maximum(place_P, 0)], np.nan)
+        return values_P if self.ended else np.where(points_P > x_N[-1], np.nan, values_P)
 
 
 @dataclass(frozen=True)

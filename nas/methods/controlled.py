@@ -133,7 +133,7 @@ class ControllerMethod(Method):
             1,
             lambda *shape: gumbel(torch.empty(shape, device=device).exponential_()),
         )
-        return self.decided.applied({group: one_NEO[0] for group, one_NEO in walk.drawn.items()})
+        return self.decided.applied({group: drawn_NEO[0] for group, drawn_NEO in walk.drawn.items()})
 
     def draw(self) -> OpWeights:
         """A draw of the controller's, from torch's global generator of its device."""
@@ -143,7 +143,7 @@ class ControllerMethod(Method):
     def sample_strengths(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Draws of the controller's: {group: [count, E, O]}, one-hot rows, float64, on the CPU."""
         walk = self.controller.draw(self._plan, self._allowed, count, _from(generator))
-        return {group: one_NEO.cpu().double() for group, one_NEO in walk.drawn.items()}
+        return {group: drawn_NEO.cpu().double() for group, drawn_NEO in walk.drawn.items()}
 
     def log_probability(self, op_weights: Mapping[str, Tensor]) -> Tensor:
         """Log probability of one-hot op weights, a scalar that is differentiable in the controller."""

@@ -118,7 +118,7 @@ class Method(Parameters):
         self.selection = selection
         self.update = update
         self.perturbation = perturbation
-        self.monitors = {key: part for key, part in monitors.items() if part is not None}
+        self.monitors = {key: monitor for key, monitor in monitors.items() if monitor is not None}
         self._check_parts()
         choosing = selection if selection is not None and selection.rivals else relaxation
         require(

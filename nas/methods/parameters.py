@@ -88,7 +88,7 @@ class Parameters(Hooks, nn.Module):
         """
         if paths == "two":
             pairs = {group: pair(self._kept(group)) for group in self.alpha}
-            gates = {group: self.candidates.spread(group, one_EK) for group, (one_EK, _) in pairs.items()}
+            gates = {group: self.candidates.spread(group, gate_EK) for group, (gate_EK, _) in pairs.items()}
             applied = self.decided.applied(gates)
             run = {}
             for group, (_, two_EK) in pairs.items():
@@ -116,7 +116,7 @@ class Parameters(Hooks, nn.Module):
         own = self._of_kept(relaxation.op_weights if self.training else relaxation.evaluation_weights)
         if relaxation.whole:
             assert self.derived is not None  # `attach` comes before the first pass
-            own = {group: one_EO.to(own[group]) for group, one_EO in self.derived(own).items()}
+            own = {group: choices_EO.to(own[group]) for group, choices_EO in self.derived(own).items()}
         return self.decided.applied(own)
 
     def weighed(
@@ -165,8 +165,8 @@ class Parameters(Hooks, nn.Module):
         device = next(iter(self.alpha.values())).device
         generator = torch.Generator().manual_seed(int(torch.randint(2**62, (), device=device)))
         drawn = {group: value[0] for group, value in self.sample_strengths(1, generator).items()}
-        own = {group: one_EO.to(self.alpha[group]) for group, one_EO in self.derived(drawn).items()}
-        return self.weighed(own, {group: one_EO != 0 for group, one_EO in own.items()})
+        own = {group: choices_EO.to(self.alpha[group]) for group, choices_EO in self.derived(drawn).items()}
+        return self.weighed(own, {group: choices_EO != 0 for group, choices_EO in own.items()})
 
     def _expected(self) -> dict[str, Tensor]:
         return self.decided.applied(self._of_kept(self.relaxation.strengths))
@@ -316,12 +316,12 @@ class Parameters(Hooks, nn.Module):
             self._rest(alpha_EO, ~self.candidates.prune(group, ranked_EO, keep), optimizer)
 
     @staticmethod
-    def _rest(alpha_EO: Tensor, gone_EO: Tensor, optimizer: torch.optim.Optimizer | None) -> None:
+    def _rest(alpha_EO: Tensor, gchoices_EO: Tensor, optimizer: torch.optim.Optimizer | None) -> None:
         """Sets what is gone to 0, and what the optimiser remembers of it, which would move it on."""
-        alpha_EO.masked_fill_(gone_EO, 0.0)
+        alpha_EO.masked_fill_(gchoices_EO, 0.0)
         for moment in optimizer.state.get(alpha_EO, {}).values() if optimizer is not None else ():
             if isinstance(moment, Tensor) and moment.shape == alpha_EO.shape:
-                moment.masked_fill_(gone_EO, 0.0)
+                moment.masked_fill_(gchoices_EO, 0.0)
 
     def _kept(self, group: str) -> Tensor:
         return self.candidates.take(group, self.alpha[group])

@@ -131,11 +131,11 @@ def _foreign(name: str) -> Operation:
         f"to run, say trust={place}, or in Python import {place} first",
     )
     # Not by getattr: a module may import others when it is asked.
-    found = vars(module).get(attribute)
-    if not (isinstance(found, type) and issubclass(found, Operation)):
+    kind = vars(module).get(attribute)
+    if not (isinstance(kind, type) and issubclass(kind, Operation)):
         raise ConfigError(f"operation {name}: not a class derived from nas.spaces.Operation")
     try:
-        return found()
+        return kind()
     except TypeError as error:
         raise ConfigError(f"operation {name}: it cannot be made without arguments ({error})") from error
 

@@ -168,11 +168,11 @@ class Space(ABC):
 
         Without the rest the supernet's outputs are the same. Here: all but `none`.
         """
-        found = {}
+        cleaned = {}
         for name, alive_EO in alive.items():
             effective_EO = [[op != ZERO for op in names] for names in self.groups[name].operations]
-            found[name] = alive_EO & torch.tensor(effective_EO).to(alive_EO.device)
-        return found
+            cleaned[name] = alive_EO & torch.tensor(effective_EO).to(alive_EO.device)
+        return cleaned
 
     def deepened(self, cells: int | None) -> "Space":
         """This space with supernets of so many cells; None for its own.
@@ -229,7 +229,7 @@ def guards_of(edges: Sequence[tuple[int, int]], least: int = 1) -> tuple[Guard, 
     rows: dict[int, list[int]] = {}
     for row, (_, target) in enumerate(edges):
         rows.setdefault(target, []).append(row)
-    return tuple(Guard(tuple(found), least) for found in rows.values())
+    return tuple(Guard(tuple(entering), least) for entering in rows.values())
 
 
 def check_sizes(where: str, **sizes: int) -> None:

@@ -48,13 +48,11 @@ class BestOf(Selection):
 
     def begin(self, draw: Callable[[], OpWeights]) -> None:
         """Draws them."""
-        distinct: dict[tuple, OpWeights] = {}
+        seen: dict[tuple, OpWeights] = {}
         for _ in range(self.count):
             drawn = draw()
-            distinct.setdefault(
-                tuple(tuple(drawn[group].flatten().tolist()) for group in sorted(drawn)), drawn
-            )
-        self._drawn, self._batches = list(distinct.values()), 0
+            seen.setdefault(tuple(tuple(drawn[group].flatten().tolist()) for group in sorted(drawn)), drawn)
+        self._drawn, self._batches = list(seen.values()), 0
         self._sums = [0.0] * len(self._drawn)
 
     def observe(self, batch: int, score: Callable[[OpWeights], tuple[float, int]]) -> None:

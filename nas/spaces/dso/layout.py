@@ -110,10 +110,10 @@ class BlockLayout:
         reached = torch.ones_like(alive_E[..., :1])
         for level in range(1, self.levels + 1):
             if level in self.factored_levels:
-                found = (self.into(alive_E, level) & reached.unsqueeze(-2)).any(dim=-1)
+                fed = (self.into(alive_E, level) & reached.unsqueeze(-2)).any(dim=-1)
             else:
-                found = reached.expand(*reached.shape[:-1], self.width)
-            reached = torch.cat([reached, found], dim=-1)
+                fed = reached.expand(*reached.shape[:-1], self.width)
+            reached = torch.cat([reached, fed], dim=-1)
         return reached
 
     def connected(self, alive_E: Tensor) -> Tensor:

@@ -81,27 +81,27 @@ class DsoPieces(Pieces):
             ConfigError: the genotype does not fit the blocks.
         """
         share = check_cells(genotype, self.blocks_per_stage)
-        found = Counter([self.stem, self._head()])
+        pieces = Counter([self.stem, self._head()])
         for place in places(self.blocks_per_stage, self.init_channels, share):
             cell = cell_at(genotype, place.group)
-            found.update(self._reduction(place, cell) if place.reduction else self._block(place, cell))
-        return found
+            pieces.update(self._reduction(place, cell) if place.reduction else self._block(place, cell))
+        return pieces
 
     def all(self) -> list[Piece]:
         """Every piece that some network of the space can hold."""
-        found: dict[Piece, None] = {self.stem: None}
+        pieces: dict[Piece, None] = {self.stem: None}
         for place in places(self.blocks_per_stage, self.init_channels, True):
             size = self.sizes[place.stage]
             if place.reduction:
-                found |= dict.fromkeys(_branch(name, place, size) for name in REDUCTIONS)
-                found[self._reduced_sum(place)] = None
+                pieces |= dict.fromkeys(_branch(name, place, size) for name in REDUCTIONS)
+                pieces[self._reduced_sum(place)] = None
                 continue
-            found |= dict.fromkeys(Piece(name, place.channels, *size) for name in self.layout.operations)
+            pieces |= dict.fromkeys(Piece(name, place.channels, *size) for name in self.layout.operations)
             counts = range(1, self.layout.num_operations + 1)
-            found |= dict.fromkeys(_joined(count, place.channels, size) for count in counts)
-            found[add(place.channels, size)] = None
-        found[self._head()] = None
-        return list(found)
+            pieces |= dict.fromkeys(_joined(count, place.channels, size) for count in counts)
+            pieces[add(place.channels, size)] = None
+        pieces[self._head()] = None
+        return list(pieces)
 
     def build_own(self, piece: Piece) -> nn.Module:
         """See `build_piece`."""
@@ -109,19 +109,19 @@ class DsoPieces(Pieces):
 
     def _block(self, place: Place, cell: Cell) -> list[Piece]:
         channels, size = place.channels, self.sizes[place.stage]
-        found = [_joined(1, channels, size)] if place.first else []
+        pieces = [_joined(1, channels, size)] if place.first else []
         for node, sources in needed(cell).items():
-            found.append(Piece(cell.nodes[node - 1][0].operation, channels, *size))
-            found += [add(channels, size)] * (len(sources) - 1)
+            pieces.append(Piece(cell.nodes[node - 1][0].operation, channels, *size))
+            pieces += [add(channels, size)] * (len(sources) - 1)
         branches = sum(node > 0 for node in cell.output)
         if branches:
-            found += [_joined(branches, channels, size), add(channels, size)]
-        return found
+            pieces += [_joined(branches, channels, size), add(channels, size)]
+        return pieces
 
     def _reduction(self, place: Place, cell: Cell) -> list[Piece]:
         names = [cell.nodes[node - 1][0].operation for node in cell.output]
-        found = [_branch(name, place, self.sizes[place.stage]) for name in names]
-        return found + [self._reduced_sum(place)] * (len(names) - 1)
+        branches = [_branch(name, place, self.sizes[place.stage]) for name in names]
+        return branches + [self._reduced_sum(place)] * (len(names) - 1)
 
     def _reduced_sum(self, place: Place) -> Piece:
         return add(2 * place.channels, self.sizes[place.stage + 1])

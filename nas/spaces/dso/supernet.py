@@ -180,7 +180,7 @@ class SearchBlock(nn.Module):
             sums_TP = matrix_TS @ stack_SP if sums_TP is None else sums_TP.addmm_(matrix_TS, stack_SP)
         assert sums_TP is not None
         inputs = sums_TP.view(-1, *stacks[0].shape[1:]).unbind()
-        return [one.permute(0, 3, 1, 2) if nhwc else one for one in inputs]
+        return [x.permute(0, 3, 1, 2) if nhwc else x for x in inputs]
 
     def _run(self, level: Level, inputs: Sequence[Tensor], nhwc: bool) -> Tensor:
         """A level's operations, stacked: [T, B, H, W, C] or, without `nhwc`, [T, B, C, H, W]."""

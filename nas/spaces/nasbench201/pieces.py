@@ -66,28 +66,28 @@ class NasBench201Pieces(Pieces):
 
     def of(self, genotype: Genotype) -> Counter[Piece]:
         """The pieces of a genotype's network, with how often each comes."""
-        found = Counter(self.fixed)
+        pieces = Counter(self.fixed)
         for channels, size in self.places:
             for edges in genotype["cell"].nodes:
                 names = [edge.operation for edge in edges if edge.operation != ZERO]
                 for name in names:
-                    found[Piece(name, channels, *size)] += self.cells_per_stage
+                    pieces[Piece(name, channels, *size)] += self.cells_per_stage
                 if len(names) > 1:
-                    found[add(channels, size)] += (len(names) - 1) * self.cells_per_stage
+                    pieces[add(channels, size)] += (len(names) - 1) * self.cells_per_stage
                 if not names:
-                    found[Piece(ZEROS, channels, *size)] += self.cells_per_stage
-        return found
+                    pieces[Piece(ZEROS, channels, *size)] += self.cells_per_stage
+        return pieces
 
     def all(self) -> list[Piece]:
         """Every piece that some network of the space can hold."""
-        found = dict.fromkeys(self.fixed)
+        pieces = dict.fromkeys(self.fixed)
         names = [name for name in self.operations if name != ZERO]
         for channels, size in self.places:
-            found |= dict.fromkeys(Piece(name, channels, *size) for name in names)
-            found[add(channels, size)] = None
+            pieces |= dict.fromkeys(Piece(name, channels, *size) for name in names)
+            pieces[add(channels, size)] = None
             if ZERO in self.operations:
-                found[Piece(ZEROS, channels, *size)] = None
-        return list(found)
+                pieces[Piece(ZEROS, channels, *size)] = None
+        return list(pieces)
 
     def build_own(self, piece: Piece) -> nn.Module:
         """The stem, a residual block, the head or an operation."""

@@ -111,9 +111,9 @@ class NasBench201Space(Space):
 
     def deepened(self, cells: int | None) -> "NasBench201Space":
         """This space with another `cells_per_stage`; see `Space.deepened`."""
-        found = copy.copy(self)
-        found.cells_per_stage = self.cells_per_stage if cells is None else cells
-        return found
+        space = copy.copy(self)
+        space.cells_per_stage = self.cells_per_stage if cells is None else cells
+        return space
 
     def clean(self, alive: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Drops `none`, which has no effect, and edges from or to nodes without a path through the cell."""
@@ -178,9 +178,9 @@ class NasBench201Space(Space):
         self.check_genotype(genotype, CELL)
         NASBENCH201.check(genotype.operations, "genotype")
         cell = genotype[CELL]
-        found = tuple((edge.source, target) for target, edge in cell.edges)
+        edges = tuple((edge.source, target) for target, edge in cell.edges)
         require(
-            cell.inputs == 1 and found == EDGES and cell.output == (3,),
+            cell.inputs == 1 and edges == EDGES and cell.output == (3,),
             "genotype: an architecture of NAS-Bench-201 has nodes 1 to 3, each fed once by every earlier one",
         )
         require(

@@ -21,14 +21,14 @@ def mix(products_BM2H: Tensor, state_BH: Tensor, weights_MS: Tensor) -> Tensor:
     """The weighted candidates [B, M, H] by operators that have second derivatives."""
     gate_BMH, h_BMH = products_BM2H.unbind(2)
     tanh, relu, sigmoid, identity = weights_MS[..., None].unbind(1)
-    found_BMH = (
+    new_BMH = (
         tanh * torch.tanh(h_BMH)
         + relu * torch.relu(h_BMH)
         + sigmoid * torch.sigmoid(h_BMH)
         + identity * h_BMH
     )
     past_BMH = weights_MS.sum(1)[:, None] * state_BH[:, None]
-    return past_BMH + torch.sigmoid(gate_BMH) * (found_BMH - past_BMH)
+    return past_BMH + torch.sigmoid(gate_BMH) * (new_BMH - past_BMH)
 
 
 class TorchMix:
@@ -41,9 +41,9 @@ class TorchMix:
         c_BMH, h_BMH = products_BM2H.unbind(2)
         tanh, relu, sigmoid, identity = weights_MS[..., None].unbind(1)
         past_BMH = weights_MS.sum(1)[:, None] * state_BH[:, None]
-        found_BMH = torch.tanh(h_BMH).mul_(tanh).addcmul_(torch.relu(h_BMH), relu)
-        found_BMH.addcmul_(torch.sigmoid(h_BMH), sigmoid).addcmul_(h_BMH, identity).sub_(past_BMH)
-        past_BMH.addcmul_(torch.sigmoid(c_BMH), found_BMH)
+        new_BMH = torch.tanh(h_BMH).mul_(tanh).addcmul_(torch.relu(h_BMH), relu)
+        new_BMH.addcmul_(torch.sigmoid(h_BMH), sigmoid).addcmul_(h_BMH, identity).sub_(past_BMH)
+        past_BMH.addcmul_(torch.sigmoid(c_BMH), new_BMH)
         if fresh:
             sums_BMH.copy_(past_BMH)
         else:
@@ -70,9 +70,9 @@ class TorchMix:
         open_BMH = gradient_BMH * gate_BMH
         shut_BMH = gradient_BMH - open_BMH
 
-        found_BMH = (tanh_BMH * tanh).addcmul_(relu_BMH, relu).addcmul_(sigmoid_BMH, sigmoid)
-        found_BMH.addcmul_(h_BMH, identity).addcmul_(state_B1H, total, value=-1)
-        torch.mul(found_BMH.mul_(open_BMH), 1 - gate_BMH, out=d_c_BMH)
+        new_BMH = (tanh_BMH * tanh).addcmul_(relu_BMH, relu).addcmul_(sigmoid_BMH, sigmoid)
+        new_BMH.addcmul_(h_BMH, identity).addcmul_(state_B1H, total, value=-1)
+        torch.mul(new_BMH.mul_(open_BMH), 1 - gate_BMH, out=d_c_BMH)
 
         slope_BMH = (1 - tanh_BMH.square()).mul_(tanh).add_(identity)
         slope_BMH.addcmul_(sigmoid_BMH * (1 - sigmoid_BMH), sigmoid).addcmul_(

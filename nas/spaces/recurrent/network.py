@@ -84,12 +84,12 @@ class Plan:
 
     def spans(self) -> list[tuple[int, int, int]]:
         """(state, start, stop) of every state that feeds nodes, as positions in `order`."""
-        found, start = [], 0
+        spans, start = [], 0
         for state, nodes in enumerate(self.fed):
             if nodes:
-                found.append((state, start, start + len(nodes)))
+                spans.append((state, start, start + len(nodes)))
             start += len(nodes)
-        return found
+        return spans
 
 
 def _slope(name: str, value: Tensor) -> Tensor | None:
@@ -125,8 +125,8 @@ class FixedCellOverTime(torch.autograd.Function):
             torch.addmm(
                 inputs_TBG[t], times(hidden_BH, mask_BH), first_HG, out=gates_B2H.view(columns, width)
             )
-            gate_BH, found_BH = gates_B2H[:, 0].sigmoid_(), gates_B2H[:, 1].tanh_()
-            torch.lerp(hidden_BH, found_BH, gate_BH, out=states_NTBH[0, t])
+            gate_BH, new_BH = gates_B2H[:, 0].sigmoid_(), gates_B2H[:, 1].tanh_()
+            torch.lerp(hidden_BH, new_BH, gate_BH, out=states_NTBH[0, t])
             for (state, start, stop), kept in zip(spans, values, strict=True):
                 state_BH, kept_BM2H = states_NTBH[state, t], kept[t]
                 torch.mm(
@@ -134,10 +134,10 @@ class FixedCellOverTime(torch.autograd.Function):
                     out=kept_BM2H.view(columns, -1),
                 )  # fmt: skip
                 for node, kept_B2H in zip(plan.order[start:stop], kept_BM2H.unbind(1), strict=True):
-                    gate_BH, found_BH = kept_B2H[:, 0].sigmoid_(), kept_B2H[:, 1]
+                    gate_BH, new_BH = kept_B2H[:, 0].sigmoid_(), kept_B2H[:, 1]
                     if plan.functions[node - 1] != "identity":
-                        found_BH.copy_(FUNCTIONS[plan.functions[node - 1]](found_BH))
-                    torch.lerp(state_BH, found_BH, gate_BH, out=states_NTBH[node, t])
+                        new_BH.copy_(FUNCTIONS[plan.functions[node - 1]](new_BH))
+                    torch.lerp(state_BH, new_BH, gate_BH, out=states_NTBH[node, t])
             _mean(states_NTBH[:, t], plan.output, hiddens_TBH[t + 1])
         ctx.plan = plan
         ctx.save_for_backward(mask_BH, first_HG, packed_HW, gates_TB2H, states_NTBH, hiddens_TBH, *values)
@@ -180,8 +180,8 @@ class FixedCellOverTime(torch.autograd.Function):
                 add_times(d_states_NBH[state], back_BH, mask_BH)
                 if place == 0:
                     read_BH = times(states_NTBH[state, t:stop_t], mask_BH).view(-1, size)
-                    found_BW = d_kept[: stop_t - t].view(len(read_BH), -1)
-                    d_packed_HW[:, start * width : stop * width].addmm_(read_BH.t(), found_BW)
+                    d_read_BW = d_kept[: stop_t - t].view(len(read_BH), -1)
+                    d_packed_HW[:, start * width : stop * width].addmm_(read_BH.t(), d_read_BW)
             carried_BH = _through_highway(
                 "tanh", d_states_NBH[0], hiddens_TBH[t], gates_TB2H[t], d_gates_TB2H[t]
             )

@@ -222,6 +222,6 @@ class RecurrentSpace(Space):
             "output": dropout_output,
             "embed": dropout_embed,
         }
-        dropouts = replace(self.dropouts, **{key: one for key, one in typed.items() if one is not None})
+        dropouts = replace(self.dropouts, **{key: value for key, value in typed.items() if value is not None})
         sizes = Sizes(inputs.vocabulary, hidden_size, dropouts, embedding_size, self.tied)
         return LstmNetwork(sizes) if is_lstm(cell) else RecurrentNetwork(sizes, genotype)

@@ -146,8 +146,8 @@ class RecurrentSupernet(CellModel):
         slots = by_source(slots_ES, nodes)
         outputs = []
         for inputs_BG in inputs_TBG:
-            gate_BH, found_BH = (inputs_BG + times(hidden_BH, mask_BH) @ first_HG).chunk(2, dim=-1)
-            total_BH = hidden_BH + torch.sigmoid(gate_BH) * (torch.tanh(found_BH) - hidden_BH)
+            gate_BH, new_BH = (inputs_BG + times(hidden_BH, mask_BH) @ first_HG).chunk(2, dim=-1)
+            total_BH = hidden_BH + torch.sigmoid(gate_BH) * (torch.tanh(new_BH) - hidden_BH)
             state_BH = _normalise(norm, total_BH)
             sums_BMH: Tensor | None = None
             mean_BH = torch.zeros_like(state_BH)
@@ -205,8 +205,8 @@ class CellOverTime(torch.autograd.Function):
             torch.addmm(
                 inputs_TBG[t], times(hidden_BH, mask_BH), first_HG, out=gates_B2H.view(columns, width)
             )
-            gate_BH, found_BH = gates_B2H[:, 0].sigmoid_(), gates_B2H[:, 1].tanh_()
-            total_BH = torch.lerp(hidden_BH, found_BH, gate_BH)
+            gate_BH, new_BH = gates_B2H[:, 0].sigmoid_(), gates_B2H[:, 1].tanh_()
+            total_BH = torch.lerp(hidden_BH, new_BH, gate_BH)
             for source in range(nodes + 1):
                 state_BH = states_NTBH[source, t]
                 normal_BH, _, scale_H = torch.native_batch_norm(
@@ -281,19 +281,19 @@ class CellOverTime(torch.autograd.Function):
                     torch.mul(d_state_BH, scale_H, out=d_sums_BNH[:, source - 1])
                 else:
                     d_state_BH.mul_(scale_H)
-            gate_BH, found_BH = gates_TB2H[t].unbind(1)
+            gate_BH, new_BH = gates_TB2H[t].unbind(1)
             hidden_BH, d_gates_B2H = hiddens_TBH[t], d_gates_TB2H[t]
             opened_BH = d_state_BH * gate_BH
-            torch.mul(opened_BH * (1 - gate_BH), found_BH - hidden_BH, out=d_gates_B2H[:, 0])
-            torch.mul(opened_BH, 1 - found_BH.square(), out=d_gates_B2H[:, 1])
+            torch.mul(opened_BH * (1 - gate_BH), new_BH - hidden_BH, out=d_gates_B2H[:, 0])
+            torch.mul(opened_BH, 1 - new_BH.square(), out=d_gates_B2H[:, 1])
             carried_BH = d_state_BH - opened_BH
             add_times(carried_BH, d_gates_B2H.view(columns, width) @ first_GH, mask_BH)
             if d_packed_HW is not None and place == 0:
                 stop = min(t + gathered, steps)
                 for source in range(nodes):
                     read_BH = times(states_NTBH[source, t:stop], mask_BH).view(-1, size)
-                    found_BW = d_products[source][: stop - t].view(len(read_BH), -1)
-                    d_packed_HW[:, source * width :].addmm_(read_BH.t(), found_BW)
+                    d_read_BW = d_products[source][: stop - t].view(len(read_BH), -1)
+                    d_packed_HW[:, source * width :].addmm_(read_BH.t(), d_read_BW)
         d_inputs_TBG = d_gates_TB2H.view(steps, columns, width)
         d_first_HG = None
         if need_first:

@@ -66,7 +66,7 @@ class CandidateCosts:
                     piece = replace(place, name=name, height=1, width=1)
                     if piece not in known:
                         with torch.device("meta"), torch.random.fork_rng(devices=[]):
-                            known[piece] = sum(one.numel() for one in self.build(piece).parameters())
+                            known[piece] = sum(p.numel() for p in self.build(piece).parameters())
                     params_EO[row, column] += known[piece]
         return params_EO
 

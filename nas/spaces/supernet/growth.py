@@ -33,13 +33,13 @@ class TensorMap:
 
     def __call__(self, old: Tensor) -> Tensor:
         """The new tensor; also for what has the tensor's shape, such as its momentum."""
-        found = old[self.edges.to(old.device)]
+        new = old[self.edges.to(old.device)]
         for dim, index in enumerate(self.channels, start=1):
             if index is not None:
-                shape = [1] * found.dim()
+                shape = [1] * new.dim()
                 shape[0], shape[dim] = index.shape
-                found = torch.take_along_dim(found, index.to(old.device).view(shape), dim)
-        return found.clone()
+                new = torch.take_along_dim(new, index.to(old.device).view(shape), dim)
+        return new.clone()
 
 
 def growth_maps(

@@ -22,7 +22,7 @@ def join(mixed_BCHW: Tensor, past_BCHW: Tensor, partial: int) -> Tensor:
     """Both parts as one, [B, C, H, W], shuffled over K groups in one copy: channel c*K + k is k*C/K + c."""
     parts = [mixed_BCHW, *past_BCHW.chunk(partial - 1, dim=1)]
     if past_BCHW.stride(1) == 1:  # channels last, be it a part of a tensor
-        rows = [one.permute(0, 2, 3, 1) for one in parts]
+        rows = [part.permute(0, 2, 3, 1) for part in parts]
         return torch.stack(rows, dim=-1).flatten(-2).permute(0, 3, 1, 2)
     return torch.stack(parts, dim=2).flatten(1, 2)
 
@@ -51,6 +51,6 @@ class Past:
 
     def to(self, target: int) -> Tensor:
         """What has come to a node, [B, (K-1)*C/K, H, W]."""
-        found = self._by_target.get(target) if self._by_target else self._all_BCHW
-        assert found is not None  # a node has an input
-        return found
+        past_BCHW = self._by_target.get(target) if self._by_target else self._all_BCHW
+        assert past_BCHW is not None  # a node has an input
+        return past_BCHW

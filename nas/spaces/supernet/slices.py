@@ -32,17 +32,17 @@ def candidate_weights(supernet: nn.Module) -> list[CandidateWeights]:
     Raises:
         ConfigError: the tensors of a stacked candidate are not [m, ...].
     """
-    found = []
+    result = []
     for place, fan_out in supernet.named_modules():
         for name, edges in fan_out.holders.items() if isinstance(fan_out, FanOut) else ():
             for positions, tensors in fan_out.candidates[key(name)].weights(len(edges)):
                 if not tensors:
                     continue
                 require(
-                    len(positions) == 1 or all(len(one) == len(positions) for one in tensors),
+                    len(positions) == 1 or all(len(tensor) == len(positions) for tensor in tensors),
                     f"space.operations: {name}: its weights are not stacked edge by edge, "
                     f"[{len(edges)}, ...], so nobody can tell which of them belong to one edge",
                 )
                 names = tuple(f"{place}.{key(name)}.{edges[position]}" for position in positions)
-                found.append(CandidateWeights(names, tuple(tensors)))
-    return found
+                result.append(CandidateWeights(names, tuple(tensors)))
+    return result

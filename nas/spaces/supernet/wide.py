@@ -79,7 +79,7 @@ class WideSeparable(torch.autograd.Function):
         for step in reversed(range(spec.steps)):
             z_BCHW, mean, invstd = kept[3 * step : 3 * step + 3]
             last = step == spec.steps - 1
-            g_BCHW, found, _ = torch.ops.aten.native_batch_norm_backward(
+            g_BCHW, d_gamma, _ = torch.ops.aten.native_batch_norm_backward(
                 g_BCHW,
                 z_BCHW,
                 scale if last else None,
@@ -91,7 +91,7 @@ class WideSeparable(torch.autograd.Function):
                 BN_EPS,
                 [need_x or need_weights, last and need_scale, False],
             )
-            d_scale = found if last and need_scale else d_scale
+            d_scale = d_gamma if last and need_scale else d_scale
             if not (need_x or need_weights):
                 break
             edges = _edges(pointwise[step])
@@ -133,7 +133,7 @@ def _depthwise(spec, step, h_BCHW, weight):
 
 
 def _convolution_backward(g, x, weight, stride, padding, dilation, groups, need_x, need_weight):
-    found = torch.ops.aten.convolution_backward(
+    gradients = torch.ops.aten.convolution_backward(
         g, x, weight, None, stride, padding, dilation, False, [0, 0], groups, [need_x, need_weight, False]
     )
-    return found[0], found[1]
+    return gradients[0], gradients[1]

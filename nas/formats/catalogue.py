@@ -94,8 +94,8 @@ def _write_onnx(subject: Subject, folder: Path) -> None:
 
 
 FORMATS = {
-    one.name: one
-    for one in (
+    fmt.name: fmt
+    for fmt in (
         Format(
             "safetensors",
             files=(WEIGHTS,),
@@ -140,17 +140,17 @@ FORMATS = {
 }
 
 
-def why_not(one: Format, images: bool = True, known: bool = True) -> str | None:
+def why_not(fmt: Format, images: bool = True, known: bool = True) -> str | None:
     """Why a network cannot be written in a format; None if it can.
 
     Args:
-        one: the format.
+        fmt: the format.
         images: whether the network reads images, and not words.
         known: whether its space comes with this project.
     """
-    if one.images and not images:
+    if fmt.images and not images:
         return "its models read images, and this network reads words one by one and passes a state on"
-    if one.built and not known:
+    if fmt.built and not known:
         return "its file holds weights, and the class that they belong to comes from outside of this project"
     return None
 
@@ -168,18 +168,18 @@ def chosen(name: str, images: bool = True, known: bool = True) -> Sequence[Forma
             needs.
     """
     require(name in (*FORMATS, "all"), f"format={name}: unknown; known are {', '.join(FORMATS)}, all")
-    can = [one for one in FORMATS.values() if why_not(one, images, known) is None]
-    found = tuple(can) if name == "all" else (FORMATS[name],)
-    for one in found:
-        reason = why_not(one, images, known)
+    can = [fmt for fmt in FORMATS.values() if why_not(fmt, images, known) is None]
+    formats = tuple(can) if name == "all" else (FORMATS[name],)
+    for fmt in formats:
+        reason = why_not(fmt, images, known)
         require(
             reason is None, f"format={name}: {reason}; choose {', '.join(other.name for other in can)} or all"
         )
-        missing = [module for module in one.needs if importlib.util.find_spec(module) is None]
+        missing = [module for module in fmt.needs if importlib.util.find_spec(module) is None]
         require(
             not missing,
-            f"format={name}: {one.name} needs {' and '.join(missing)}, not installed here; "
+            f"format={name}: {fmt.name} needs {' and '.join(missing)}, not installed here; "
             + installation("export")
             + (f", or choose another of {', '.join(other.name for other in can)}" if name == "all" else ""),
         )
-    return found
+    return formats

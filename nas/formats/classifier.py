@@ -125,8 +125,8 @@ class Classifier(nn.Module):
     def forward_features(self, x_BCHW: Tensor) -> Tensor:
         """Images [B, C, H, W] -> the map [B, F, H/stride, W/stride] that is pooled."""
         self._check(x_BCHW)
-        for found_BCHW in self._levels(x_BCHW):
-            last_BCHW = found_BCHW
+        for level_BCHW in self._levels(x_BCHW):
+            last_BCHW = level_BCHW
         return self._finish(last_BCHW)
 
     def forward_head(self, x_BFHW: Tensor, pre_logits: bool = False) -> Tensor:
@@ -171,8 +171,8 @@ class Classifier(nn.Module):
             maps.append(map_BCHW)
             if stop_early and level == last:
                 break
-        found = [maps[level] for level in taken]
-        return found if intermediates_only else (self._finish(maps[-1]), found)
+        chosen = [maps[level] for level in taken]
+        return chosen if intermediates_only else (self._finish(maps[-1]), chosen)
 
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True

@@ -32,18 +32,18 @@ def predict(network: Callable[[Tensor], Tensor], batches: Iterable[Tensor], seed
 def predict_text(step: Callable[..., tuple[Tensor, Tensor]], tokens_TB: Tensor, state_size: int) -> Tensor:
     """Logits [T * B, V] of the next words of a text in columns, read word by word from a state of zeros."""
     state_BS = torch.zeros(tokens_TB.shape[1], state_size)
-    found = []
+    logits = []
     with torch.no_grad():
         for tokens_B in tokens_TB:
             logits_BV, state_BS = step(tokens_B, state_BS)
-            found.append(logits_BV)
-    return torch.cat(found)
+            logits.append(logits_BV)
+    return torch.cat(logits)
 
 
-def compare(expected_NK: Tensor, found_NK: Tensor) -> Comparison:
+def compare(expected_NK: Tensor, actual_NK: Tensor) -> Comparison:
     """Compares logits in float64, so that the comparison itself rounds nothing."""
-    expected_NK, found_NK = expected_NK.double(), found_NK.double()
+    expected_NK, actual_NK = expected_NK.double(), actual_NK.double()
     scale = expected_NK.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
-    difference = float((expected_NK - found_NK).abs().max() / scale)
-    same = int((expected_NK.argmax(dim=1) == found_NK.argmax(dim=1)).sum())
+    difference = float((expected_NK - actual_NK).abs().max() / scale)
+    same = int((expected_NK.argmax(dim=1) == actual_NK.argmax(dim=1)).sum())
     return Comparison(len(expected_NK), difference, same)

@@ -202,7 +202,7 @@ class DsoClassifier(Classifier, DsoNetwork):  # type: ignore[misc]  # forward gi
         return F.relu(self.head.norm(x_BCHW), inplace=True)
 
 
-FAMILIES = {one.family: one for one in (DartsClassifier, NasBench201Classifier, DsoClassifier)}
+FAMILIES = {cls.family: cls for cls in (DartsClassifier, NasBench201Classifier, DsoClassifier)}
 
 
 def classifier_of(family: str) -> type[Classifier]:

@@ -65,9 +65,9 @@ def save_onnx(
     model.metadata_props.add(key=KEY, value=description.to_json())
     model.producer_name = "nas"
     onnx.checker.check_model(model, full_check=True)
-    found = next(one.version for one in model.opset_import if one.domain == "")
+    version = next(entry.version for entry in model.opset_import if entry.domain == "")
     require(
-        found == opset, f"onnx.opset={opset}: the exporter wrote version {found} and could not convert it"
+        version == opset, f"onnx.opset={opset}: the exporter wrote version {version} and could not convert it"
     )
     write_bytes(path, model.SerializeToString())
 
@@ -86,12 +86,12 @@ def load_onnx(path: Path | bytes) -> Callable[..., Any]:
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    names = [one.name for one in session.get_inputs()]
+    names = [entry.name for entry in session.get_inputs()]
 
     def run(*inputs: Tensor) -> Any:
-        given = {name: one.numpy() for name, one in zip(names, inputs, strict=True)}
-        found = tuple(torch.from_numpy(one) for one in session.run(None, given))
-        return found if len(found) > 1 else found[0]
+        given = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
+        outputs = tuple(torch.from_numpy(array) for array in session.run(None, given))
+        return outputs if len(outputs) > 1 else outputs[0]
 
     return run
 
@@ -118,13 +118,13 @@ def open_onnx(path: Path, where: str) -> tuple[Description | TextDescription, Ca
     except Exception as error:
         raise ConfigError(f"{where}: damaged, or no ONNX file") from error
     require(not _keeps_outside(model), f"{where}: it keeps weights in files beside it, which are not read")
-    found = {one.key: one.value for one in model.metadata_props}
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
     require(
-        KEY in found,
+        KEY in metadata,
         f"{where}: it does not say what it reads and tells apart (key {KEY!r} of its metadata is missing); "
         "only files that nas.export wrote can be used",
     )
-    description = from_json(found[KEY], where)
+    description = from_json(metadata[KEY], where)
     try:
         run = load_onnx(content)
     except Exception as error:
@@ -155,14 +155,14 @@ def _check_ends(model: Any, description: Description | TextDescription, where: s
         (inputs, outputs) = IMAGES
         shapes = [[None, *description.image_shape], [None, description.num_classes]]
     ends = [*model.graph.input, *model.graph.output]
-    found = [
-        [side.dim_value if side.HasField("dim_value") else None for side in one.type.tensor_type.shape.dim]
-        for one in ends
+    sizes = [
+        [side.dim_value if side.HasField("dim_value") else None for side in end.type.tensor_type.shape.dim]
+        for end in ends
     ]
-    names = [one.name for one in ends]
-    told = ", ".join(f"{name} {shape}" for name, shape in zip(names, found, strict=True))
+    names = [end.name for end in ends]
+    told = ", ".join(f"{name} {shape}" for name, shape in zip(names, sizes, strict=True))
     require(
-        names == [*inputs, *outputs] and found == shapes,
+        names == [*inputs, *outputs] and sizes == shapes,
         f"{where}: it takes and gives {shown(told, 160)}, which is not what its description says",
     )
 

@@ -52,7 +52,7 @@ def model_config(description: Description) -> dict[str, Any]:
     network = build(description)
     channels, height, width = description.image_shape
     prepared = description.preprocessing
-    found = {
+    config = {
         "architecture": ENTRIES[network.family],
         "num_classes": description.num_classes,
         "num_features": network.num_features,
@@ -76,8 +76,8 @@ def model_config(description: Description) -> dict[str, Any]:
         },
     }
     if description.class_names is not None:
-        found["label_names"] = list(description.class_names)
-    return found
+        config["label_names"] = list(description.class_names)
+    return config
 
 
 def crop_pct(preprocessing: Preprocessing) -> float:

@@ -18,15 +18,15 @@ def write_all(subject: Subject, formats: Sequence[Format], folder: Path) -> list
     Raises:
         ConfigError: the folder cannot be written to.
     """
-    for one in formats:
-        one.write(subject, folder)
+    for fmt in formats:
+        fmt.write(subject, folder)
     return [
         {
-            "format": one.name,
-            "files": list(one.files),
-            "megabytes": sum((folder / name).stat().st_size for name in one.files) / 1e6,
+            "format": fmt.name,
+            "files": list(fmt.files),
+            "megabytes": sum((folder / name).stat().st_size for name in fmt.files) / 1e6,
         }
-        for one in formats
+        for fmt in formats
     ]
 
 
@@ -52,12 +52,12 @@ def check_all(
         run: what was read from a file -> its logits [N, K] of the same inputs.
     """
     draws = any(getattr(module, "draws", False) for module in subject.network.modules())
-    for row, one in zip(rows, formats, strict=True):
-        found = compare(expected_NK, run(one.read(folder)))
-        comparable = one.same_draws or not draws
-        row[subject.description.unit] = found.compared
-        row["difference"] = found.difference if comparable else None
-        row["same_top1"] = found.same_top1 if comparable else None
+    for row, fmt in zip(rows, formats, strict=True):
+        comparison = compare(expected_NK, run(fmt.read(folder)))
+        comparable = fmt.same_draws or not draws
+        row[subject.description.unit] = comparison.compared
+        row["difference"] = comparison.difference if comparable else None
+        row["same_top1"] = comparison.same_top1 if comparable else None
 
 
 def remove_different(
@@ -65,16 +65,16 @@ def remove_different(
 ) -> list[str]:
     """Removes the files of networks that compute something else, and names them with their differences."""
     wrong = [
-        (row, one)
-        for row, one in zip(rows, formats, strict=True)
+        (row, fmt)
+        for row, fmt in zip(rows, formats, strict=True)
         # Written so that nan is wrong too.
         if row["difference"] is not None and not row["difference"] <= tolerance
     ]
     # Two formats may share a file; the other one is right.
-    formats_wrong = [one for _, one in wrong]
-    shared = {name for one in formats if one not in formats_wrong for name in one.files}
-    for one in formats_wrong:
-        for name in one.files:
+    formats_wrong = [fmt for _, fmt in wrong]
+    shared = {name for fmt in formats if fmt not in formats_wrong for name in fmt.files}
+    for fmt in formats_wrong:
+        for name in fmt.files:
             if name not in shared:
                 (folder / name).unlink(missing_ok=True)
     return [f"{row['format']} {row['difference']:.1e}" for row, _ in wrong]

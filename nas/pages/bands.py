@@ -30,10 +30,10 @@ def curves_of(
         main: the figure that the page is about; its column comes first, and per second too.
         level: of the bands.
     """
-    tables = [one.metrics for _, members in groups for one in members if one.metrics]
+    tables = [member.metrics for _, members in groups for member in members if member.metrics]
     there = {name for rows in tables for name in rows[0]}
     wanted = [name for name in dict.fromkeys([main, *BESIDE]) if name in there]
-    found: list[Chart] = []
+    result: list[Chart] = []
     for name in map(str, wanted):
         _, metric = metric_of(name)
         axis = metric.axis if metric is not None else ""
@@ -46,19 +46,19 @@ def curves_of(
             if not any(len(points) > 1 for points in kept.values()) or (timed and name != wanted[0]):
                 continue
             words = f"{title}, over the time of a run" if timed else title
-            found.append(charts.bands(words, kept, x, unit, whole=not timed))
-    return found[:MOST]
+            result.append(charts.bands(words, kept, x, unit, whole=not timed))
+    return result[:MOST]
 
 
 def _band(members: Sequence[Member], column: str, timed: bool, level: float) -> Points:
     """(x, mean, lower, upper) over the runs; where there is but one, the mean is its value."""
-    courses = [course for one in members if (course := _course(one, column, timed)) is not None]
+    courses = [course for member in members if (course := _course(member, column, timed)) is not None]
     if not courses:
         return []
-    found = band(courses, level=level)
+    curve = band(courses, level=level)
     points = []
-    for x, mean, low, high in zip(found.x, found.mean, found.low, found.high, strict=True):
-        low, high = (float(one) if math.isfinite(one) else float(mean) for one in (low, high))
+    for x, mean, low, high in zip(curve.x, curve.mean, curve.low, curve.high, strict=True):
+        low, high = (float(end) if math.isfinite(end) else float(mean) for end in (low, high))
         points.append((float(x), float(mean), low, high))
     return points
 

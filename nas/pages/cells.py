@@ -131,13 +131,13 @@ def _wire(
     return Part(strokes, [label], tip)
 
 
-def _told(found: Mapping[str, float] | None, operation: str) -> str:
+def _told(weights: Mapping[str, float] | None, operation: str) -> str:
     """The strength of an edge's operation, and the next ones."""
-    if not found or operation not in found:
+    if not weights or operation not in weights:
         return ""
-    others = sorted((name for name in found if name != operation), key=lambda name: -found[name])[:NEXT]
-    after = ", ".join(f"{_short(name)} {digits(found[name], 3)}" for name in others)
-    return f", op weight {digits(found[operation], 3)}" + (f"; next {after}" if after else "")
+    others = sorted((name for name in weights if name != operation), key=lambda name: -weights[name])[:NEXT]
+    after = ", ".join(f"{_short(name)} {digits(weights[name], 3)}" for name in others)
+    return f", op weight {digits(weights[operation], 3)}" + (f"; next {after}" if after else "")
 
 
 def _block(plan: blocks_plot.Plan, strengths: Strengths) -> Drawing:
@@ -146,10 +146,10 @@ def _block(plan: blocks_plot.Plan, strengths: Strengths) -> Drawing:
     for edge in sorted(graph.live):
         kind = "output" if edge[1] == graph.last else graph.kinds[edge[1]]
         tip = f"{_of_block(plan, edge[0])} → {_of_block(plan, edge[1])}"
-        found = [
+        told = [
             f"{name} {digits(value, 3)}" for name in graph.groups for value in _factors(strengths, name, edge)
         ]
-        tip += f", scaling factor: {', '.join(found[:6])}{' ...' if len(found) > 6 else ''}" if found else ""
+        tip += f", scaling factor: {', '.join(told[:6])}{' ...' if len(told) > 6 else ''}" if told else ""
         parts.append(Part([Stroke(_way(plan.curve(edge), top), kind)], (), tip))
     if graph.shortcut:
         parts.append(Part([Stroke(_way(plan.arch(), top), "skip", "dashed")], (), "shortcut: x → output"))
@@ -204,8 +204,8 @@ def _arrow(x0: float, y0: float, x1: float, y1: float, short: float) -> tuple[st
 
 def _formula(text: str) -> Mark:
     """`$c_{k-2}$` as a letter with a subscript."""
-    found = re.fullmatch(r"\$(\w)(?:_\{?([^}$]*)\}?)?\$(.*)", text)
-    return Mark(found[1], found[2] or "", found[3]) if found else Mark(_unescaped(text))
+    match = re.fullmatch(r"\$(\w)(?:_\{?([^}$]*)\}?)?\$(.*)", text)
+    return Mark(match[1], match[2] or "", match[3]) if match else Mark(_unescaped(text))
 
 
 def _plain(text: str) -> str:

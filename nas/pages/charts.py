@@ -88,7 +88,7 @@ def _whole(places: Sequence[float]) -> Any:
     import altair as alt
 
     low, high = math.floor(min(places, default=0)), math.ceil(max(places, default=0))
-    step = next(one for one in _steps() if (high - low) / one <= TICKS)
+    step = next(step for step in _steps() if (high - low) / step <= TICKS)
     first = -(-low // step) * step
     return alt.Axis(values=list(range(first, high + 1, step)), format="d")
 
@@ -104,14 +104,14 @@ def _colours(names: Sequence[str], colours: Sequence[str] | None) -> dict[str, A
     given = colours or [LINE_COLOURS[i % len(LINE_COLOURS)] for i in range(len(names))]
     legend = None if len(names) < 2 else alt.Legend(symbolType="stroke", symbolSize=260, symbolOpacity=1)
     sort = list(names)
-    found: dict[str, Any] = {
+    encodings: dict[str, Any] = {
         "color": alt.Color("s:N", scale=alt.Scale(domain=sort, range=list(given)), legend=legend)
     }
     if len(names) > 1:
         dashes = [DASHES[i % len(DASHES)] for i in range(len(names))]
         scale = alt.Scale(domain=sort, range=dashes)
-        found["strokeDash"] = alt.StrokeDash("s:N", scale=scale, legend=legend)
-    return found
+        encodings["strokeDash"] = alt.StrokeDash("s:N", scale=scale, legend=legend)
+    return encodings
 
 
 def lines(
@@ -241,8 +241,8 @@ def dots(
     names = list(values)
     rows = [
         {"s": name, "x": value, "of": of, "v": digits(value)}
-        for name, one in values.items()
-        for value, of in one
+        for name, pairs in values.items()
+        for value, of in pairs
     ]
     ends = [
         {"s": name, "x": mean, "l": low, "u": up, "v": f"{digits(mean)} ({digits(low)} to {digits(up)})"}
@@ -263,7 +263,7 @@ def dots(
     tips = [alt.Tooltip("s:N", title="of"), alt.Tooltip("v:N", title="mean")]
     rule = spread.mark_rule(strokeWidth=2, color=INK).encode(x=alt.X("l:Q", title=x), x2="u:Q")
     mean = spread.mark_tick(thickness=3, size=18, color=INK).encode(x=alt.X("x:Q", title=x), tooltip=tips)
-    means = "; ".join(f"{name} {digits(one[0])}" for name, one in list(spans.items())[:12])
+    means = "; ".join(f"{name} {digits(span[0])}" for name, span in list(spans.items())[:12])
     spec = _spec(every + rule + mean, 34 * max(len(names), 2) + 10)
     return Chart(title, spec, f"{title}, means: {means}", None, wide=True)
 
@@ -291,8 +291,8 @@ def points(
     names = list(groups)
     rows = [
         {"x": a, "y": b, "s": name, "of": of, "a": digits(a), "b": digits(b)}
-        for name, found in groups.items()
-        for a, b, of in found[: POINTS // max(1, len(names))]
+        for name, group in groups.items()
+        for a, b, of in group[: POINTS // max(1, len(names))]
     ]
     encoded = _colours(names, colours)
     encoded.pop("strokeDash", None)
@@ -325,13 +325,13 @@ def _ends(series: Series) -> str:
 def _line_table(title: str, series: Series, x: str) -> Table:
     """The numbers of lines, a row for each x."""
     places = sorted({a for points in series.values() for a, _ in points})
-    found = {name: dict(points) for name, points in series.items()}
+    by_name = {name: dict(points) for name, points in series.items()}
     rows = [
         [
             number(place, digits(place)),
             *(
-                number(one.get(place), digits(one[place])) if place in one else words("")
-                for one in found.values()
+                number(line.get(place), digits(line[place])) if place in line else words("")
+                for line in by_name.values()
             ),
         ]
         for place in places[:ROWS]

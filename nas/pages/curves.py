@@ -19,19 +19,19 @@ def curves(folder: Folder, leading: Mapping[str, Sequence[tuple[float, float]]])
         folder: of the run.
         leading: group -> (epoch, mean largest op weight).
     """
-    found = _metrics(folder)
+    result = _metrics(folder)
     kept = {name: points for name, points in leading.items() if len(points) > 0}
     if kept:
-        found.append(charts.lines("Largest op weight of an edge, mean", kept, "epoch", "op weight"))
-    return [*found, *_exploration(folder), *_sparsity(folder), *_implicit(folder)]
+        result.append(charts.lines("Largest op weight of an edge, mean", kept, "epoch", "op weight"))
+    return [*result, *_exploration(folder), *_sparsity(folder), *_implicit(folder)]
 
 
 def _metrics(folder: Folder) -> list[Chart]:
     rows = folder.table("metrics.csv")
     if not rows:
         return []
-    epochs = [float(place) if one is None else one for place, one in enumerate(numbers(rows, "epoch"))]
-    found = []
+    epochs = [float(place) if epoch is None else epoch for place, epoch in enumerate(numbers(rows, "epoch"))]
+    result = []
     for metric in panels():
         series: dict[str, list[tuple[float, float]]] = {}
         looked_up: dict[str, list[tuple[float, float]]] = {}
@@ -47,7 +47,7 @@ def _metrics(folder: Folder) -> list[Chart]:
                 of = looked_up if metric_of(column)[0] == "table" else series
                 of[label_of(metric, column)] = points
         if looked_up:
-            found.append(
+            result.append(
                 charts.lines(f"Table {metric.name} ({metric.axis})", looked_up, "epoch", metric.axis)
             )
         if not series:
@@ -57,8 +57,8 @@ def _metrics(folder: Folder) -> list[Chart]:
         unit = f" ({metric.axis})" if metric.axis else ""
         title = f"{metric.title or metric.name}{unit}"
         title = title[:1].upper() + title[1:]
-        found.append(charts.lines(title, series, "epoch", metric.unit or metric.title or metric.name, log))
-    return found
+        result.append(charts.lines(title, series, "epoch", metric.unit or metric.title or metric.name, log))
+    return result
 
 
 def _exploration(folder: Folder) -> list[Chart]:
@@ -80,8 +80,8 @@ def _sparsity(folder: Folder) -> list[Chart]:
         sums[epoch] = [a + (b or 0.0) for a, b in zip(sums.get(epoch, [0.0] * 4), given, strict=True)]
     kept = sorted(sums.items())
     series = {
-        "candidates": [(epoch, 100 * one[0] / one[1]) for epoch, one in kept if one[1]],
-        "multiply-adds": [(epoch, 100 * one[2] / one[3]) for epoch, one in kept if one[3]],
+        "candidates": [(epoch, 100 * counts[0] / counts[1]) for epoch, counts in kept if counts[1]],
+        "multiply-adds": [(epoch, 100 * counts[2] / counts[3]) for epoch, counts in kept if counts[3]],
     }
     series = {name: points for name, points in series.items() if points}
     return (
@@ -101,7 +101,7 @@ def _series(
 ) -> dict[str, list[tuple[float, float]]]:
     rows = folder.table(name)
     places = numbers(rows, x)
-    found = {}
+    series = {}
     for column in columns:
         values = numbers(rows, column)
         points = [
@@ -110,5 +110,5 @@ def _series(
             if at is not None and value is not None
         ]
         if points:
-            found[column] = points
-    return found
+            series[column] = points
+    return series

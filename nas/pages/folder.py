@@ -81,9 +81,9 @@ def _without_place(message: str, folder: Path) -> str:
 
 
 def _summary(path: Path) -> dict[str, Any]:
-    found = read_object(path)
-    check_summary(found, str(path))
-    return found
+    summary = read_object(path)
+    check_summary(summary, str(path))
+    return summary
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -81,9 +81,8 @@ def title(name: str) -> str:
 
 def told_versions(summary: Mapping[str, Any]) -> str:
     """The versions of software that a summary names; nothing where it names none."""
-    found = summary.get("versions")
-    if not isinstance(found, Mapping):
+    versions = summary.get("versions")
+    if not isinstance(versions, Mapping):
         return ""
-    return shown(
-        ", ".join(f"{shown(str(name), 40)} {shown(str(one), 40)}" for name, one in found.items()), 1000
-    )
+    told = (f"{shown(str(name), 40)} {shown(str(version), 40)}" for name, version in versions.items())
+    return shown(", ".join(told), 1000)

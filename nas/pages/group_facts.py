@@ -19,14 +19,14 @@ def cost(groups: Sequence[Sequence[Member]], labels: Sequence[str]) -> Table:
     """What the finished runs of every setting took."""
     rows = []
     for members, label in list(zip(groups, labels, strict=True))[:ROWS]:
-        seconds = [one.seconds for one in members if one.seconds is not None]
+        seconds = [member.seconds for member in members if member.seconds is not None]
         row = [words(label), number(len(members), str(len(members)))]
         total = sum(seconds) if seconds else None
         each = None if total is None else total / len(seconds)
-        row += [maybe(one, timed(one)) for one in (total, each)]
+        row += [maybe(value, timed(value)) for value in (total, each)]
         for key in ("params", "macs"):
-            found = [m.summary[key] for m in members if isinstance(m.summary.get(key), int)]
-            mean = sum(found) / len(found) if found else None
+            values = [m.summary[key] for m in members if isinstance(m.summary.get(key), int)]
+            mean = sum(values) / len(values) if values else None
             row.append(maybe(mean, "" if mean is None else forms.count(mean)))
         rows.append(row)
     heads = ("setting", "runs", "time, all", "time, each", "parameters, mean", "multiply-adds, mean")
@@ -36,25 +36,25 @@ def cost(groups: Sequence[Sequence[Member]], labels: Sequence[str]) -> Table:
 
 def trust(members: Sequence[Member]) -> Facts:
     """What the runs were made with, and whether all with the same."""
-    found = []
+    facts = []
     for key, label in (
         ("git_commit", "commits"), ("device", "devices"), ("threads", "threads"), ("dataset", "data sets"),
         ("split_hash", "splits of the data"), ("recipe", "recipes"),
     ):  # fmt: skip
-        given = [one.summary.get(key) for one in members]
-        values = list(dict.fromkeys(forms.plain(one) for one in given if one is not None))
+        given = [member.summary.get(key) for member in members]
+        values = list(dict.fromkeys(forms.plain(value) for value in given if value is not None))
         if values:
             several = len(values) > 1
             told = listed(values, MOST)
-            found.append(
+            facts.append(
                 Fact(label, f"{len(values)}: {told}" if several else values[0], "", "warn" if several else "")
             )
-    versions = list(dict.fromkeys(told for one in members if (told := forms.told_versions(one.summary))))
+    versions = list(dict.fromkeys(told for m in members if (told := forms.told_versions(m.summary))))
     if versions:
         several = len(versions) > 1
         words = f"{len(versions)} different sets, such as {versions[0]}" if several else versions[0]
-        found.append(Fact("versions", words))
-    return Facts(found or [Fact("runs", "none of them says what it was made with")])
+        facts.append(Fact("versions", words))
+    return Facts(facts or [Fact("runs", "none of them says what it was made with")])
 
 
 def few(groups: Sequence[Sequence[Member]]) -> Note | None:

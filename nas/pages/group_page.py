@@ -115,7 +115,7 @@ class GroupPage:
             Section("runs", "The runs", [table_of_runs(self.group.members, self.names[:4], self.units)]),
             Section("repeat", "How to repeat it", [Commands(self.group.commands)]),
         ]
-        seconds = [one.seconds for one in self.group.members if one.seconds is not None]
+        seconds = [member.seconds for member in self.group.members if member.seconds is not None]
         tiles = [
             Fact("runs finished", f"{finished} of {len(self.runs)}"),
             Fact("settings", forms.digits(len(self.settings))),
@@ -132,7 +132,7 @@ class GroupPage:
         """What a setting is called: its values, or where they are many the run that has them."""
         values = self.settings[place].values
         label = ", ".join(shown(value, 80) or "(none)" for value in values) or "all runs"
-        first = next((one.run.folder for one in self.of_setting[place]), "")
+        first = next((member.run.folder for member in self.of_setting[place]), "")
         if len(label) <= LONGEST:
             return label
         return f"as {shown(first, LONGEST)}" if first else shown(label, LONGEST)
@@ -160,26 +160,26 @@ class GroupPage:
         for run in self.runs:
             for key, value in run.overrides.items():
                 values.setdefault(key, []).append(value)
-        found = []
+        facts = []
         for key in self.axes[:AXES]:
             different = list(dict.fromkeys(values[key]))
-            told = ", ".join(shown(one, 80) or "(none)" for one in different[:40])
-            found.append(Fact(f"varies: {shown(key, 80)}", told + (" ..." if len(different) > 40 else "")))
+            told = ", ".join(shown(value, 80) or "(none)" for value in different[:40])
+            facts.append(Fact(f"varies: {shown(key, 80)}", told + (" ..." if len(different) > 40 else "")))
         if len(self.axes) > AXES:
             more = ", ".join(shown(key, 80) for key in self.axes[AXES : 4 * AXES])
-            found.append(Fact(f"and {len(self.axes) - AXES} more vary", more))
+            facts.append(Fact(f"and {len(self.axes) - AXES} more vary", more))
         for key in self.group.over:
             if len(set(values.get(key, ()))) > 1:
-                told = ", ".join(shown(one, 40) for one in dict.fromkeys(values[key]))
-                found.append(Fact(f"averaged over: {shown(key, 80)}", shown(told, 400)))
+                told = ", ".join(shown(value, 40) for value in dict.fromkeys(values[key]))
+                facts.append(Fact(f"averaged over: {shown(key, 80)}", shown(told, 400)))
         same = [
             f"{shown(key, 80)}={shown(given[0], 200)}"
             for key, given in values.items()
             if len(given) == len(self.runs) and len(set(given)) == 1
         ]
         if same:
-            found.append(Fact("the same in all", " ".join(same)))
-        return found or [Fact("settings", "all runs have the command's own")]
+            facts.append(Fact("the same in all", " ".join(same)))
+        return facts or [Fact("settings", "all runs have the command's own")]
 
     def _lead(self) -> str:
         over = ", ".join(self.group.over) or "nothing"
@@ -191,11 +191,11 @@ class GroupPage:
         if self.main is None:
             return []
         _, metric = metric_of(self.main)
-        found = [(s.stat(self.main), label) for s, label in zip(self.settings, self.labels, strict=True)]
-        known = [(one.mean, one.n, label) for one, label in found if one.mean is not None]
+        stats = [(s.stat(self.main), label) for s, label in zip(self.settings, self.labels, strict=True)]
+        known = [(mean.mean, mean.n, label) for mean, label in stats if mean.mean is not None]
         if not known or metric is None or metric.higher is None or len(known) < 2:
             return []
-        mean, n, label = max(known, key=lambda one: one[0] if metric.higher else -one[0])
+        mean, n, label = max(known, key=lambda item: item[0] if metric.higher else -item[0])
         note = f"{forms.result(self.main, mean)}, n = {n}"
         return [Fact(f"best mean {forms.title(self.main)}", label, note)]
 
@@ -240,15 +240,15 @@ class GroupPage:
         unit = self.units[name]
         values, spans = {}, {}
         for members, label in list(zip(self.of_setting, self.labels, strict=True))[:40]:
-            found = [
+            points = [
                 (member.run.figures[name] * unit.factor, f"{member.run.folder} (seed {member.seed})")
                 for member in members
                 if name in member.run.figures
             ]
-            if not found:
+            if not points:
                 continue
-            values[label] = found
-            numbers = [value for value, _ in found]
+            values[label] = points
+            numbers = [value for value, _ in points]
             mean = math.fsum(numbers) / len(numbers)
             interval = bootstrap(numbers, self.group.level)
             spans[label] = (mean, interval.low, interval.high) if interval else (mean, mean, mean)
@@ -257,8 +257,8 @@ class GroupPage:
 
     def _curves(self) -> list[Any]:
         kept = list(zip(self.labels, self.of_setting, strict=True))
-        found = curves_of(kept[:SERIES], self.main, self.group.level)
-        if not found:
+        curves = curves_of(kept[:SERIES], self.main, self.group.level)
+        if not curves:
             return [Note("No curves: the runs have no metrics.csv with more than one epoch.")]
         percent = f"{100 * self.group.level:g} %"
         words = (
@@ -266,12 +266,12 @@ class GroupPage:
         )
         if len(kept) > SERIES:
             words += f" Shown are the first {SERIES} of {len(kept)} settings."
-        return [Note(words), Charts(found)]
+        return [Note(words), Charts(curves)]
 
     def _trust(self) -> list[Any]:
         blocks = [trust(self.group.members), few(self.of_setting)]
-        warnings = [Note(shown(one, 1000), "warn") for one in self.group.warnings]
-        return [*(one for one in blocks if one is not None), *warnings]
+        warnings = [Note(shown(warning, 1000), "warn") for warning in self.group.warnings]
+        return [*(block for block in blocks if block is not None), *warnings]
 
 
 def _direction(name: str) -> str:
@@ -281,16 +281,16 @@ def _direction(name: str) -> str:
 
 def _spread(setting: Setting, name: str, unit: Unit, level: float) -> Cell:
     """`mean ± deviation [low, high]`, and all values where a pointer rests."""
-    found, values = setting.stat(name), setting.figures.get(name, ())
-    if found.mean is None:
+    figure, values = setting.stat(name), setting.figures.get(name, ())
+    if figure.mean is None:
         return words("")
-    text = f"{found.mean * unit.factor:.{unit.decimals}f}"
-    if found.deviation is not None:
-        text += f" ± {found.deviation * unit.factor:.{unit.decimals}f}"
+    text = f"{figure.mean * unit.factor:.{unit.decimals}f}"
+    if figure.deviation is not None:
+        text += f" ± {figure.deviation * unit.factor:.{unit.decimals}f}"
     interval = bootstrap([value * unit.factor for value in values], level)
     if interval is not None:
         text += f" [{interval.low:.{unit.decimals}f}, {interval.high:.{unit.decimals}f}]"
-    if found.n != setting.n:
-        text += f" ({found.n})"
+    if figure.n != setting.n:
+        text += f" ({figure.n})"
     every = ", ".join(f"{value * unit.factor:.{unit.decimals}f}" for value in values[:50])
-    return number(found.mean, text, f"n = {found.n}: {every}")
+    return number(figure.mean, text, f"n = {figure.n}: {every}")

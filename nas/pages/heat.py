@@ -51,7 +51,7 @@ def read_groups(rows: Sequence[Mapping[str, str]]) -> list[Group]:
     Raises:
         ConfigError: a row lacks a column, or holds no numbers where it should.
     """
-    found: dict[str, Group] = {}
+    result: dict[str, Group] = {}
     places: dict[tuple, tuple[int, int]] = {}
     rows_of: dict[tuple, int] = {}
     for number, row in enumerate(rows, start=2):
@@ -62,7 +62,7 @@ def read_groups(rows: Sequence[Mapping[str, str]]) -> list[Group]:
             f"architecture.csv: line {number}: must have epoch, group, source, target, operation and weight",
         )
         epoch, source, target = (int(value or 0) for value in numbers[:3])
-        group = found.setdefault(str(name), Group(str(name)))
+        group = result.setdefault(str(name), Group(str(name)))
         edge = (source, target)
         if (name, edge) not in rows_of:
             rows_of[name, edge] = len(group.edges)
@@ -74,18 +74,18 @@ def read_groups(rows: Sequence[Mapping[str, str]]) -> list[Group]:
             group.operations[at].append(str(operation))
         if numbers[3] is not None:
             group.weights.setdefault(epoch, {})[places[name, edge, operation]] = numbers[3]
-    return list(found.values())
+    return list(result.values())
 
 
 def strengths_at(groups: Sequence[Group], epoch: int | None) -> dict[tuple[str, int, int], dict[str, float]]:
     """(group, source, target) -> operation -> op weight, at an epoch; None for the last."""
-    found: dict[tuple[str, int, int], dict[str, float]] = {}
+    strengths: dict[tuple[str, int, int], dict[str, float]] = {}
     for group in groups:
         at = max(group.weights, default=0) if epoch is None else epoch
         for (row, place), value in group.weights.get(at, {}).items():
-            edge = found.setdefault((group.name, *group.edges[row]), {})
+            edge = strengths.setdefault((group.name, *group.edges[row]), {})
             edge[group.operations[row][place]] = value
-    return found
+    return strengths
 
 
 def derived(lines: Sequence[str]) -> dict[int, Genotype]:
@@ -94,7 +94,7 @@ def derived(lines: Sequence[str]) -> dict[int, Genotype]:
     Raises:
         ConfigError: a line holds something else.
     """
-    found = {}
+    genotypes = {}
     for number, line in enumerate(lines, start=1):
         where = f"genotypes.jsonl: line {number}"
         if number == len(lines) and not line.endswith("}"):
@@ -104,8 +104,8 @@ def derived(lines: Sequence[str]) -> dict[int, Genotype]:
         require(
             fits and isinstance(given.get("genotype"), str), f"{where}: must have an epoch and a genotype"
         )
-        found[given["epoch"]] = parse(given["genotype"])
-    return found
+        genotypes[given["epoch"]] = parse(given["genotype"])
+    return genotypes
 
 
 def maps(groups: Sequence[Group], genotypes: Mapping[int, Genotype]) -> Heats | None:
@@ -124,7 +124,7 @@ def maps(groups: Sequence[Group], genotypes: Mapping[int, Genotype]) -> Heats | 
     epochs = sorted({*every[::step], every[-1]})
     at_epochs = [_before(genotypes, epoch) for epoch in epochs]
     items = [_map(group, epochs, at_epochs) for group in kept]
-    scale = "uniform" if all(one.scale == "uniform" for one in items) else "factor"
+    scale = "uniform" if all(item.scale == "uniform" for item in items) else "factor"
     legend = (
         "In the middle is the equal share of all candidates of an edge; red is above it, blue below."
         if scale == "uniform"
@@ -140,8 +140,8 @@ def maps(groups: Sequence[Group], genotypes: Mapping[int, Genotype]) -> Heats | 
 
 
 def _before(genotypes: Mapping[int, Genotype], epoch: int) -> Genotype | None:
-    found = [one for one in genotypes if one <= epoch]
-    return genotypes[max(found)] if found else None
+    earlier = [e for e in genotypes if e <= epoch]
+    return genotypes[max(earlier)] if earlier else None
 
 
 def _map(group: Group, epochs: Sequence[int], genotypes: Sequence[Genotype | None]) -> Heat:
@@ -149,8 +149,8 @@ def _map(group: Group, epochs: Sequence[int], genotypes: Sequence[Genotype | Non
         return _factors(group, epochs)
     alike = all(names == group.operations[0] for names in group.operations)
     wide = max(len(names) for names in group.operations)
-    columns = [short_name(one) for one in group.operations[0]] if alike else [str(i + 1) for i in range(wide)]
-    names = None if alike else [[short_name(one) for one in row] for row in group.operations]
+    columns = [short_name(op) for op in group.operations[0]] if alike else [str(i + 1) for i in range(wide)]
+    names = None if alike else [[short_name(op) for op in row] for row in group.operations]
     values = [
         [
             [group.weights.get(epoch, {}).get((row, place)) for place in range(wide)]
@@ -180,9 +180,9 @@ def _factors(group: Group, epochs: Sequence[int]) -> Heat:
     place = {edge: row for row, edge in enumerate(group.edges)}
     values = []
     for epoch in epochs:
-        found = group.weights.get(epoch, {})
+        weights = group.weights.get(epoch, {})
         values.append(
-            [[found.get((place[s, t], 0)) if (s, t) in place else None for s in sources] for t in targets]
+            [[weights.get((place[s, t], 0)) if (s, t) in place else None for s in sources] for t in targets]
         )
     scale, end = _scale(values, factors=True)
     last = targets[-1] if len(sources) > 1 else None
@@ -198,12 +198,12 @@ def _chosen(group: Group, genotype: Genotype | None) -> list[tuple[int, int]]:
     if genotype is None or group.name not in genotype:
         return []
     place = {edge: row for row, edge in enumerate(group.edges)}
-    found = []
+    fields = []
     for target, edge in genotype[group.name].edges:
         row = place.get((edge.source, target))
         if row is not None and edge.operation in group.operations[row]:
-            found.append((row, group.operations[row].index(edge.operation)))
-    return found
+            fields.append((row, group.operations[row].index(edge.operation)))
+    return fields
 
 
 def _scale(values: Sequence[Sequence[Sequence[float | None]]], factors: bool = False) -> tuple[str, float]:
@@ -245,7 +245,7 @@ def level(heat: Heat, value: float | None, of: int) -> int | None:
 
 def leaders(groups: Sequence[Group]) -> dict[str, list[tuple[float, float]]]:
     """Group -> (epoch, mean over its edges of the largest op weight): how sure the search is."""
-    found: dict[str, list[tuple[float, float]]] = {}
+    leading: dict[str, list[tuple[float, float]]] = {}
     for group in groups:
         if group.single:
             continue
@@ -256,5 +256,5 @@ def leaders(groups: Sequence[Group]) -> dict[str, list[tuple[float, float]]]:
                 best[row] = max(best.get(row, value), value)
             if best:
                 points.append((float(epoch), sum(best.values()) / len(best)))
-        found[_title(group.name)] = points
-    return found
+        leading[_title(group.name)] = points
+    return leading

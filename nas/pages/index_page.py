@@ -49,7 +49,7 @@ def index_page(name: str, entries: Sequence[Entry], links: Sequence[tuple[str, s
     columns = [
         Column("run"), Column("command"), Column("status"), Column("space"), Column("method"),
         Column("data set"), Column("seed", True),
-        *(Column(forms.title(one), True) for one in names),
+        *(Column(forms.title(name), True) for name in names),
         Column("parameters", True), Column("time", True),
     ]  # fmt: skip
     rows = [_row(entry.member, names) for entry in kept]
@@ -93,8 +93,8 @@ def _row(member: Member, names: Sequence[str]) -> list[Cell]:
     row.append(number(seed, str(seed)) if isinstance(seed, int) else words(""))
     figures = run.figures or figures_of(summary)
     row += [
-        number(figures[one], forms.result(one, figures[one])) if one in figures else words("")
-        for one in names
+        number(figures[name], forms.result(name, figures[name])) if name in figures else words("")
+        for name in names
     ]
     params = summary.get("params")
     row.append(number(params, forms.count(params)) if isinstance(params, int) else words(""))
@@ -109,7 +109,7 @@ def _text(summary: Any, key: str) -> str:
 
 def _details(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """What is shown of a run beside another one."""
-    found, left = [], PARTS
+    details, left = [], PARTS
     drawn: dict[Genotype, Drawings] = {}
     for entry in entries:
         member = entry.member
@@ -118,7 +118,7 @@ def _details(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             if entry.genotype not in drawn and len(drawn) < DRAWN:
                 drawn[entry.genotype] = draw(entry.genotype)
             drawings = drawn.get(entry.genotype)
-            size = left + 1 if drawings is None else sum(len(one.parts) for one in drawings.items)
+            size = left + 1 if drawings is None else sum(len(drawing.parts) for drawing in drawings.items)
             if drawings is None or size > left:
                 drawings = Drawings(
                     [], [], text_of(entry.genotype), "Not drawn: this index holds no more pictures."
@@ -144,7 +144,7 @@ def _details(entries: Sequence[Entry]) -> list[dict[str, Any]]:
         if member.seconds is not None:
             about.append(Fact("time", timed(member.seconds)))
         status = Fact("status", member.run.reason or member.run.status)
-        found.append(
+        details.append(
             {
                 "name": shown(member.run.folder, 200),
                 "href": member.href,
@@ -153,4 +153,4 @@ def _details(entries: Sequence[Entry]) -> list[dict[str, Any]]:
                 "drawings": drawings,
             }
         )
-    return found
+    return details

@@ -33,8 +33,8 @@ class Member:
     @property
     def seconds(self) -> float | None:
         """How long it took; None where that is not known."""
-        found = self.summary.get("seconds")
-        return float(found) if is_time(found) else None  # type: ignore[arg-type]  # a number
+        seconds = self.summary.get("seconds")
+        return float(seconds) if is_time(seconds) else None  # type: ignore[arg-type]  # a number
 
 
 def heading(unit: Unit) -> str:

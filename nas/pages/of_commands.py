@@ -24,9 +24,8 @@ def csv_table(
         names: which columns; None for all.
         file: where all rows are.
     """
-    names = (
-        list(rows[0]) if names is None and rows else [one for one in names or () if rows and one in rows[0]]
-    )
+    there = list(rows[0]) if rows else []
+    names = there if names is None else [name for name in names if name in there]
     kept = rows[:ROWS]
     numeric = {
         name: all(as_number(row[name]) is not None for row in kept if row[name])
@@ -56,7 +55,7 @@ def _derivation(folder: Folder, summary: Mapping[str, Any]) -> list[Any]:
             name = "Pareto front" if row.get("pareto") == "yes" else "others"
             rank = row.get("rank") or ""
             groups[name].append((macs / 1e6, chance, f"rank {rank}" if rank else "no rank"))
-    groups = {name: found for name, found in groups.items() if found}
+    groups = {name: points for name, points in groups.items() if points}
     if groups:
         title = "Probability and multiply-adds of what was drawn"
         blocks.append(charts.points(title, groups, "multiply-adds (M)", "log probability"))
@@ -76,13 +75,13 @@ def _latency(folder: Folder, summary: Mapping[str, Any]) -> list[Any]:
         (as_number(row.get("sum_ms", "")), as_number(row.get("measured_ms", "")), row.get("genotype", ""))
         for row in networks
     ]
-    found = [(a, b, shown(text, 160)) for a, b, text in points if a is not None and b is not None]
-    if found:
-        every = [value for a, b, _ in found for value in (a, b)]
+    pairs = [(a, b, shown(text, 160)) for a, b, text in points if a is not None and b is not None]
+    if pairs:
+        every = [value for a, b, _ in pairs for value in (a, b)]
         line = [(min(every), min(every)), (max(every), max(every))]
         title = "Sums of pieces against whole networks (ms); the line is where they are equal"
         blocks.append(
-            charts.points(title, {"networks": found}, "sum of pieces (ms)", "measured (ms)", line=line)
+            charts.points(title, {"networks": pairs}, "sum of pieces (ms)", "measured (ms)", line=line)
         )
         blocks.append(csv_table(networks, "Networks that were measured whole", None, "networks.csv"))
     pieces = folder.table("latency.csv")
@@ -140,13 +139,14 @@ def _ranking(folder: Folder, summary: Mapping[str, Any]) -> list[Any]:
             [
                 words(shown(name, 80)),
                 *(
-                    number(one, forms.digits(one)) if isinstance(one, int | float) else words("")
-                    for one in figures
+                    number(figure, forms.digits(figure)) if isinstance(figure, int | float) else words("")
+                    for figure in figures
                 ),
             ]
         )
-    heads = [Column("measure"), *(Column(one, True) for one in ("Spearman", "Kendall", "n", "seconds each"))]
-    blocks: list[Any] = [Table("Rank correlation with the table", heads, table)] if table else []
+    heads = ("measure", "Spearman", "Kendall", "n", "seconds each")
+    columns = [Column(head, place > 0) for place, head in enumerate(heads)]
+    blocks: list[Any] = [Table("Rank correlation with the table", columns, table)] if table else []
     return [*blocks, csv_table(rows, "Architectures, measured", None, "ranks.csv")]
 
 

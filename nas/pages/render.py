@@ -64,7 +64,7 @@ def render(page: Page, template: str = "page.html.j2") -> str:
             page=page,
             style=Markup(asset("page.css")),
             # Ours, and named by their digests in the page's own policy.
-            scripts=[Markup(one) for one in scripts],
+            scripts=[Markup(script) for script in scripts],
             policy=_policy(scripts),
             chart_id=lambda chart: numbered[id(chart)],
             level=_level,
@@ -101,15 +101,15 @@ def _shown(value: float | None) -> str:
 def _packed(heats: Heats) -> dict[str, Any]:
     """What the slider needs."""
     maps = [
-        {"values": one.values, "chosen": one.chosen, "scale": one.scale, "end": one.end}
-        for one in heats.items
+        {"values": heat.values, "chosen": heat.chosen, "scale": heat.scale, "end": heat.end}
+        for heat in heats.items
     ]
     return {"epochs": list(heats.epochs), "maps": maps}
 
 
 def _policy(scripts: list[str]) -> str:
-    digests = (base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts)
-    allowed = " ".join(f"'sha256-{one}'" for one in digests)
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
@@ -136,12 +136,12 @@ def _templates() -> Any:
 
 @cache
 def _environment() -> jinja2.Environment:
-    found = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: asset(Path(name).name)),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["slug"] = lambda text: re.sub(r"[^a-z0-9]+", "-", str(text).lower()).strip("-")
-    return found
+    environment.filters["slug"] = lambda text: re.sub(r"[^a-z0-9]+", "-", str(text).lower()).strip("-")
+    return environment

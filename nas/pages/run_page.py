@@ -127,7 +127,7 @@ class RunPage:
             Section("repeat", "How to repeat it", [Commands(self.given.commands)]),
         ]
         told = [self.summary.get(key) for key in ("method", "space", "dataset")]
-        lead = " · ".join(shown(str(one), 80) for one in told if one)
+        lead = " · ".join(shown(str(text), 80) for text in told if text)
         return Page(
             shown(self.given.name, 120),
             f"nas.{self.given.command}",
@@ -145,12 +145,12 @@ class RunPage:
         names += [name for name in self.figures if name not in names and metric_of(name)[0]]
         values = dict(self._numbers())
         names = names or [name for name in ORDER if name in values]
-        found = [Fact(forms.title(name), forms.result(name, values[name])) for name in names[:TILES]]
+        tiles = [Fact(forms.title(name), forms.result(name, values[name])) for name in names[:TILES]]
         if isinstance(self.summary.get("params"), int):
-            found.append(Fact("parameters", forms.count(self.summary["params"])))
+            tiles.append(Fact("parameters", forms.count(self.summary["params"])))
         if isinstance(self.summary.get("seconds"), int | float):
-            found.append(Fact("time", forms.duration(self.summary["seconds"])))
-        return found
+            tiles.append(Fact("time", forms.duration(self.summary["seconds"])))
+        return tiles
 
     def _asked(self) -> Section:
         blocks: list[Any] = []
@@ -166,18 +166,18 @@ class RunPage:
             ]
             rows = [
                 [
-                    words(shown(one.key, 120)),
-                    words(forms.plain(one.value)),
-                    words(forms.plain(one.usual) if one.known else ""),
-                    words(one.by),
+                    words(shown(setting.key, 120)),
+                    words(forms.plain(setting.value)),
+                    words(forms.plain(setting.usual) if setting.known else ""),
+                    words(setting.by),
                 ]
-                for one in settings
+                for setting in settings
             ]
             blocks.append(Table("Settings that differ from the command's own", columns, rows))
         else:
             blocks.append(Note(f"Everything is as nas.{self.given.command} has it by itself."))
         if self.given.typed:
-            line = " ".join(shown(one, forms.LONG) for one in self.given.typed)
+            line = " ".join(shown(word, forms.LONG) for word in self.given.typed)
             blocks.append(Facts([Fact("typed", line)]))
         lead = "What differs from the defaults of this command; keys that follow from others are left out."
         return Section("asked", "What was asked", blocks, lead)
@@ -225,14 +225,14 @@ class RunPage:
 
     def _numbers(self) -> list[tuple[str, float]]:
         """Results, and whatever else a command has measured."""
-        found = [(name, value) for name, value in self.figures.items() if metric_of(name)[1] is not None]
-        known = {name for name, _ in found} | ELSEWHERE
+        numbers = [(name, value) for name, value in self.figures.items() if metric_of(name)[1] is not None]
+        known = {name for name, _ in numbers} | ELSEWHERE
         more = [
             (str(name), float(value))
             for name, value in self.summary.items()
             if name not in known and is_number(value, -LARGE, LARGE)
         ]
-        return [*found, *more[:MORE]]
+        return [*numbers, *more[:MORE]]
 
     def _along(self) -> list[Section]:
         """The op weights over the epochs."""
@@ -245,14 +245,14 @@ class RunPage:
             genotypes = {}
         lead = "Move the slider through the search. Framed is what that epoch derives."
         try:
-            found = maps(self.groups, genotypes)
+            heats = maps(self.groups, genotypes)
         except ConfigError as error:
             self.folder.problems["architecture.csv"] = str(error)
-            found = None
-        if found is None:
+            heats = None
+        if heats is None:
             blocks: list[Any] = [Note(self.folder.missing("architecture.csv", "No op weights"), "warn")]
             return [Section("weights", "Op weights", blocks)]
-        blocks = [found]
+        blocks = [heats]
         if "genotypes.jsonl" in self.folder.problems:
             blocks.append(Note(self.folder.missing("genotypes.jsonl", "No frames"), "warn"))
         return [Section("weights", "Op weights over the search", blocks, lead)]
@@ -260,18 +260,18 @@ class RunPage:
     def _curves(self) -> list[Section]:
         if self.given.command not in TRAINED and not self.folder.has("metrics.csv"):
             return []
-        found = curves(self.folder, leaders(self.groups) if self.given.command == "search" else {})
-        blocks: list[Any] = [Charts(found)] if found else []
-        if not found:
+        drawn = curves(self.folder, leaders(self.groups) if self.given.command == "search" else {})
+        blocks: list[Any] = [Charts(drawn)] if drawn else []
+        if not drawn:
             blocks.append(Note(self.folder.missing("metrics.csv", "No curves")))
         for name in ("metrics.csv", "exploration.csv", "sparsity.csv", "implicit.csv"):
-            if name in self.folder.problems and found:
+            if name in self.folder.problems and drawn:
                 blocks.append(Note(self.folder.missing(name, "Left out"), "warn"))
         return [Section("curves", "Curves", blocks)]
 
     def _cost(self) -> list[Fact]:
         summary = self.summary
-        found = []
+        facts = []
         for key, label, note in (
             ("params", "parameters", "of the evaluation network"),
             ("params_auxiliary", "parameters of the auxiliary head", "in training alone"),
@@ -279,26 +279,26 @@ class RunPage:
             ("macs_alive", "multiply-adds alive", "in the supernet"),
         ):
             if isinstance(summary.get(key), int):
-                found.append(Fact(label, f"{forms.count(summary[key])} ({summary[key]:,})", note))
+                facts.append(Fact(label, f"{forms.count(summary[key])} ({summary[key]:,})", note))
         if isinstance(summary.get("seconds"), int | float):
             seconds = summary["seconds"]
-            found.append(Fact("time", f"{forms.duration(seconds)} ({seconds / 3600:.4g} h)", "of the run"))
+            facts.append(Fact("time", f"{forms.duration(seconds)} ({seconds / 3600:.4g} h)", "of the run"))
         for key, label in (("epochs", "epochs"), ("steps", "steps"), ("queries", "queries")):
             if isinstance(summary.get(key), int | float):
-                found.append(Fact(label, forms.digits(summary[key])))
+                facts.append(Fact(label, forms.digits(summary[key])))
         peak = [key for key in summary if key.startswith("peak_") or key.endswith("_gib")]
-        found += [Fact(forms.title(key), forms.plain(summary[key])) for key in peak]
+        facts += [Fact(forms.title(key), forms.plain(summary[key])) for key in peak]
         if not peak:
-            found.append(Fact("memory", "not recorded by this run"))
-        return found
+            facts.append(Fact("memory", "not recorded by this run"))
+        return facts
 
     def _trust(self) -> list[Any]:
         summary = self.summary
         seed = summary.get("seed")
         runs = f"1 run, seed {forms.plain(seed)}" if seed is not None else "1 run"
-        found = [Fact("n", runs, "one run says nothing of the spread over seeds: compare several", "warn")]
+        facts = [Fact("n", runs, "one run says nothing of the spread over seeds: compare several", "warn")]
         if isinstance(summary.get("n"), int):
-            found = [Fact("n", f"{summary['n']:,} seeds")]
+            facts = [Fact("n", f"{summary['n']:,} seeds")]
         for key, label in (
             ("status", "status"), ("split_hash", "split of the data"),
             ("split_files_hash", "split of the files"),
@@ -307,15 +307,11 @@ class RunPage:
             ("result_epoch", "epoch of the result"), ("schema", "schema"),
         ):  # fmt: skip
             if summary.get(key) is not None:
-                found.append(Fact(label, forms.plain(summary[key])))
+                facts.append(Fact(label, forms.plain(summary[key])))
         if summary and summary.get("git_commit") is None:
-            found.append(Fact("commit", "unknown: it did not run in a repository"))
-        versions = summary.get("versions")
-        if isinstance(versions, Mapping):
-            told = ", ".join(
-                f"{shown(str(name), 40)} {shown(str(one), 40)}" for name, one in versions.items()
-            )
-            found.append(Fact("versions", shown(told, 1000)))
-        blocks: list[Any] = [Facts(found)]
+            facts.append(Fact("commit", "unknown: it did not run in a repository"))
+        if isinstance(summary.get("versions"), Mapping):
+            facts.append(Fact("versions", forms.told_versions(summary)))
+        blocks: list[Any] = [Facts(facts)]
         blocks += [Note(f"{name} was not read: {why}", "warn") for name, why in self.folder.problems.items()]
         return blocks

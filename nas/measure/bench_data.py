@@ -38,11 +38,11 @@ def measure_data(
     """Images a second of both pipelines, as keys of `bench.json`; `dataset` is the group of that name."""
     settings = of_batches(source, dataset["augment"])
     augment = BatchAugment(source.mean, source.std, **settings, cutout=dataset["cutout"])
-    found = measure(images, augment, dataset["batch_size"], seconds, rounds)
+    rates = measure(images, augment, dataset["batch_size"], seconds, rounds)
     return {
-        "data_images_per_second": found["batched"],
-        "reference_data_images_per_second": found["per_image"],
-        "data_ratio": found["ratio"],
+        "data_images_per_second": rates["batched"],
+        "reference_data_images_per_second": rates["per_image"],
+        "data_ratio": rates["ratio"],
     }
 
 

@@ -115,10 +115,10 @@ class Baton(pl.Callback):
     ) -> None:
         """A step has been taken: it is the others' turn. The first one lacks what comes between two steps."""
         seconds = self._lap()
-        found = [(times, seconds_of(step, pl_module.device)) for times, step in self._rivals]
+        others = [(times, seconds_of(step, pl_module.device)) for times, step in self._rivals]
         self._rivals.reverse()
         if batch_idx > 0:
-            for times, taken in [(self._passage.lightning, seconds), *found]:
+            for times, taken in [(self._passage.lightning, seconds), *others]:
                 times.append(taken)
         self._lap()
 
@@ -279,10 +279,10 @@ def measure_loop(loops: Loops, rounds: int, max_epochs: int) -> dict[str, Any]:
     """
     for recorded in (False, True):
         loops.run(recorded)
-    found = [{kind: loops.run(kind) for kind in (bool(index % 2), index % 2 == 0)} for index in range(rounds)]
+    pairs = [{kind: loops.run(kind) for kind in (bool(index % 2), index % 2 == 0)} for index in range(rounds)]
     return relate_loop(
-        [passages[False] for passages in found],
-        [passages[True] for passages in found],
+        [passages[False] for passages in pairs],
+        [passages[True] for passages in pairs],
         loops.num_steps,
         loops.epoch_steps,
         max_epochs,
@@ -324,7 +324,7 @@ def relate_loop(
     def share(length: int) -> dict[str, float]:
         return spread([seconds / d.epoch(length) for seconds, d in zip(written, plain, strict=True)])
 
-    return {f"loop_{kind}_seconds": found for kind, found in steps.items()} | {
+    return {f"loop_{kind}_seconds": seconds for kind, seconds in steps.items()} | {
         "loader_overhead": spread([passage.loader_overhead(epoch_steps) for passage in passages]),
         "loop_overhead": spread([d.loop_overhead(epoch_steps) for d in plain]),
         "record_seconds_per_epoch": spread(records),

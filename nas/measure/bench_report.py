@@ -56,22 +56,22 @@ def relate(result: Mapping[str, Any], batch_size: int, time_steps: int | None = 
         time_steps: words a column; None for images.
     """
     median = {key: value["median"] for key, value in result.items() if key.endswith("_seconds")}
-    found = {
+    ratios = {
         f"{step}_ratio": median[f"reference_{step}_seconds"] / median[f"{step}_seconds"]
         for step in STEPS
         if f"reference_{step}_seconds" in median
     }
     if "full_weight_seconds" in median:
-        found["path_share"] = median["weight_seconds"] / median["full_weight_seconds"]
+        ratios["path_share"] = median["weight_seconds"] / median["full_weight_seconds"]
     if "second_order_seconds" in median and "first_order_seconds" in median:
-        found["second_over_first"] = median["second_order_seconds"] / median["first_order_seconds"]
+        ratios["second_over_first"] = median["second_order_seconds"] / median["first_order_seconds"]
     if "weight_seconds" in median:
         unit, size = ("images", batch_size) if time_steps is None else ("words", batch_size * time_steps)
-        found[f"{unit}_per_second"] = size / median["weight_seconds"]
+        ratios[f"{unit}_per_second"] = size / median["weight_seconds"]
         flops = OPERATIONS_A_MAC * result["macs"] * size
         # Of a drawn path the multiply-adds are others at every step; those of all candidates are known.
-        found["gflops"] = flops / median.get("full_weight_seconds", median["weight_seconds"]) / 1e9
-    return found
+        ratios["gflops"] = flops / median.get("full_weight_seconds", median["weight_seconds"]) / 1e9
+    return ratios
 
 
 def print_tables(result: Mapping[str, Any]) -> None:

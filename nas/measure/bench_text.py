@@ -83,8 +83,8 @@ class LiteralWithMasks(nn.Module):
         """Words, the op weights of a supernet, hidden state -> logits [L, B, V], hidden state, extras."""
         *op_weights, hidden_1BH = rest
         weights_EO = op_weights[0][RECURRENT] if op_weights else None
-        found = self.literal(tokens_LB, weights_EO, hidden_1BH, self._masks(tokens_LB.shape[1]))
-        logits_LBV, hidden_1BH, dropped_LBH, raw_LBH = found
+        outputs = self.literal(tokens_LB, weights_EO, hidden_1BH, self._masks(tokens_LB.shape[1]))
+        logits_LBV, hidden_1BH, dropped_LBH, raw_LBH = outputs
         return logits_LBV, hidden_1BH, Extras(dropped_LBH, raw_LBH)
 
     def _masks(self, columns: int) -> dict[str, Tensor]:
@@ -114,5 +114,4 @@ def literal_network(literal: Callable, genotype: Genotype, network: nn.Module) -
             "bench.evaluation=true: there is no literal network of an LSTM, nor of matrices that are not "
             "tied; choose another genotype and space.tied=true, or set bench.evaluation=false"
         )
-    found = literal(genotype, network.vocabulary, network.hidden_size)
-    return LiteralWithMasks(found, network.dropouts)
+    return LiteralWithMasks(literal(genotype, network.vocabulary, network.hidden_size), network.dropouts)

@@ -60,7 +60,7 @@ def about_counts(cost: Cost, counts: Counts) -> dict[str, int]:
 
 
 def share_out(
-    found: Mapping[str, Any],
+    seconds: Mapping[str, Any],
     names: Sequence[str],
     alive: Sequence[dict[str, Any]],
     stages: Sequence[dict[str, Any]],
@@ -68,7 +68,7 @@ def share_out(
     """Gives shares and stages the seconds of their steps; returns those of the first network.
 
     Args:
-        found: `<step>`, `alive_<index>_<step>`, `stage_<index>_<step>` -> seconds; the first stage's steps
+        seconds: `<step>`, `alive_<index>_<step>`, `stage_<index>_<step>` -> seconds; the first stage's steps
             are those of the first network.
         names: of the steps.
         alive: what is said of every share; is added to.
@@ -77,5 +77,5 @@ def share_out(
     for kind, entries in (("alive", alive), ("stage", stages)):
         for index, entry in enumerate(entries):
             prefix = "" if kind == "stage" and index == 0 else f"{kind}_{index}_"
-            entry |= {f"{name}_seconds": found[prefix + name] for name in names}
-    return {name: value for name, value in found.items() if not name.startswith(("alive_", "stage_"))}
+            entry |= {f"{name}_seconds": seconds[prefix + name] for name in names}
+    return {name: value for name, value in seconds.items() if not name.startswith(("alive_", "stage_"))}

@@ -53,22 +53,22 @@ class Latencies:
         self.clock = clock_of(clock, self.where.device.type, torch.get_num_threads())
         self.batch = noise(self.where, settings["batch_size"])
 
-    def predict_all(self, found: Sequence[Architecture]) -> None:
+    def predict_all(self, drawn: Sequence[Architecture]) -> None:
         """Looks up what every architecture takes.
 
         Raises:
             ConfigError: the table lacks a piece.
         """
         assert self.predict is not None  # there is a table
-        for one in watch("predicting latency", found):
-            one.predicted = self.predict(one.genotype)
-        print(f"latency of {len(found):,} predicted from {self.settings['table']}", flush=True)
+        for arch in watch("predicting latency", drawn):
+            arch.predicted = self.predict(arch.genotype)
+        print(f"latency of {len(drawn):,} predicted from {self.settings['table']}", flush=True)
 
     def measure_all(self, chosen: Iterable[Architecture]) -> None:
         """Measures the network of each."""
         chosen = list(chosen)
-        for one in watch("measuring latency", chosen):
-            self._measure(one)
+        for arch in watch("measuring latency", chosen):
+            self._measure(arch)
         self._say(len(chosen))
 
     def confirm(self, ranked: Sequence[Architecture], keep: int, budget: Budget) -> list[Architecture]:
@@ -78,13 +78,13 @@ class Latencies:
         """
         confirmed: list[Architecture] = []
         tried = 0
-        for one in watch("measuring latency", ranked[: self.settings["candidates"]]):
+        for arch in watch("measuring latency", ranked[: self.settings["candidates"]]):
             if len(confirmed) == keep:
                 break
-            self._measure(one)
+            self._measure(arch)
             tried += 1
-            if budget.keeps(one):
-                confirmed.append(one)
+            if budget.keeps(arch):
+                confirmed.append(arch)
         self._say(tried)
         if tried > len(confirmed):
             print(
@@ -92,14 +92,14 @@ class Latencies:
             )
         return confirmed
 
-    def _measure(self, one: Architecture) -> None:
-        if one.latency is not None:
+    def _measure(self, arch: Architecture) -> None:
+        if arch.latency is not None:
             return
-        network = apply_hardware(self.build(one.genotype), self.hardware)
+        network = apply_hardware(self.build(arch.genotype), self.hardware)
         settings = self.settings
         with self.where.cast():
-            found = measure_latency(network, self.batch, settings["warmup"], settings["repeats"], self.clock)
-        one.latency, one.latency_spread = found.median, found.spread
+            time = measure_latency(network, self.batch, settings["warmup"], settings["repeats"], self.clock)
+        arch.latency, arch.latency_spread = time.median, time.spread
 
     def _say(self, count: int) -> None:
         words = "" if self.batch.ndim == 4 else f", {len(self.batch)} words each"

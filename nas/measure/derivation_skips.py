@@ -85,12 +85,12 @@ def tell_other_limits(space: Space, scores: Mapping[str, Tensor], chosen: Genoty
     unlimited = functools.partial(type(space).derive, space)
     for limit in range(count_skips(unlimited(scores)), -1, -1):
         try:
-            found = derive_with_skips(unlimited, scores, space.groups, limit, _kept(scores))
+            derived = derive_with_skips(unlimited, scores, space.groups, limit, _kept(scores))
         except ConfigError:
             return  # edges have nothing else to choose from
-        if found not in seen:
-            seen.add(found)
-            log.info("with %d that only pass on, not %d: %s", count_skips(found), most, found)
+        if derived not in seen:
+            seen.add(derived)
+            log.info("with %d that only pass on, not %d: %s", count_skips(derived), most, derived)
 
 
 def _limited(space: Space, most: int, scores: Mapping[str, Tensor]) -> Genotype:

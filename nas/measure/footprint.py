@@ -54,12 +54,12 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """Runs one operator and takes note of what it made."""
-        found = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(found):
+        made = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(made):
             if isinstance(leaf, Tensor):
                 self._follow(leaf)
         self.moments.append(self.alive)
-        return found
+        return made
 
 
 @contextmanager

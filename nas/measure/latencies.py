@@ -58,21 +58,21 @@ def random_architectures(
         ConfigError: the space does not hold as many.
     """
     generator = torch.Generator().manual_seed(seed)
-    found: dict[Genotype, None] = {}
+    genotypes: dict[Genotype, None] = {}
     for _ in range(100 * count):
-        if len(found) == count:
+        if len(genotypes) == count:
             break
         share = 0.1 + 0.9 * torch.rand((), generator=generator)
         scores = {}
         for name, group in space.groups.items():
             drawn_EO = torch.rand(group.shape, generator=generator)
             scores[name] = drawn_EO if group.shape[1] > 1 else drawn_EO.where(drawn_EO < share, 0.0)
-        found[space.derive(scores)] = None
+        genotypes[space.derive(scores)] = None
     require(
-        len(found) == count,
-        f"{key}={count}: space {space.name} gave only {len(found)} distinct architectures",
+        len(genotypes) == count,
+        f"{key}={count}: space {space.name} gave only {len(genotypes)} distinct architectures",
     )
-    return list(found)
+    return list(genotypes)
 
 
 @dataclass(frozen=True)
@@ -157,12 +157,12 @@ def _inputs(piece: Piece, maps: dict[tuple, Tensor], where: Numerics, batch_size
     # Within a network feature maps have the type that autocast computes in; images have not.
     inside = where.autocast is not None and not piece.name.startswith("stem")
     dtype = where.autocast if inside else where.dtype
-    found = []
+    inputs = []
     for index in range(piece.inputs):
         shape = (batch_size, piece.channels, piece.height, piece.width)
         key = (index, dtype, *shape)
         if key not in maps:
             noise_BCHW = torch.randn(shape).to(where.device, dtype)
             maps[key] = noise_BCHW.contiguous(memory_format=where.layout())
-        found.append(maps[key])
-    return found
+        inputs.append(maps[key])
+    return inputs

@@ -47,23 +47,23 @@ def write_tables(folder: RunFolder, table: LatencyTable, checked: Sequence[Check
     write_text(folder / FILE, table.to_json())
     rows = [
         [piece.name, piece.shape, piece.channels, piece.height, piece.width, piece.stride, piece.outputs,
-         piece.inputs, f"{one.median:.6f}", f"{one.spread:.6f}", one.repeats]
-        for piece, one in table.entries.items()
+         piece.inputs, f"{time.median:.6f}", f"{time.spread:.6f}", time.repeats]
+        for piece, time in table.entries.items()
     ]  # fmt: skip
     write_text(folder / "latency.csv", csv_lines([COLUMNS, *rows]))
     if checked:
         head = ("genotype", "sum_ms", "fitted_ms", "measured_ms", "spread_ms", "n", "error")
         body = [
             [
-                str(one.genotype),
-                f"{one.sum:.4f}",
-                "" if table.line is None else f"{table.line(one.sum):.4f}",
-                f"{one.found.median:.4f}",
-                f"{one.found.spread:.4f}",
-                one.found.repeats,
-                f"{one.error:.4f}",
+                str(network.genotype),
+                f"{network.sum:.4f}",
+                "" if table.line is None else f"{table.line(network.sum):.4f}",
+                f"{network.found.median:.4f}",
+                f"{network.found.spread:.4f}",
+                network.found.repeats,
+                f"{network.error:.4f}",
             ]
-            for one in checked
+            for network in checked
         ]
         write_text(folder / "networks.csv", csv_lines([head, *body]))
 
@@ -80,20 +80,20 @@ def draw(
     """Draws `figures/operations.png`, and `figures/networks.png` where networks were measured."""
     times: dict[str, dict[str, tuple[float, float]]] = {}
     for name in operations:
-        found = {
-            piece.shape: (one.median, one.spread)
-            for piece, one in table.entries.items()
+        by_shape = {
+            piece.shape: (time.median, time.spread)
+            for piece, time in table.entries.items()
             if piece.name == name and piece.inputs == 1
         }
-        if found:
-            times[name] = found
+        if by_shape:
+            times[name] = by_shape
     if times:
         draw_operation_times(times, folder.figures / "operations.png", title, caption)
     if drawn or named is not None:
         draw_predictions(
-            [one.sum for one in drawn],
-            [one.found.median for one in drawn],
-            [one.found.spread for one in drawn],
+            [network.sum for network in drawn],
+            [network.found.median for network in drawn],
+            [network.found.spread for network in drawn],
             folder.figures / "networks.png",
             None if table.line is None else (table.line.slope, table.line.intercept),
             None if named is None else (named.sum, named.found.median),
@@ -126,10 +126,10 @@ def print_network(checked: Checked, pieces: Counter, times: Mapping[Piece, Laten
         table.add_row(name, str(counts[name]), f"{total:.3g}", f"{100 * total / checked.sum:.0f}%")
     console = Console()
     console.print(table)
-    found = checked.found
+    time = checked.found
     console.print(
-        f"sum {checked.sum:.4g} ms, measured {found.median:.4g} ms (interquartile range {found.spread:.2g}, "
-        f"n={found.repeats}): {100 * checked.error:+.1f}%",
+        f"sum {checked.sum:.4g} ms, measured {time.median:.4g} ms (interquartile range {time.spread:.2g}, "
+        f"n={time.repeats}): {100 * checked.error:+.1f}%",
         highlight=False,
         soft_wrap=True,
     )

@@ -223,8 +223,8 @@ def _room(config: Mapping, source: ImageSource, images: int) -> Room | None:
     given, gpu = hardware.get("memory_gib"), hardware["accelerator"] in GPU
     limit = None if given is None else given * GIB
     if gpu and torch.cuda.device_count():
-        found = torch.cuda.get_device_properties(0).total_memory
-        limit = found if limit is None else min(limit, found)
+        total = torch.cuda.get_device_properties(0).total_memory
+        limit = total if limit is None else min(limit, total)
     known = HALF.get(str(hardware["precision"]), str(hardware["precision"])) in PRECISIONS
     if not hardware.get("check_memory", True) or not known:
         limit = None

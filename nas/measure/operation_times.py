@@ -41,17 +41,17 @@ class OperationCosts(Protocol):
 
 def measure_operations(costs: Mapping[str, OperationCosts], batch_size: int, device: str) -> dict[str, float]:
     """Milliseconds of a batch for every distinct operation and shape, `Piece.key` -> median."""
-    found: dict[str, float] = {}
+    times: dict[str, float] = {}
     # Neither the weights nor the images may move the generators of the search.
     with torch.random.fork_rng(devices=[]):
         for piece, cost in _pieces(costs):
-            if piece.key not in found:
+            if piece.key not in times:
                 module = cost.build(piece).to(device)
                 images_BCHW = torch.randn(
                     batch_size, piece.channels, piece.height, piece.width, device=device
                 )
-                found[piece.key] = measure_latency(module, images_BCHW, 2, REPEATS).median
-    return found
+                times[piece.key] = measure_latency(module, images_BCHW, 2, REPEATS).median
+    return times
 
 
 def time_operations(method: Method, batch_size: int, device: str) -> None:
@@ -119,7 +119,7 @@ def load_or_measure(
     if measure:
         return measure_operations(costs, batch_size, device)
     times = read_object(path).get("milliseconds")
-    if not isinstance(times, dict) or not all(is_time(one) for one in times.values()):
+    if not isinstance(times, dict) or not all(is_time(value) for value in times.values()):
         raise ConfigError(
             f"{path}: damaged (its milliseconds={shown(times)} must be a number for each operation)"
         )
@@ -136,8 +136,8 @@ def write(path: Path, times: Mapping[str, float]) -> None:
 def _pieces(costs: Mapping[str, OperationCosts]) -> Iterator[tuple[Piece, OperationCosts]]:
     """What candidates there are, in order of groups and names, some of them several times."""
     for cost in costs.values():
-        found = {
+        pieces = {
             cost.piece(row, name) for row, names in enumerate(cost.names_EO) for name in names if name != ZERO
         }
-        for piece in sorted(found):
+        for piece in sorted(pieces):
             yield piece, cost

@@ -105,8 +105,8 @@ class OriginalSteps(SearchSteps):
 
 def _gradients(tensors: Iterable[Tensor]) -> list[Tensor]:
     """Those of a backward pass that every tensor has a part in."""
-    found = []
-    for one in tensors:
-        assert one.grad is not None
-        found.append(one.grad)
-    return found
+    gradients = []
+    for tensor in tensors:
+        assert tensor.grad is not None
+        gradients.append(tensor.grad)
+    return gradients

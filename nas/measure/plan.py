@@ -168,8 +168,8 @@ def _search_rows(
             count = functools.partial(supernet_cost, sized, work.inputs, partial, method.kept())
             rows += [(stage + name, value) for name, value in _cost_rows("supernet", count, work.unit)]
         until = time.monotonic() + (end - time.monotonic()) / (len(legs) - place)
-        found, timed = _network_rows(config, space, method, work, leg.index, until, missing)
-        rows += [(stage + name, value) for name, value in found]
+        more, timed = _network_rows(config, space, method, work, leg.index, until, missing)
+        rows += [(stage + name, value) for name, value in more]
         if timed is None:
             measured = False
             continue
@@ -211,12 +211,12 @@ def _selection_rows(
     method: Method, epochs: int, validation: int, seconds: Mapping[str, float] | None
 ) -> tuple[list[tuple[str, str]], float]:
     """What comparing architectures takes beside the epochs: rows, and seconds if a step's are known."""
-    found = {} if method.selection is None else method.selection.passes(epochs, validation)
-    rows = [(f"passes to select, each a {name} step", f"at most {count:,}") for name, count in found.items()]
-    if not found or seconds is None:
+    passes = {} if method.selection is None else method.selection.passes(epochs, validation)
+    rows = [(f"passes to select, each a {name} step", f"at most {count:,}") for name, count in passes.items()]
+    if not passes or seconds is None:
         return rows, 0.0
     # Alpha that steps by the weights' own pass has no step of its own to be timed.
-    taken = sum(count * seconds.get(name, seconds["weight"]) for name, count in found.items())
+    taken = sum(count * seconds.get(name, seconds["weight"]) for name, count in passes.items())
     return [*rows, ("the selection, beside epochs", f"at most {duration(taken)}")], taken
 
 
@@ -332,14 +332,14 @@ def _verdict(needed: float, free: int | None, hardware: Mapping) -> str:
 
 def _point_rows(point: Point, device: torch.device) -> list[tuple[str, str]]:
     of_what = "" if device.type == "cuda" else " (libraries included)"
-    found = {name: spread(values) for name, values in point.seconds.items()}
+    spreads = {name: spread(values) for name, values in point.seconds.items()}
     return [
         (f"peak memory at batch {point.size}, measured", f"{point.peak / 2**20:,.0f} MiB{of_what}"),
         *(
             (
-                f"{name} step at batch {point.size}, measured (n={one['n']})",
-                f"{one['median']:.3g} s ({one['min']:.3g} to {one['max']:.3g})",
+                f"{name} step at batch {point.size}, measured (n={seconds['n']})",
+                f"{seconds['median']:.3g} s ({seconds['min']:.3g} to {seconds['max']:.3g})",
             )
-            for name, one in found.items()
+            for name, seconds in spreads.items()
         ),
     ]

@@ -43,8 +43,6 @@ def training_seconds(
         points.append(Point(size, {"train": taken}, 0))
     if not points:
         return None, "not measured: a step takes longer than a plan may"
-    found = Measured(points, batch_size)
-    origin = (
-        "steps x measured seconds" if found.whole else f"steps x seconds extrapolated from {found.origin}"
-    )
-    return found.seconds()["train"], origin
+    result = Measured(points, batch_size)
+    seconds = "measured seconds" if result.whole else f"seconds extrapolated from {result.origin}"
+    return result.seconds()["train"], f"steps x {seconds}"

@@ -93,7 +93,7 @@ class Measured:
         """Median seconds of each step, on the line through the last two batches; None: of the whole batch."""
         size = self.batch_size if size is None else size
         last = self.points[-1]
-        found = {}
+        seconds = {}
         for name, values in last.seconds.items():
             here = statistics.median(values)
             slope = here / last.size
@@ -102,8 +102,8 @@ class Measured:
                 between = (here - statistics.median(before.seconds[name])) / (last.size - before.size)
                 # Never a step that is free of its images, which a disturbed measurement would promise.
                 slope = between if between > 0 else slope
-            found[name] = here + slope * (size - last.size)
-        return found
+            seconds[name] = here + slope * (size - last.size)
+        return seconds
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -183,7 +183,7 @@ def measure_scaled(
         point = _point(lambda size: build(), 2, device, 1, until, time.monotonic)
     except (ConfigError, OutOfTime):
         return None
-    seconds = {name: [factor * one for one in values] for name, values in point.seconds.items()}
+    seconds = {name: [factor * value for value in values] for name, values in point.seconds.items()}
     return Measured([Point(2, seconds, 0)], batch_size, what)
 
 
@@ -204,7 +204,7 @@ def _point(
         for name, run in runs.items():
             first[name] = [seconds_of(partial(race.enter, name, run), device, clock)]
     # Without the deadline, which slows every operator down a little.
-    taken = sum(one for one, *_ in first.values())
+    taken = sum(values[0] for values in first.values())
     rounds = min(rounds, int((until - clock()) / taken) if taken else rounds)
     seconds = race.seconds(dict.fromkeys(race.variants, rounds)) if rounds > 0 else first
     return Point(size, seconds, max(race.peaks.values()))

@@ -38,11 +38,11 @@ class Rows:
         last = [] if tabular is None else ["table_accuracy"]
         write_text(self.path, csv_lines([["genotype", *names, *last]]))
 
-    def add(self, genotype: Genotype, found: Mapping[str, float]) -> None:
+    def add(self, genotype: Genotype, numbers: Mapping[str, float]) -> None:
         """Adds an architecture."""
-        row: list[object] = [str(genotype), *(f"{found[name]:.10g}" for name in self.values)]
+        row: list[object] = [str(genotype), *(f"{numbers[name]:.10g}" for name in self.values)]
         for name, values in self.values.items():
-            values.append(found[name])
+            values.append(numbers[name])
         if self.tabular is not None:
             self.accuracies.append(self.tabular.accuracy(str(genotype)))
             row.append(fraction(self.accuracies[-1]))
@@ -64,28 +64,28 @@ class Rows:
             for value, accuracy in zip(self.values[name], self.accuracies, strict=True)
             if value == value and accuracy is not None
         ]
-        return max(known, key=lambda one: one[0])[1] if known else None
+        return max(known, key=lambda pair: pair[0])[1] if known else None
 
 
 def numbers_of(rows: Rows, seconds: Mapping[str, float]) -> dict[str, Any]:
     """What `summary.json` says: rank correlations with the table, and seconds an architecture."""
-    found: dict[str, Any] = {"architectures": len(rows)}
+    numbers: dict[str, Any] = {"architectures": len(rows)}
     if rows.tabular is not None:
-        found["metric"] = rows.tabular.metric
-    for name, one in rows.correlations().items():
-        found |= {f"n_{name}": one.n, f"spearman_{name}": one.spearman, f"kendall_{name}": one.kendall}
-    return found | {f"seconds_{name}": round(spent / len(rows), 6) for name, spent in seconds.items()}
+        numbers["metric"] = rows.tabular.metric
+    for name, r in rows.correlations().items():
+        numbers |= {f"n_{name}": r.n, f"spearman_{name}": r.spearman, f"kendall_{name}": r.kendall}
+    return numbers | {f"seconds_{name}": round(spent / len(rows), 6) for name, spent in seconds.items()}
 
 
 def draw(rows: Rows, folder: RunFolder, caption: str) -> None:
     """Draws `figures/<measure>.png`: the table's accuracy, or without a table the parameters, against it."""
-    found = rows.correlations()
+    correlations = rows.correlations()
     for name, values in rows.values.items():
         path = folder.figures / f"{name}.png"
         if rows.tabular is not None:
             label = f"{rows.tabular.metric} (%)"
-            one = found[name]
-            title = f"n {one.n}, Spearman {_number(one.spearman)}, Kendall {_number(one.kendall)}"
+            r = correlations[name]
+            title = f"n {r.n}, Spearman {_number(r.spearman)}, Kendall {_number(r.kendall)}"
             draw_scatter(values, rows.accuracies, path, name, label, title, caption)
         elif name != "params":
             params = [value / MILLION for value in rows.values["params"]]
@@ -101,17 +101,17 @@ def print_table(rows: Rows, seconds: Mapping[str, float], sizes: str) -> None:
         for name in ("n", "Spearman", "Kendall", f"{metric} of its best"):
             table.add_column(name, justify="right")
     table.add_column("s per architecture", justify="right")
-    found = rows.correlations()
+    correlations = rows.correlations()
     for name in rows.values:
         cells = [name]
         if metric is not None:
-            one, best = found[name], rows.best(name)
-            cells += [str(one.n), _number(one.spearman), _number(one.kendall)]
+            r, best = correlations[name], rows.best(name)
+            cells += [str(r.n), _number(r.spearman), _number(r.kendall)]
             cells.append("" if best is None else f"{best:.2f}")
         table.add_row(*cells, f"{seconds[name] / len(rows):.3g}")
     console = Console()
     console.print(table)
-    known = [one for one in rows.accuracies if one is not None]
+    known = [accuracy for accuracy in rows.accuracies if accuracy is not None]
     if known:
         console.print(f"best of all of them: {max(known):.2f}", highlight=False)
     elif metric is None:

@@ -146,7 +146,7 @@ def price_step(stages: StageBuilder, index: int, batches: Batches, dtype: torch.
         held = primed(supernet, method.weight_optimizer(weights))
         if isinstance(method.update, Unrolled):
             held += weights * UNROLLED_COPIES
-        fixed = sum(one.nbytes for one in held)
+        fixed = sum(tensor.nbytes for tensor in held)
         where = on("cpu" if _is_small(stages.inputs) and fixed < LIGHT else "meta", dtype)
         with where.device:
             supernet = stages.supernet(index).train().to(dtype)
@@ -157,7 +157,7 @@ def price_step(stages: StageBuilder, index: int, batches: Batches, dtype: torch.
         batch, *_ = batches(where, size)
         known = [*supernet.parameters(), *supernet.buffers()]
         kept = count_saved_bytes(lambda: stages.task.run(supernet, batch, op_weights).objective, known)
-    return Footprint(*(torch.tensor([one], dtype=torch.float64) for one in (fixed, kept / size)))
+    return Footprint(*(torch.tensor([value], dtype=torch.float64) for value in (fixed, kept / size)))
 
 
 def primed(network: nn.Module, optimizer: torch.optim.Optimizer, shared: bool = False) -> list[Tensor]:
@@ -173,6 +173,6 @@ def primed(network: nn.Module, optimizer: torch.optim.Optimizer, shared: bool = 
     for weight, gradient in zip(weights, gradients, strict=True):
         weight.grad = gradient
     optimizer.step()
-    state = [value for one in optimizer.state.values() for value in one.values() if isinstance(value, Tensor)]
+    state = [value for own in optimizer.state.values() for value in own.values() if isinstance(value, Tensor)]
     buckets = [torch.zeros_like(gradient) for gradient in gradients] if shared else []
     return [*weights, *network.buffers(), *gradients, *state, *buckets]

@@ -81,13 +81,13 @@ class Measure(ABC):
 
 def weights_of(network: nn.Module) -> list[Tensor]:
     """The weights of convolutions and linear layers, in order; biases and batch norm's are not among them."""
-    return [one.weight for one in network.modules() if isinstance(one, _ConvNd | nn.Linear)]
+    return [module.weight for module in network.modules() if isinstance(module, _ConvNd | nn.Linear)]
 
 
 def gradients(scalar: Tensor, tensors: Sequence[Tensor], create_graph: bool = False) -> list[Tensor]:
     """The gradient of a scalar in each tensor, zeros where it does not depend on one."""
     if not scalar.requires_grad:
-        return [torch.zeros_like(one) for one in tensors]
+        return [torch.zeros_like(tensor) for tensor in tensors]
     return list(
         torch.autograd.grad(
             scalar, tensors, create_graph=create_graph, allow_unused=True, materialize_grads=True
@@ -97,4 +97,4 @@ def gradients(scalar: Tensor, tensors: Sequence[Tensor], create_graph: bool = Fa
 
 def total(terms: Sequence[Tensor]) -> Tensor:
     """The sum of all entries of all tensors, in double precision."""
-    return torch.stack([one.detach().double().sum() for one in terms]).sum()
+    return torch.stack([term.detach().double().sum() for term in terms]).sum()

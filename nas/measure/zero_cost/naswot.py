@@ -35,7 +35,7 @@ def kernel(network: nn.Module, images_BCHW: Tensor) -> Tensor | None:
         # What only lies beside the way to the logits gets no gradient.
         logits_BK = network(images_BCHW.detach().clone().requires_grad_())
     logits_BK.sum().backward()
-    reached = [matches_BB for matches_BB, seen in codes.found if seen]
+    reached = [matches_BB for matches_BB, seen in codes.matches if seen]
     return torch.stack(reached).sum(dim=0) if reached else None
 
 
@@ -44,7 +44,7 @@ class _Codes(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[tuple[Tensor, list[bool]]] = []
+        self.matches: list[tuple[Tensor, list[bool]]] = []
 
     def __torch_function__(
         self,
@@ -64,5 +64,5 @@ class _Codes(TorchFunctionMode):
         out = func(*args, **given)
         if out.requires_grad:
             out.register_hook(lambda _: seen.append(True))
-        self.found.append((matches_BB, seen))
+        self.matches.append((matches_BB, seen))
         return out

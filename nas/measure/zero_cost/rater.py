@@ -62,15 +62,15 @@ class Rater:
         except Exception as error:
             raise _named(f"the network of {genotype} cannot be built", error) from error
         probe = Probe(network, self.batches, self.loss, self.example, params, macs, self.seed)
-        found = {}
+        numbers = {}
         for name, measure in self.measures.items():
             start = time.perf_counter()
             try:
-                found[name] = measure(probe)
+                numbers[name] = measure(probe)
             except Exception as error:
                 raise _named(f"measure {name} gives no number of {genotype}", error) from error
             self.seconds[name] += time.perf_counter() - start
-        return found
+        return numbers
 
 
 def _named(what: str, error: Exception) -> Exception:

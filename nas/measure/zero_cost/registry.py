@@ -49,14 +49,14 @@ def find_measure(name: str, key: str, others: Sequence[str] = ()) -> Measure:
     )
     module, _, attribute = name.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), attribute, None)
+        kind = getattr(importlib.import_module(module), attribute, None)
     except (Exception, SystemExit) as error:
         # Whatever somebody's module does while it is imported.
         raise ConfigError(f"{where}: cannot be imported ({_said(error)})") from error
-    if not (isinstance(found, type) and issubclass(found, Measure)):
+    if not (isinstance(kind, type) and issubclass(kind, Measure)):
         raise ConfigError(f"{where}: must be a class that derives from nas.measure.zero_cost.Measure")
     try:
-        return found()
+        return kind()
     except Exception as error:
         # As of the import: somebody's class may ask for arguments, lack its `score`, or do anything.
         raise ConfigError(f"{where}: cannot be made without arguments ({_said(error)})") from error

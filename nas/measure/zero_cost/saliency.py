@@ -32,7 +32,7 @@ class Grasp(Measure):
         slopes = gradients(_loss(network, probe), weights, create_graph=True)
         product = torch.stack([(g * g.detach()).sum() for g in slopes]).sum()
         curved = gradients(product, weights)
-        return total([-w * one for w, one in zip(weights, curved, strict=True)])
+        return total([-w * c for w, c in zip(weights, curved, strict=True)])
 
 
 class GradNorm(Measure):
@@ -55,12 +55,12 @@ class Zico(Measure):
     def score(self, network: nn.Module, probe: Probe) -> float:
         """Of all batches, at the same weights."""
         weights = weights_of(network)
-        found = [
+        slopes = [
             gradients(probe.loss(network(images_BCHW), labels_B), weights)
             for images_BCHW, labels_B in probe.batches
         ]
         score = 0.0
-        for layer in zip(*found, strict=True):
+        for layer in zip(*slopes, strict=True):
             slopes_NW = torch.stack([g.flatten() for g in layer]).double()
             spread_W = slopes_NW.std(dim=0, correction=0)
             changing_W = spread_W > 0

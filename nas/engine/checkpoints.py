@@ -27,11 +27,11 @@ PATTERN = re.compile(r"epoch=([0-9]{1,9})\.ckpt")
 
 
 def _dicts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
 def _names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 # What is read of a checkpoint beside its weights: key, whether a value fits, what does in words.
@@ -170,9 +170,9 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
     """The same, each with the epochs that it comes after."""
-    found = [(match, path) for path in folder.glob("*.ckpt") if (match := PATTERN.fullmatch(path.name))]
-    numbered = [(int(match[1]), path) for match, path in found]
-    return sorted(numbered, key=lambda one: one[0], reverse=True)
+    matches = [(match, path) for path in folder.glob("*.ckpt") if (match := PATTERN.fullmatch(path.name))]
+    numbered = [(int(match[1]), path) for match, path in matches]
+    return sorted(numbered, key=lambda pair: pair[0], reverse=True)
 
 
 def newest_readable(folder: Path) -> tuple[Path | None, int]:
@@ -183,17 +183,17 @@ def newest_readable(folder: Path) -> tuple[Path | None, int]:
     Raises:
         ConfigError: there are checkpoints, but all are damaged.
     """
-    found = _numbered(folder)
-    for epochs, path in found:
+    numbered = _numbered(folder)
+    for epochs, path in numbered:
         try:
             load(path)
         except ConfigError as error:
             log.warning("warning: %s; falling back to the one before", error)
             continue
         return path, epochs
-    if found:
+    if numbered:
         raise ConfigError(
-            f"resume={folder.parent}: none of its {len(found)} checkpoint(s) can be read; "
+            f"resume={folder.parent}: none of its {len(numbered)} checkpoint(s) can be read; "
             f"delete {folder} to repeat this run from its start"
         )
     return None, 0
@@ -223,7 +223,7 @@ def load(path: Path) -> dict[str, Any]:
     require(isinstance(checkpoint, dict) and "state_dict" in checkpoint, f"{where}: not one of Lightning's")
     state = checkpoint["state_dict"]
     require(
-        isinstance(state, dict) and all(isinstance(one, str) for one in state),
+        isinstance(state, dict) and all(isinstance(name, str) for name in state),
         f"{where}: its state_dict must be tensors by name",
     )
     for key, fits, allowed in CONTENT:
@@ -235,10 +235,10 @@ def _check_stored(archive: zipfile.ZipFile, path: Path) -> None:
     """Refuses archives that unpack to more than they are; torch's are not compressed."""
     members = archive.infolist()
     whole = all(
-        one.compress_type == zipfile.ZIP_STORED and one.file_size == one.compress_size for one in members
+        info.compress_type == zipfile.ZIP_STORED and info.file_size == info.compress_size for info in members
     )
     require(
-        whole and sum(one.file_size for one in members) <= path.stat().st_size,
+        whole and sum(info.file_size for info in members) <= path.stat().st_size,
         f"checkpoint {path}: damaged (its archive unpacks to more than the file holds)",
     )
 

@@ -23,7 +23,7 @@ def sgd_on_matrices(
         nesterov: whether the momentum is Nesterov's.
     """
     every = list(params)
-    decayed = [one.ndim > 1 for one in every]
+    decayed = [parameter.ndim > 1 for parameter in every]
     return _sgd(every, decayed, lr, momentum, weight_decay, nesterov)
 
 
@@ -48,7 +48,7 @@ def sgd_but_biases(
     """
     every = list(named)
     decayed = [name.rpartition(".")[2] != "bias" for name, _ in every]
-    return _sgd([one for _, one in every], decayed, lr, momentum, weight_decay, nesterov)
+    return _sgd([parameter for _, parameter in every], decayed, lr, momentum, weight_decay, nesterov)
 
 
 def optimizer_of(build: Callable[..., Optimizer], network: nn.Module) -> Optimizer:

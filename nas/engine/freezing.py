@@ -43,8 +43,8 @@ class Freezing:
             "method.monitors: one of them compares gradients of candidates, and this space has none with "
             "weights of their own on an edge",
         )
-        self.weights = [weight for one in self.candidates for weight in one.tensors]
-        self.names = [name for one in self.candidates for name in one.names]
+        self.weights = [weight for candidate in self.candidates for weight in candidate.tensors]
+        self.names = [name for candidate in self.candidates for name in candidate.names]
         self.frozen_N = torch.zeros(len(self.names), dtype=torch.bool)
         self._held: list[tuple[nn.Parameter, Rows]] = []
         self._other: list[Tensor] | None = None
@@ -59,9 +59,9 @@ class Freezing:
         if self._other is not None:
             cosine_N, self._other = self._cosines(self._other), None
             for monitor in self.monitors:
-                found_N = monitor.end_step(cosine_N)
-                if found_N is not None:
-                    self.freeze(found_N.cpu())
+                mask_N = monitor.end_step(cosine_N)
+                if mask_N is not None:
+                    self.freeze(mask_N.cpu())
         with torch.no_grad():
             kept = [(weight[rows].clone(), _slices(optimizer, weight, rows)) for weight, rows in self._held]
             for weight, rows in self._held:
@@ -78,12 +78,12 @@ class Freezing:
         """Lets these rest beside those that do."""
         self.frozen_N |= mask_N
         self._held = []
-        flags = iter(self.frozen_N.split([len(one.names) for one in self.candidates]))
-        for one in self.candidates:
+        flags = iter(self.frozen_N.split([len(candidate.names) for candidate in self.candidates]))
+        for candidate in self.candidates:
             rows_M = next(flags).nonzero()[:, 0]
             if len(rows_M):
                 self._held += [
-                    (weight, rows_M.to(weight.device) if one.stacked else ...) for weight in one.tensors
+                    (w, rows_M.to(w.device) if candidate.stacked else ...) for w in candidate.tensors
                 ]
 
     def frozen(self) -> list[str]:
@@ -97,11 +97,11 @@ class Freezing:
         self.freeze(torch.tensor([name in known for name in self.names]))
 
     def _cosines(self, other: list[Tensor]) -> Tensor:
-        left, found = iter(other), []
-        for one in self.candidates:
-            pairs = [(weight.grad, next(left)) for weight in one.tensors]
-            found.append(_cosine(one, [(a, b) for a, b in pairs if a is not None]))
-        return torch.cat(found)
+        left, cosines = iter(other), []
+        for candidate in self.candidates:
+            pairs = [(weight.grad, next(left)) for weight in candidate.tensors]
+            cosines.append(_cosine(candidate, [(a, b) for a, b in pairs if a is not None]))
+        return torch.cat(cosines)
 
 
 def _cosine(candidate: CandidateWeights, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

@@ -53,11 +53,11 @@ def genotype_of_epoch(folder: Path, epoch: int) -> Genotype:
         f"epoch={epoch}: {folder} holds no {FILE}, where a search records the cell of each epoch; earlier "
         "versions did not",
     )
-    found = dict(_entries(path))
-    recorded = f"{min(found)} to {max(found)}" if found else "none"
-    require(epoch in found, f"epoch={epoch}: {path} has epochs {recorded}, counted from 0")
+    texts = dict(_entries(path))
+    recorded = f"{min(texts)} to {max(texts)}" if texts else "none"
+    require(epoch in texts, f"epoch={epoch}: {path} has epochs {recorded}, counted from 0")
     try:
-        return parse(found[epoch])
+        return parse(texts[epoch])
     except ConfigError as error:
         raise ConfigError(f"{path}: epoch {epoch}: {error}") from error
 

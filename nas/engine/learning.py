@@ -105,7 +105,7 @@ def check_selection(config: Mapping, method: Method) -> None:
         "which has no batch then; 1.0, or method.selection=null",
     )
     method.selection.check(number)
-    missed = [one for one in range(number) if method.selection.due(one, number) and (one + 1) % every]
+    missed = [epoch for epoch in range(number) if method.selection.due(epoch, number) and (epoch + 1) % every]
     require(
         not missed,
         f"trainer.check_val_every_n_epoch={every}: method.selection compares architectures in the validation "
@@ -198,15 +198,15 @@ class StartValues:
     def _unmoved(self, method: Method, groups: Sequence[str]) -> list[str]:
         """Groups whose op weights are bit by bit what they were, of the candidates that are kept."""
         ended, strengths, kept = _alphas(method), _on_cpu(method.strengths()), method.kept()
-        found = []
+        unmoved = []
         for group in groups:
             mask_EO = kept[group].cpu()
             same_mask = torch.equal(mask_EO, self.kept[group].cpu())
             compared_EO = method.compared(mask_EO)
             same_alpha = torch.equal(ended[group][compared_EO], self.alpha[group][compared_EO])
             if same_alpha or (same_mask and torch.equal(strengths[group], self.strengths[group])):
-                found.append(group)
-        return found
+                unmoved.append(group)
+        return unmoved
 
 
 def tell(verdict: str) -> None:

@@ -41,10 +41,10 @@ def using(logger: Logger | Sequence[Logger] | None) -> Iterator[None]:
         ConfigError: it is none of Lightning's.
     """
     given = [] if logger is None else [logger] if isinstance(logger, Logger) else list(logger)
-    for one in given:
+    for item in given:
         require(
-            isinstance(one, Logger),
-            f"logger: {type(one).__module__}.{type(one).__qualname__} is no logger of Lightning's",
+            isinstance(item, Logger),
+            f"logger: {type(item).__module__}.{type(item).__qualname__} is no logger of Lightning's",
         )
     token = GIVEN.set(given[0] if len(given) == 1 else Several(given) if given else None)
     try:
@@ -63,28 +63,28 @@ class Several(Logger):
     @property
     def name(self) -> str | None:
         """The names of all."""
-        return "_".join(str(one.name) for one in self.loggers)
+        return "_".join(str(logger.name) for logger in self.loggers)
 
     @property
     def version(self) -> str:
         """The versions of all."""
-        return "_".join(str(one.version) for one in self.loggers)
+        return "_".join(str(logger.version) for logger in self.loggers)
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        for one in self.loggers:
-            one.log_metrics(metrics, step)
+        for logger in self.loggers:
+            logger.log_metrics(metrics, step)
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        for one in self.loggers:
-            one.log_hyperparams(params, *args, **kwargs)
+        for logger in self.loggers:
+            logger.log_hyperparams(params, *args, **kwargs)
 
     def save(self) -> None:
-        for one in self.loggers:
-            one.save()
+        for logger in self.loggers:
+            logger.save()
 
     def finalize(self, status: str) -> None:
-        for one in self.loggers:
-            one.finalize(status)
+        for logger in self.loggers:
+            logger.finalize(status)
 
 
 def check_logger(name: str, offline: bool = False) -> None:
@@ -192,24 +192,24 @@ def close_logger(
         pictures: its files.
         failed: whether the run broke down.
     """
-    found = {k: v for k, v in summary.items() if isinstance(v, int | float | str | bool)}
-    numbers = {k: v for k, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    plain = {k: v for k, v in summary.items() if isinstance(v, int | float | str | bool)}
+    numbers = {k: v for k, v in plain.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     if logger is not None and logger is GIVEN.get():
         # Its owner closes it.
         assert isinstance(logger, Logger)
         logger.log_metrics({f"summary/{name}": value for name, value in numbers.items()})
         logger.save()
     elif isinstance(logger, WandbLogger):
-        logger.experiment.summary.update(found)
-        _log_pictures(logger, {f"figures/{one.stem}": one for one in pictures})
+        logger.experiment.summary.update(plain)
+        _log_pictures(logger, {f"figures/{picture.stem}": picture for picture in pictures})
         logger.experiment.finish(exit_code=int(failed))
     elif isinstance(logger, TensorBoardLogger) and Path(logger.save_dir).is_dir():
         # In a run folder that has gone it would make another one.
         logger.log_hyperparams(dict(config), {f"summary/{name}": value for name, value in numbers.items()})
-        for name, value in found.items():
+        for name, value in plain.items():
             if name not in numbers:
                 logger.experiment.add_text(f"summary/{name}", str(value))
-        _log_pictures(logger, {f"figures/{one.stem}": one for one in pictures})
+        _log_pictures(logger, {f"figures/{picture.stem}": picture for picture in pictures})
         logger.finalize("failed" if failed else "success")
 
 

@@ -100,9 +100,9 @@ class EpochRecorder(pl.Callback):
 
     def row(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """The numbers of this epoch."""
-        found = {"epoch": trainer.current_epoch, **self._logged(trainer), "learning_rate": self._rate}
-        found |= self.extras(trainer, pl_module)
-        return {name: found.get(name) for name in self.columns if name in found or name in self.kept()}
+        row = {"epoch": trainer.current_epoch, **self._logged(trainer), "learning_rate": self._rate}
+        row |= self.extras(trainer, pl_module)
+        return {name: row.get(name) for name in self.columns if name in row or name in self.kept()}
 
     def _logged(self, trainer: pl.Trainer) -> dict[str, float]:
         """What steps and validation have measured in this epoch."""
@@ -244,9 +244,9 @@ class SearchRecorder(EpochRecorder):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Opens the tables, and asks the module to keep the batches that the extras need."""
         watchers = pl_module.monitoring.monitors.values()
-        if any(one.compares_gradients for one in watchers):
+        if any(watcher.compares_gradients for watcher in watchers):
             self.columns = tuple(dict.fromkeys((*self.columns, "frozen")))
-        if self.hessian["every"] or any("hessian_eigenvalue" in one.needs for one in watchers):
+        if self.hessian["every"] or any("hessian_eigenvalue" in watcher.needs for watcher in watchers):
             pl_module.keep_batches = self.hessian["batches"]
             _, *others = pl_module.method.bases()
             self.eigenvalues = ("hessian_eigenvalue", *(f"hessian_eigenvalue_{label}" for label in others))
@@ -291,14 +291,14 @@ class SearchRecorder(EpochRecorder):
             if isinstance(update, Unrolled)
             else {}
         )
-        found = implicit_agreement(pl_module.bilevel(), *pl_module.parts(batch), **settings)
+        agreement = implicit_agreement(pl_module.bilevel(), *pl_module.parts(batch), **settings)
         if trainer.is_global_zero:
-            self.implicit_table.add([{"epoch": trainer.current_epoch, "step": step, **found}])
+            self.implicit_table.add([{"epoch": trainer.current_epoch, "step": step, **agreement}])
 
     def row(self, trainer: pl.Trainer, pl_module: Any) -> dict[str, Any]:
         """The numbers of this epoch, which monitors are told too."""
-        pl_module.monitoring.values = found = super().row(trainer, pl_module)
-        return found
+        pl_module.monitoring.values = row = super().row(trainer, pl_module)
+        return row
 
     def go_to(self, epoch: int) -> None:
         """Sums up as of an epoch that lies behind."""
@@ -322,22 +322,22 @@ class SearchRecorder(EpochRecorder):
         strengths, scores = pl_module.method.strengths(), pl_module.method.scores()
         # What derivation makes of an alpha that has learnt nothing is no architecture of the search.
         genotype = None if undecided(pl_module.method) else self.space.derive(scores)
-        found: dict[str, Any] = {} if genotype is None else {"num_skip": count_skips(genotype)}
-        found |= of_groups("entropy", pl_module.method.entropy())
-        found |= of_groups("concentration", pl_module.method.concentrations())
+        extras: dict[str, Any] = {} if genotype is None else {"num_skip": count_skips(genotype)}
+        extras |= of_groups("entropy", pl_module.method.entropy())
+        extras |= of_groups("concentration", pl_module.method.concentrations())
         if self.sparse:
             rows = sparsity_rows(self.space, pl_module.method, trainer.current_epoch)
-            found |= dict(zip(ALIVE, totals(rows), strict=True))
+            extras |= dict(zip(ALIVE, totals(rows), strict=True))
             if trainer.is_global_zero:
                 seconds = time.monotonic() - self._began
                 self.sparsity_table.add([{**row, "seconds": round(seconds, 3)} for row in rows])
         every, epoch = self.hessian["every"], trainer.current_epoch
         if (every and (epoch + 1) % every == 0) or pl_module.monitoring.wants("hessian_eigenvalue", epoch):
-            found |= self._eigenvalues(pl_module)
+            extras |= self._eigenvalues(pl_module)
         if "frozen" in self.columns:
-            found["frozen"] = len(pl_module.search_step.freezing.frozen())
+            extras["frozen"] = len(pl_module.search_step.freezing.frozen())
         if self.tabular is not None and genotype is not None:
-            found |= self.tabular.row(str(genotype))
+            extras |= self.tabular.row(str(genotype))
             self.numbers["table"] = self.tabular.report(str(genotype))
         if trainer.is_global_zero:
             if self.samples:
@@ -347,7 +347,7 @@ class SearchRecorder(EpochRecorder):
                 write_text(self.folder / "genotype.json", genotype.to_json() + "\n")
                 self.genotypes.add(trainer.current_epoch, genotype)
                 log_architecture(trainer, self.space, pl_module.method, genotype, self.caption)
-        return found
+        return extras
 
     def _curvature(self, pl_module: Any, mode: str | None) -> None:
         """Notes how the eigenvalues were found, which is in no table."""
@@ -369,9 +369,9 @@ class SearchRecorder(EpochRecorder):
         generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch, *EXPLORING))
         assert self.tabular is not None  # which samples need
         draws = pl_module.method.sample_strengths(self.samples, generator)
-        found = explore(self.space, scores, draws, self.tabular)
-        self.exploration_table.add([{"epoch": epoch, **found}])
-        log_row(trainer, {f"exploration_{name}": value for name, value in found.items()})
+        explored = explore(self.space, scores, draws, self.tabular)
+        self.exploration_table.add([{"epoch": epoch, **explored}])
+        log_row(trainer, {f"exploration_{name}": value for name, value in explored.items()})
 
     def _eigenvalues(self, pl_module: Any) -> dict[str, float]:
         """The dominant eigenvalue in each of the method's bases; the first one's column has no label."""
@@ -388,11 +388,11 @@ class SearchRecorder(EpochRecorder):
             for basis in pl_module.method.bases().values():
                 # A trial puts BN buffers and random generators back: looking must not change the search.
                 with Trial(supernet, pl_module.weights), twice_differentiable(supernet):
-                    found = dominant_in_basis(
+                    dominant = dominant_in_basis(
                         losses, basis, self.hessian["mode"], self.hessian["weight_decay"]
                     )
-                values.append(found.value)
+                values.append(dominant.value)
         finally:
             supernet.train(was_training)
-        self._curvature(pl_module, found.mode)
+        self._curvature(pl_module, dominant.mode)
         return dict(zip(self.eigenvalues, values, strict=True))

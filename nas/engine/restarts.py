@@ -38,21 +38,21 @@ def restarts_of(given: Sequence[Mapping[str, int]]) -> list[Restart]:
         ConfigError: one of them is not made of three whole numbers, or not behind the one before.
     """
     require(isinstance(given, list), f"restarts={given}: must be a list")
-    found: list[Restart] = []
-    for one in given:
-        whole = isinstance(one, Mapping) and all(type(value) is int for value in one.values())
-        fits = whole and set(one) == {"at", "before", "epochs"} and 0 < one["at"] < one["epochs"]
-        fits = fits and (not found or found[-1].at < one["at"] <= found[-1].epochs)
-        require(fits, f"restarts={one}: no restart of this run; resume_schedule=restart writes them")
-        found.append(Restart(**one))
-    return found
+    restarts: list[Restart] = []
+    for entry in given:
+        whole = isinstance(entry, Mapping) and all(type(value) is int for value in entry.values())
+        fits = whole and set(entry) == {"at", "before", "epochs"} and 0 < entry["at"] < entry["epochs"]
+        fits = fits and (not restarts or restarts[-1].at < entry["at"] <= restarts[-1].epochs)
+        require(fits, f"restarts={entry}: no restart of this run; resume_schedule=restart writes them")
+        restarts.append(Restart(**entry))
+    return restarts
 
 
 def length_of(scheduler: LRScheduler) -> int | None:
     """The number of epochs that a schedule is made for; None where it has no end."""
     parts = getattr(scheduler, "_schedulers", ())
-    found = [getattr(scheduler, name, None) for name in LENGTHS] + [length_of(part) for part in parts]
-    return max((one for one in found if isinstance(one, int)), default=None)
+    lengths = [getattr(scheduler, name, None) for name in LENGTHS] + [length_of(part) for part in parts]
+    return max((length for length in lengths if isinstance(length, int)), default=None)
 
 
 def with_restarts(build: Callable, restarts: Sequence[Restart]) -> Callable:
@@ -84,19 +84,19 @@ def rates(build: Callable, optimizer: Optimizer, restarts: Sequence[Restart], ep
     tried = SGD(groups, lr=0.1, momentum=0.9)
     scheduler = build(tried)
     first = restarts[0].at if restarts else epochs
-    found = []
+    result = []
     for _ in range(first):
-        found.append([group["lr"] for group in tried.param_groups])
+        result.append([group["lr"] for group in tried.param_groups])
         tried.step()
         scheduler.step()
     floor = float(getattr(scheduler, "eta_min", 0.0))
     for restart in restarts:
-        del found[restart.at :]
-        last, length = found[-1], restart.epochs - restart.at
+        del result[restart.at :]
+        last, length = result[-1], restart.epochs - restart.at
         for epoch in range(length):
             wave = (1 + math.cos(math.pi * epoch / length)) / 2
-            found.append([min(floor, rate) + (rate - min(floor, rate)) * wave for rate in last])
-    return found
+            result.append([min(floor, rate) + (rate - min(floor, rate)) * wave for rate in last])
+    return result
 
 
 class RatesByEpoch(LRScheduler):

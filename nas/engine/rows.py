@@ -39,7 +39,7 @@ def never_derived(space: Space) -> frozenset[str]:
 
     def taken(name: str) -> bool:
         scores = {
-            key: torch.tensor([[float(one == name) for one in row] for row in group.operations])
+            key: torch.tensor([[float(op == name) for op in row] for row in group.operations])
             for key, group in groups.items()
         }
         return name in space.derive(scores).operations

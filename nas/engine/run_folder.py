@@ -35,7 +35,7 @@ class RunFolder:
     @property
     def sweep(self) -> Path | None:
         """The folder of the multirun that the run is a job of; None for a single run."""
-        return next((one for one in self.path.parents if (one / "multirun.yaml").is_file()), None)
+        return next((parent for parent in self.path.parents if (parent / "multirun.yaml").is_file()), None)
 
     @property
     def title(self) -> str:
@@ -50,13 +50,13 @@ class RunFolder:
             trains: whether it has checkpoints of its own; else what has finished of it is in folders below.
         """
         try:
-            files = sorted(one.name for one in self.path.iterdir() if one.is_file() and one.name[0] != ".")
-            checkpoints = sorted(one.name for one in self.checkpoints.glob("*.ckpt"))
+            files = sorted(p.name for p in self.path.iterdir() if p.is_file() and p.name[0] != ".")
+            checkpoints = sorted(p.name for p in self.checkpoints.glob("*.ckpt"))
         except OSError:
             files, checkpoints = [], []
         if not files and not checkpoints:
             return f"nothing is kept: {self.path} has gone, or is empty; start the run anew"
-        newest = [f"checkpoints/{one}" for one in checkpoints[-1:]]
+        newest = [f"checkpoints/{name}" for name in checkpoints[-1:]]
         held = f"{self.path} keeps {', '.join([*newest, *files])}"
         if again is None or "config.yaml" not in files:
             return f"{held}; start the run anew"

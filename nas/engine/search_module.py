@@ -45,7 +45,7 @@ class _Lightning(Frame):
         plain = self.module.optimizers(use_pl_optimizer=False)
         counted = self.module.optimizers()
         assert isinstance(plain, list) and isinstance(counted, list)  # that of the weights and that of alpha
-        next(one for one, raw in zip(counted, plain, strict=True) if raw is optimizer).step()
+        next(wrapper for wrapper, raw in zip(counted, plain, strict=True) if raw is optimizer).step()
 
     def average(self) -> Callable[[Sequence[Tensor]], None] | None:
         return self.module.average if self.module.trainer.world_size > 1 else None
@@ -122,7 +122,7 @@ class SearchModule(Measured):
             alike = [tensor for tensor in tensors if tensor.dtype == dtype]
             flat_N = torch.cat([tensor.reshape(-1) for tensor in alike])
             flat_N = self.trainer.strategy.reduce(flat_N, reduce_op="mean")
-            for tensor, part_N in zip(alike, flat_N.split([one.numel() for one in alike]), strict=True):
+            for tensor, part_N in zip(alike, flat_N.split([t.numel() for t in alike]), strict=True):
                 tensor.copy_(part_N.view(tensor.shape))
 
     def _average_statistics(self) -> None:
@@ -161,10 +161,10 @@ class SearchModule(Measured):
         self.iteration += 1
 
     def _architecture_step(self, weight_batch: Any, architecture_batch: Any) -> None:
-        found = self.search_step.architecture(weight_batch, architecture_batch)
+        result = self.search_step.architecture(weight_batch, architecture_batch)
         text = isinstance(architecture_batch, TextBatch)
         size = architecture_batch.tokens_LB.numel() if text else len(architecture_batch[1])
-        log_mean(self, "architecture_step_loss", found.loss, size)
+        log_mean(self, "architecture_step_loss", result.loss, size)
 
     def _weight_step(self, batch: Any, joint: bool = False) -> None:
         """One step of the weights; with `joint` of alpha too, by the same backward pass."""
@@ -241,10 +241,10 @@ class SearchModule(Measured):
 
     def _ask_monitors(self) -> None:
         groups = self.search_step.weight_optimizer.param_groups
-        found = {name: float(value) for name, value in self.monitoring.values.items() if value is not None}
-        found["weight_decay"] = float(max(group.get("weight_decay", 0.0) for group in groups))
+        own = {name: float(value) for name, value in self.monitoring.values.items() if value is not None}
+        own["weight_decay"] = float(max(group.get("weight_decay", 0.0) for group in groups))
         # Curvature is that of one process's batches: all go by what the first has measured.
-        values = self.trainer.strategy.broadcast(found)
+        values = self.trainer.strategy.broadcast(own)
         epochs = self.method.epochs or self.trainer.max_epochs
         self.monitoring.end_epoch(Seen(self.current_epoch, self.current_epoch + 1 == epochs, values))
         self.gives_up = self.monitoring.back is not None

@@ -20,7 +20,7 @@ def shorten_search(config: MutableMapping, typed: Collection[str] = ()) -> None:
     shorten(config, typed)
     method, trainer = config["method"], config["trainer"]
     steps, limit = method.get("weight_steps"), trainer["limit_train_batches"]
-    if not all(isinstance(one, int) and one >= 1 for one in (steps, limit)) or limit >= steps:
+    if not all(isinstance(value, int) and value >= 1 for value in (steps, limit)) or limit >= steps:
         return
     if "trainer.limit_train_batches" not in typed:
         trainer["limit_train_batches"] = steps

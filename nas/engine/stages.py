@@ -200,8 +200,8 @@ class StageBuilder:
         Raises:
             ConfigError: the checkpoint does not fit.
         """
-        found = checkpoints.load(checkpoint)
-        masks = {k[7:]: v for k, v in found["state_dict"].items() if k.startswith("method.")}
+        content = checkpoints.load(checkpoint)
+        masks = {k[7:]: v for k, v in content["state_dict"].items() if k.startswith("method.")}
         self.method.load_state_dict(masks)
         if epochs_done > leg.first or leg.index == 0:
             module = self.module(leg.index)
@@ -214,7 +214,7 @@ class StageBuilder:
         )
         before = self.module(leg.index - 1)
         checkpoints.check_fits(before, checkpoint)
-        module, grown = self.grow(before, found, leg.index)
+        module, grown = self.grow(before, content, leg.index)
         # Beside the epochs' checkpoints and not one of them: it can be made again from the last of those.
         path = checkpoint.with_name("stage.ckpt")
         # Every process of a run makes it, all alike.

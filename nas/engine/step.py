@@ -76,7 +76,7 @@ class Step:
         self.weight_optimizer: torch.optim.Optimizer
         self.architecture_optimizer: torch.optim.Optimizer
         self.shared: torch.Generator | None = None
-        comparing = [one for one in method.monitors.values() if one.compares_gradients]
+        comparing = [monitor for monitor in method.monitors.values() if monitor.compares_gradients]
         self.freezing = Freezing(supernet, comparing) if comparing else None
         share_rates(supernet, method.rates)
 
@@ -143,24 +143,24 @@ class Step:
                 frozen(self.weights),
                 twice_differentiable(self.supernet),
             ):
-                found = diagonal(self.run(_cloned(batch), train=False).loss, self.alphas)
+                diagonals = diagonal(self.run(_cloned(batch), train=False).loss, self.alphas)
         finally:
             self.supernet.train()
         average = self.frame.average()
         if average is not None:
-            average(found)
-        return found
+            average(diagonals)
+        return diagonals
 
     def architecture(
         self, weight_batch: Any, architecture_batch: Any, update: Update | None = None
     ) -> ArchitectureGradient:
         """Moves alpha by the gradient of the method's update, or of another one; weights stay."""
-        found = self.method.gradient(self.bilevel(), weight_batch, architecture_batch, update)
-        self.frame.watch("architecture", found.loss)
-        self.move_alpha(found)
+        result = self.method.gradient(self.bilevel(), weight_batch, architecture_batch, update)
+        self.frame.watch("architecture", result.loss)
+        self.move_alpha(result)
         if self.freezing is not None:
             self.freezing.note(self._gradients_beside(architecture_batch, self.freezing.weights))
-        return found
+        return result
 
     def _gradients_beside(self, batch: Any, weights: Sequence[Tensor]) -> list[Tensor]:
         """Gradients of a batch's loss that leave no trace: the weight step draws what they have drawn."""
@@ -236,9 +236,9 @@ class Step:
         finally:
             self.supernet.train()
 
-    def move_alpha(self, found: ArchitectureGradient) -> None:
+    def move_alpha(self, gradient: ArchitectureGradient) -> None:
         """Steps alpha's optimiser with a gradient."""
-        for alpha_EO, gradient_EO in zip(self.alphas, found.gradients, strict=True):
+        for alpha_EO, gradient_EO in zip(self.alphas, gradient.gradients, strict=True):
             alpha_EO.grad = gradient_EO.to(alpha_EO.dtype)
         self.step_alpha()
 
@@ -257,7 +257,7 @@ def _cloned(batch: Any) -> Any:
     if isinstance(batch, Tensor):
         return batch.clone()
     if isinstance(batch, list | tuple):
-        return type(batch)(_cloned(one) for one in batch)
+        return type(batch)(_cloned(part) for part in batch)
     if is_dataclass(batch) and not isinstance(batch, type):
-        return replace(batch, **{one.name: _cloned(getattr(batch, one.name)) for one in fields(batch)})
+        return replace(batch, **{field.name: _cloned(getattr(batch, field.name)) for field in fields(batch)})
     return batch

@@ -131,13 +131,13 @@ class Classification:
 
     def _result(self, logits_BK: Tensor, labels_B: Tensor, train: bool = True) -> Result:
         answers_B = logits_BK.detach().argmax(dim=1)
-        found = {
+        scores = {
             metric.name: value
             for metric in OF_TASKS[self.domain]
             if metric.name in SCORES and (not train or "train" in metric.parts)
             if (value := SCORES[metric.name](logits_BK.detach(), answers_B, labels_B)) is not None
         }
-        return Result(self.loss(logits_BK, labels_B, train), None, len(labels_B), found, answers_B)
+        return Result(self.loss(logits_BK, labels_B, train), None, len(labels_B), scores, answers_B)
 
     def totals(self, part: str) -> dict[str, torchmetrics.Metric]:
         """Those of so many classes, where their number is known."""
@@ -221,10 +221,10 @@ class Language:
         return {}
 
     def _penalty(self, extras) -> Tensor | None:
-        found = None
+        penalty = None
         if self.ar:
-            found = self.ar * extras.dropped_TBH.square().mean()
+            penalty = self.ar * extras.dropped_TBH.square().mean()
         if self.tar and len(extras.raw_TBH) > 1:
             slow = self.tar * extras.raw_TBH.diff(dim=0).square().mean()
-            found = slow if found is None else found + slow
-        return found
+            penalty = slow if penalty is None else penalty + slow
+        return penalty

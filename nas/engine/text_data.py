@@ -60,8 +60,8 @@ class TextData(pl.LightningDataModule):
         """Columns [T, B] of this process; with `whole` every process reads all of them."""
         trainer = None if whole else self.trainer
         world_size, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
-        found_TB = columns(stream_N, count, world_size, rank, f"dataset.{key}")
-        return found_TB[: self.lengths.steps + 1] if self.overfit else found_TB
+        columns_TB = columns(stream_N, count, world_size, rank, f"dataset.{key}")
+        return columns_TB[: self.lengths.steps + 1] if self.overfit else columns_TB
 
     def _in_order(self, stream_N: Tensor, count: int, key: str) -> DataLoader:
         """Every process reads all of the stream."""

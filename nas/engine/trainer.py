@@ -107,10 +107,10 @@ def build_trainer(
     Raises:
         ConfigError: Lightning does not accept a value.
     """
-    for one in callbacks:
+    for item in callbacks:
         require(
-            isinstance(one, Callback),
-            f"trainer.callbacks: {type(one).__module__}.{type(one).__name__} is no callback of Lightning's",
+            isinstance(item, Callback),
+            f"trainer.callbacks: {type(item).__module__}.{type(item).__name__} is no callback of Lightning's",
         )
     # Callbacks that write go into the run folder unless they are told otherwise.
     options: dict[str, Any] = {"default_root_dir": folder.parent} | dict(trainer)
@@ -184,8 +184,8 @@ def fit(
     """
     with stoppable(trainer):
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    clocks = (one for one in trainer.callbacks if isinstance(one, Clock))  # type: ignore[attr-defined]
-    if any(one.out_of_time and trainer.current_epoch < one.epochs for one in clocks):
+    clocks = (c for c in trainer.callbacks if isinstance(c, Clock))  # type: ignore[attr-defined]
+    if any(clock.out_of_time and trainer.current_epoch < clock.epochs for clock in clocks):
         raise OutOfTime("no time left")
     if trainer.received_sigterm:
         # It came too late for Lightning, which looks at the ends of batches and epochs.

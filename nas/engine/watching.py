@@ -64,7 +64,7 @@ class Watch:
 
     def wants(self, name: str, epoch: int) -> bool:
         """Whether a monitor wants this measured at the end of an epoch."""
-        return any(name in one.needs and one.due(epoch) for one in self.monitors.values())
+        return any(name in monitor.needs and monitor.due(epoch) for monitor in self.monitors.values())
 
     @property
     def stops(self) -> bool:
@@ -73,14 +73,14 @@ class Watch:
 
     def end_epoch(self, seen: Seen) -> None:
         """Asks those that have what they need; the first that stops or goes back is followed."""
-        found: dict[str, Decision] = {}
-        for name, one in self.monitors.items():
-            ready = all(need in seen.values for need in one.needs)
-            if ready and (decision := one.end_epoch(seen)) is not None:
-                found[name] = decision
-        for decision in found.values():
+        decisions: dict[str, Decision] = {}
+        for name, monitor in self.monitors.items():
+            ready = all(need in seen.values for need in monitor.needs)
+            if ready and (decision := monitor.end_epoch(seen)) is not None:
+                decisions[name] = decision
+        for decision in decisions.values():
             self.result = self.result if decision.result is None else decision.result
-        for name, decision in found.items():
+        for name, decision in decisions.items():
             where = f"method.monitors.{name}"
             if decision.back_to is not None:
                 self.back = self._back(name, decision, decision.back_to, seen)
@@ -100,13 +100,13 @@ class Watch:
 
     def keeps(self) -> set[int]:
         """The epochs whose checkpoints are needed yet."""
-        kept = {epoch for one in self.monitors.values() for epoch in one.keeps()}
+        kept = {epoch for monitor in self.monitors.values() for epoch in monitor.keeps()}
         return kept if self.result is None else kept | {self.result}
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
         return {
-            "states": {name: one.state() for name, one in self.monitors.items()},
+            "states": {name: monitor.state() for name, monitor in self.monitors.items()},
             "ended_by": self.ended_by,
             "result": self.result,
             "went_back": self.went_back,
@@ -119,11 +119,11 @@ class Watch:
             ConfigError: it is that of other monitors, or damaged.
         """
         try:
-            for name, one in self.monitors.items():
-                one.restore(state["states"][name])
+            for name, monitor in self.monitors.items():
+                monitor.restore(state["states"][name])
             self.ended_by = None if state["ended_by"] is None else str(state["ended_by"])
             self.result = None if state["result"] is None else int(state["result"])
-            self.went_back = [dict(one) for one in state["went_back"]]
+            self.went_back = [dict(record) for record in state["went_back"]]
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             raise ConfigError(
                 f"checkpoint: what it holds of method.monitors does not fit them ({type(error).__name__}: "
@@ -132,8 +132,8 @@ class Watch:
 
     def summary(self) -> dict[str, Any]:
         """What `summary.json` says of it; nothing where no monitor has acted."""
-        found = {"ended_by": self.ended_by, "result_epoch": self.result, "went_back": self.went_back}
-        return {key: value for key, value in found.items() if value is not None and value != []}
+        values = {"ended_by": self.ended_by, "result_epoch": self.result, "went_back": self.went_back}
+        return {key: value for key, value in values.items() if value is not None and value != []}
 
 
 def leg_of_result(watch: Watch, legs: Sequence[Any], epochs: int) -> Any:
@@ -174,9 +174,9 @@ def check_monitors(
         not (monitors and least),
         f"trainer.min_epochs={least}: the search is to be ended by method.monitors; null",
     )
-    for name, one in monitors.items():
+    for name, monitor in monitors.items():
         where = f"method.monitors.{name}"
-        for need in one.needs:
+        for need in monitor.needs:
             require(
                 need in measured or need in SETTINGS,
                 f"{where}: needs {need}, which this search does not measure; it measures "
@@ -188,7 +188,7 @@ def check_monitors(
                 f"validate, or set {where}=null",
             )
         require(
-            EIGENVALUE not in one.needs or not config["hardware"]["compile"],
+            EIGENVALUE not in monitor.needs or not config["hardware"]["compile"],
             f"{where}: needs {EIGENVALUE}, and hardware.compile=true leaves a network no second derivatives",
         )
 
@@ -213,15 +213,15 @@ def go_back(folder: Path, back: Back) -> None:
         ConfigError: the checkpoint is missing or damaged, or the weight optimiser has no such setting.
     """
     path = checkpoints.path_of(folder, back.epoch + 1)
-    found = checkpoints.load(path)
+    content = checkpoints.load(path)
     try:
-        for group in found["optimizer_states"][0]["param_groups"]:
+        for group in content["optimizer_states"][0]["param_groups"]:
             for key, factor in back.scale.items():
                 require(
                     key in group, f"method.monitors: the weight optimiser has no setting {key!r} to be scaled"
                 )
                 group[key] *= factor
-        found[KEY]["went_back"] = [*map(dict, found[KEY]["went_back"]), dict(back.record)]
+        content[KEY]["went_back"] = [*map(dict, content[KEY]["went_back"]), dict(back.record)]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"{path}: what it holds of the weight optimiser or of method.monitors is damaged "
@@ -230,7 +230,7 @@ def go_back(folder: Path, back: Back) -> None:
     for later in checkpoints.list_checkpoints(folder):
         if later.name > path.name:
             later.unlink()
-    checkpoints.save(found, path)
+    checkpoints.save(content, path)
 
 
 def of_result(run: Path) -> tuple[Path | None, int]:
@@ -243,8 +243,8 @@ def of_result(run: Path) -> tuple[Path | None, int]:
         ConfigError: it is missing, or the summary is damaged.
     """
     folder, summary = run / "checkpoints", run / "summary.json"
-    found = read_object(summary) if os.path.lexists(summary) else {}
-    epoch = read_key(found, "result_epoch", is_whole, "a whole number", str(summary))
+    content = read_object(summary) if os.path.lexists(summary) else {}
+    epoch = read_key(content, "result_epoch", is_whole, "a whole number", str(summary))
     if epoch is None:
         return checkpoints.newest_readable(folder)
     path = checkpoints.path_of(folder, epoch + 1)

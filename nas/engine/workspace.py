@@ -55,8 +55,8 @@ def build_workspace(project: str, entity: str | None, name: str, parallel: Seque
 
 def wire(workspace: Any) -> dict[str, Any]:
     """What would be sent for a workspace, as plain containers."""
-    found: dict[str, Any] = workspace._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
-    return found
+    sent: dict[str, Any] = workspace._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
+    return sent
 
 
 def send(workspace: Any) -> str:
@@ -117,8 +117,8 @@ def _sections(parallel: Sequence[str]) -> dict[str, list[Any]]:
 
     axes: list[Any] = [panels.Config(METHOD), *map(panels.Config, parallel)]
     ends = ["architecture_accuracy", "num_skip", "hessian_eigenvalue", "table_accuracy"]
-    columns = [panels.ParallelCoordinatesPlotColumn(metric=one) for one in axes]
-    columns += [panels.ParallelCoordinatesPlotColumn(metric=panels.SummaryMetric(one)) for one in ends]
+    columns = [panels.ParallelCoordinatesPlotColumn(metric=axis) for axis in axes]
+    columns += [panels.ParallelCoordinatesPlotColumn(metric=panels.SummaryMetric(end)) for end in ends]
 
     def cells(title: str, key: str) -> Any:
         return panels.MediaBrowser(

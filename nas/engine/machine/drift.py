@@ -57,12 +57,12 @@ class DriftCheck(pl.Callback):
         if method.edges is not None:
             groups |= {f"edges of {node}": beta_1E for node, beta_1E in method.edges.beta.items()}
         own_G = torch.stack([fingerprint(alpha_EO) for alpha_EO in groups.values()])
-        found_NG = trainer.strategy.all_gather(own_G)
-        if bool((found_NG == found_NG[0]).all()):
+        all_NG = trainer.strategy.all_gather(own_G)
+        if bool((all_NG == all_NG[0]).all()):
             return
         words = [
             words
-            for group, values in zip(groups, found_NG.T.tolist(), strict=True)
+            for group, values in zip(groups, all_NG.T.tolist(), strict=True)
             if (words := _difference(group, values))
         ]
         raise Drifted(

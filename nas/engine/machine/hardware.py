@@ -144,12 +144,12 @@ def count_devices(hardware: Mapping) -> int:
 
 def describe_gpus() -> str:
     """What there is of CUDA on this machine, in words: GPUs, or why none can be used."""
-    found = [f"{_gpu(number)}" for number in range(torch.cuda.device_count())]
+    gpus = [f"{_gpu(number)}" for number in range(torch.cuda.device_count())]
     build = "built without CUDA" if torch.version.cuda is None and torch.version.hip is None else None
     about = [f"torch {torch.__version__}" + (f" ({build})" if build else ""), _driver()]
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         about.append(f"CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']!r}")
-    return f"{len(found)}{': ' if found else ''}{', '.join(found)} ({', '.join(about)})"
+    return f"{len(gpus)}{': ' if gpus else ''}{', '.join(gpus)} ({', '.join(about)})"
 
 
 def _available(accelerator: str) -> bool:
@@ -190,7 +190,7 @@ def _gpu_numbers(devices: Any, name: str) -> list[int]:
         require(devices >= 1, wrong)
         return list(range(devices))
     require(isinstance(devices, Sequence) and len(devices) > 0, wrong)
-    require(all(isinstance(one, int) and one >= 0 for one in devices), wrong)
+    require(all(isinstance(number, int) and number >= 0 for number in devices), wrong)
     require(len(set(devices)) == len(devices), f"hardware={name}: hardware.devices={devices} names one twice")
     return list(devices)
 
@@ -265,7 +265,7 @@ def _check_compiler(accelerator: str) -> None:
         return
     known = (os.environ.get("CXX"), "c++", "g++", "clang++")
     require(
-        any(shutil.which(one) for one in known if one),
+        any(shutil.which(command) for command in known if command),
         "hardware.compile=true: torch.compile needs a C++ compiler, and none was found (CXX, c++, g++, "
         "clang++); set hardware.compile=false",
     )
@@ -283,11 +283,11 @@ def _check_launch(hardware: Mapping) -> None:
             ("SLURM_NTASKS_PER_NODE", devices, "hardware.devices"),
         ):
             # SLURM writes 8(x2) where it is the same on two nodes.
-            found = environment.get(variable, str(wanted)).split("(")[0]
+            value = environment.get(variable, str(wanted)).split("(")[0]
             require(
-                found == str(wanted),
+                value == str(wanted),
                 f"{key}: {variable}={environment.get(variable)}, but {setting}={wanted}; start it with "
-                f"{typed}, or set {setting}={found}",
+                f"{typed}, or set {setting}={value}",
             )
         require(
             devices * nodes == 1 or "SLURM_NTASKS_PER_NODE" in environment,

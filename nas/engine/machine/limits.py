@@ -16,15 +16,15 @@ def processors(root: Path = ROOT) -> int:
         root: where `proc` and `sys` are.
     """
     given = hasattr(os, "sched_getaffinity")
-    found = len(os.sched_getaffinity(0)) if given else os.cpu_count() or 1
+    count = len(os.sched_getaffinity(0)) if given else os.cpu_count() or 1
     for folder in _control_groups("cpu", root):
         quota, period = _numbers(folder / "cpu.max", 2) or (
             *(_numbers(folder / "cpu.cfs_quota_us") or [-1]),
             *(_numbers(folder / "cpu.cfs_period_us") or [1]),
         )
         if quota > 0 and period > 0:
-            found = min(found, quota // period)
-    return max(1, found)
+            count = min(count, quota // period)
+    return max(1, count)
 
 
 def free_memory(root: Path = ROOT) -> int | None:
@@ -38,7 +38,7 @@ def free_memory(root: Path = ROOT) -> int | None:
     Returns:
         None where the system does not say.
     """
-    found = [
+    free = [
         1024 * int(line.split()[1])
         for line in _lines(root / "proc/meminfo")
         if line.startswith("MemAvailable:")
@@ -52,8 +52,8 @@ def free_memory(root: Path = ROOT) -> int | None:
             if most and used and most[0] < NO_LIMIT:
                 words = [line.split() for line in _lines(folder / "memory.stat")]
                 spare = sum(int(word[1]) for word in words if word[0] == reclaimable)
-                found.append(max(0, most[0] - used[0] + spare))
-    return min(found, default=None)
+                free.append(max(0, most[0] - used[0] + spare))
+    return min(free, default=None)
 
 
 def _control_groups(controller: str, root: Path) -> Iterator[Path]:
@@ -74,10 +74,10 @@ def _numbers(file: Path, count: int = 1) -> list[int] | None:
     """The numbers that a file of the kernel's holds; None where there is none, or no limit."""
     words = " ".join(_lines(file)).split()
     try:
-        found = [int(word) for word in words]
+        numbers = [int(word) for word in words]
     except ValueError:
         return None
-    return found if len(found) == count else None
+    return numbers if len(numbers) == count else None
 
 
 def _lines(file: Path) -> list[str]:

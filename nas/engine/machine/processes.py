@@ -35,7 +35,7 @@ def is_one(devices: Any, nodes: int) -> bool | None:
         nodes: `hardware.num_nodes`.
     """
     if isinstance(devices, str):
-        named = [one for one in devices.split(",") if one.strip()]
+        named = [part for part in devices.split(",") if part.strip()]
         devices = named if "," in devices else int(devices) if devices.strip().isdigit() else None
     if nodes != 1:
         return False
@@ -129,7 +129,7 @@ def hush() -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open as long as the process)
         logging.disable(logging.WARNING)
         warnings.simplefilter("ignore")
-        if not any(one.startswith("hydra/job_logging=") for one in sys.argv[1:]):
+        if not any(word.startswith("hydra/job_logging=") for word in sys.argv[1:]):
             # No log file: the folder is the leading process's.
             sys.argv.append("hydra/job_logging=stdout")
 
@@ -208,7 +208,7 @@ def check_folder_named(folder: str) -> None:
 def refuse_multirun(arguments: list[str]) -> None:
     """Raises `ConfigError` for a multirun that torchrun or srun starts several times."""
     require(
-        not ((by_slurm() or _many_by_torchrun()) and any(one in MULTIRUN for one in arguments)),
+        not ((by_slurm() or _many_by_torchrun()) and any(word in MULTIRUN for word in arguments)),
         "a multirun (-m) in several processes: each would run the whole sweep; start it once, without "
         f"torchrun or srun, and {WAY_OUT}",
     )

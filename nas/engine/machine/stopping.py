@@ -88,4 +88,4 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 
 def _says(error: BaseException | None, words: str) -> bool:
-    return any(words in str(one) for one in causes(error))
+    return any(words in str(cause) for cause in causes(error))

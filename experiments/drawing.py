@@ -30,11 +30,11 @@ def panels(
 ) -> Iterator[tuple[Figure, Sequence[Axes]]]:
     """A picture of panels side by side, each with its title; the label is that of their common y axis."""
     with picture(path, width, height) as figure:
-        found = figure.subplots(1, len(titles), squeeze=False, sharey=sharey)[0]
-        found[0].set_ylabel(label)
-        for ax, title in zip(found, titles, strict=True):
+        axes = figure.subplots(1, len(titles), squeeze=False, sharey=sharey)[0]
+        axes[0].set_ylabel(label)
+        for ax, title in zip(axes, titles, strict=True):
             ax.set_title(title, loc="left", fontsize=11)
-        yield figure, found
+        yield figure, axes
 
 
 def drawn(folder: Path, *pictures: tuple[str, Callable, Sequence]) -> list[Path]:
@@ -100,7 +100,7 @@ def draw_rows(
     groups: Mapping[str, Sequence[float]], path: Path, label: str, title: str, around: float = 0.14
 ) -> Path:
     """Values of a group as dots on a row of its own, with mean and sample deviation; the best mean on top."""
-    rows = sorted(groups.items(), key=lambda one: float(np.mean(one[1])))
+    rows = sorted(groups.items(), key=lambda item: float(np.mean(item[1])))
     with picture(path, 900, 150 + 26 * len(rows)) as figure:
         ax = figure.subplots()
         for row, (_, values) in enumerate(rows):

@@ -70,10 +70,10 @@ class Chain:
         Raises:
             SystemExit: a step failed.
         """
-        found = self.folder / self.found
+        searched = self.folder / self.found
         if self.search:
-            run_step("search", found, self.search)
-        decided = self.decided(found)
+            run_step("search", searched, self.search)
+        decided = self.decided(searched)
         for name, overrides in self.evaluations.items():
             run_step("evaluate", self.folder / name, (*overrides, *decided))
 

@@ -133,21 +133,21 @@ def _cell(value: object) -> str:
     return "`" + text.replace("|", "\\|") + "`" if "|" in text else text
 
 
-def value_of(one: object, path: str) -> Any:
+def value_of(item: object, path: str) -> Any:
     """A value of a run or of what was found.
 
     Args:
-        one: where it is looked up.
+        item: where it is looked up.
         path: `name[.name]...`, then `*factor` or `/divisor`, then `:format`, if any: `search.params/1e3:.1f`.
             A name is an attribute, or else what a summary or a row says; None where that says nothing.
     """
     path, _, form = path.partition(":")
     names, operator, number = re.fullmatch(r"([\w.]+)([*/]?)(.*)", path).groups()
     for name in names.split("."):
-        one = getattr(one, name) if hasattr(one, name) else one.get(name)
-    if one is None:
+        item = getattr(item, name) if hasattr(item, name) else item.get(name)
+    if item is None:
         return None
-    value = {"": lambda: one, "*": lambda: one * float(number), "/": lambda: one / float(number)}[operator]()
+    value = item if not operator else item * float(number) if operator == "*" else item / float(number)
     return format(value, form) if form else value
 
 
@@ -157,14 +157,14 @@ def columns(words: str) -> dict[str, str]:
     return {title or path.split(".")[-1]: path for title, _, path in pairs}
 
 
-def table(found: Iterable[object], titles: Mapping[str, str]) -> list[dict[str, object]]:
+def table(items: Iterable[object], titles: Mapping[str, str]) -> list[dict[str, object]]:
     """A row for each of what was found, with the columns title -> path (see `value_of`)."""
-    return [{title: value_of(one, path) for title, path in titles.items()} for one in found]
+    return [{title: value_of(item, path) for title, path in titles.items()} for item in items]
 
 
 def means(group: Sequence[object], titles: Mapping[str, str]) -> dict[str, str]:
     """Mean and spread of a group for each of the columns title -> path."""
-    return {title: spread(value_of(one, path) for one in group) for title, path in titles.items()}
+    return {title: spread(value_of(item, path) for item in group) for title, path in titles.items()}
 
 
 def sections(*parts: str) -> str:

@@ -23,12 +23,12 @@ def draw_all(runs: Sequence[Network], folder: Path) -> list[Path]:
     Returns:
         The pictures that were drawn.
     """
-    evaluations = [one for run in runs for one in run.evaluations.values()]
+    evaluations = [evaluation for run in runs for evaluation in run.evaluations.values()]
     paths = drawn(
         folder,
         ("search", _draw_searches, [run for run in runs if run.search.trained]),
-        ("valid", _draw_evaluations, runs if any(one.rows for one in evaluations) else ()),
-        ("test", _draw_tests, runs if any(one.finished for one in evaluations) else ()),
+        ("valid", _draw_evaluations, runs if any(e.rows for e in evaluations) else ()),
+        ("test", _draw_tests, runs if any(e.finished for e in evaluations) else ()),
     )
     for run in runs:
         if run.network in SEARCHES and run.genotype is not None:

@@ -29,8 +29,8 @@ class Evaluation(Run):
     @property
     def valid(self) -> float | None:
         """Validation perplexity of the best epoch, whose weights are tested; None before the first."""
-        found = [row["valid_perplexity"] for row in self.rows if "valid_perplexity" in row]
-        return min(found, default=None)
+        values = [row["valid_perplexity"] for row in self.rows if "valid_perplexity" in row]
+        return min(values, default=None)
 
     @property
     def test(self) -> float | None:
@@ -61,8 +61,8 @@ def collect(network: str, seed: int, path: Path) -> Network | None:
     evaluations = {text: read_run(path / text, Evaluation) for text in TEXTS}
     file = path / "search" / "genotype.json"
     genotype = load(file, "darts_rnn") if file.exists() else None
-    evaluations = {text: one if one.rows else Evaluation({}, ()) for text, one in evaluations.items()}
-    if genotype is None and not any(one.rows for one in evaluations.values()):
+    evaluations = {text: e if e.rows else Evaluation({}, ()) for text, e in evaluations.items()}
+    if genotype is None and not any(e.rows for e in evaluations.values()):
         return None
     return Network(network, seed, read_run(path / "search"), genotype, evaluations)
 
@@ -71,19 +71,19 @@ def rows_of(runs: Sequence[Network]) -> list[dict[str, object]]:
     """One flat row a network, seed and text."""
     return [
         {"network": run.network, "seed": run.seed, "text": text}
-        | {"search": run.search.get("status"), "evaluation": one.get("status")}
-        | {"valid_perplexity": one.valid, "test_perplexity": one.test}
-        | {name: one.get(name) for name in ("params", "epochs", "steps")}
+        | {"search": run.search.get("status"), "evaluation": evaluation.get("status")}
+        | {"valid_perplexity": evaluation.valid, "test_perplexity": evaluation.test}
+        | {name: evaluation.get(name) for name in ("params", "epochs", "steps")}
         | {f"search_{name}": run.search.get(name) for name in ("epochs", "steps", "seconds")}
-        | {"evaluation_seconds": one.get("seconds"), "genotype": run.genotype}
+        | {"evaluation_seconds": evaluation.get("seconds"), "genotype": run.genotype}
         for run in runs
-        for text, one in run.evaluations.items()
+        for text, evaluation in run.evaluations.items()
     ]
 
 
 def report(runs: Sequence[Network], planned: int) -> str:
     """The record as Markdown: both texts, what was found against the others, every run, and how."""
-    done = sum(one.finished for run in runs for one in run.evaluations.values())
+    done = sum(e.finished for run in runs for e in run.evaluations.values())
     parts = [f"{done} of {planned} evaluations finished. Perplexity: lower is better."]
     for text, title in TEXTS.items():
         parts += titled(f"## {title}", _summaries(runs, text), _ABOUT[text])
@@ -103,7 +103,7 @@ _AGAINST = (
 
 def tests(runs: Sequence[Network], network: str, text: str) -> list[float]:
     """Test perplexities of a network's finished evaluations on a text."""
-    return [one.test for one in _of(runs, network, text) if one.finished]
+    return [evaluation.test for evaluation in _of(runs, network, text) if evaluation.finished]
 
 
 def _of(runs: Sequence[Network], network: str, text: str) -> list[Evaluation]:
@@ -113,14 +113,14 @@ def _of(runs: Sequence[Network], network: str, text: str) -> list[Evaluation]:
 def _summaries(runs: Sequence[Network], text: str) -> list[dict[str, str]]:
     rows = []
     for network, name in NETWORKS.items():
-        done = [one for one in _of(runs, network, text) if one.finished]
+        done = [evaluation for evaluation in _of(runs, network, text) if evaluation.finished]
         if not done:
             continue
         row = {"network": name, **means(done, MEANS), "steps": told(done, "steps")}
         row |= means(done, {"training (minutes)": "seconds/60"})
         if text == SEARCHED:
             searched = [run.search for run in runs if run.network == network and run.search.trained]
-            row["search (minutes)"] = spread(one.get("seconds") / 60 for one in searched if one.finished)
+            row["search (minutes)"] = spread(run.get("seconds") / 60 for run in searched if run.finished)
             row["search (steps)"] = told(searched, "steps") if searched else "none"
         rows.append(row)
     return rows
@@ -129,11 +129,11 @@ def _summaries(runs: Sequence[Network], text: str) -> list[dict[str, str]]:
 def _against(runs: Sequence[Network], text: str) -> list[dict[str, str]]:
     rows = []
     for search, network in itertools.product(SEARCHES, (FOUND, RANDOM, LSTM)):
-        found, other = tests(runs, search, text), tests(runs, network, text)
-        if found and other and network != search:
+        searched, other = tests(runs, search, text), tests(runs, network, text)
+        if searched and other and network != search:
             row = {"cells": NETWORKS[search], "against": NETWORKS[network]}
-            row |= {"difference": difference(found, other), "n": f"{len(found)} and {len(other)}"}
-            rows.append(row | {"their worst": f"{max(found):.2f}", "best other": f"{min(other):.2f}"})
+            row |= {"difference": difference(searched, other), "n": f"{len(searched)} and {len(other)}"}
+            rows.append(row | {"their worst": f"{max(searched):.2f}", "best other": f"{min(other):.2f}"})
     return rows
 
 
@@ -141,8 +141,8 @@ def _each(runs: Sequence[Network]) -> list[dict[str, object]]:
     rows = []
     for run in runs:
         row: dict[str, object] = {"network": NETWORKS[run.network], "seed": run.seed}
-        for text, one in run.evaluations.items():
-            row |= {f"{text} valid": one.valid, f"{text} test": one.test}
+        for text, evaluation in run.evaluations.items():
+            row |= {f"{text} valid": evaluation.valid, f"{text} test": evaluation.test}
         counts = [run.genotype["recurrent"].count(name) for name in OPERATIONS] if run.genotype else []
         rows.append(row | {" / ".join(OPERATIONS): " / ".join(map(str, counts))})
     return rows
@@ -152,9 +152,7 @@ def _provenance(runs: Sequence[Network]) -> str:
     evaluations = {text: [run.evaluations[text] for run in runs] for text in TEXTS}
     trained = [run.search for run in runs if run.search.trained]
     of_texts = "; ".join(
-        f"{text} {told(found, 'epochs')}"
-        for text, found in evaluations.items()
-        if any(one.rows for one in found)
+        f"{text} {told(group, 'epochs')}" for text, group in evaluations.items() if any(e.rows for e in group)
     )
     return provenance(
         [*(run.search for run in runs), *itertools.chain(*evaluations.values())],

@@ -109,10 +109,10 @@ def _eigenvalues(run: Run) -> dict[str, Curve]:
 def rows_of(runs: Sequence[Found]) -> list[dict[str, object]]:
     """One flat row per run: what was found, where it stands, what it took."""
     rows = []
-    for one in runs:
-        ends = {f"eigenvalue_{basis}": values[-1] for basis, (_, values) in one.eigenvalues.items()}
-        of_summary = {key: one.run.get(key) for key in ("status", "epochs", "steps", "seconds")}
-        rows.append({"method": one.method, "seed": one.seed, **one.figures, **of_summary, **ends})
+    for search in runs:
+        ends = {f"eigenvalue_{basis}": values[-1] for basis, (_, values) in search.eigenvalues.items()}
+        of_summary = {key: search.run.get(key) for key in ("status", "epochs", "steps", "seconds")}
+        rows.append({"method": search.method, "seed": search.seed, **search.figures, **of_summary, **ends})
     return rows
 
 
@@ -120,8 +120,8 @@ def accuracies_of(table: BenchmarkTable, metric: str) -> np.ndarray:
     """The accuracies that a table has of all architectures of the space, in percent."""
     template = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|"
     archs = (template.format(*chosen) for chosen in itertools.product(OPERATIONS, repeat=len(EDGES)))
-    found = (_lookup(table, arch).get(metric) for arch in archs)
-    return np.array([value for value in found if value is not None])
+    accuracies = (_lookup(table, arch).get(metric) for arch in archs)
+    return np.array([value for value in accuracies if value is not None])
 
 
 def report(
@@ -135,7 +135,7 @@ def report(
         table: gives the random baseline exactly, as the mean over all of its architectures.
         second: not shown.
     """
-    finished = [one for one in runs if one.run.finished]
+    finished = [search for search in runs if search.run.finished]
     return sections(
         f"{len(finished)} of {planned} searches finished.",
         *titled("Mean ± sample standard deviation over seeds.", _summaries(finished)),
@@ -147,24 +147,24 @@ def report(
 
 def _summaries(runs: Sequence[Found]) -> list[dict[str, str]]:
     rows = []
-    for method in dict.fromkeys(one.method for one in runs):
-        group = [one for one in runs if one.method == method]
+    for method in dict.fromkeys(search.method for search in runs):
+        group = [search for search in runs if search.method == method]
         row = {"method": group[0].name, "n": str(len(group))}
         columns = {f"{name} (%)": (name, 2) for name in TESTS}
         columns |= {"rank": ("rank", 0), "gap": ("gap", 2), "skip connections": ("num_skip", 1)}
-        row |= {title: _mean((one.figures[key] for one in group), n) for title, (key, n) in columns.items()}
+        row |= {title: _mean((s.figures[key] for s in group), n) for title, (key, n) in columns.items()}
         ends = {
-            basis: [one.eigenvalues[basis][1][-1] for one in group if basis in one.eigenvalues]
+            basis: [search.eigenvalues[basis][1][-1] for search in group if basis in search.eigenvalues]
             for basis in group[0].eigenvalues
         }
         words = [f"{basis} {_mean(values, 3)}" for basis, values in ends.items()]
         row |= {"eigenvalue at the end": ", ".join(words) or "not computed"}
-        rows.append(row | {"hours a search": _mean((_hours(one) or None for one in group), 2)})
+        rows.append(row | {"hours a search": _mean((_hours(search) or None for search in group), 2)})
     return rows
 
 
-def _hours(one: Found) -> float:
-    return (one.run.get("seconds") or 0) / 3600
+def _hours(search: Found) -> float:
+    return (search.run.get("seconds") or 0) / 3600
 
 
 def _mean(values: Iterable[float | None], digits: int) -> str:
@@ -176,9 +176,9 @@ def _mean(values: Iterable[float | None], digits: int) -> str:
 def _each(runs: Sequence[Found]) -> list[dict[str, object]]:
     columns = ("architecture", *TESTS, "rank", "num_skip")
     return [
-        {"method": one.name, "seed": one.seed, **{name: one.figures[name] for name in columns}}
-        | {"epochs": one.run.get("epochs"), "hours": _hours(one)}
-        for one in runs
+        {"method": search.name, "seed": search.seed, **{name: search.figures[name] for name in columns}}
+        | {"epochs": search.run.get("epochs"), "hours": _hours(search)}
+        for search in runs
     ]
 
 
@@ -201,11 +201,11 @@ def _baseline(table: BenchmarkTable) -> str:
     )
 
 
-def _provenance(found: Sequence[Found]) -> str:
-    runs = [one.run for one in found]
+def _provenance(searches: Sequence[Found]) -> str:
+    runs = [search.run for search in searches]
     return provenance(
         runs,
-        (one.seed for one in found),
+        (search.seed for search in searches),
         f"- data: {told(runs, 'dataset')}, split {told(runs, 'split_hash')}",
         f"- epochs: {told(runs, 'epochs')}; steps: {told(runs, 'steps')}",
     )

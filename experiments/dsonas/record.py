@@ -176,11 +176,11 @@ def _accuracies(runs: Sequence[Network], mode: str, setting: str) -> list[float]
 def _against_random(runs: Sequence[Network]) -> list[dict[str, str]]:
     rows = []
     for mode in MODES:
-        found, drawn = (_accuracies(runs, mode, setting) for setting in (BASE, RANDOM))
-        if found and drawn:
-            row = {"factors": mode, "found (%)": spread(found), "random (%)": spread(drawn)}
-            row |= {"difference": difference(found, drawn)}
-            rows.append(row | {"worst found": f"{min(found):.2f}", "best random": f"{max(drawn):.2f}"})
+        searched, drawn = (_accuracies(runs, mode, setting) for setting in (BASE, RANDOM))
+        if searched and drawn:
+            row = {"factors": mode, "found (%)": spread(searched), "random (%)": spread(drawn)}
+            row |= {"difference": difference(searched, drawn)}
+            rows.append(row | {"worst found": f"{min(searched):.2f}", "best random": f"{max(drawn):.2f}"})
     return rows
 
 
@@ -189,18 +189,18 @@ def _ablation(runs: Sequence[Network]) -> list[dict[str, str]]:
     for mode in MODES:
         base = _accuracies(runs, mode, BASE)
         for setting in SETTINGS:
-            found = _accuracies(runs, mode, setting)
-            if setting in (BASE, RANDOM) or not base or not found:
+            values = _accuracies(runs, mode, setting)
+            if setting in (BASE, RANDOM) or not base or not values:
                 continue
-            row = {"factors": mode, "setting": SETTINGS[setting], "difference": difference(found, base)}
+            row = {"factors": mode, "setting": SETTINGS[setting], "difference": difference(values, base)}
             known = (mode, setting) in PAPER
             paper = f"{PAPER[mode, BASE] - PAPER[mode, setting]:+.2f}" if known else "no row"
-            rows.append(row | {"n": f"{len(found)} and {len(base)}", "paper": paper})
+            rows.append(row | {"n": f"{len(values)} and {len(base)}", "paper": paper})
     return rows
 
 
 def _provenance(runs: Sequence[Network]) -> str:
-    everything = [one for run in runs for one in (run.search, run.evaluation)]
+    everything = [item for run in runs for item in (run.search, run.evaluation)]
     trained = [run.search for run in runs if run.setting != RANDOM]
     return provenance(
         everything,

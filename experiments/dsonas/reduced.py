@@ -53,7 +53,7 @@ def places(arguments: Namespace) -> list[tuple[tuple[str, str], int]]:
 def plan(arguments: Namespace) -> list[Chain]:
     """The searches, a seed of all settings before the next seed, so that an early stop leaves whole seeds."""
     searched = [(place, seed) for place, seed in places(arguments) if place[1] != RANDOM]
-    searched.sort(key=lambda one: arguments.seeds.index(one[1]))
+    searched.sort(key=lambda item: arguments.seeds.index(item[1]))
     special = {setting: _special(setting, arguments.overrides) for setting in arguments.settings}
     return [_chain(arguments, place, seed, special[place[1]]) for place, seed in searched]
 

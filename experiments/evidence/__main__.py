@@ -90,7 +90,7 @@ def main(words: Sequence[str] | None = None) -> None:
 def _run(arguments: Namespace) -> int:
     plan = read_plan(arguments.rows)
     rows = [plan.row(name) for name in arguments.row] or list(plan.rows)
-    kept: Searches = {(one.row, one.seed): one for one in read_searches(arguments.results)}
+    kept: Searches = {(search.row, search.seed): search for search in read_searches(arguments.results)}
     if arguments.take is not None:
         require(arguments.take.is_dir(), f"--take {arguments.take}: there is no such folder")
         print(f"{_gather(arguments.take, rows, kept)} searches taken from {arguments.take}")
@@ -120,25 +120,25 @@ def _record(arguments: Namespace, plan: Plan, kept: Searches) -> None:
 
 def missing(rows: Sequence[Row], kept: Searches) -> list[tuple[Row, int]]:
     """The searches that are still to be run, a seed of all rows of a tier before the next seed."""
-    found = [
+    left = [
         (row, seed)
         for row in rows
         for seed in row.seeds
-        if seed not in {one.seed for one in counted(row, list(kept.values()))}
+        if seed not in {search.seed for search in counted(row, list(kept.values()))}
     ]
-    return sorted(found, key=lambda one: (one[0].tier, one[1]))
+    return sorted(left, key=lambda item: (item[0].tier, item[1]))
 
 
 def price(rows: Sequence[Row], kept: Searches) -> str:
     """What is missing, and the hours of a core that it takes by what recorded searches took."""
-    every = [one.number("seconds") or 0.0 for one in kept.values()]
+    every = [search.number("seconds") or 0.0 for search in kept.values()]
     lines, total, guessed = [], 0.0, False
     left = missing(rows, kept)
     for row in rows:
-        seeds = [seed for one, seed in left if one == row]
+        seeds = [seed for other, seed in left if other == row]
         if not seeds:
             continue
-        own = [one.number("seconds") or 0.0 for one in counted(row, list(kept.values()))]
+        own = [search.number("seconds") or 0.0 for search in counted(row, list(kept.values()))]
         known = own or every
         hours = len(seeds) * sum(known) / len(known) / 3600 if known else None
         about = "" if own else ", by the mean of other rows" if known else ", nothing is recorded to go by"
@@ -157,9 +157,9 @@ def _gather(folder: Path, rows: Sequence[Row], kept: Searches) -> int:
     count = 0
     for row in rows:
         for seed in row.seeds:
-            found = take(folder / row.name / f"seed{seed}", row, seed)
-            if found is not None:
-                kept[row.name, seed] = found
+            search = take(folder / row.name / f"seed{seed}", row, seed)
+            if search is not None:
+                kept[row.name, seed] = search
                 count += 1
     return count
 
@@ -196,13 +196,13 @@ def _search(arguments: Namespace, plan: Plan, rows: Sequence[Row], kept: Searche
     except KeyboardInterrupt:
         print(f"{folder}: stopped; the same command goes on", flush=True)
         _gather(folder, rows, kept)
-        kept |= {place: one for place, one in before.items() if place not in kept}
+        kept |= {place: search for place, search in before.items() if place not in kept}
         _record(arguments, plan, kept)
         raise SystemExit(130) from None
-    for place, one in before.items():
-        again = kept.setdefault(place, one)
-        if again is not one:
-            print(f"{place[0]}, seed {place[1]}: {one.accuracy:.2f} as kept, {again.accuracy:.2f} anew")
+    for place, old in before.items():
+        again = kept.setdefault(place, old)
+        if again is not old:
+            print(f"{place[0]}, seed {place[1]}: {old.accuracy:.2f} as kept, {again.accuracy:.2f} anew")
     return 1 if failed else 0
 
 

@@ -49,13 +49,13 @@ def share(k: int, n: int) -> Share:
 
     if n == 0:
         return Share(0, 0, 0.0, 1.0)
-    found = binomtest(k, n).proportion_ci(LEVEL, "exact")
-    return Share(k, n, float(found.low), float(found.high))
+    interval = binomtest(k, n).proportion_ci(LEVEL, "exact")
+    return Share(k, n, float(interval.low), float(interval.high))
 
 
 def collapsed(searches: Sequence[Search]) -> Share:
     """The share of searches that collapsed."""
-    return share(sum(one.collapsed for one in searches), len(searches))
+    return share(sum(search.collapsed for search in searches), len(searches))
 
 
 @dataclass(frozen=True)
@@ -70,34 +70,34 @@ class Against:
     @property
     def verdict(self) -> str:
         """What may be said."""
-        one = self.comparison
-        if one.n < LEAST or one.difference is None or one.smallest_p is None:
-            return f"too few ({one.n} pairs)"
+        comparison = self.comparison
+        if comparison.n < LEAST or comparison.difference is None or comparison.smallest_p is None:
+            return f"too few ({comparison.n} pairs)"
         if self.p_holm is not None and self.p_holm <= ALPHA:
-            return "above" if one.difference > 0 else "below"
+            return "above" if comparison.difference > 0 else "below"
         needed = "no number of pairs shows a difference of 0"
         if self.needed is not None:
             needed = f"about {self.needed:,} pairs would show a difference of this size"
-        return f"not shown ({one.n} pairs, smallest possible p {one.smallest_p:.2g}; {needed})"
+        return f"not shown ({comparison.n} pairs, smallest possible p {comparison.smallest_p:.2g}; {needed})"
 
 
 def against_baseline(plan: Plan, by_row: Mapping[str, Sequence[Search]]) -> list[Against]:
     """All rows with a seed in common with the baseline, in the order of the plan."""
-    base = {one.seed: one.accuracy for one in by_row.get(plan.baseline.name, ())}
+    base = {search.seed: search.accuracy for search in by_row.get(plan.baseline.name, ())}
     pairs = []
     for row in plan.rows:
-        these = {one.seed: one.accuracy for one in by_row.get(row.name, ())}
+        these = {search.seed: search.accuracy for search in by_row.get(row.name, ())}
         if row != plan.baseline and these.keys() & base.keys():
             pairs.append((row, compare(these, base)))
     # What is not yet concluded from costs the others nothing.
-    counted = [one.p if one.n >= LEAST else None for _, one in pairs]
-    found = []
-    for (row, one), p_holm in zip(pairs, holm(counted), strict=True):
+    counted = [comparison.p if comparison.n >= LEAST else None for _, comparison in pairs]
+    result = []
+    for (row, comparison), p_holm in zip(pairs, holm(counted), strict=True):
         needed = None
-        if one.difference is not None and one.deviation is not None:
-            needed = seeds_needed(one.difference, one.deviation)
-        found.append(Against(row, one, p_holm, needed))
-    return found
+        if comparison.difference is not None and comparison.deviation is not None:
+            needed = seeds_needed(comparison.difference, comparison.deviation)
+        result.append(Against(row, comparison, p_holm, needed))
+    return result
 
 
 @dataclass(frozen=True)
@@ -117,13 +117,13 @@ class Foretold:
     @property
     def verdict(self) -> str:
         """What may be said."""
-        one = self.apart
-        if one is None:
+        apart = self.apart
+        if apart is None:
             return "too few: both collapsed and other searches are needed"
-        if one.smallest_p is not None and one.smallest_p > ALPHA:
-            return f"too few ({one.of[0]} against {one.of[1]}: no p below {one.smallest_p:.2g})"
-        if self.p_holm is not None and self.p_holm <= ALPHA and one.effect is not None:
-            return "it is larger before a collapse" if one.effect > 0.5 else "it is smaller before a collapse"
+        if apart.smallest_p is not None and apart.smallest_p > ALPHA:
+            return f"too few ({apart.of[0]} against {apart.of[1]}: no p below {apart.smallest_p:.2g})"
+        if self.p_holm is not None and self.p_holm <= ALPHA and apart.effect is not None:
+            return f"it is {'larger' if apart.effect > 0.5 else 'smaller'} before a collapse"
         return "not shown"
 
 
@@ -134,16 +134,16 @@ def foretold(
 
     Searches whose cell was all skip connections by then are left out: there nothing is foretold.
     """
-    found = []
+    comparisons = []
     for row in rows:
         groups: tuple[list[float], list[float]] = ([], [])
-        for one in by_row[row.name]:
-            value, since = one.eigenvalue_at(epoch), one.collapse_epoch()
+        for search in by_row[row.name]:
+            value, since = search.eigenvalue_at(epoch), search.collapse_epoch()
             if value is not None and (since is None or since > epoch):
-                groups[0 if one.collapsed else 1].append(value)
-        found.append(compare_unpaired(groups[0], groups[1], "mannwhitney") if all(groups) else None)
-    able = [one.p if one and one.smallest_p and one.smallest_p <= ALPHA else None for one in found]
-    return [Foretold(*parts) for parts in zip(rows, found, holm(able), strict=True)]
+                groups[0 if search.collapsed else 1].append(value)
+        comparisons.append(compare_unpaired(groups[0], groups[1], "mannwhitney") if all(groups) else None)
+    able = [c.p if c and c.smallest_p and c.smallest_p <= ALPHA else None for c in comparisons]
+    return [Foretold(*parts) for parts in zip(rows, comparisons, holm(able), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def beside_random(
 
     counts = []
     for row in rows:
-        values = [one.accuracy for one in by_row[row.name] if one.accuracy != median]
+        values = [search.accuracy for search in by_row[row.name] if search.accuracy != median]
         counts.append((sum(value > median for value in values), len(values)))
     ps = [float(binomtest(k, n, 0.5).pvalue) if n >= LEAST_OF_SIGNS else None for k, n in counts]
     return [BesideRandom(row, k, n, p) for row, (k, n), p in zip(rows, counts, holm(ps), strict=True)]

@@ -62,7 +62,7 @@ def _draw_accuracies(
                 lw=1.2,
                 label=f"mean of all ({reference['mean']:.2f})",
             )
-        groups = [[one.accuracy for one in by_row[row.name]] for row in rows]
+        groups = [[search.accuracy for search in by_row[row.name]] for row in rows]
         draw_dots(ax, groups, [LINE_COLOURS[i % len(LINE_COLOURS)] for i in range(len(rows))])
         names = [f"{row.name}\n(n = {len(by_row[row.name])})" for row in rows]
         ax.set_xticks(range(len(rows)), names, rotation=0 if len(rows) <= 5 else 30, fontsize=9)
@@ -74,12 +74,12 @@ def _draw_accuracies(
 def _draw_anytime(rows: Sequence[Row], by_row: Mapping[str, Sequence[Search]], path: Path) -> None:
     epochs, seconds = {}, {}
     for row in rows:
-        courses = [_course(one) for one in by_row[row.name]]
+        courses = [_course(search) for search in by_row[row.name]]
         epochs[row.name] = band(courses)
         timed = [
-            Course([epoch * one.number("seconds") / course.x[-1] for epoch in course.x], course.y)
-            for one, course in zip(by_row[row.name], courses, strict=True)
-            if one.number("seconds") and course.x
+            Course([epoch * search.number("seconds") / course.x[-1] for epoch in course.x], course.y)
+            for search, course in zip(by_row[row.name], courses, strict=True)
+            if search.number("seconds") and course.x
         ]
         seconds[row.name] = band(timed)
     draw_anytime(
@@ -91,12 +91,12 @@ def _draw_anytime(rows: Sequence[Row], by_row: Mapping[str, Sequence[Search]], p
     )
 
 
-def _course(one: Search) -> Course:
+def _course(search: Search) -> Course:
     """At every epoch, though only changes are kept."""
-    if not one.course:
+    if not search.course:
         return Course([], [])
-    last = one.course[-1].epoch
-    known = {point.epoch: point.accuracy for point in one.course}
+    last = search.course[-1].epoch
+    known = {point.epoch: point.accuracy for point in search.course}
     values, value = [], None
     for epoch in range(1, last + 1):
         value = known.get(epoch, value)
@@ -108,18 +108,17 @@ def _draw_eigenvalues(rows: Sequence[Row], by_row: Mapping[str, Sequence[Search]
     with picture(path, 900, 520) as figure:
         ax = figure.subplots()
         for number, row in enumerate(rows):
-            for one in by_row[row.name]:
+            for search in by_row[row.name]:
                 points = [
                     (p.epoch, p.eigenvalue)
-                    for p in one.course
+                    for p in search.course
                     if p.eigenvalue is not None and p.eigenvalue > 0
                 ]
                 if points:
                     x, y = zip(*points, strict=True)
-                    ax.plot(
-                        x, y, "--" if one.collapsed else "-", color=LINE_COLOURS[number], lw=1.4, alpha=0.75
-                    )
-            basis = next((one.values["hessian_basis"] for one in by_row[row.name]), "")
+                    style = "--" if search.collapsed else "-"
+                    ax.plot(x, y, style, color=LINE_COLOURS[number], lw=1.4, alpha=0.75)
+            basis = next((search.values["hessian_basis"] for search in by_row[row.name]), "")
             label = f"{row.name}, in {basis} (n = {len(by_row[row.name])})"
             ax.plot([], [], "-", color=LINE_COLOURS[number], lw=1.8, label=label)
         ax.plot([], [], "--", color=INK, lw=1.4, label="collapsed at the end")

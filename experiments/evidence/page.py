@@ -26,7 +26,7 @@ def page(plan: Plan, searches: Sequence[Search], reference: Mapping[str, Any]) -
         reference: all cells of the table and black-box searches; empty if there is none yet.
     """
     by_row = {row.name: counted(row, searches) for row in plan.rows}
-    done = sum(len(found) for found in by_row.values())
+    done = sum(len(own) for own in by_row.values())
     planned = sum(len(row.seeds) for row in plan.rows)
     left_out = len(searches) - done
     note = f" {left_out} more records are of other settings or seeds and count nowhere." if left_out else ""
@@ -56,9 +56,9 @@ def counted(row: Row, searches: Sequence[Search]) -> list[Search]:
     """The records that count: of the row's settings and planned seeds."""
     settings = " ".join(row.settings)
     return [
-        one
-        for one in searches
-        if one.row == row.name and one.seed in row.seeds and one.values["settings"] == settings
+        search
+        for search in searches
+        if search.row == row.name and search.seed in row.seeds and search.values["settings"] == settings
     ]
 
 
@@ -77,30 +77,30 @@ def _left_out(plan: Plan) -> str:
     return "\n".join(["Methods of no row:\n", *lines]) if lines else ""
 
 
-def _line(row: Row, found: list[Search], best: float | None) -> dict[str, object]:
-    values = [one.accuracy for one in found]
+def _line(row: Row, searches: list[Search], best: float | None) -> dict[str, object]:
+    values = [search.accuracy for search in searches]
     interval = bootstrap(values)
-    missing = [seed for seed in row.seeds if seed not in {one.seed for one in found}]
+    missing = [seed for seed in row.seeds if seed not in {search.seed for search in searches}]
     mean = sum(values) / len(values) if values else None
-    at = [value for one in found if (value := one.eigenvalue_at(EPOCH)) is not None]
-    ends = [value for one in found if (value := one.eigenvalue_at(10**6)) is not None]
-    hours = sum(one.number("seconds") or 0 for one in found) / 3600
-    way = [one.best_on_the_way for one in found]
+    at = [value for search in searches if (value := search.eigenvalue_at(EPOCH)) is not None]
+    ends = [value for search in searches if (value := search.eigenvalue_at(10**6)) is not None]
+    hours = sum(search.number("seconds") or 0 for search in searches) / 3600
+    way = [search.best_on_the_way for search in searches]
     return {
         "row": f"{row.title} (`{row.name}`)",
         "table 4": f"{row.paper[0]:.2f} +- {row.paper[1]:.2f}" if row.paper else "",
-        "n of planned": f"{len(found)} of {len(row.seeds)}",
+        "n of planned": f"{len(searches)} of {len(row.seeds)}",
         "missing seeds": _spans(missing),
         "accuracy": f"{mean:.2f}" if mean is not None else "",
         "95 % interval": f"{interval.low:.2f} to {interval.high:.2f}" if interval else "",
-        "each, by seed": ", ".join(f"{one.accuracy:.2f}" for one in found),
-        "skips, by seed": ", ".join(str(one.skips) for one in found),
+        "each, by seed": ", ".join(f"{search.accuracy:.2f}" for search in searches),
+        "skips, by seed": ", ".join(str(search.skips) for search in searches),
         "best on the way": f"{sum(way) / len(way):.2f}" if way else "",
-        "collapsed": collapsed(found).words if found else "",
+        "collapsed": collapsed(searches).words if searches else "",
         "regret": f"{best - mean:.2f}" if best is not None and mean is not None else "",
         f"eigenvalue, epoch {EPOCH}": span(at),
         "at the end": span(ends),
-        "hours": f"{hours:.1f}" if found else "",
+        "hours": f"{hours:.1f}" if searches else "",
     }
 
 
@@ -126,13 +126,13 @@ def _random_line(reference: Mapping[str, Any]) -> dict[str, object]:
 
 def _spans(seeds: Sequence[int]) -> str:
     """`11, 13 to 17`."""
-    found: list[list[int]] = []
+    spans: list[list[int]] = []
     for seed in seeds:
-        if found and seed == found[-1][-1] + 1:
-            found[-1].append(seed)
+        if spans and seed == spans[-1][-1] + 1:
+            spans[-1].append(seed)
         else:
-            found.append([seed])
-    return ", ".join(str(one[0]) if len(one) == 1 else f"{one[0]} to {one[-1]}" for one in found)
+            spans.append([seed])
+    return ", ".join(str(s[0]) if len(s) == 1 else f"{s[0]} to {s[-1]}" for s in spans)
 
 
 def _unequal(plan: Plan, by_row: Mapping[str, list[Search]]) -> list[str]:
@@ -140,30 +140,30 @@ def _unequal(plan: Plan, by_row: Mapping[str, list[Search]]) -> list[str]:
     rows = [row for row in plan.rows if by_row[row.name]]
     conditions, labels = {}, []
     for place, row in enumerate(rows):
-        runs = [_as_run(one) for one in by_row[row.name]]
+        runs = [_as_run(search) for search in by_row[row.name]]
         conditions[place] = conditions_of(runs, ("seed",))
         labels.append(f"`{row.name}`")
-    found = {condition_words(key[0]): sentence(key, known, labels) for key, known in unequal(conditions)}
+    flags = {condition_words(key[0]): sentence(key, known, labels) for key, known in unequal(conditions)}
     origins = sorted(
-        {f"{one.values['device']}, torch {one.values['torch']}" for row in rows for one in by_row[row.name]}
+        {f"{s.values['device']}, torch {s.values['torch']}" for row in rows for s in by_row[row.name]}
     )
     told = (
         [f"Computed on {'; '.join(origins)}. Seconds are those of machines that did other work too."]
         if origins
         else []
     )
-    return [*told, *(f"> {one}" for one in found.values())]
+    return [*told, *(f"> {flag}" for flag in flags.values())]
 
 
-def _as_run(one: Search) -> Run:
+def _as_run(kept: Search) -> Run:
     names = ("epochs", "dataset", "split_hash", "git_commit", "device", "threads")
-    conditions: dict[str, str | float] = {name: one.values[name] for name in names if one.values[name]}
-    if one.values["torch"]:
-        conditions["versions.torch"] = one.values["torch"]
-    if (seconds := one.number("seconds")) is not None:
+    conditions: dict[str, str | float] = {name: kept.values[name] for name in names if kept.values[name]}
+    if kept.values["torch"]:
+        conditions["versions.torch"] = kept.values["torch"]
+    if (seconds := kept.number("seconds")) is not None:
         conditions["seconds"] = seconds
     return Run(
-        one.row, {"seed": str(one.seed)}, "finished", figures={FIGURE: one.accuracy}, conditions=conditions
+        kept.row, {"seed": str(kept.seed)}, "finished", figures={FIGURE: kept.accuracy}, conditions=conditions
     )
 
 
@@ -172,22 +172,22 @@ def _comparisons(plan: Plan, by_row: Mapping[str, list[Search]]) -> str:
     if not against:
         return f"Nothing to compare with `{plan.baseline.name}` yet."
     rows = []
-    for one in against:
-        found = one.comparison
+    for item in against:
+        comparison = item.comparison
         rows.append(
             {
-                "row": f"`{one.row.name}`",
-                "pairs": str(found.n),
-                "difference": f"{found.difference:+.2f}",
-                "95 % interval": f"{found.interval.low:+.2f} to {found.interval.high:+.2f}"
-                if found.interval
+                "row": f"`{item.row.name}`",
+                "pairs": str(comparison.n),
+                "difference": f"{comparison.difference:+.2f}",
+                "95 % interval": f"{comparison.interval.low:+.2f} to {comparison.interval.high:+.2f}"
+                if comparison.interval
                 else "",
-                "d_z": f"{found.effect:+.2f}" if found.effect is not None else "",
-                "p": p_text(found.p),
-                "p (Holm)": p_text(one.p_holm),
-                "smallest possible p": p_text(found.smallest_p),
-                "pairs needed": f"{one.needed:,}" if one.needed is not None else "",
-                "verdict": one.verdict,
+                "d_z": f"{comparison.effect:+.2f}" if comparison.effect is not None else "",
+                "p": p_text(comparison.p),
+                "p (Holm)": p_text(item.p_holm),
+                "smallest possible p": p_text(comparison.smallest_p),
+                "pairs needed": f"{item.needed:,}" if item.needed is not None else "",
+                "verdict": item.verdict,
             }
         )
     return (
@@ -204,11 +204,11 @@ def _beside(plan: Plan, by_row: Mapping[str, list[Search]], reference: Mapping[s
     counts = list(reference["expected_best"])
     best = reference["expected_best"]
     lines = {"random cells, exactly": [f"{best[count]:.2f}" for count in counts]}
-    for name, found in reference.get("blackbox", {}).items():
-        cells = [f"{found[count][0]:.2f} ± {found[count][1]:.2f}" for count in counts]
+    for name, figures in reference.get("blackbox", {}).items():
+        cells = [f"{figures[count][0]:.2f} ± {figures[count][1]:.2f}" for count in counts]
         lines[f"`nas.blackbox algorithm={name}`"] = cells
     for row in plan.rows:
-        values = [one.accuracy for one in by_row[row.name]]
+        values = [search.accuracy for search in by_row[row.name]]
         known = [f"{expected_best(values, int(k)):.2f}" if int(k) <= len(values) else "" for k in counts]
         if len(values) >= LEAST:
             lines[f"`{row.name}`, of {len(values)} searches"] = known

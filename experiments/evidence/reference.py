@@ -46,10 +46,10 @@ def make_reference(table_file: Path, search_file: Path | None, seeds: int = SEED
     table = read_csv(table_file, "--table")
     origin = origin_of(table_file, search_file)
     architectures = NasBench201Space("nasbench201").architectures()
-    names = [str(architectures.genotype(one)) for one in architectures.all()]
+    names = [str(architectures.genotype(code)) for code in architectures.all()]
     known = [value for value in table.column(FIGURE, names) if value is not None]
     values_N = np.array(known)
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "figure": FIGURE,
         **origin,
         "n": len(known),
@@ -60,11 +60,11 @@ def make_reference(table_file: Path, search_file: Path | None, seeds: int = SEED
         "expected_best": {str(k): round(expected_best(known, k, replacement=True), 4) for k in COUNTS},
     }
     if search_file is not None:
-        found["blackbox"] = _blackbox(
+        result["blackbox"] = _blackbox(
             table, read_csv(search_file, "--search-table"), architectures, names, seeds
         )
-        found |= {"reward": REWARD, "seeds": seeds}
-    return found
+        result |= {"reward": REWARD, "seeds": seeds}
+    return result
 
 
 def _blackbox(
@@ -73,7 +73,7 @@ def _blackbox(
     """Algorithm -> queries -> mean and deviation of the figure of what the seeds would return by then."""
     rewards_N = column_of(rewards, REWARD, "--search-table", names, rewards.accuracies)
     final_N = column_of(table, FIGURE, "--table", names, table.accuracies)
-    found: dict[str, dict[str, list[float]]] = {}
+    result: dict[str, dict[str, list[float]]] = {}
     for name in ALGORITHMS:
         # With the numbers that nas.blackbox has by default.
         given = read_mapping(CONF / "algorithm" / f"{name}.yaml")
@@ -83,12 +83,12 @@ def _blackbox(
             algorithm(**given), architectures, Draws(range(seeds)), Budget(queries=max(COUNTS)), rewards_N
         )
         incumbents_QS = done.incumbents()
-        found[name] = {}
+        result[name] = {}
         for count in COUNTS:
             index_S = done.index_QS[incumbents_QS[count - 1], np.arange(seeds)]
             mean, spread = mean_std(final_N[index_S])
-            found[name][str(count)] = [round(mean, 4), round(spread or 0.0, 4)]
-    return found
+            result[name][str(count)] = [round(mean, 4), round(spread or 0.0, 4)]
+    return result
 
 
 def origin_of(table_file: Path, search_file: Path | None) -> dict[str, str]:
@@ -97,12 +97,12 @@ def origin_of(table_file: Path, search_file: Path | None) -> dict[str, str]:
     Raises:
         ConfigError: one cannot be read.
     """
-    found = {}
+    origin = {}
     for key, path in (("table", table_file), ("search_table", search_file)):
         if path is not None:
             content = read_bytes(path, at_most=LONGEST)
-            found |= {key: path.name, f"{key}_sha256": hashlib.sha256(content).hexdigest()[:16]}
-    return found
+            origin |= {key: path.name, f"{key}_sha256": hashlib.sha256(content).hexdigest()[:16]}
+    return origin
 
 
 def same_tables(kept: dict[str, Any], table_file: Path, search_file: Path | None) -> bool:
@@ -117,6 +117,6 @@ def read_reference(folder: Path) -> dict[str, Any]:
     return read_object(path) if path.exists() else {}
 
 
-def write_reference(folder: Path, found: dict[str, Any]) -> None:
+def write_reference(folder: Path, reference: dict[str, Any]) -> None:
     """Keeps it in a folder."""
-    write_text(folder / "reference.json", json.dumps(found, indent=1) + "\n", parents=True)
+    write_text(folder / "reference.json", json.dumps(reference, indent=1) + "\n", parents=True)

@@ -55,12 +55,12 @@ class Plan:
         Raises:
             ConfigError: there is none.
         """
-        found = next((row for row in self.rows if row.name == name), None)
+        row = next((row for row in self.rows if row.name == name), None)
         require(
-            found is not None, f"--row {name}: no such row; there are {', '.join(r.name for r in self.rows)}"
+            row is not None, f"--row {name}: no such row; there are {', '.join(r.name for r in self.rows)}"
         )
-        assert found is not None
-        return found
+        assert row is not None
+        return row
 
 
 def read_plan(path: Path = ROWS) -> Plan:
@@ -69,22 +69,22 @@ def read_plan(path: Path = ROWS) -> Plan:
     Raises:
         ConfigError: the file is missing or damaged, or lacks a key.
     """
-    found = read_mapping(path)
+    plan = read_mapping(path)
     kinds = {"protocol": list, "first_seed": int, "baseline": str, "tiers": list}
     for key, kind in kinds.items():
-        require(isinstance(found.get(key), kind), f"{path}: {key} must be a {kind.__name__}")
+        require(isinstance(plan.get(key), kind), f"{path}: {key} must be a {kind.__name__}")
     rows: list[Row] = []
-    for number, tier in enumerate(found["tiers"], start=1):
-        seeds = tuple(range(found["first_seed"], found["first_seed"] + int(tier["seeds"])))
-        rows += [_row(str(name), one, number, seeds, found["protocol"]) for name, one in tier["rows"].items()]
-    baseline = next((row for row in rows if row.name == found["baseline"]), None)
-    require(baseline is not None, f"{path}: baseline={found['baseline']} is no row")
+    for number, tier in enumerate(plan["tiers"], start=1):
+        seeds = tuple(range(plan["first_seed"], plan["first_seed"] + int(tier["seeds"])))
+        rows += [_row(str(name), row, number, seeds, plan["protocol"]) for name, row in tier["rows"].items()]
+    baseline = next((row for row in rows if row.name == plan["baseline"]), None)
+    require(baseline is not None, f"{path}: baseline={plan['baseline']} is no row")
     assert baseline is not None
-    titles = tuple(str(tier["title"]) for tier in found["tiers"])
-    return Plan(tuple(rows), titles, baseline, found.get("left_out") or {})
+    titles = tuple(str(tier["title"]) for tier in plan["tiers"])
+    return Plan(tuple(rows), titles, baseline, plan.get("left_out") or {})
 
 
-def _row(name: str, one: Any, tier: int, seeds: tuple[int, ...], protocol: Sequence[str]) -> Row:
-    paper = one.get("paper")
-    settings = (*map(str, protocol), *map(str, one["overrides"]))
-    return Row(name, str(one["title"]), tier, seeds, settings, None if paper is None else tuple(paper))
+def _row(name: str, given: Any, tier: int, seeds: tuple[int, ...], protocol: Sequence[str]) -> Row:
+    paper = given.get("paper")
+    settings = (*map(str, protocol), *map(str, given["overrides"]))
+    return Row(name, str(given["title"]), tier, seeds, settings, None if paper is None else tuple(paper))

@@ -126,28 +126,28 @@ def read_searches(folder: Path) -> list[Search]:
     if not (folder / "searches.csv").exists():
         return []
     courses: dict[tuple[str, int], list[Point]] = {}
-    for one in read_rows(folder / "courses.csv"):
+    for row in read_rows(folder / "courses.csv"):
         accuracy, *eigenvalues = (
-            float(one[name]) if one[name] else None for name in ("accuracy", "eigenvalue", "eigenvalue_eta")
+            float(row[name]) if row[name] else None for name in ("accuracy", "eigenvalue", "eigenvalue_eta")
         )
-        point = Point(int(one["epoch"]), one["cell"], accuracy, *eigenvalues)
-        courses.setdefault((one["row"], int(one["seed"])), []).append(point)
-    found = []
-    for one in read_rows(folder / "searches.csv"):
-        place = (one["row"], int(one["seed"]))
-        found.append(Search(*place, one, tuple(courses.get(place, ()))))
-    return found
+        point = Point(int(row["epoch"]), row["cell"], accuracy, *eigenvalues)
+        courses.setdefault((row["row"], int(row["seed"])), []).append(point)
+    searches = []
+    for row in read_rows(folder / "searches.csv"):
+        place = (row["row"], int(row["seed"]))
+        searches.append(Search(*place, row, tuple(courses.get(place, ()))))
+    return searches
 
 
 def write_searches(folder: Path, searches: Sequence[Search], plan: Plan) -> None:
     """Keeps searches in a folder, by rows and seeds; rows that the plan does not know any more stay."""
     order = {row.name: place for place, row in enumerate(plan.rows)}
-    ordered = sorted(searches, key=lambda one: (order.get(one.row, len(order)), one.row, one.seed))
-    write_text(folder / "searches.csv", csv_table(COLUMNS, [one.values for one in ordered]), parents=True)
+    ordered = sorted(searches, key=lambda s: (order.get(s.row, len(order)), s.row, s.seed))
+    write_text(folder / "searches.csv", csv_table(COLUMNS, [s.values for s in ordered]), parents=True)
     points = [
-        {"row": one.row, "seed": one.seed, **{name: getattr(point, name) for name in COURSE[2:]}}
-        for one in ordered
-        for point in one.course
+        {"row": search.row, "seed": search.seed, **{name: getattr(point, name) for name in COURSE[2:]}}
+        for search in ordered
+        for point in search.course
     ]
     write_text(folder / "courses.csv", csv_table(COURSE, points))
 
@@ -163,8 +163,8 @@ def take(place: Path, row: Row, seed: int) -> Search | None:
     summary = read_object(place / "summary.json")
     if summary.get("status") != "finished":
         return None
-    typed = [str(one) for one in read_overrides(place / "overrides.yaml")]
-    settings = tuple(one for one in typed if one.partition("=")[0] not in ASIDE)
+    typed = [str(word) for word in read_overrides(place / "overrides.yaml")]
+    settings = tuple(word for word in typed if word.partition("=")[0] not in ASIDE)
     require(
         sorted(settings) == sorted(row.settings),
         f"{place}: a search of {' '.join(settings)}; row {row.name} is {' '.join(row.settings)}",
@@ -193,8 +193,8 @@ def _course(place: Path) -> tuple[Point, ...]:
     """The epochs at which anything changes, and the last."""
     cells = {}
     for line in (place / "genotypes.jsonl").read_text(encoding="utf-8").splitlines():
-        one = json.loads(line)
-        cells[int(one["epoch"])] = code(str(one["genotype"]))
+        entry = json.loads(line)
+        cells[int(entry["epoch"])] = code(str(entry["genotype"]))
     metrics = {int(row["epoch"]): row for row in read_table(place / "metrics.csv")}
     points: list[Point] = []
     last = max(cells, default=0)

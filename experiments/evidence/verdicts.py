@@ -28,11 +28,11 @@ def claim_sections(plan: Plan, by_row: Mapping[str, list[Search]], reference: Ma
     if "drnas_nb201" in rows:
         parts.append(_always("Is DrNAS safe from it?", rows["drnas_nb201"], by_row["drnas_nb201"], False))
     against = against_baseline(plan, by_row)
-    order = next((one for one in against if one.row.name == "drnas_nb201"), None)
+    order = next((item for item in against if item.row.name == "drnas_nb201"), None)
     if order is not None:
-        one = order.comparison
-        interval = f" ({one.interval.low:+.2f} to {one.interval.high:+.2f})" if one.interval else ""
-        ran = f"{one.n} pairs of seeds; difference {one.difference:+.2f} points{interval}, p {p_text(one.p)}"
+        c = order.comparison
+        interval = f" ({c.interval.low:+.2f} to {c.interval.high:+.2f})" if c.interval else ""
+        ran = f"{c.n} pairs of seeds; difference {c.difference:+.2f} points{interval}, p {p_text(c.p)}"
         holm = f", Holm {p_text(order.p_holm)}" if order.p_holm is not None else ""
         parts.append(
             _claim(
@@ -58,52 +58,52 @@ def _claim(question: str, paper: str, ran: str, verdict: str, change: str) -> st
 
 def _always(question: str, row: Row, searches: list[Search], claimed: bool) -> str:
     """A claim that every search of a row collapses, or none."""
-    found = collapsed(searches)
+    share = collapsed(searches)
     paper = f"{row.paper[0]:.2f} +- {row.paper[1]:.2f}, four runs" if row.paper else "not a row of its table"
-    ran = f"{found.words} of the finished searches of `{row.name}` collapsed, {len(row.seeds)} are planned"
+    ran = f"{share.words} of the finished searches of `{row.name}` collapsed, {len(row.seeds)} are planned"
     if searches:
-        ran += f"; skip connections of the results: {', '.join(str(one.skips) for one in searches)} of 6"
-    since = [epoch for one in searches if (epoch := one.collapse_epoch()) is not None]
+        ran += f"; skip connections of the results: {', '.join(str(s.skips) for s in searches)} of 6"
+    since = [epoch for s in searches if (epoch := s.collapse_epoch()) is not None]
     if since:
         ran += f"; for good from epoch {', '.join(map(str, since))}"
-    if found.n == 0:
+    if share.n == 0:
         ran = f"nothing yet, {len(row.seeds)} searches are planned"
-    against = found.n - found.k if claimed else found.k
+    against = share.n - share.k if claimed else share.k
     word = "always" if claimed else "never"
-    if found.n == 0:
+    if share.n == 0:
         verdict = "none: nothing is finished"
-    elif found.n < LEAST:
-        verdict = f"too few: {found.n} of at least {LEAST}"
+    elif share.n < LEAST:
+        verdict = f"too few: {share.n} of at least {LEAST}"
     elif against:
-        verdict = f'"{word}" is refuted at this scale by {against} of {found.n}; {_most(found)}'
+        verdict = f'"{word}" is refuted at this scale by {against} of {share.n}; {_most(share)}'
     else:
-        verdict = f'"{word}" is not refuted by {found.n} of {found.n}; {_most(found)}'
-    change = "the missing seeds" if found.n < len(row.seeds) else "more seeds narrow the share alone"
+        verdict = f'"{word}" is not refuted by {share.n} of {share.n}; {_most(share)}'
+    change = "the missing seeds" if share.n < len(row.seeds) else "more seeds narrow the share alone"
     return _claim(
         question, paper, ran, verdict, f"{change}; the paper's scale (tier {5 if row.tier == 1 else 1})"
     )
 
 
-def _most(found: Share) -> str:
+def _most(share: Share) -> str:
     return {
         "most": "most searches collapse",
         "fewer than half": "fewer than half of the searches collapse",
-    }.get(found.verdict, f"{found.verdict} collapse")
+    }.get(share.verdict, f"{share.verdict} collapse")
 
 
 def _foretelling(plan: Plan, by_row: Mapping[str, list[Search]]) -> str:
     ran, verdicts = [], []
     rows = [row for row in plan.rows if row.tier <= 2]
-    for one in foretold(rows, by_row):
-        values = [value for s in by_row[one.row.name] if (value := s.eigenvalue_at(EPOCH)) is not None]
+    for item in foretold(rows, by_row):
+        values = [value for s in by_row[item.row.name] if (value := s.eigenvalue_at(EPOCH)) is not None]
         if not values:
             continue
-        detail = f"`{one.row.name}` {span(values)}"
-        if one.apart is not None and one.apart.effect is not None:
-            detail += f", larger in a collapsed one with probability {one.apart.effect:.2f}, "
-            detail += f"p {p_text(one.apart.p)}"
+        detail = f"`{item.row.name}` {span(values)}"
+        if item.apart is not None and item.apart.effect is not None:
+            detail += f", larger in a collapsed one with probability {item.apart.effect:.2f}, "
+            detail += f"p {p_text(item.apart.p)}"
         ran.append(detail)
-        verdicts.append(f"`{one.row.name}`: {one.verdict}")
+        verdicts.append(f"`{item.row.name}`: {item.verdict}")
     return _claim(
         "Does the eigenvalue say so before?",
         "the eigenvalue of DARTS grows along a search while that of DrNAS stays small (DrNAS, figures 4 and "
@@ -124,7 +124,7 @@ def span(values: Sequence[float]) -> str:
 
 def _remedies(plan: Plan, by_row: Mapping[str, list[Search]]) -> str:
     rows = [row for row in plan.rows if row.tier == 2]
-    against = {one.row.name: one for one in against_baseline(plan, by_row)}
+    against = {item.row.name: item for item in against_baseline(plan, by_row)}
     ran = [f"`{row.name}` {collapsed(by_row[row.name]).words} collapsed" for row in rows if by_row[row.name]]
     verdicts = [
         f"`{row.name}`: {against[row.name].verdict}"
@@ -149,15 +149,15 @@ def _beside_random(plan: Plan, by_row: Mapping[str, list[Search]], reference: Ma
     if not reference:
         return ""
     middle = reference["quantiles"]["0.5"]
-    found = [one for one in beside_random(plan.rows, by_row, middle) if by_row[one.row.name]]
-    counts = "; ".join(f"`{one.row.name}` {one.better} of {one.of}" for one in found)
+    beside = [item for item in beside_random(plan.rows, by_row, middle) if by_row[item.row.name]]
+    counts = "; ".join(f"`{item.row.name}` {item.better} of {item.of}" for item in beside)
     return _claim(
         "Are searched cells better than random ones?",
         "random search reaches 93.70 +- 0.36 in table 4, with 12,000 seconds of training, not with one cell",
         f"one random cell has {reference['mean']:.2f} on average, the best of eight "
         f"{reference['expected_best']['8']:.2f}; above the median of all cells, {middle:.2f}, are "
         f"{counts or 'none yet'}",
-        "; ".join(f"`{one.row.name}`: {one.verdict}" for one in found) or "none: nothing is finished",
+        "; ".join(f"`{item.row.name}`: {item.verdict}" for item in beside) or "none: nothing is finished",
         "more seeds; the test is of one cell, and a search that is repeated eight times competes with the "
         "best of eight",
     )

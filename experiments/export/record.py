@@ -54,22 +54,22 @@ def test_images(pictures: list[Path], size: int) -> Iterator[Tensor]:
 def pipelines(folder: Path) -> dict[str, Pipeline]:
     """Every format that the folder holds."""
     steps = read_description(folder / WEIGHTS).preprocessing.to_dict()
-    found = {}
+    result = {}
     if (folder / CONFIG).exists():
         model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
         transform = create_transform(**resolve_model_data_config(model), is_training=False)
         # timm's readers convert before they transform.
-        found["timm"] = (lambda path: transform(Image.open(path).convert("RGB"))[None], model)
+        result["timm"] = (lambda path: transform(Image.open(path).convert("RGB"))[None], model)
     if (folder / PROGRAM).exists():
         prepare = runpy.run_path(str(EXAMPLES / "classify_exported.py"))["prepare"]
-        found["torch_export"] = (lambda path: prepare(path, steps), load_program(folder / PROGRAM))
+        result["torch_export"] = (lambda path: prepare(path, steps), load_program(folder / PROGRAM))
     if (folder / ONNX).exists():
         numpy_prepare = runpy.run_path(str(EXAMPLES / "classify_onnx.py"))["prepare"]
-        found["onnx"] = (
+        result["onnx"] = (
             lambda path: torch.from_numpy(np.ascontiguousarray(numpy_prepare(path, steps))),
             load_onnx(folder / ONNX),
         )
-    return found
+    return result
 
 
 def compare(folder: Path, pictures: list[Path]) -> list[dict]:

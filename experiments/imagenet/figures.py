@@ -56,7 +56,7 @@ def _draw_evaluations(runs: Sequence[Cell], path: Path) -> None:
                 curves = [
                     curve(run.evaluation.rows, f"{part}_accuracy", 100) for run in runs if run.kind == kind
                 ]
-                curves = [one for one in curves if one[0]]
+                curves = [points for points in curves if points[0]]
                 draw_mean(ax, curves, COLOURS[kind], f"{words} (n = {len(curves)})")
             ax.set_title(title, loc="left")
             ax.set(xlabel="epoch")

@@ -91,27 +91,27 @@ def report(runs: Sequence[Cell], planned: int) -> str:
     done = [run for run in runs if run.evaluation.finished]
     groups = {kind: [run for run in done if run.kind == kind] for kind in KINDS}
     summaries = [{"cell": KINDS[kind], **means(group, MEANS)} for kind, group in groups.items() if group]
-    found, drawn = ([run.accuracy for run in groups[kind]] for kind in (FOUND, RANDOM))
+    chosen, drawn = ([run.accuracy for run in groups[kind]] for kind in (FOUND, RANDOM))
     return sections(
         f"{len(done)} of {planned} cells evaluated.",
         *titled("Mean +- sample standard deviation over seeds.", summaries),
-        *(("## Found against random", _against(found, drawn)) if found and drawn else ()),
+        *(("## Found against random", _against(chosen, drawn)) if chosen and drawn else ()),
         *titled("## Each cell", table(runs, SHOWN)),
         *("## How", _provenance(runs)),
     )
 
 
-def _against(found: Sequence[float], drawn: Sequence[float]) -> str:
-    points = difference(found, drawn, "{} points (standard error {:.2f}, from the spread of both)")
+def _against(chosen: Sequence[float], drawn: Sequence[float]) -> str:
+    points = difference(chosen, drawn, "{} points (standard error {:.2f}, from the spread of both)")
     return (
-        f"Test accuracy of cells found less that of random ones: {points}; n = {len(found)} and "
-        f"{len(drawn)}. Worst found {min(found):.2f} %, best random {max(drawn):.2f} %. The cells differ in "
+        f"Test accuracy of cells found less that of random ones: {points}; n = {len(chosen)} and "
+        f"{len(drawn)}. Worst found {min(chosen):.2f} %, best random {max(drawn):.2f} %. The cells differ in "
         "size, and a difference of this experiment says nothing about ImageNet."
     )
 
 
 def _provenance(runs: Sequence[Cell]) -> str:
-    everything = [one for run in runs for one in (run.search, run.evaluation)]
+    everything = [item for run in runs for item in (run.search, run.evaluation)]
     trained, evaluated = [run.search for run in runs if run.search.trained], [run.evaluation for run in runs]
     return provenance(
         everything,

@@ -48,8 +48,8 @@ def places(arguments: Namespace) -> list[tuple[tuple[str], int]]:
     compared with nothing.
     """
     kinds = [kind for kind in arguments.kinds if kind != ENLARGED]
-    found = [((kind,), seed) for seed in arguments.seeds for kind in kinds]
-    return [*found, *([((ENLARGED,), arguments.seeds[0])] if ENLARGED in arguments.kinds else [])]
+    cells = [((kind,), seed) for seed in arguments.seeds for kind in kinds]
+    return [*cells, *([((ENLARGED,), arguments.seeds[0])] if ENLARGED in arguments.kinds else [])]
 
 
 def plan(arguments: Namespace) -> list[Chain]:

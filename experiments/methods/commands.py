@@ -106,7 +106,7 @@ def judged(status: int, said: str, draws: bool) -> str:
     lines = said.strip().splitlines()
     if status != 2 or not lines:
         return FAILED
-    return brief(next((one for one in lines if one.startswith("error: ")), lines[-1]).removeprefix("error: "))
+    return brief(next((s for s in lines if s.startswith("error: ")), lines[-1]).removeprefix("error: "))
 
 
 def read(path: Path, commit: str) -> dict[tuple[str, str], Run]:
@@ -115,7 +115,7 @@ def read(path: Path, commit: str) -> dict[tuple[str, str], Run]:
         return {}
     with path.open(newline="", encoding="utf-8") as file:
         rows = [
-            Run(**{one.name: one.type(row[one.name]) for one in fields(Run)})  # type: ignore[operator]
+            Run(**{field.name: field.type(row[field.name]) for field in fields(Run)})  # type: ignore[operator]
             for row in csv.DictReader(file)
         ]
     return {(row.method, row.space): row for row in rows if row.commit == commit}
@@ -137,7 +137,7 @@ def run_all(arguments: Namespace, said: Mapping[str, Mapping[str, str]]) -> dict
             date = datetime.now(UTC).date().isoformat()
             done[method, space] = Run(method, space, status, verdict, round(seconds, 1), date, commit)
             print(f"{method} in {space}: {verdict} ({seconds:.1f} s)", flush=True)
-            write_text(path, as_csv([asdict(one) for one in done.values()]))
+            write_text(path, as_csv([asdict(run) for run in done.values()]))
     return done
 
 
@@ -151,25 +151,25 @@ def main(words: Sequence[str] | None = None) -> None:
     said = verdicts(arguments.methods, arguments.spaces)
     with contextlib.suppress(KeyboardInterrupt):
         done = run_all(arguments, said)
-        found = {
+        grid = {
             method: {space: done[method, space].verdict for space in arguments.spaces}
             for method in arguments.methods
         }
         runs = [done[method, space] for space in arguments.spaces for method in arguments.methods]
-        dates = sorted({one.date for one in runs})
+        dates = sorted({run.date for run in runs})
         text = (
-            f"Commit {runs[0].commit}, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}.\n\n{table(found)}"
+            f"Commit {runs[0].commit}, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}.\n\n{table(grid)}"
         )
         print(text)
         if arguments.keep:
-            write_text(HERE / "results" / "matrix.csv", as_csv([asdict(one) for one in runs]))
+            write_text(HERE / "results" / "matrix.csv", as_csv([asdict(run) for run in runs]))
             keep(text, BEGIN, END)
-        other = [one for one in runs if one.verdict != said[one.method][one.space]]
+        other = [run for run in runs if run.verdict != said[run.method][run.space]]
         if other:
             raise SystemExit(
                 "\n".join(
-                    f"{one.method} in {one.space}: {one.verdict}, and not {said[one.method][one.space]}"
-                    for one in other
+                    f"{run.method} in {run.space}: {run.verdict}, and not {said[run.method][run.space]}"
+                    for run in other
                 )
             )
         return

@@ -121,35 +121,35 @@ def collect(method: str, seed: int, path: Path) -> Compared | None:
     return Compared((method,), seed, search, evaluation) if evaluation.finished else None
 
 
-def rows_of(found: Sequence[Compared]) -> list[dict[str, object]]:
+def rows_of(cells: Sequence[Compared]) -> list[dict[str, object]]:
     """One flat row for each evaluated cell."""
-    return table(found, COLUMNS)
+    return table(cells, COLUMNS)
 
 
-def _by_method(found: Sequence[Compared]) -> dict[str, list[Compared]]:
+def _by_method(cells: Sequence[Compared]) -> dict[str, list[Compared]]:
     groups: dict[str, list[Compared]] = {}
-    for one in found:
-        groups.setdefault(one.kind, []).append(one)
+    for cell in cells:
+        groups.setdefault(cell.kind, []).append(cell)
     return groups
 
 
-def report(found: Sequence[Compared], planned: int) -> str:
+def report(cells: Sequence[Compared], planned: int) -> str:
     """The record as Markdown."""
     rows = [
         {
             "method": f"`{method}`",
-            "test accuracy, %": spread(one.accuracy for one in ones),
+            "test accuracy, %": spread(cell.accuracy for cell in group),
             "percentile among random cells": spread(
-                one.evaluation.get("random_cells_percentile") for one in ones
+                cell.evaluation.get("random_cells_percentile") for cell in group
             ),
-            "seconds per step": f"{statistics.median(one.pace for one in ones):.3f}",
-            "parameters": f"{statistics.mean(one.evaluation.get('params') for one in ones) / 1e3:.1f} k",
+            "seconds per step": f"{statistics.median(cell.pace for cell in group):.3f}",
+            "parameters": f"{statistics.mean(cell.evaluation.get('params') for cell in group) / 1e3:.1f} k",
         }
-        for method, ones in _by_method(found).items()
+        for method, group in _by_method(cells).items()
     ]
-    evaluations = [one.evaluation for one in found]
+    evaluations = [cell.evaluation for cell in cells]
     few = (
-        f"{len(found)} of {planned} searches. 50 would be no better than a random cell. With so few seeds of "
+        f"{len(cells)} of {planned} searches. 50 would be no better than a random cell. With so few seeds of "
         "so short searches two methods differ by chance, and this table says that they run and find "
         f"something, not which is best. Device: {told(evaluations, 'device')}; "
         f"{origin(evaluations)[-1].split('; ')[-1]}."
@@ -157,7 +157,7 @@ def report(found: Sequence[Compared], planned: int) -> str:
     return "\n".join([markdown(rows), textwrap.fill(few, 118) + "\n"])
 
 
-def check(arguments: Namespace, found: Sequence[Compared]) -> None:
+def check(arguments: Namespace, cells: Sequence[Compared]) -> None:
     """With `--keep` writes the table into docs/methods.md.
 
     Raises:
@@ -165,18 +165,18 @@ def check(arguments: Namespace, found: Sequence[Compared]) -> None:
     """
     if not arguments.keep:
         return
-    if len(found) < len(places(arguments)):
-        raise SystemExit(f"{arguments.folder}: --keep takes whole records; {len(found)} cells are evaluated")
+    if len(cells) < len(places(arguments)):
+        raise SystemExit(f"{arguments.folder}: --keep takes whole records; {len(cells)} cells are evaluated")
     text = DOCS.read_text(encoding="utf-8")
     if not all(mark in text for mark in MARKS):
         raise SystemExit(f"{DOCS}: has no place for the table between {MARKS[0].strip()} and {MARKS[1]}")
     before, after = text.split(MARKS[0])[0], text.split(MARKS[1])[1]
-    write_text(DOCS, f"{before}{MARKS[0]}{report(found, len(found))}{MARKS[1]}{after}")
+    write_text(DOCS, f"{before}{MARKS[0]}{report(cells, len(cells))}{MARKS[1]}{after}")
 
 
-def draw_all(found: Sequence[Compared], folder: Path) -> list[Path]:
+def draw_all(cells: Sequence[Compared], folder: Path) -> list[Path]:
     """Draws the accuracies of all methods."""
-    groups = {method: [one.accuracy for one in ones] for method, ones in _by_method(found).items()}
+    groups = {method: [cell.accuracy for cell in group] for method, group in _by_method(cells).items()}
     title = "Digits, NAS-Bench-201, one evaluation per cell"
     return [draw_rows(groups, folder / "methods.png", "test accuracy (%)", title)]
 

@@ -131,12 +131,12 @@ def build(config: DictConfig) -> Search:
 def verdict(config: DictConfig) -> str:
     """`runs`, `draws` (of a method that trains nothing), or why it is refused, in a few words."""
     try:
-        found = build(config)
-        if not found.method.trains:
+        built = build(config)
+        if not built.method.trains:
             return DRAWS
-        found.stages.check_schedule()
+        built.stages.check_schedule()
         with torch.device("meta"):
-            Step(found.stages.supernet(0), found.method, found.task)
+            Step(built.stages.supernet(0), built.method, built.task)
     except ConfigError as error:
         return brief(str(error))
     return RUNS
@@ -159,12 +159,12 @@ def verdicts(
         }
 
 
-def table(found: Mapping[str, Mapping[str, str]]) -> str:
+def table(matrix: Mapping[str, Mapping[str, str]]) -> str:
     """Verdicts as Markdown: a row a method, a column a space, reasons by letter below."""
-    spaces = list(next(iter(found.values())))
+    spaces = list(next(iter(matrix.values())))
     reasons: dict[str, str] = {}
     rows = [["method", *(f"`{space}`" for space in spaces)], ["---"] * (len(spaces) + 1)]
-    for method, row in found.items():
+    for method, row in matrix.items():
         cells = []
         for word in row.values():
             known = word in (RUNS, DRAWS)
@@ -209,10 +209,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--keep", action="store_true", help="the table goes into docs/methods.md")
     arguments = parser.parse_args(words)
-    found = table(verdicts())
-    print(found)
+    text = table(verdicts())
+    print(text)
     if arguments.keep:
-        keep(found)
+        keep(text)
         keep(about(), *LIST)
 
 

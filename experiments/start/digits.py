@@ -92,9 +92,9 @@ def plan(arguments: Namespace) -> list[Chain]:
         common = [f"seed={seed}", "trainer.enable_progress_bar=false", *arguments.overrides]
         method = ["method=random"] if kind == RANDOM else []
         # Compared when all of them are there: the record that is made here cannot be asked yet.
-        found = [f"genotype={quoted(folder / 'search')}", "random_cells=null"]
+        genotype = [f"genotype={quoted(folder / 'search')}", "random_cells=null"]
         search = (f"experiment={EXPERIMENT}", *method, *common)
-        evaluation = (f"experiment={EVALUATION}", *found, *common)
+        evaluation = (f"experiment={EVALUATION}", *genotype, *common)
         chains.append(Chain((kind,), seed, folder, search, {"evaluate": evaluation}))
     return chains
 
@@ -114,7 +114,7 @@ def _of(cells: Sequence[Cell], kind: str) -> list[Cell]:
 
 def _percentile(cell: Cell, cells: Sequence[Cell]) -> float:
     """Where a cell lies among the random ones."""
-    random = [one.accuracy for one in _of(cells, RANDOM)]
+    random = [other.accuracy for other in _of(cells, RANDOM)]
     worse = sum(accuracy < cell.accuracy for accuracy in random)
     return round(Standing(worse, random.count(cell.accuracy), len(random)).percentile, 2)
 
@@ -153,7 +153,7 @@ def report(cells: Sequence[Cell], planned: int) -> str:
     among = (
         f"Difference of the means: {difference(percent[SEARCHED], percent[RANDOM])} points. The searched "
         f"cells, seed by seed: {each} %; percentiles among the {len(percent[RANDOM])} random cells: "
-        f"{', '.join(f'{one:.0f}' for one in better)}; on average {statistics.mean(better):.0f}, where 50 "
+        f"{', '.join(f'{p:.0f}' for p in better)}; on average {statistics.mean(better):.0f}, where 50 "
         f"would be no better than random (Mann-Whitney test: p = {rank:.2g})."
     )
     evaluations = [cell.evaluation for cell in cells]
@@ -174,24 +174,24 @@ def random_cells(drawn: Sequence[Cell]) -> str:
     Raises:
         SystemExit: they were not all evaluated alike.
     """
-    found = []
+    conditions = []
     for cell in drawn:
         sizes = size_overrides(cell.config, instantiate(cell.config.space))
-        found.append(conditions_of(plain(cell.config), sizes, cell.evaluation.get("split_hash")))
-    if any(one != found[0] for one in found):
+        conditions.append(conditions_of(plain(cell.config), sizes, cell.evaluation.get("split_hash")))
+    if any(other != conditions[0] for other in conditions):
         raise SystemExit("the random cells were not all evaluated by one recipe on the same images")
     evaluations = [cell.evaluation for cell in drawn]
     origins = {
         name: told(evaluations, key) for name, key in {"device": "device", "commit": "git_commit"}.items()
     }
-    origins["torch"] = several(one.get("versions")["torch"] for one in evaluations)
+    origins["torch"] = several(evaluation.get("versions")["torch"] for evaluation in evaluations)
     origins["threads"] = several(cell.config.hardware.threads for cell in drawn)
     keys = ("test_accuracy", "test_loss", "params", "macs", "genotype")
     rows = [{"seed": cell.seed} | {key: cell.evaluation.get(key) for key in keys} for cell in drawn]
     head = {"schema": SCHEMA, "what": f"{len(rows)} random cells of experiment={EVALUATION}"}
     # JSON of one cell a line.
     lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
-    body = json.dumps(head | {"origin": origins, "conditions": found[0]}, indent=1)
+    body = json.dumps(head | {"origin": origins, "conditions": conditions[0]}, indent=1)
     return f'{body[:-2]},\n "cells": [\n{lines}\n ]\n}}\n'
 
 

@@ -49,7 +49,7 @@ class Chain:
     Attributes:
         place: which one, in words that are the names of the folders it lies in.
         seed: of all steps.
-        folder: its own; holds a run folder a step.
+        folder: its own; holds a run folder per step.
         search: overrides of the search or the draw; empty where there is none.
         evaluations: run folder -> overrides.
         found: the run folder of the search.

@@ -100,7 +100,7 @@ def read_run(folder: Path, kind: type[Kind] = Run) -> Kind:
 
 
 def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows as CSV, one a line, with the columns of all of them; what a row lacks is blank, and None too."""
+    """Rows as CSV, one per line, with the columns of all of them; what a row lacks is blank, and None too."""
     return csv_table(list(dict.fromkeys(name for row in rows for name in row)), rows)
 
 

@@ -39,7 +39,7 @@ def draw_all(runs: Sequence[Network], folder: Path) -> list[Path]:
 
 
 def _draw_searches(runs: Sequence[Network], path: Path) -> None:
-    """Perplexity of the supernet on both streams, a panel a search."""
+    """Perplexity of the supernet on both streams, a panel per search."""
     streams = {"weight_perplexity": "weights' text", "architecture_perplexity": "architecture's text"}
     names = [name for name in SEARCHES if any(run.network == name for run in runs)]
     columns = min(len(names), 2)
@@ -59,7 +59,7 @@ def _draw_searches(runs: Sequence[Network], path: Path) -> None:
 
 
 def _draw_evaluations(runs: Sequence[Network], path: Path) -> None:
-    """Validation perplexity of every network, a panel a text."""
+    """Validation perplexity of every network, a panel per text."""
     texts = [text for text in TEXTS if any(run.evaluations[text].rows for run in runs)]
     titles = [TEXTS[text] for text in texts]
     with panels(path, titles, 520 * len(texts), 440, sharey=False) as (figure, axes):

@@ -68,7 +68,7 @@ def collect(network: str, seed: int, path: Path) -> Network | None:
 
 
 def rows_of(runs: Sequence[Network]) -> list[dict[str, object]]:
-    """One flat row a network, seed and text."""
+    """One flat row per network, seed and text."""
     return [
         {"network": run.network, "seed": run.seed, "text": text}
         | {"search": run.search.get("status"), "evaluation": evaluation.get("status")}

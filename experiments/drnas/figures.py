@@ -30,7 +30,7 @@ def draw_all(
         The pictures that were drawn.
     """
     runs = [run for run in runs if len(run.accuracies) > 1]
-    # One colour a method in all pictures.
+    # One colour per method in all pictures.
     colours = dict(zip(dict.fromkeys(run.method for run in runs), LINE_COLOURS, strict=False))
     methods = partial(_draw_methods, colours=colours)
     return drawn(
@@ -95,7 +95,7 @@ def _draw_methods(
 
 
 def _draw_exploration(runs: Sequence[Found], path: Path) -> None:
-    """One panel a search: the band of its samples and the derived cell, as in figure 1 of DrNAS."""
+    """One panel per search: the band of its samples and the derived cell, as in figure 1 of DrNAS."""
     runs = sorted(runs, key=lambda run: (run.method, run.seed))
     columns = min(4, len({run.seed for run in runs}))
     rows = math.ceil(len(runs) / columns)

@@ -1,4 +1,4 @@
-"""Finished searches as small text: `searches.csv` has a row a search, `courses.csv` what happened on its way.
+"""Finished searches as text: `searches.csv` has a row per search, `courses.csv` what happened on its way.
 
 They are kept in the repository, so that a record that took days and several machines is added to and
 never made anew. Of a course only the epochs are kept at which something changes or an eigenvalue was

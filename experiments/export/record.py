@@ -73,7 +73,7 @@ def pipelines(folder: Path) -> dict[str, Pipeline]:
 
 
 def compare(folder: Path, pictures: list[Path]) -> list[dict]:
-    """A row a picture and format: how inputs and logits differ, and whether both see the same class.
+    """A row per picture and format: how inputs and logits differ, and whether both see the same class.
 
     `float32_error` is how far the reference itself is from the same network in float64.
     """
@@ -109,7 +109,7 @@ def compare(folder: Path, pictures: list[Path]) -> list[dict]:
 
 
 def summed_up(rows: list[dict]) -> list[dict]:
-    """A row a format: the largest differences, and on how many pictures the class is the same.
+    """A row per format: the largest differences, and on how many pictures the class is the same.
 
     `relative_difference` is what `nas.export` tolerates 1e-5 of: over the largest logit of all pictures.
     """

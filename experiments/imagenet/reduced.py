@@ -22,7 +22,7 @@ from nas.running.config import quoted
 SEARCHES = {FOUND: "drnas/imagenet_reduced", RANDOM: "drnas/imagenet_reduced_random"}
 EVALUATION = "darts/evaluate_imagenet_reduced"
 CELL = "DrNAS_imagenet"
-# What 224x224 costs an image is paid for by a narrower network and fewer epochs.
+# What 224x224 costs per image is paid for by a narrower network and fewer epochs.
 LARGE = (
     "dataset.source.image_size=224",
     "recipe.auxiliary_weight=0.4",

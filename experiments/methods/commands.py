@@ -122,7 +122,7 @@ def read(path: Path, commit: str) -> dict[tuple[str, str], Run]:
 
 
 def run_all(arguments: Namespace, said: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], Run]:
-    """Runs what has not been run; the table in the folder grows by a row a command."""
+    """Runs what has not been run; the table in the folder grows by a row per command."""
     commit, path = (git_commit() or "unknown")[:12], arguments.folder / "matrix.csv"
     done = read(path, commit)
     with configurations():

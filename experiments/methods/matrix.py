@@ -160,7 +160,7 @@ def verdicts(
 
 
 def table(matrix: Mapping[str, Mapping[str, str]]) -> str:
-    """Verdicts as Markdown: a row a method, a column a space, reasons by letter below."""
+    """Verdicts as Markdown: a row per method, a column per space, reasons by letter below."""
     spaces = list(next(iter(matrix.values())))
     reasons: dict[str, str] = {}
     rows = [["method", *(f"`{space}`" for space in spaces)], ["---"] * (len(spaces) + 1)]

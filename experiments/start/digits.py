@@ -189,7 +189,7 @@ def random_cells(drawn: Sequence[Cell]) -> str:
     keys = ("test_accuracy", "test_loss", "params", "macs", "genotype")
     rows = [{"seed": cell.seed} | {key: cell.evaluation.get(key) for key in keys} for cell in drawn]
     head = {"schema": SCHEMA, "what": f"{len(rows)} random cells of experiment={EVALUATION}"}
-    # JSON of one cell a line.
+    # JSON of one cell per line.
     lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
     body = json.dumps(head | {"origin": origins, "conditions": conditions[0]}, indent=1)
     return f'{body[:-2]},\n "cells": [\n{lines}\n ]\n}}\n'

@@ -1,4 +1,4 @@
-"""What every black-box algorithm is: it asks for an architecture a seed, and is told what each is worth."""
+"""What every black-box algorithm is: it asks for an architecture per seed, and is told what each is worth."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

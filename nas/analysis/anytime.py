@@ -70,7 +70,7 @@ def band(
     Whole runs are drawn again, so that the intervals of neighbouring points are of the same draws.
 
     Args:
-        courses: one a run.
+        courses: one per run.
         points: where; None for all there are, or 200 evenly from 0 on where there are more than that.
         level: of the interval.
         seed: of the draws.

@@ -141,7 +141,7 @@ class BenchmarkTable:
 
 
 def read_csv(file: str | Path, key: str = "tabular.file") -> BenchmarkTable:
-    """Reads a table with a header `arch,<figure>,...` and one architecture a line; figures may be blank.
+    """Reads a table with a header `arch,<figure>,...` and one architecture per line; figures may be blank.
 
     Args:
         file: a CSV file, or the same compressed (`.gz`).

@@ -82,7 +82,7 @@ def dominant_eigenvalue(
     """The largest eigenvalue of the Hessian of the mean of some losses.
 
     Args:
-        losses: one function a batch.
+        losses: one function per batch.
         alphas: the parameters, at most a few hundred in all.
         mode: `exact` builds the whole matrix, row by row; `lanczos` needs some 20 to 40 products, whatever
             its size; `auto` is exact up to 64 parameters.
@@ -120,7 +120,7 @@ def dominant_in_basis(
     """The largest eigenvalue of the Hessian of the mean of some losses in a basis.
 
     Args:
-        losses: op weights -> scalar loss, one function a batch.
+        losses: op weights -> scalar loss, one function per batch.
         basis: one of a method's `bases()`.
         mode: see `dominant_eigenvalue`.
         weight_decay: added to the diagonal.

@@ -138,7 +138,7 @@ def cells_line(rows: Sequence[Row], figures: Mapping[str, Stat]) -> str | None:
 
 
 def rows_csv(rows: Sequence[Row], kept: Sequence[str]) -> str:
-    """One row a run: `COLUMNS`, and every figure."""
+    """One row per run: `COLUMNS`, and every figure."""
     names = list(dict.fromkeys(name for row in rows for name in row.figures))
     lines: list[list[object]] = [[*COLUMNS, *names]]
     for row in rows:

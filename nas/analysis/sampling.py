@@ -241,7 +241,7 @@ def every_architecture(space: Space, key: str, at_most: int = 100_000) -> list[G
     """All architectures of a space that takes one operation on every edge, in the order of its candidates.
 
     Args:
-        space: whose derivation is asked with one candidate an edge.
+        space: whose derivation is asked with one candidate per edge.
         key: the setting that asks for them, for the message.
         at_most: how many there may be.
 

@@ -129,7 +129,7 @@ class Step:
         return result.loss, self.task.score(result)
 
     def curvature(self, batch: Any) -> list[Tensor]:
-        """The second derivative of a batch's loss in each parameter of alpha: one tensor an alpha, detached.
+        """The second derivative of a batch's loss in each parameter of alpha: one tensor per alpha, detached.
 
         In evaluation mode, exact: a product with the Hessian for each parameter. 0 where the loss does not
         depend on it.

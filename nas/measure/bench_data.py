@@ -35,7 +35,7 @@ def read_images(source: ImageSource) -> TensorImages:
 def measure_data(
     source: ImageSource, images: TensorImages, dataset: Mapping, seconds: float, rounds: int
 ) -> dict[str, Any]:
-    """Images a second of both pipelines, as keys of `bench.json`; `dataset` is the group of that name."""
+    """Images per second of both pipelines, as keys of `bench.json`; `dataset` is the group of that name."""
     settings = of_batches(source, dataset["augment"])
     augment = BatchAugment(source.mean, source.std, **settings, cutout=dataset["cutout"])
     rates = measure(images, augment, dataset["batch_size"], seconds, rounds)

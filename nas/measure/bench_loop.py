@@ -2,7 +2,7 @@
 
 The same step is taken three ways in turn, on equal networks: on one fixed pair of batches, on those of the
 real loader, and by Lightning, which hands over after each of its steps. So a machine whose speed drifts slows
-all three alike. A passage of some steps is much shorter than an epoch, so what is paid a step and what is
+all three alike. A passage of some steps is much shorter than an epoch, so what is paid per step and what is
 paid once are told apart and put together again for the whole split. Validation after an epoch is left out: it
 is neither a search step nor a record.
 """
@@ -299,7 +299,7 @@ def relate_loop(
     """What passages amount to, as keys of `bench.json`.
 
     Args:
-        plain: without a record, one a round.
+        plain: without a record, one per round.
         recorded: with one.
         num_steps: search steps a passage.
         epoch_steps: search steps per epoch.

@@ -2,7 +2,7 @@
 
 A step takes the same operators at every batch size, and each tensor is either as large as before or grows
 with the number of images. So two steps on tiny batches, on a CPU, give for each moment of the step a line: so
-many bytes anyway, so many an image. The peak at another batch size is the highest of these lines there.
+many bytes anyway, so many per image. The peak at another batch size is the highest of these lines there.
 """
 
 import gc

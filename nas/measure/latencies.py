@@ -82,7 +82,7 @@ class Measured:
     Attributes:
         pieces: milliseconds of every piece.
         networks: of every network, in the order given.
-        processor: processor seconds a second of the rounds; None on a GPU.
+        processor: processor seconds per second of the rounds; None on a GPU.
     """
 
     pieces: dict[Piece, Latency]

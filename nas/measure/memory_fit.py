@@ -58,7 +58,7 @@ class Room:
         return self.taken + SLACK * footprint.peak(batch_size)
 
     def largest_batch(self, footprint: Footprint) -> int:
-        """The most images a step that fits; 0 if not one does."""
+        """The most images per step that fits; 0 if not one does."""
         return footprint.largest_batch((self.limit - self.taken) / SLACK)
 
 

@@ -19,7 +19,7 @@ MILLION = 1e6
 
 
 class Rows:
-    """`ranks.csv`, a row an architecture, each written as soon as it is known.
+    """`ranks.csv`, a row per architecture, each written as soon as it is known.
 
     Args:
         folder: of the run.
@@ -68,7 +68,7 @@ class Rows:
 
 
 def numbers_of(rows: Rows, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """What `summary.json` says: rank correlations with the table, and seconds an architecture."""
+    """What `summary.json` says: rank correlations with the table, and seconds per architecture."""
     numbers: dict[str, Any] = {"architectures": len(rows)}
     if rows.tabular is not None:
         numbers["metric"] = rows.tabular.metric
@@ -93,7 +93,7 @@ def draw(rows: Rows, folder: RunFolder, caption: str) -> None:
 
 
 def print_table(rows: Rows, seconds: Mapping[str, float], sizes: str) -> None:
-    """Prints a line a measure: its rank correlations, what its favourite reaches, and its time."""
+    """Prints a line per measure: its rank correlations, what its favourite reaches, and its time."""
     metric = None if rows.tabular is None else rows.tabular.metric
     table = Table(title=f"{len(rows):,} architectures, {sizes}")
     table.add_column("measure")

@@ -373,7 +373,7 @@ class Method(Parameters):
         return result
 
     def anchor_gradients(self) -> list[Tensor]:
-        """The gradient of the regularizers' terms, one tensor an alpha; zeros where there is none."""
+        """The gradient of the regularizers' terms, one tensor per alpha; zeros where there is none."""
         if not self._regularized:
             return [torch.zeros_like(alpha_EO) for alpha_EO in self.alphas()]
         gradients = torch.autograd.grad(self.penalty(), self.alphas(), allow_unused=True)

@@ -31,8 +31,8 @@ class Parameters(Hooks, nn.Module):
         shapes: for each edge group its (E, O).
         relaxation: what alpha means.
         init_scale: standard deviation of alpha's start values.
-        layout: what the rows and columns of alpha mean (edges and operations a group), as plain containers; a
-            checkpoint holds it and refuses to load into another.
+        layout: what the rows and columns of alpha mean (edges and operations per group), as plain containers;
+            a checkpoint holds it and refuses to load into another.
         edges: what the parameters of edge weights mean, a row per node with an entry per in-edge; None for no
             edge weights.
 
@@ -207,7 +207,7 @@ class Parameters(Hooks, nn.Module):
 
     @torch.no_grad()
     def entropy(self) -> dict[str, float]:
-        """Mean entropy of an edge's expected op weights in nats, a group; log(O) is undecided, 0 decided."""
+        """Mean entropy of an edge's expected op weights in nats, by group; log(O) is undecided, 0 decided."""
         return {
             group: float(torch.special.entr(weights_EO.double()).sum(-1).mean())
             for group, weights_EO in self._expected().items()

@@ -41,7 +41,7 @@ class Stages:
     """The stages of a search, in order.
 
     Args:
-        stages: one mapping of `Stage`'s keys a stage.
+        stages: one mapping of `Stage`'s keys per stage.
 
     Raises:
         ConfigError: a key or a value is not allowed, or a stage keeps more candidates than the one before, or
@@ -115,7 +115,7 @@ class Schedule:
 
     Args:
         warmup_epochs: epochs at the start in which alpha rests and only the weights learn.
-        stages: see `Stage`, one mapping a stage; None for a search of one piece.
+        stages: see `Stage`, one mapping per stage; None for a search of one piece.
         learning_rate_at_stage: `restart` or `continuous`, see `stage_scheduler`.
         widen: how new channels are drawn between stages, `code` or `shared`, see
             `nas.spaces.supernet.growth`.

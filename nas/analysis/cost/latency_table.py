@@ -118,7 +118,7 @@ class LatencyTable:
         return entry.median
 
     def to_json(self) -> str:
-        """The JSON form, one piece a line."""
+        """The JSON form, one piece per line."""
         head = {
             "schema": SCHEMA,
             "kind": "latency",

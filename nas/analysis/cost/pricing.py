@@ -106,7 +106,7 @@ class WholePrices:
 
 
 def terms_of(genotype: Genotype) -> Terms:
-    """What a cost may depend on, with multiplicity: one term a kind of edge, and the shape of the cells."""
+    """What a cost may depend on, with multiplicity: one term per kind of edge, and the shape of the cells."""
     counts: Counter[tuple] = Counter()
     for name, cell in genotype.cells:
         counts[(name, len(cell.nodes), len(cell.output))] += 1

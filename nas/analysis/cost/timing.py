@@ -132,7 +132,7 @@ class Race:
             watch: wraps the numbers of the rounds to show progress.
 
         Returns:
-            For each variant its seconds, one a round.
+            For each variant its seconds, one per round.
         """
         seconds: dict[str, list[float]] = {name: [] for name in self.variants}
         for index in watch(range(max(rounds.values(), default=0))):

@@ -21,7 +21,7 @@ def draw_anytime(
     caption: str | None = None,
     ylim: tuple[float, float] | None = None,
 ) -> Path:
-    """Draws the mean of each group of runs and the interval of that mean, a panel an axis.
+    """Draws the mean of each group of runs and the interval of that mean, a panel per axis.
 
     Where fewer runs than a group has are left, its line is dotted.
 

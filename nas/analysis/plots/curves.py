@@ -102,7 +102,7 @@ def draw_curves(rows: Rows, path: str | Path, title: str | None = None, caption:
     """Draws all that `metrics.csv` recorded, with a panel only for what exists.
 
     Args:
-        rows: one mapping a row, as `csv.DictReader` yields them; missing, empty and NaN values are left out.
+        rows: a mapping per row, as `csv.DictReader` yields them; missing, empty and NaN values are left out.
             Columns ending in `_accuracy` are fractions and are shown in percent; those ending in
             `_perplexity` get a logarithmic axis where they span more than a decade.
         path: a .png, .pdf or .svg file.

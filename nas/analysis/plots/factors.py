@@ -25,7 +25,7 @@ def draw_factors(
     path: str | Path,
     caption: str | None = None,
 ) -> Path:
-    """Draws a matrix a group, a row for each target and a column for each source, on one colour scale.
+    """Draws a matrix per group, a row for each target and a column for each source, on one colour scale.
 
     A factor of exactly zero is white with a dot, grey is where there is no connection.
 

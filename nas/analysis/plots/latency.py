@@ -17,7 +17,7 @@ def draw_operation_times(
     title: str | None = None,
     caption: str | None = None,
 ) -> Path:
-    """Draws one bar an operation and shape, with its interquartile range; a group of bars an operation.
+    """Draws one bar per operation and shape, with its interquartile range; a group of bars an operation.
 
     Args:
         times: {operation: {shape: (median, interquartile range)}} in milliseconds; shapes may be missing.
@@ -73,7 +73,7 @@ def draw_predictions(
     """Draws measured networks against the sums of their pieces; the diagonal is a perfect prediction.
 
     Args:
-        sums: milliseconds, one a network.
+        sums: milliseconds, one per network.
         measured: the same.
         spreads: interquartile ranges of the measurements.
         path: a .png, .pdf or .svg file.

@@ -30,7 +30,7 @@ class Wire:
 
     @property
     def stops(self) -> list[Hashable]:
-        """All items that the wire visits, one a column."""
+        """All items that the wire visits, one per column."""
         return [self.source, *self.lanes, self.target]
 
 

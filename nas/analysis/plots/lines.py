@@ -56,7 +56,7 @@ def draw_lines(
 
 
 def draw_comparison(groups: Mapping[str, Sequence[float]], path: str | Path, ylabel: str, title: str) -> Path:
-    """Draws one dot a seed for every named group, with the mean and one standard deviation beside the dots.
+    """Draws one dot per seed for every named group, with the mean and one standard deviation beside the dots.
 
     Args:
         groups: name -> values, one per seed; NaN (a failed run) is left out and the count says so.

@@ -26,11 +26,11 @@ def draw_pareto(
     limit: float | None = None,
     caption: str | None = None,
 ) -> Path:
-    """Draws one dot an architecture; the front as a line, the budget dashed, the derived one as a star.
+    """Draws one dot per architecture; the front as a line, the budget dashed, the derived one as a star.
 
     Args:
-        costs: one an architecture, less is better.
-        scores: one an architecture, more is better.
+        costs: one per architecture, less is better.
+        scores: one per architecture, more is better.
         front: which lie on the Pareto front.
         inside: which keep the whole budget.
         path: a .png, .pdf or .svg file.

@@ -22,11 +22,11 @@ def draw_scatter(
     title: str | None = None,
     caption: str | None = None,
 ) -> Path:
-    """Draws one dot an architecture; what is not known or not finite is left out and counted below the axis.
+    """Draws one dot per architecture; what is not known or not finite is left out and counted below the axis.
 
     Args:
-        x: one an architecture.
-        y: one an architecture.
+        x: one per architecture.
+        y: one per architecture.
         path: a .png, .pdf or .svg file.
         xlabel: what x is.
         ylabel: what y is, with its unit.

@@ -44,7 +44,7 @@ def draw_sparsity(rows: Rows, path: str | Path, caption: str | None = None) -> P
     """Draws a panel for each column that holds a number, one above the other on common epochs.
 
     Args:
-        rows: one mapping an epoch with any of `epoch`, `alive` (share of the connections), `macs_alive`
+        rows: one mapping per epoch with any of `epoch`, `alive` (share of the connections), `macs_alive`
             (multiply-adds), `architecture_accuracy` (fraction) and `seconds` (of that epoch). Missing, empty
             and NaN values are left out; rows without `epoch` count from 0.
         path: a .png, .pdf or .svg file; missing folders are made.

@@ -29,7 +29,7 @@ BARRED: dict[str, Any] = {"fill": False, "edgecolor": "#9a9a9a", "linewidth": 0.
 
 
 def per_edge(operations: Operations, edges: int, what: str) -> list[list[str]]:
-    """The operation names of every edge, from one list for all edges or from one list an edge.
+    """The operation names of every edge, from one list for all edges or from one list per edge.
 
     Raises:
         ConfigError: a list is empty, or there are not as many as `edges`.
@@ -201,7 +201,7 @@ def draw_op_weights(
     barred: Collection[str] = (),
     caption: str | None = None,
 ) -> Path:
-    """Draws one heat map a group, side by side on a common colour scale; the leader of an edge is bold.
+    """Draws one heat map per group, side by side on a common colour scale; the leader of an edge is bold.
 
     Where the op weights of every edge sum to 1, white is the uniform one. A group of very many edges takes
     two maps, each of whole nodes.

@@ -19,8 +19,8 @@ class DriftCheck(pl.Callback):
     """Compares the architecture parameters of all processes after every step, or every few steps.
 
     They start alike and step with averaged gradients, so they stay alike bit by bit. What is gathered is one
-    whole number a group: the bits of its values, each times an odd number of its own, added modulo 2^64. Any
-    single bit that differs shows.
+    whole number per group: the bits of its values, each times an odd number of its own, added modulo 2^64.
+    Any single bit that differs shows.
 
     Args:
         every: steps between two looks; 0 for never. On a GPU a look waits for the device.

@@ -1,4 +1,4 @@
-"""Monitors: what watches a search and acts on what it sees, one class a file.
+"""Monitors: what watches a search and acts on what it sees, one class per file.
 
 A configuration names them by import path, `method.monitors.<any name>._target_`.
 """

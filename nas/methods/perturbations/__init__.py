@@ -1,4 +1,4 @@
-"""Perturbations: at which op weights a weight step is taken, one class a file.
+"""Perturbations: at which op weights a weight step is taken, one class per file.
 
 A configuration names one by its import path, `method.perturbation._target_`; null is none.
 """

@@ -1,4 +1,4 @@
-"""Regularizers: terms on the architecture parameters, one class a file.
+"""Regularizers: terms on the architecture parameters, one class per file.
 
 A configuration names each by its import path, `method.regularizers.<any name>._target_`.
 """

@@ -47,7 +47,7 @@ class Regularizer:
 
         Args:
             relaxation: what the parameters mean.
-            alphas: the kept parameters [E, K], one tensor a group.
+            alphas: the kept parameters [E, K], one tensor per group.
         """
         return alphas[0].new_zeros(())
 

@@ -16,7 +16,7 @@ STREAMS = {("omega", False): 0, ("gamma", False): 1, ("omega", True): 2, ("gamma
 class GatePrior(Regularizer):
     """lam * sum omega |s| over the gates s (Zhou et al. 2019, section 4; there a norm over tied gates).
 
-    A gate of ours is one number that all cells of its kind share; the release has one a cell and takes the
+    A gate of ours is one number that all cells of its kind share; the release has one per cell and takes the
     norm of those, which is this times a constant where they are equal. Variances gamma and weights omega are
     learnt once, after the search, by `nas.methods.selections.PosteriorVariance`.
 

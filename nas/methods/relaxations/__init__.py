@@ -1,4 +1,4 @@
-"""Relaxations: how raw architecture parameters become op weights, one idea a file.
+"""Relaxations: how raw architecture parameters become op weights, one idea per file.
 
 A configuration names one by its import path, `method.relaxation._target_`, with its options beside it.
 """

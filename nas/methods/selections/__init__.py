@@ -1,4 +1,4 @@
-"""Selections: what a search ends with where alpha alone does not say it, one idea a file.
+"""Selections: what a search ends with where alpha alone does not say it, one idea per file.
 
 A configuration names one by its import path, `method.selection._target_`; null is what derivation makes of
 alpha.

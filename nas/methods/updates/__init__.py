@@ -1,4 +1,4 @@
-"""Updates: which derivative of the architecture loss a method follows, one idea a file.
+"""Updates: which derivative of the architecture loss a method follows, one idea per file.
 
 `FirstOrder` takes the weights as given (xi = 0), `Joint` takes it on the weights' own batch, `MixedLevel` on
 both batches, `Unrolled` differentiates through one virtual step of the weights; `Gates`, `ScoreFunction`,

@@ -68,9 +68,9 @@ class ArchitectureGradient:
 
     Attributes:
         loss: the architecture loss that was differentiated, detached.
-        gradients: one tensor an alpha.
+        gradients: one tensor per alpha.
         vector: v, the gradient at the virtual weights; empty for first order.
-        implicit: the product d^2 L_train . v, one tensor an alpha, before the factor -xi; empty for first
+        implicit: the product d^2 L_train . v, one tensor per alpha, before the factor -xi; empty for first
             order.
     """
 

@@ -103,7 +103,7 @@ class Unrolled(Update):
 def exact_product(
     problem: Bilevel, trial: Trial, weight_batch: Any, vector: Sequence[Tensor]
 ) -> list[Tensor]:
-    """d^2_{alpha,w} L_train(w, alpha) . vector by double backward, one tensor an alpha."""
+    """d^2_{alpha,w} L_train(w, alpha) . vector by double backward, one tensor per alpha."""
     trial.rewind()
     with twice_differentiable(problem.network):
         loss = problem.loss(weight_batch)

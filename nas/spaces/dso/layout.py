@@ -4,7 +4,7 @@ Pure structure: no parameter, no feature map. M levels of N operations; every op
 input and by all operations of earlier levels, the output by all operations (Zhang et al., "Single Shot NAS
 via Direct Sparse Optimization", section 3.2).
 
-Shapes: E connections, M levels, N operations a level.
+Shapes: E connections, M levels, N operations per level.
 """
 
 from collections.abc import Sequence

@@ -22,7 +22,7 @@ class SeparableAffine(torch.autograd.Function):
     from those results, never from a division by gamma, so gamma may be zero. Not twice differentiable.
 
     `apply(spec, norms, x, factors_B, total, *depthwise, *pointwise, *gamma, *beta)`: `norms` is S batch
-    norms whose buffers are updated; factors (drop-path's, an image) may be None, total is None where nothing
+    norms whose buffers are updated; factors (drop-path's, per image) may be None, total is None where nothing
     has been added yet; then S depthwise [C, 1, k, k], S pointwise [C, C, 1, 1], S gammas and S betas [C].
     """
 

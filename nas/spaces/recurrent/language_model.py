@@ -33,11 +33,11 @@ class Dropouts:
     """Probabilities of dropping, in training only; each mask is drawn once a sequence.
 
     Attributes:
-        input: units of the embedded words, a mask a column.
+        input: units of the embedded words, a mask per column.
         hidden: units of every state that a matrix of the cell multiplies, h of the step before among them;
-            one mask a column for all of them.
+            one mask per column for all of them.
         x: the same for the embedded words as the cell's input, after `input`.
-        output: units of the cell's outputs before the decoder, a mask a column.
+        output: units of the cell's outputs before the decoder, a mask per column.
         embed: whole words, for all columns.
 
     Raises:

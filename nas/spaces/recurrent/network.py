@@ -73,7 +73,7 @@ class Plan:
 
     @classmethod
     def of(cls, cell: Cell) -> "Plan":
-        """The plan of a cell with one edge a node."""
+        """The plan of a cell with one edge per node."""
         edges = [edge for (edge,) in cell.nodes]
         fed = tuple(
             tuple(node for node, edge in enumerate(edges, start=1) if edge.source == state)

@@ -155,7 +155,7 @@ class IdentityCandidate(Term):
 
 
 class ReduceCandidate(Candidate):
-    """`skip_connect` at stride 2: a factorised reduction an edge."""
+    """`skip_connect` at stride 2: a factorised reduction per edge."""
 
     def __init__(self, m: int, channels: int):
         super().__init__()

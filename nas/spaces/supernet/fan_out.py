@@ -277,7 +277,7 @@ class FanOut(nn.Module):
                 sums[target] = kept_BCHW if total is None else total + kept_BCHW
 
     def _mix(self, x_BCHW: Tensor, scales: dict[str, Tensor], sums: Sums, targets: Sequence[int]) -> None:
-        """Adds every edge's weighted candidates to the sums at these positions, one an edge."""
+        """Adds every edge's weighted candidates to the sums at these positions, one per edge."""
         dropout = self.rates.get(SKIP_DROPOUT, 0.0) if self.training else 0.0
         shared = Shared(x_BCHW, self.execution, dropout)
         beta = self.rates.get(AUXILIARY_SKIP, 0.0)

@@ -53,8 +53,8 @@ def growth_maps(
         generator: draws which channels are copied; the first ones are always the old ones in their order.
         mapping: `code`: what a candidate's layers draw (the authors' code): of a separable convolution one
             draw for the depthwise outputs and the pointwise inputs that read them and one for the pointwise
-            outputs, of a dense one a draw an axis; a batch norm follows its layer. `shared`: one draw for all
-            axes of a candidate on an edge (the paper's formula).
+            outputs, of a dense one a draw per axis; a batch norm follows its layer. `shared`: one draw for
+            all axes of a candidate on an edge (the paper's formula).
 
     Returns:
         Tensor name -> map. Tensors that it does not name stay as they are.

@@ -28,7 +28,7 @@ class Route:
 
 
 class ScalePlan:
-    """Cuts the op weights [E, O] of a group into one vector a candidate and source, once for all its cells.
+    """Cuts the op weights [E, O] of a group into one vector per candidate and source, once for all its cells.
 
     The gather and the split are one operator each, whatever the number of cells and edges.
 

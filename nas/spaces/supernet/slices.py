@@ -13,7 +13,7 @@ class CandidateWeights:
     """The weights of one candidate operation on one edge of one cell, or of the same on several edges.
 
     Attributes:
-        names: one an edge; the same in every network that holds the candidate there.
+        names: one per edge; the same in every network that holds the candidate there.
         tensors: where there are several names, each [names, ...].
     """
 

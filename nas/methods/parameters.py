@@ -316,12 +316,12 @@ class Parameters(Hooks, nn.Module):
             self._rest(alpha_EO, ~self.candidates.prune(group, ranked_EO, keep), optimizer)
 
     @staticmethod
-    def _rest(alpha_EO: Tensor, gchoices_EO: Tensor, optimizer: torch.optim.Optimizer | None) -> None:
+    def _rest(alpha_EO: Tensor, gone_EO: Tensor, optimizer: torch.optim.Optimizer | None) -> None:
         """Sets what is gone to 0, and what the optimiser remembers of it, which would move it on."""
-        alpha_EO.masked_fill_(gchoices_EO, 0.0)
+        alpha_EO.masked_fill_(gone_EO, 0.0)
         for moment in optimizer.state.get(alpha_EO, {}).values() if optimizer is not None else ():
             if isinstance(moment, Tensor) and moment.shape == alpha_EO.shape:
-                moment.masked_fill_(gchoices_EO, 0.0)
+                moment.masked_fill_(gone_EO, 0.0)
 
     def _kept(self, group: str) -> Tensor:
         return self.candidates.take(group, self.alpha[group])

@@ -157,10 +157,6 @@ class ControllerMethod(Method):
         """No step goes through the op weights."""
         return not name.startswith(("first_order", "second_order"))
 
-    def moves(self, epoch: int, iteration: int) -> bool:
-        """Every `weight_steps`-th step after the warm-up."""
-        return self.active(epoch) and (iteration + 1) % self.weight_steps == 0
-
     @contextmanager
     def stepping(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
         """The controller's step, after which its draws are estimated anew."""

@@ -320,7 +320,7 @@ class Method(Parameters):
 
     def moves(self, epoch: int, iteration: int) -> bool:
         """Whether alpha moves in this step, the `iteration`-th of the search from 0."""
-        return self.active(epoch)
+        return self.active(epoch) and (iteration + 1) % self.weight_steps == 0
 
     def changes(self, max_epochs: int) -> list[int]:
         """The epochs, ascending, before which the network is built anew with fewer candidates.

@@ -187,10 +187,6 @@ class SparseMethod(Method):
                 for rule in rules:
                     self.alpha[group][list(rule.rows)] = 1.0
 
-    def moves(self, epoch: int, iteration: int) -> bool:
-        """Every `weight_steps`-th step after the pretraining."""
-        return self.active(epoch) and (iteration + 1) % self.weight_steps == 0
-
     def changes(self, max_epochs: int) -> list[int]:
         """Every `prune_every` epochs after the pretraining."""
         every = self.sparsity.prune_every

@@ -4,7 +4,7 @@ import io
 import logging
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +26,20 @@ log = logging.getLogger(__name__)
 PATTERN = re.compile(r"epoch=([0-9]{1,9})\.ckpt")
 
 
-def _dicts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
-
-
-def _names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+def _list_of(kind: type) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list) and all(isinstance(item, kind) for item in value)
 
 
 # What is read of a checkpoint beside its weights: key, whether a value fits, what does in words.
 CONTENT = (
     ("epoch", is_whole, "a whole number"),
     ("global_step", is_whole, "a whole number"),
-    ("optimizer_states", _dicts, "a list of mappings"),
-    ("lr_schedulers", _dicts, "a list of mappings"),
+    ("optimizer_states", _list_of(dict), "a list of mappings"),
+    ("lr_schedulers", _list_of(dict), "a list of mappings"),
     ("loops", lambda value: isinstance(value, dict), "a mapping"),
     ("callbacks", lambda value: isinstance(value, dict), "a mapping"),
     ("monitors", lambda value: isinstance(value, dict), "a mapping"),
-    ("frozen", _names, "a list of names"),
+    ("frozen", _list_of(str), "a list of names"),
 )
 
 

@@ -46,7 +46,7 @@ def plan_of(layout: Mapping, derive: Derive) -> tuple[list[Choice], dict[str, Te
     kept, allowed = standing(layout, derive)
     choices = []
     for group, nodes in in_edges(layout).items():
-        for rows in nodes:
+        for rows in nodes.values():
             slots = int(kept[group][rows].sum())
             for slot in range(slots):
                 if slots == len(rows):

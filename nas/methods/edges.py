@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nas.errors import require
 from nas.methods.regularizers import Regularizer
 from nas.methods.relaxations import Relaxation
+from nas.methods.standing import in_edges
 
 
 class EdgeWeights(nn.Module):
@@ -31,13 +32,9 @@ class EdgeWeights(nn.Module):
         require(layout is not None, "method.edges: which edges enter a node is known with a layout alone")
         assert layout is not None
         self.relaxation = relaxation
-        self._rows: dict[str, dict[int, list[int]]] = {}
+        self._rows = in_edges(layout)
         beta = {}
-        for group in sorted(layout):
-            by_target: dict[int, list[int]] = {}
-            for row, (_, target) in enumerate(layout[group]["edges"]):
-                by_target.setdefault(target, []).append(row)
-            self._rows[group] = by_target
+        for group, by_target in self._rows.items():
             for target, rows in by_target.items():
                 beta[f"{group}_{target}"] = nn.Parameter(relaxation.initial(1, len(rows), scale))
         self.beta = nn.ParameterDict(beta)

@@ -8,18 +8,16 @@ from torch import Tensor
 Derive = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 
-def in_edges(layout: Mapping) -> dict[str, list[list[int]]]:
-    """The rows of alpha that enter each node, node by node: {group: [[row, ...], ...]}.
+def in_edges(layout: Mapping) -> dict[str, dict[int, list[int]]]:
+    """The rows of alpha that enter each node, node by node: {group: {node: [row, ...]}}.
 
     Args:
         layout: {group: {`edges`: [[source, target], ...]}}, in the order of alpha's rows.
     """
-    result = {}
-    for group in sorted(layout):
-        by_target: dict[int, list[int]] = {}
+    result: dict[str, dict[int, list[int]]] = {group: {} for group in sorted(layout)}
+    for group, by_target in result.items():
         for row, (_, target) in enumerate(layout[group]["edges"]):
             by_target.setdefault(target, []).append(row)
-        result[group] = list(by_target.values())
     return result
 
 

@@ -61,7 +61,7 @@ class Projection(Selection):
         )
         kept, self._allowed = standing(method.layout, method.derived)
         self._nodes = {
-            group: [(rows, int(kept[group][rows].sum())) for rows in nodes]
+            group: [(rows, int(kept[group][rows].sum())) for rows in nodes.values()]
             for group, nodes in in_edges(method.layout).items()
         }
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nas.analysis.metrics import metric_of
-from nas.analysis.sweeps import Stat, stat, unit
+from nas.analysis.sweeps import Stat, stat, table_lines, unit
 from nas.errors import ConfigError
 from nas.reading.csv_text import csv_lines
 
@@ -244,14 +244,4 @@ def _of_phase(rows: Sequence[Row]) -> str:
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> str:
     """A Markdown table whose first columns are texts; a bar in a cell splits none."""
     safe = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
-    widths = [max(3, *(len(row[column]) for row in safe)) for column in range(len(head))]
-    lines = []
-    for row in safe:
-        cells = [
-            cell.ljust(width) if place < texts else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    rule = ["-" * width if place < texts else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
-    lines.insert(1, f"| {' | '.join(rule)} |")
-    return "\n".join(lines)
+    return table_lines(safe, range(texts), 3)

@@ -280,14 +280,15 @@ def table_markdown(runs: Sequence[Run], over: Sequence[str] = SEEDS) -> str:
     return "\n".join(lines)
 
 
-def table_lines(rows: Sequence[Sequence[str]], texts: Container[int]) -> str:
+def table_lines(rows: Sequence[Sequence[str]], texts: Container[int], narrowest: int = 2) -> str:
     """Rows of cells as a Markdown table, the first its head.
 
     Args:
         rows: of equal lengths.
         texts: the columns that begin at the left; numbers end at the right.
+        narrowest: characters that a column has at least.
     """
-    widths = [max(2, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
+    widths = [max(narrowest, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
         padded = [

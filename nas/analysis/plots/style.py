@@ -96,13 +96,13 @@ def save(figure: Figure, path: str | Path, caption: str | None = None) -> Path:
     )
     buffer = io.BytesIO()
     width, height = figure.get_size_inches()
-    below = _add_caption(figure, caption, width, height) if caption else 0.0
+    below = _add_caption(figure, caption, width) if caption else 0.0
     page = Bbox.from_extents(0, -below, width, height) if caption else None
     figure.savefig(buffer, format=kind, dpi=DPI, bbox_inches=page)
     return write(path, buffer.getvalue())
 
 
-def _add_caption(figure: Figure, caption: str, width: float, height: float) -> float:
+def _add_caption(figure: Figure, caption: str, width: float) -> float:
     """Writes below a figure of so many inches, where no layout goes; returns how many inches that takes."""
     size = CAPTION / 72
     # DejaVu's letters are 0.58 of their size wide on average.

@@ -32,7 +32,7 @@ STAGE_SEEDS = 1_000_003
 def attach(method: Method, space: Space, inputs: Inputs) -> Method:
     """Tells a method what it goes by in a space, before anything is built with it; returns it."""
     introduce(method, space, inputs)
-    method.begin(lambda masks: space.clean(masks))
+    method.begin(space.clean)
     return method
 
 

@@ -52,7 +52,7 @@ def relate(result: Mapping[str, Any], batch_size: int, time_steps: int | None = 
     Args:
         result: `<step>_seconds` and `reference_<step>_seconds`, each with a `median`, and `macs`
             of an image or word.
-        batch_size: images, or columns of text, a step.
+        batch_size: images, or columns of text, per step.
         time_steps: words per column; None for images.
     """
     median = {key: value["median"] for key, value in result.items() if key.endswith("_seconds")}

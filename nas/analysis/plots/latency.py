@@ -17,7 +17,7 @@ def draw_operation_times(
     title: str | None = None,
     caption: str | None = None,
 ) -> Path:
-    """Draws one bar per operation and shape, with its interquartile range; a group of bars an operation.
+    """Draws one bar per operation and shape, with its interquartile range; a group of bars per operation.
 
     Args:
         times: {operation: {shape: (median, interquartile range)}} in milliseconds; shapes may be missing.

@@ -44,6 +44,7 @@ class Classifier(nn.Module):
         head_hidden_size: what the classifier takes.
         in_chans: channels of an image.
         stride: H and W must be multiples of it.
+        single_row: whether it is of signals, [B, C, 1, L].
         drop_rate: probability of dropping a feature before the classifier, in training.
         feature_info: of each level `num_chs`, `reduction` and `module`, as timm lists them.
         global_pool: the pooling before the classifier.
@@ -59,6 +60,7 @@ class Classifier(nn.Module):
     first_conv: str
     in_chans: int
     stride: int
+    single_row: bool = False
     feature_info: list[dict[str, Any]]
 
     def __init__(
@@ -189,16 +191,22 @@ class Classifier(nn.Module):
             self.reset_classifier(0, "")
         return taken
 
+    def flatten_rows(self) -> None:
+        """Says that its layers are those of signals now (`nas.spaces.signals`)."""
+        self.single_row = True
+
     def _replace(self, name: str, module: nn.Module) -> None:
         owner, _, child = name.rpartition(".")
         setattr(self.get_submodule(owner), child, module)
 
     def _check(self, x_BCHW: Tensor) -> None:
         channels, height, width = x_BCHW.shape[1:]
+        rows = height == 1 if self.single_row else height % self.stride == 0
         require(
-            channels == self.in_chans and height % self.stride == 0 and width % self.stride == 0,
+            channels == self.in_chans and rows and width % self.stride == 0,
             f"images of shape [{channels}, {height}, {width}]: this network takes {self.in_chans} channels "
-            f"and sides that are multiples of {self.stride}",
+            + ("of a single row" if self.single_row else "and sides that are multiples of")
+            + (f" whose length is a multiple of {self.stride}" if self.single_row else f" {self.stride}"),
         )
 
     def get_classifier(self) -> nn.Module:

@@ -22,6 +22,7 @@ from nas.spaces.dso.network import DsoNetwork
 from nas.spaces.nasbench201.network import NasBench201Network, ResidualBlock
 from nas.spaces.nasbench201.operations import NASBENCH201
 from nas.spaces.operations import DARTS, Catalogue
+from nas.spaces.signals import fit_to
 
 
 def _check_cells(genotype: Genotype, inputs: Mapping[str, int], catalogue: Catalogue) -> None:
@@ -174,7 +175,7 @@ class DsoClassifier(Classifier, DsoNetwork):  # type: ignore[misc]  # forward gi
     ) -> tuple[Levels, int]:
         """See `Classifier.construct`."""
         stages = len(blocks_per_stage)
-        shape = (in_chans, 1, 1)
+        shape = (in_chans, 2, 2)
         DsoNetwork.__init__(self, genotype, shape, num_classes, blocks_per_stage, init_channels, stem, False)
         first = 4 if stem == "imagenet" else 1
         # A reduction follows each stage but the last.
@@ -233,4 +234,5 @@ def build(description: Description | TextDescription) -> Any:
         )
     except TypeError as error:
         raise ConfigError(f"sizes={dict(description.sizes)}: not those of {family} ({error})") from error
+    fit_to(network, description.image_shape)
     return network.eval()

@@ -301,13 +301,15 @@ def _timed(
 
     scaled, shape = None, work.inputs.example().shape[-2:]
     if isinstance(work.inputs, ImageInputs) and shape.numel() > SMALL:
-        small = replace(work.inputs, image_shape=(work.inputs.image_shape[0], SIDE, SIDE))
+        channels, height, _ = work.inputs.image_shape
+        side = (1, SIDE**2) if height == 1 else (SIDE, SIDE)
+        small = replace(work.inputs, image_shape=(channels, *side))
 
         def build_small() -> SearchSteps:
             weight, architecture = (where.batch(2, small, seed) for seed in (1, 2))
             return SearchSteps(supernet(small), method, weight, architecture, where, work.task)
 
-        of_what = f"2 images of {SIDE}x{SIDE}"
+        of_what = "2 images of {}x{}".format(*side)
         scaled = measure_scaled(build_small, shape.numel() / SIDE**2, of_what, size, where.device, until)
         if scaled is not None and 2 * sum(scaled.seconds(2).values()) > until - time.monotonic():
             return scaled

@@ -105,6 +105,11 @@ def pool(kind: str, stride: int) -> nn.Module:
     return nn.AvgPool2d(3, stride, 1, count_include_pad=False)
 
 
+def one_further(x_BCHW: Tensor) -> Tensor:
+    """Feature maps from the second row and column on; of a signal's single row only the columns move."""
+    return x_BCHW[:, :, min(1, x_BCHW.shape[2] - 1) :, 1:]
+
+
 class FactorizedReduce(nn.Module):
     """Halves the resolution: two 1x1 stride-2 convolutions on grids one pixel apart, concatenated, BN."""
 
@@ -119,9 +124,9 @@ class FactorizedReduce(nn.Module):
         self.bn = batch_norm(c_out, affine)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """[B, C_in, H, W] -> [B, C_out, H/2, W/2]; H and W must be even."""
+        """[B, C_in, H, W] -> [B, C_out, H/2, W/2]; H and W must be even, or H 1."""
         x_BCHW = self.relu(x_BCHW)
-        return self.bn(torch.cat([self.conv_1(x_BCHW), self.conv_2(x_BCHW[:, :, 1:, 1:])], dim=1))
+        return self.bn(torch.cat([self.conv_1(x_BCHW), self.conv_2(one_further(x_BCHW))], dim=1))
 
 
 class Zero(nn.Module):

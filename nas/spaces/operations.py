@@ -25,6 +25,7 @@ from nas.genotype_text import is_import_path
 from nas.printable import shown
 from nas.spaces.modules import FactorizedReduce, Noise, Zero, pool, separable_conv, seven_by_seven
 from nas.spaces.pieces import Piece
+from nas.spaces.signals import along_time
 from nas.spaces.supernet.candidates import (
     Copies,
     IdentityCandidate,
@@ -61,11 +62,11 @@ class Operation(ABC):
         """The operation on m edges of a supernet; here: m copies, one after the other."""
         return Copies([self.build(channels, stride, False) for _ in range(m)], self.twice_differentiable)
 
-    def cost(self, piece: Piece) -> tuple[int, int]:
+    def cost(self, piece: Piece, flat: bool = False) -> tuple[int, int]:
         """Counted on `build`'s module at a piece's shape: multiply-adds and memory access cost.
 
         The second is what convolutions and poolings read and write, weights included, in numbers (Zhang et
-        al. 2018, equation 10).
+        al. 2018, equation 10). `flat`: of a network of signals.
         """
         moved = 0
 
@@ -75,6 +76,8 @@ class Operation(ABC):
 
         with torch.device("meta"):
             module = self.build(piece.channels, piece.stride, False)
+            if flat:
+                along_time(module)
             x_BCHW = torch.empty(1, piece.channels, piece.height, piece.width)
         for part in module.modules():
             if isinstance(part, MOVING):

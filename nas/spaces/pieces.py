@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.genotype import Genotype
+from nas.spaces.signals import along_time
 
 ADD, CONCAT, ZEROS = "add", "concat", "zeros"
 
@@ -59,7 +60,13 @@ class Piece:
 
 
 class Pieces(ABC):
-    """The networks of one space at one size, cut into pieces."""
+    """The networks of one space at one size, cut into pieces.
+
+    Attributes:
+        flat: whether they are networks of signals, whose operations reach along time alone.
+    """
+
+    flat = False
 
     @abstractmethod
     def of(self, genotype: Genotype) -> Counter[Piece]:
@@ -76,7 +83,8 @@ class Pieces(ABC):
             ConfigError: there is no operation of that name.
         """
         joint = JOINTS.get(piece.name)
-        return self.build_own(piece) if joint is None else joint()
+        found = self.build_own(piece) if joint is None else joint()
+        return along_time(found) if self.flat else found
 
     @abstractmethod
     def build_own(self, piece: Piece) -> nn.Module:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
 from nas.spaces.norm import batch_norm
+from nas.spaces.signals import is_signal
 
 
 class CifarStem(nn.Module):
@@ -66,6 +67,13 @@ def check_image_size(image_shape: Sequence[int], stem: str, reductions: int) -> 
     """
     stride = (8 if stem == "imagenet" else 1) * 2**reductions
     _, height, width = image_shape
+    if is_signal(image_shape):
+        require(
+            width >= stride and width % stride == 0,
+            f"signals of {width} time steps are too short or uneven: with stem={stem} and {reductions} "
+            f"reductions they must be a multiple of {stride} long",
+        )
+        return 1, width // stride
     for side in (height, width):
         require(
             side >= stride and side % stride == 0,
@@ -78,13 +86,16 @@ def check_image_size(image_shape: Sequence[int], stem: str, reductions: int) -> 
 class AuxiliaryHead(nn.Module):
     """A second classifier on a middle cell, used in training only (Szegedy et al. 2015, as DARTS has it).
 
-    The authors' ImageNet variant pools with stride 2 and leaves the last BN out; both are kept.
+    The authors' ImageNet variant pools with stride 2 and leaves the last BN out; both are kept. Of signals it
+    reaches along time alone.
     """
 
-    def __init__(self, channels: int, num_classes: int, stem: str, feature_size: Sequence[int]):
+    def __init__(
+        self, channels: int, num_classes: int, stem: str, feature_size: Sequence[int], signal: bool = False
+    ):
         super().__init__()
         stride = 2 if stem == "imagenet" else 3
-        pooled = [(side - 5) // stride + 1 for side in feature_size]
+        pooled = [(side - 5) // stride + 1 for side in feature_size[1 if signal else 0 :]]
         require(
             min(pooled) >= 2,
             f"recipe.auxiliary_weight: the auxiliary head needs feature maps of at least {5 + stride} pixels "

@@ -11,6 +11,7 @@ from nas.genotype import Cell, Genotype
 from nas.spaces.darts.layout import cell_places, reduction_positions
 from nas.spaces.modules import FactorizedReduce, SeparableConv, relu_conv_bn
 from nas.spaces.operations import DARTS
+from nas.spaces.signals import fit_to, is_signal
 from nas.spaces.space import SKIP
 from nas.spaces.stems import AuxiliaryHead, build_stem, check_image_size
 from nas.spaces.supernet.fan_out import Execution
@@ -132,8 +133,11 @@ class DartsNetwork(nn.Module):
             reduction_prev = place.reduction
             c_prev_prev, c_prev = c_prev, len(cell.output) * place.channels
             if index == self.auxiliary_position:
-                self.auxiliary = AuxiliaryHead(c_prev, num_classes, stem, feature_size)
+                self.auxiliary = AuxiliaryHead(
+                    c_prev, num_classes, stem, feature_size, is_signal(image_shape)
+                )
         self.classifier = nn.Linear(c_prev, num_classes)
+        fit_to(self, image_shape)
         self.execution = Execution()
         for module in self.modules():
             if isinstance(module, SeparableConv):

@@ -11,6 +11,7 @@ from nas.spaces.darts.layout import INPUTS, CellPlace, cell_places, reduction_po
 from nas.spaces.modules import FactorizedReduce, relu_conv_bn
 from nas.spaces.operations import DARTS
 from nas.spaces.pieces import Classifier, Piece, Pieces, add, concat
+from nas.spaces.signals import is_signal, reduced
 from nas.spaces.space import ZERO, EdgeGroup
 from nas.spaces.stems import CifarStem, ImagenetStem, check_image_size
 
@@ -41,6 +42,7 @@ class DartsPieces(Pieces):
         stem: str,
     ):
         self.groups, self.edges_per_node = groups, edges_per_node
+        self.flat = is_signal(image_shape)
         check_image_size(image_shape, stem, len(reduction_positions(num_cells)))
         wide = init_channels * (stem_multiplier if stem == "cifar" else 1)
         shrink = 8 if stem == "imagenet" else 1
@@ -50,7 +52,7 @@ class DartsPieces(Pieces):
         self.num_classes = num_classes
         # Every cell with the size of its second input.
         self.cells: list[tuple[CellPlace, tuple[int, int]]] = [
-            (cell, (image_shape[1] // shrink // 2**cell.level, image_shape[2] // shrink // 2**cell.level))
+            (cell, (reduced(height, shrink * 2**cell.level), reduced(width, shrink * 2**cell.level)))
             for cell in cell_places(num_cells, init_channels)
         ]
         self._fixed = cache(self._find_fixed)
@@ -103,7 +105,8 @@ class DartsPieces(Pieces):
         reduced = self.reduced_stem
         for cell, (height, width) in self.cells:
             if reduced:
-                found[Piece("preprocess", before_last, 2 * height, 2 * width, 2, cell.channels)] += 1
+                before = (height if self.flat else 2 * height, 2 * width)
+                found[Piece("preprocess", before_last, *before, 2, cell.channels)] += 1
             else:
                 found[Piece("preprocess", before_last, height, width, outputs=cell.channels)] += 1
             found[Piece("preprocess", last, height, width, outputs=cell.channels)] += 1
@@ -122,4 +125,4 @@ def _edge(cell: CellPlace, source: int, name: str, size: tuple[int, int]) -> Pie
 
 
 def _after(cell: CellPlace, size: tuple[int, int]) -> tuple[int, int]:
-    return (size[0] // 2, size[1] // 2) if cell.reduction else size
+    return (reduced(size[0], 2), size[1] // 2) if cell.reduction else size

@@ -15,6 +15,7 @@ from nas.spaces.darts.pieces import DartsPieces
 from nas.spaces.darts.supernet import DartsSupernet
 from nas.spaces.operations import DARTS
 from nas.spaces.pieces import Piece
+from nas.spaces.signals import is_signal, reduced
 from nas.spaces.space import (
     ZERO,
     EdgeGroup,
@@ -168,12 +169,12 @@ class DartsSpace(Space):
                 if cell.group == name:
                     stride = 2 if cell.reduction and source < INPUTS else 1
                     before = shift * 2 ** (cell.level + (cell.reduction and stride == 1))
-                    size = (inputs.image_shape[1] // before, inputs.image_shape[2] // before)
+                    size = [reduced(side, before) for side in inputs.image_shape[1:]]
                     found.append(Piece("", cell.channels // self.partial, *size, stride))
             return found
 
         return {
-            name: CandidateCosts(group, functools.partial(places, name), DARTS)
+            name: CandidateCosts(group, functools.partial(places, name), DARTS, is_signal(inputs.image_shape))
             for name, group in self.groups.items()
         }
 

@@ -12,6 +12,7 @@ from nas.spaces.darts.layout import cell_places
 from nas.spaces.modules import FactorizedReduce, relu_conv_bn
 from nas.spaces.native.separable import DenseGradient
 from nas.spaces.operations import DARTS
+from nas.spaces.signals import fit_to
 from nas.spaces.space import EdgeGroup, check_op_weights, kept_operations
 from nas.spaces.stems import build_stem
 from nas.spaces.supernet.fan_out import Execution, Sums
@@ -177,6 +178,7 @@ class DartsSupernet(nn.Module):
             reduction_prev = place.reduction
             c_prev_prev, c_prev = c_prev, cell.num_nodes * place.channels
         self.classifier = nn.Linear(c_prev, num_classes)
+        fit_to(self, image_shape)
         self._plans = {kind: self._plan(kind) for kind in sorted(set(self.kinds))}
 
     def _plan(self, kind: str) -> ScalePlan:

@@ -15,6 +15,7 @@ from nas.spaces.dso.layout import OUTPUT, BlockLayout
 from nas.spaces.dso.parts import REDUCTIONS, SEPARABLE
 from nas.spaces.dso.pieces import build_piece
 from nas.spaces.pieces import Piece
+from nas.spaces.signals import along_time
 
 Shape = tuple[int, int, int]
 
@@ -26,6 +27,7 @@ class BlockCosts:
         layout: of the block.
         shapes: (C, H, W) of each of the blocks.
         first: for each of them whether its shortcut is a convolution.
+        flat: whether they are of signals, along time alone.
 
     Attributes:
         names_EO: for each connection the operation that it feeds.
@@ -33,18 +35,24 @@ class BlockCosts:
             (equation 10), [E, 1] of float64.
     """
 
-    def __init__(self, layout: BlockLayout, shapes: Sequence[Shape], first: Sequence[bool]):
-        self.layout = layout
+    def __init__(
+        self, layout: BlockLayout, shapes: Sequence[Shape], first: Sequence[bool], flat: bool = False
+    ):
+        self.layout, self._flat = layout, flat
         self._first = shapes[0]
         self.names_EO = [list(names) for names in layout.candidates]
         self._operations = [layout.operation(node) for node in range(1, layout.output)]
-        macs = {name: sum(_macs(name, shape) for shape in shapes) for name in (OUTPUT, *layout.operations)}
+        macs = {
+            name: sum(_macs(name, shape, flat) for shape in shapes) for name in (OUTPUT, *layout.operations)
+        }
         self._output_macs = macs[OUTPUT]
         self._macs = [macs[name] for name in self._operations]
         self._shortcut_macs = sum(
-            _macs(OUTPUT, shape) for shape, is_first in zip(shapes, first, strict=True) if is_first
+            _macs(OUTPUT, shape, flat) for shape, is_first in zip(shapes, first, strict=True) if is_first
         )
-        memory = {name: sum(_memory(name, s) for s in shapes) for name in (OUTPUT, *layout.operations)}
+        memory = {
+            name: sum(_memory(name, shape, flat) for shape in shapes) for name in (OUTPUT, *layout.operations)
+        }
         memory_E = torch.tensor([memory[name] for (name,) in layout.candidates], dtype=torch.float64)
         self.memory_EO = (memory_E / memory_E.max())[:, None]
         self._whole = int(self._searched(torch.ones(len(layout.edges), 1, dtype=torch.bool)))
@@ -89,7 +97,8 @@ class BlockCosts:
 
     def build(self, piece: Piece) -> nn.Module:
         """That operation as a module, to measure its latency."""
-        return build_piece(piece)
+        found = build_piece(piece)
+        return along_time(found) if self._flat else found
 
 
 class ReductionCosts:
@@ -98,18 +107,20 @@ class ReductionCosts:
     Args:
         channels: C of its input.
         size: (H, W) of its input.
+        flat: whether it is of signals, along time alone.
 
     Attributes:
         names_EO: the branches.
         memory_EO: memory access cost of a branch, relative to the larger one, [2, 1] of float64.
     """
 
-    def __init__(self, channels: int, size: Sequence[int]):
+    def __init__(self, channels: int, size: Sequence[int], flat: bool = False):
         height, width = size
+        self._flat = flat
         self._shape: Shape = (channels, height, width)
         self.names_EO = [[name] for name in REDUCTIONS]
         pixels = ((height + 1) // 2) * ((width + 1) // 2)
-        parameters = [2 * channels**2 * kernel**2 for kernel in REDUCTIONS.values()]
+        parameters = [2 * channels**2 * _weights(kernel, flat) for kernel in REDUCTIONS.values()]
         self._macs = [pixels * one for one in parameters]
         moved = channels * height * width + 2 * channels * pixels
         memory_E = torch.tensor([moved + one for one in parameters], dtype=torch.float64)
@@ -137,24 +148,29 @@ class ReductionCosts:
 
     def build(self, piece: Piece) -> nn.Module:
         """That branch as a module, to measure its latency."""
-        return build_piece(piece)
+        found = build_piece(piece)
+        return along_time(found) if self._flat else found
 
 
-def _macs(name: str, shape: Shape) -> int:
+def _weights(kernel: int, flat: bool) -> int:
+    return kernel if flat else kernel**2
+
+
+def _macs(name: str, shape: Shape, flat: bool) -> int:
     channels, height, width = shape
     if name == OUTPUT:
         return height * width * channels**2
     if name in SEPARABLE:
-        return height * width * (channels * SEPARABLE[name] ** 2 + channels**2)
+        return height * width * (channels * _weights(SEPARABLE[name], flat) + channels**2)
     return 0
 
 
-def _memory(name: str, shape: Shape) -> int:
+def _memory(name: str, shape: Shape, flat: bool) -> int:
     """Feature maps read and written, and parameters: 2*h*w*c a layer, and a convolution's weights."""
     channels, height, width = shape
     moved = 2 * height * width * channels
     if name == OUTPUT:
         return moved + channels**2
     if name in SEPARABLE:
-        return 2 * moved + channels * SEPARABLE[name] ** 2 + channels**2
+        return 2 * moved + channels * _weights(SEPARABLE[name], flat) + channels**2
     return moved

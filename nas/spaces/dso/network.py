@@ -29,6 +29,7 @@ from nas.spaces.dso.parts import (
     places,
     stage_sizes,
 )
+from nas.spaces.signals import fit_to, is_signal
 
 BLOCK = "block"
 AUTHORS_LEVELS = 4  # levels of their blocks, by which their drop-path counts depth
@@ -114,11 +115,13 @@ class AuxiliaryHead(nn.Module):
         ConfigError: the feature maps are too small.
     """
 
-    def __init__(self, channels: int, num_classes: int, stem: str, feature_size: Sequence[int]):
+    def __init__(
+        self, channels: int, num_classes: int, stem: str, feature_size: Sequence[int], signal: bool = False
+    ):
         super().__init__()
         stride = 2 if stem == "imagenet" else 3
         require(
-            min(feature_size) >= 5 + stride,
+            feature_size[1] >= 5 + stride and (signal or feature_size[0] >= 5 + stride),
             f"recipe.auxiliary_weight: the auxiliary head needs feature maps of at least {5 + stride} pixels "
             f"a side, these are {feature_size[0]}x{feature_size[1]}; set recipe.auxiliary_weight=0",
         )
@@ -203,10 +206,11 @@ class DsoNetwork(nn.Module):
                 f"{list(blocks_per_stage)} has a single stage; set recipe.auxiliary_weight=0",
             )
             size = stage_sizes(image_shape, stem, len(blocks_per_stage))[-1]
-            self.auxiliary = AuxiliaryHead(channels, num_classes, stem, size)
+            self.auxiliary = AuxiliaryHead(channels, num_classes, stem, size, is_signal(image_shape))
         self.head = Head(channels, num_classes)
         self.head.dropout = dropout
         self.execution = executed(self)
+        fit_to(self, image_shape)
         initialise(self)
 
     def set_drop_path(self, rate: float) -> None:

@@ -168,16 +168,20 @@ class PoolOperation(Operation):
 
     def __init__(self, channels: int, kernel: int, kind: str, scale: bool):
         super().__init__(channels, scale)
-        self.kernel = kernel
+        self.kernel = (kernel, kernel)
         self.kind = kind
+
+    def flatten_rows(self) -> None:
+        """Pools along time, for signals."""
+        self.kernel = (1, self.kernel[1])
 
     def linear(self, x_BCHW: Tensor) -> Tensor:
         """The pooling."""
         pool = F.max_pool2d if self.kind == "max" else F.avg_pool2d
-        return pool(x_BCHW, self.kernel, 1, self.kernel // 2)
+        return pool(x_BCHW, self.kernel, 1, (self.kernel[0] // 2, self.kernel[1] // 2))
 
     def extra_repr(self) -> str:
-        return f"{self.kind}, {self.kernel}x{self.kernel}"
+        return f"{self.kind}, {self.kernel[0]}x{self.kernel[1]}"
 
 
 def build_operation(name: str, channels: int, scale: bool) -> Operation:

@@ -23,6 +23,7 @@ from nas.spaces.dso.parts import (
     stage_sizes,
 )
 from nas.spaces.pieces import Piece, Pieces, add
+from nas.spaces.signals import is_signal
 
 Size = tuple[int, int]
 
@@ -66,6 +67,7 @@ class DsoPieces(Pieces):
         stem: str,
     ):
         self.layout, self.num_classes = layout, num_classes
+        self.flat = is_signal(image_shape)
         self.blocks_per_stage = check_blocks(blocks_per_stage, init_channels, "recipe")
         self.init_channels = init_channels
         check_stem(stem, init_channels, "recipe")

@@ -21,6 +21,7 @@ from nas.spaces.dso.parts import (
 )
 from nas.spaces.dso.pieces import DsoPieces
 from nas.spaces.dso.supernet import DsoSupernet
+from nas.spaces.signals import is_signal
 from nas.spaces.space import EdgeGroup, Guard, ImageInputs, Space, check_names
 
 DEFAULT_OPERATIONS = ("sep_conv_3x3", "sep_conv_5x5", "max_pool_3x3", "avg_pool_3x3")
@@ -151,14 +152,15 @@ class DsoSpace(Space):
     def costs(self, inputs: ImageInputs) -> dict[str, BlockCosts | ReductionCosts]:
         """What each group's connections cost on images (C, H, W); see `dso_costs`."""
         sizes = stage_sizes(inputs.image_shape, self.stem, len(self.blocks_per_stage))
+        flat = is_signal(inputs.image_shape)
         found: dict[str, BlockCosts | ReductionCosts] = {}
         for name in self.groups:
             own = [place for place in self.places if place.group == name]
             if name in self.reductions:
-                found[name] = ReductionCosts(own[0].channels, sizes[own[0].stage])
+                found[name] = ReductionCosts(own[0].channels, sizes[own[0].stage], flat)
             else:
                 found[name] = BlockCosts(
-                    self.layout, [(p.channels, *sizes[p.stage]) for p in own], [p.first for p in own]
+                    self.layout, [(p.channels, *sizes[p.stage]) for p in own], [p.first for p in own], flat
                 )
         return found
 

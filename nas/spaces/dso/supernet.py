@@ -31,6 +31,7 @@ from nas.spaces.dso.parts import (
     executed,
     initialise,
 )
+from nas.spaces.signals import fit_to
 from nas.spaces.space import EdgeGroup, check_op_weights
 
 
@@ -289,6 +290,7 @@ class DsoSupernet(nn.Module):
         )
         self.head = Head(self.places[-1].channels, num_classes)
         self.execution = executed(self)
+        fit_to(self, image_shape)
         initialise(self)
 
     def forward(self, x_BCHW: Tensor, op_weights: Mapping[str, Tensor]) -> Tensor:

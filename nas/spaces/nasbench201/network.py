@@ -10,6 +10,7 @@ from nas.genotype import Cell, Genotype
 from nas.spaces.modules import relu_conv_bn
 from nas.spaces.nasbench201.operations import NASBENCH201
 from nas.spaces.norm import batch_norm
+from nas.spaces.signals import fit_to
 from nas.spaces.space import SKIP, ZERO
 from nas.spaces.stems import check_image_size
 
@@ -26,7 +27,7 @@ class ResidualBlock(nn.Module):
         self.downsample = nn.Sequential(nn.AvgPool2d(2, 2), nn.Conv2d(c_in, c_out, 1, bias=False))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """[B, C_in, H, W] -> [B, C_out, H/2, W/2]; H and W must be even."""
+        """[B, C_in, H, W] -> [B, C_out, H/2, W/2]; H and W must be even, or H 1 of signals."""
         return self.downsample(x_BCHW) + self.conv_b(self.conv_a(x_BCHW))
 
 
@@ -70,6 +71,7 @@ class MacroNetwork(nn.Module):
             self.cells.extend(build_cell(channels) for _ in range(cells_per_stage))
         self.last_norm = batch_norm(channels, affine=True)
         self.classifier = nn.Linear(channels, num_classes)
+        fit_to(self, image_shape)
 
     def _classify(self, x_BCHW: Tensor) -> Tensor:
         return self.classifier(torch.relu(self.last_norm(x_BCHW)).mean(dim=(2, 3)))

@@ -11,6 +11,7 @@ from nas.spaces.nasbench201.network import STAGES, ResidualBlock
 from nas.spaces.nasbench201.operations import NASBENCH201
 from nas.spaces.norm import batch_norm
 from nas.spaces.pieces import ZEROS, Classifier, Piece, Pieces, add
+from nas.spaces.signals import is_signal, reduced
 from nas.spaces.space import ZERO
 from nas.spaces.stems import check_image_size
 
@@ -52,9 +53,10 @@ class NasBench201Pieces(Pieces):
     ):
         check_image_size(image_shape, "cifar", STAGES - 1)
         self.operations = tuple(operations)
+        self.flat = is_signal(image_shape)
         self.cells_per_stage = cells_per_stage
         self.places = [
-            (init_channels * 2**stage, (image_shape[1] // 2**stage, image_shape[2] // 2**stage))
+            (init_channels * 2**stage, (reduced(image_shape[1], 2**stage), image_shape[2] // 2**stage))
             for stage in range(STAGES)
         ]
         depth, height, width = image_shape

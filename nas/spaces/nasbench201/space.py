@@ -13,6 +13,7 @@ from nas.spaces.nasbench201.operations import NASBENCH201
 from nas.spaces.nasbench201.pieces import NasBench201Pieces
 from nas.spaces.nasbench201.supernet import CELL, NasBench201Supernet
 from nas.spaces.pieces import Piece
+from nas.spaces.signals import is_signal, reduced
 from nas.spaces.space import (
     EdgeGroup,
     ImageInputs,
@@ -136,13 +137,13 @@ class NasBench201Space(Space):
             Piece(
                 "",
                 self.init_channels * 2**stage // self.partial,
-                inputs.image_shape[1] // 2**stage,
-                inputs.image_shape[2] // 2**stage,
+                *(reduced(side, 2**stage) for side in inputs.image_shape[1:]),
             )
             for stage in range(STAGES)
             for _ in range(self.cells_per_stage)
         ]
-        return {CELL: CandidateCosts(self.groups[CELL], lambda source: places, NASBENCH201)}
+        flat = is_signal(inputs.image_shape)
+        return {CELL: CandidateCosts(self.groups[CELL], lambda source: places, NASBENCH201, flat)}
 
     def architectures(self) -> Architectures:
         """All of them, 15,625 of the benchmark's five operations: every edge has any of them."""

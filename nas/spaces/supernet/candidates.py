@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.spaces.modules import one_further
 from nas.spaces.native.separable import SeparableSpec, SeparableSum
 from nas.spaces.supernet.fan_out import Candidate, Draw, Growth, Shared, Sums, Term, add, add_wide
 from nas.spaces.supernet.stacked import StackedConv, StackedNorm
@@ -37,7 +38,8 @@ class SeparableCandidate(Candidate):
     def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
         """Adds the scaled result of every edge: by the compiled kernel, in wide operators, or one by one."""
         execution = shared.execution
-        native = execution.native
+        # The kernel is of square convolutions.
+        native = None if self.depthwise[0].flat else execution.native
         if native is not None and self.training and native.supports(shared.x_BCHW, self.depthwise[0].kernel):
             self._forward_native(native, shared.x_BCHW, scales_M, sums, targets)
         elif execution.wide and execution.recompute and self.training:
@@ -86,7 +88,9 @@ class SeparableCandidate(Candidate):
         return h_BCHW
 
     def _forward_recomputed(self, shared, scales_M):
-        spec = WideSpec(self.stride, self.dilation, self.depthwise[0].kernel, len(self.norm))
+        spec = WideSpec(
+            self.stride, self.dilation, self.depthwise[0].kernel, len(self.norm), self.depthwise[0].flat
+        )
         running = [(norm.running_mean.flatten(), norm.running_var.flatten()) for norm in self.norm]
         return WideSeparable.apply(
             spec,
@@ -166,7 +170,7 @@ class ReduceCandidate(Candidate):
     def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
         """Adds the scaled reduction of every edge."""
         even_BCHW = shared.relu[:, :, ::2, ::2]
-        odd_BCHW = shared.relu[:, :, 1::2, 1::2]
+        odd_BCHW = one_further(shared.relu)[:, :, ::2, ::2]
         if shared.execution.wide:
             add_wide(sums, targets, self._forward_wide(even_BCHW, odd_BCHW, scales_M))
             return

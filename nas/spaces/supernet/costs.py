@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nas.errors import ConfigError
 from nas.spaces.operations import Catalogue
 from nas.spaces.pieces import Piece
+from nas.spaces.signals import along_time
 from nas.spaces.space import EdgeGroup
 
 
@@ -21,6 +22,7 @@ class CandidateCosts:
         places: source node -> its shape and the stride of its edges in all cells of the group, in order of
             the network: pieces without a name.
         catalogue: finds the candidates.
+        flat: whether the supernet is one of signals.
 
     Attributes:
         macs_EO: multiply-adds of every candidate, of all cells together, float64.
@@ -35,9 +37,10 @@ class CandidateCosts:
         group: EdgeGroup,
         places: Callable[[int], Sequence[Piece]],
         catalogue: Catalogue,
+        flat: bool = False,
     ):
         self.names_EO = [list(names) for names in group.operations]
-        self._catalogue = catalogue
+        self._catalogue, self._flat = catalogue, flat
         self._places = [tuple(places(source)) for source, _ in group.edges]
         known: dict[Piece, tuple[int, int]] = {}
         macs_EO, memory_EO = torch.zeros(2, *group.shape, dtype=torch.float64)
@@ -46,7 +49,7 @@ class CandidateCosts:
                 for column, name in enumerate(self.names_EO[row]):
                     piece = replace(place, name=name)
                     if piece not in known:
-                        known[piece] = catalogue[name].cost(piece)
+                        known[piece] = catalogue[name].cost(piece, **({"flat": True} if flat else {}))
                     macs, memory = known[piece]
                     macs_EO[row, column] += macs
                     memory_EO[row, column] += memory
@@ -86,7 +89,8 @@ class CandidateCosts:
 
     def build(self, piece: Piece) -> nn.Module:
         """That candidate as a module, to be timed."""
-        return self._catalogue.build(piece.name, piece.channels, piece.stride, affine=False)
+        found = self._catalogue.build(piece.name, piece.channels, piece.stride, affine=False)
+        return along_time(found) if self._flat else found
 
     def share(self, alive_EO: Tensor) -> Tensor:
         """Multiply-adds of what is alive over those of all candidates, a scalar (equation 9)."""

@@ -10,10 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.spaces.norm import BN_EPS, BN_MOMENTUM
+from nas.spaces.signals import middle_row
 
 
 class StackedConv(nn.Module):
-    """The weights of m equal convolutions, `[m, C_out, C_in/groups, k, k]`, initialised as torch does."""
+    """The weights of m equal convolutions, `[m, C_out, C_in/groups, k, k]`, initialised as torch does.
+
+    Of signals they are `[m, C_out, C_in/groups, 1, k]` (`nas.spaces.signals`).
+    """
 
     def __init__(self, m: int, c_in: int, c_out: int, kernel: int = 1, groups: int = 1):
         super().__init__()
@@ -21,20 +25,27 @@ class StackedConv(nn.Module):
         bound = fan_in**-0.5
         self.groups = groups
         self.kernel = kernel
+        self.flat = False
         self.weight = nn.Parameter(
             torch.empty(m, c_out, c_in // groups, kernel, kernel).uniform_(-bound, bound)
         )
 
     def forward(self, x_BCHW: Tensor, weight: Tensor, stride: int = 1, dilation: int = 1) -> Tensor:
         """Applies one of the stacked convolutions, `weight` being its slice."""
-        padding = dilation * (self.kernel - 1) // 2
-        return F.conv2d(x_BCHW, weight, None, stride, padding, dilation, self.groups)
+        return F.conv2d(x_BCHW, weight, None, stride, self._padding(dilation), dilation, self.groups)
 
     def wide(self, x_BCHW: Tensor, stride: int = 1, dilation: int = 1) -> Tensor:
         """Applies all m at once, each to its own channels: [B, m*C_in, H, W] -> [B, m*C_out, H', W']."""
-        padding = dilation * (self.kernel - 1) // 2
-        groups = len(self.weight) * self.groups
+        padding, groups = self._padding(dilation), len(self.weight) * self.groups
         return F.conv2d(x_BCHW, self.weight.flatten(0, 1), None, stride, padding, dilation, groups)
+
+    def flatten_rows(self) -> None:
+        """Keeps kernels of one row, for signals."""
+        self.weight, self.flat = middle_row(self.weight), True
+
+    def _padding(self, dilation: int) -> tuple[int, int]:
+        padding = dilation * (self.kernel - 1) // 2
+        return 0 if self.flat else padding, padding
 
     def extra_repr(self) -> str:
         return f"{tuple(self.weight.shape)}, groups={self.groups}"

@@ -20,11 +20,13 @@ class WideSpec:
     dilation: int
     kernel: int
     steps: int
+    flat: bool = False
 
     def depthwise(self, step: int) -> tuple[list[int], list[int], list[int]]:
         """Stride, padding and dilation of a step's depthwise convolution; the stride is in the first step."""
         stride = self.stride if step == 0 else 1
-        return [stride] * 2, [self.dilation * (self.kernel - 1) // 2] * 2, [self.dilation] * 2
+        padding = self.dilation * (self.kernel - 1) // 2
+        return [stride] * 2, [0 if self.flat else padding, padding], [self.dilation] * 2
 
 
 class WideSeparable(torch.autograd.Function):

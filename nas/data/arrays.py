@@ -1,67 +1,98 @@
-"""Images of one's own as arrays: an archive of NumPy's, of which nothing is unpickled.
+"""Images and signals of one's own as arrays: files of NumPy's or safetensors; nothing is unpickled.
 
-Shapes: N images, C channels, H rows, W columns.
+Shapes: N images, C channels, H rows, W columns; L time steps of signals, which are images [C, 1, L].
 """
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from nas.data.npz import (
-    IMAGES,
-    LABELS,
-    TEST_IMAGES,
-    TEST_LABELS,
-    as_pixels,
-    is_unit,
-    read_arrays,
-    read_labels,
+from nas.data.held import read_named
+from nas.data.measured import (
+    FLOATS,
+    KEY,
+    KINDS,
+    PICTURES,
+    SIGNALS,
+    Layout,
+    MappedImages,
+    arranged,
+    check_finite,
+    check_pixels,
+    doubt,
+    kind_of,
+    moments,
+    unit_of,
 )
+from nas.data.npz import IMAGES, LABELS, TEST_IMAGES, TEST_LABELS, read_labels
 from nas.data.own import check_test_share, draw_test, rounded_up
-from nas.data.sources import TensorImages
+from nas.data.sources import Images, TensorImages
 from nas.errors import ConfigError, require, require_one_of
 from nas.printable import listed
 
 log = logging.getLogger(__name__)
 FITS, CHANNELS = ("pad", "resize"), (None, "first", "last")
+WORDS = {PICTURES: "images", FLOATS: "images of float numbers", SIGNALS: "signals"}
+# Images whose pixels are counted at once.
+HISTOGRAM = 4096
 
 
 @dataclass(frozen=True)
 class Content:
-    """Both parts, the values of `labels` in the order of the classes, and (H, W) of the images as stored."""
+    """What a file holds.
 
-    train: TensorImages
-    test: TensorImages
+    Attributes:
+        train, test: both parts.
+        classes: the values of `labels` in their order.
+        size: (H, W) of the images as stored.
+        shape: (C, H, W) as networks are given them.
+        kind: see `nas.data.measured`.
+        moments: mean and deviation of each channel of numbers that are no pixels; None of pictures.
+    """
+
+    train: Images
+    test: Images
     classes: tuple[str, ...]
     size: tuple[int, int]
+    shape: tuple[int, int, int]
+    kind: str
+    moments: tuple[tuple[float, ...], tuple[float, ...]] | None
 
 
 class Arrays:
-    """Arrays of an .npz file: `images`, `labels` and, where there is a test part, those of `test_`.
+    """Arrays of a file: `images`, `labels` and, where there is a test part, those of `test_`.
 
-    Images are [N, C, H, W], or [N, H, W] of one channel: uint8, other numbers from 0 to 255, or fractions
-    from 0 to 1, of which 255 steps are kept. Labels are [N] whole numbers or texts; the classes are the
-    different values that there are, sorted. Without a test part one is drawn, of every class alike.
+    Pictures are [N, C, H, W], or [N, H, W] of one channel: uint8, other numbers from 0 to 255, or fractions
+    from 0 to 1, of which 255 steps are kept. Float images [N, C, H, W] and signals [N, C, L] are any numbers,
+    kept as float32 in their own units; signals become images [C, 1, L]. Labels are [N] whole numbers or
+    texts; the classes are the different values that there are, sorted. Without a test part one is drawn, of
+    every class alike.
 
     Args:
-        file: the .npz file; a relative one is relative to the current working directory
+        file: the .npz or .safetensors file, or the .npy file of the images, which is mapped into memory and
+            not read into it; a relative one is relative to the current working directory
         name: what the data set is called in reports
-        fit: what is done to sides that are no multiple of `multiple`: `pad` adds black around, `resize`
-            scales the image (bilinear); either to the next multiple
-        multiple: number that networks need both sides to be a multiple of
+        fit: what is done to sides that are no multiple of `multiple`: `pad` adds black around (of other
+            numbers than pixels the mean), `resize` scales the image (bilinear); either to the next multiple
+        multiple: number that networks need both sides to be a multiple of, of signals the length
         channels: where they stand in `images`: `first`, `last` ([N, H, W, C]), or None for first, refused
             where it looks like last
-        mean: of each channel, on the scale where a pixel of 255 is 1; None for that of the training images
+        mean: of each channel, on the scale where a pixel of 255 is 1, or in the units of the numbers that are
+            no pixels; None for that of the training images
         std: the same
         test_share: share of the images that is the test part, in (0, 1), where the file has none
         test_seed: of that draw, which does not depend on the seeds of a run; 0 to 2**32 - 1
+        kind: `pictures`, `floats` or `signals`; None for what numbers and shape say
+        labels: of .npy files that of the labels
+        test_file: of .npy files that of the test images; None for a test part that is drawn
+        test_labels: of .npy files that of their labels
 
     Raises:
         ConfigError: an argument is out of range. From the attributes and methods: there is no such file, it
@@ -79,6 +110,10 @@ class Arrays:
         std: Sequence[float] | None = None,
         test_share: float = 0.2,
         test_seed: int = 0,
+        kind: str | None = None,
+        labels: str | Path | None = None,
+        test_file: str | Path | None = None,
+        test_labels: str | Path | None = None,
     ):
         if file is None:
             raise ConfigError(
@@ -86,10 +121,15 @@ class Arrays:
             )
         require_one_of("dataset.source.fit", fit, FITS)
         require_one_of("dataset.source.channels", channels, CHANNELS)
+        require_one_of(KEY, kind, KINDS)
         check_test_share(test_share)
         self.name = name
         self.file = Path(file).expanduser()
-        self.fit, self.multiple, self.channels = fit, multiple, channels
+        others = {"labels": labels, "test_file": test_file, "test_labels": test_labels}
+        self._files: dict[str, Path | None] = {"file": self.file}
+        for key, one in others.items():
+            self._files[key] = None if one is None else Path(one).expanduser()
+        self.fit, self.multiple, self.channels, self.kind = fit, multiple, channels, kind
         self.test_share, self.test_seed = test_share, test_seed
         self._mean, self._std = mean, std
 
@@ -106,8 +146,12 @@ class Arrays:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W), as padded or resized."""
-        channels, height, width = self.train().images_NCHW.shape[1:]
-        return channels, height, width
+        return self._content.shape
+
+    @property
+    def floats(self) -> bool:
+        """Whether they are float32 in their own units, as `mean` and `std` are, and not pixels."""
+        return self._content.kind != PICTURES
 
     @property
     def padded_from(self) -> tuple[int, int] | None:
@@ -125,100 +169,127 @@ class Arrays:
         """Of each channel."""
         return self._moments[1] if self._std is None else tuple(self._std)
 
-    def train(self, augmented: bool = True) -> TensorImages:
+    def train(self, augmented: bool = True) -> Images:
         """Returns the training images, the same for either value of `augmented`."""
         return self._content.train
 
-    def test(self) -> TensorImages:
+    def test(self) -> Images:
         """Returns the test images."""
         return self._content.test
 
     @cached_property
     def _content(self) -> Content:
         """Both parts; says once what was found."""
-        where = f"dataset.file={self.file}"
-        arrays = read_arrays(self.file, where)
-        unit = is_unit(arrays[IMAGES])
-        images_NCHW = self._images(arrays, IMAGES, unit, where)
+        arrays, where = read_named(self._files)
+        array = arrays[IMAGES]
+        kind = kind_of(array, self.kind, f"{where}: {IMAGES}")
+        unsure = doubt(array, kind, self.kind)
+        if unsure is not None:
+            log.warning("warning: %s: %s", where, unsure)
+        for name in (IMAGES, TEST_IMAGES):
+            if name in arrays:
+                self._check(arrays[name], kind, f"{where}: {name}")
         names, labels_N = read_labels(arrays, LABELS, where)
-        train = _paired(images_NCHW, labels_N, IMAGES, LABELS, where)
+        _check_number(array, labels_N, IMAGES, LABELS, where)
+        indices_N = torch.arange(len(array))
         if TEST_IMAGES in arrays:
-            test, how = self._test(arrays, names, unit, where), TEST_IMAGES
+            test_labels_N = self._test_labels(arrays, names, where)
+            train, test, how = indices_N, torch.arange(len(test_labels_N)), TEST_IMAGES
         else:
-            parts = draw_test(train.labels, self.test_share, self.test_seed)
-            train, test = (TensorImages(train.images_NCHW[one], train.labels[one]) for one in parts)
+            train, test = draw_test(labels_N, self.test_share, self.test_seed)
+            test_labels_N = labels_N[test]
             how = f"drawn by test_share={self.test_share}, test_seed={self.test_seed}"
-        classes, shapes = tuple(str(one) for one in names), (arrays[IMAGES].shape[1:], images_NCHW.shape[1:])
+        last = self.channels == "last" and array.ndim == 4
+        one = arranged(array[:1], kind, last)
+        height, width = one.shape[2:]
+        size = (
+            1 if kind == SIGNALS else rounded_up(height, self.multiple),
+            rounded_up(width, self.multiple),
+        )
+        require(
+            kind != SIGNALS or self.fit == "pad",
+            "dataset.source.fit=resize: signals are padded, since another number of time steps would change "
+            "their frequencies; leave fit=pad",
+        )
+        found = None if kind == PICTURES else moments(arranged(array, kind, last), train)
+        fill = (0.0,) * one.shape[1] if found is None else found[0]
+        if found is not None and self._mean is not None and len(self._mean) == len(fill):
+            fill = tuple(self._mean)
+        layout = Layout(kind, unit_of(array, kind), last, size, self.fit, fill, f"{where}: {IMAGES}")
+        other = replace(layout, where=f"{where}: {TEST_IMAGES}") if TEST_IMAGES in arrays else layout
+        parts = (
+            _part(array, labels_N[train], train, layout),
+            _part(arrays.get(TEST_IMAGES, array), test_labels_N, test, other),
+        )
+        classes, shape = tuple(str(name) for name in names), (one.shape[1], *size)
         log.info(
-            "%s: %d classes (%s), %d training and %d test images (%s) of %s, read as %s",
-            self.file, len(classes), listed(classes), len(train), len(test), how, *map(list, shapes),
+            "%s: %d classes (%s), %d training and %d test %s (%s) of %s, read as %s",
+            self.file, len(classes), listed(classes), len(parts[0]), len(parts[1]), WORDS[kind], how,
+            list(array.shape[1:]), list(shape),
         )  # fmt: skip
-        return Content(train, test, classes, self._size(arrays[IMAGES]))
+        return Content(*parts, classes, (height, width), shape, kind, found)
 
-    def _size(self, array: np.ndarray) -> tuple[int, int]:
-        """(H, W) as stored."""
-        first = 1 if array.ndim == 3 or self.channels == "last" else 2
-        return array.shape[first], array.shape[first + 1]
-
-    def _test(self, arrays: dict[str, np.ndarray], names: np.ndarray, unit: bool, where: str) -> TensorImages:
-        """The test part of a file that has one; `names` are the labels that there are."""
-        images_NCHW = self._images(arrays, TEST_IMAGES, unit, where)
+    def _test_labels(self, arrays: dict[str, np.ndarray], names: np.ndarray, where: str) -> Tensor:
+        """Those of a file that has a test part; `names` are the labels that there are."""
+        images = arrays[TEST_IMAGES]
+        shapes = [list(arrays[name].shape[1:]) for name in (IMAGES, TEST_IMAGES)]
+        require(shapes[0] == shapes[1], f"{where}: {IMAGES} are {shapes[0]}, but {TEST_IMAGES} {shapes[1]}")
         found, places_N = read_labels(arrays, TEST_LABELS, where)
+        _check_number(images, places_N, TEST_IMAGES, TEST_LABELS, where)
         other = sorted(set(found.tolist()) - set(names.tolist()), key=str)
         require(not other, f"{where}: {TEST_LABELS} has {listed(other)}, which {LABELS} has not")
-        labels_N = torch.from_numpy(np.searchsorted(names, found))[places_N]
-        return _paired(images_NCHW, labels_N, TEST_IMAGES, TEST_LABELS, where)
+        return torch.from_numpy(np.searchsorted(names, found))[places_N]
 
     @cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and deviation of the training images, by their histogram."""
+        """Mean and deviation of the training images; of pictures by their histogram."""
+        if self._content.moments is not None:
+            return self._content.moments
         levels = torch.arange(256, dtype=torch.float64) / 255
+        counts_CV = _histogram(self.train(), self.image_shape[0])
         means, deviations = [], []
-        for channel in self.train().images_NCHW.unbind(1):
-            share = channel.flatten().bincount(minlength=256).double() / channel.numel()
+        for count_V in counts_CV:
+            share = count_V.double() / count_V.sum()
             mean = float(share @ levels)
             means.append(round(mean, 4))
             # A channel that never changes: one step of 255.
             deviations.append(max(round(float(share @ (levels - mean) ** 2) ** 0.5, 4), 1 / 255))
         return tuple(means), tuple(deviations)
 
-    def _images(self, arrays: dict[str, np.ndarray], name: str, unit: bool, where: str) -> Tensor:
-        """The images of an array, uint8 [N, C, H, W], padded or resized."""
-        array = arrays[name]
+    def _check(self, array: np.ndarray, kind: str, where: str) -> None:
+        """Refuses other shapes, and numbers that are none."""
         shape = list(array.shape)
-        require(
-            array.ndim in (3, 4) and min(shape) > 0,
-            f"{where}: {name} is {shape}; it must be [N, C, H, W], or [N, H, W] for one channel",
-        )
         looks_last = len(shape) == 4 and shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4)
         require(
-            self.channels is not None or not looks_last,
-            f"{where}: {name} is {shape}, which looks like [N, H, W, C]; say dataset.source.channels=last, "
+            self.channels is not None or not looks_last or kind == SIGNALS,
+            f"{where} is {shape}, which looks like [N, H, W, C]; say dataset.source.channels=last, "
             "or first if it is [N, C, H, W]",
         )
-        if array.ndim == 3:
-            array = array[:, None]
-        elif self.channels == "last":
-            array = array.transpose(0, 3, 1, 2)
-        images_NCHW = as_pixels(array, unit, f"{where}: {name}")
-        height, width = (rounded_up(side, self.multiple) for side in images_NCHW.shape[2:])
-        return _fitted(images_NCHW, height, width, self.fit)
+        kind_of(array, kind, where)
+        check_finite(array, kind, where)
 
 
-def _paired(images_NCHW: Tensor, labels_N: Tensor, images: str, labels: str, where: str) -> TensorImages:
+def _check_number(images: np.ndarray, labels_N: Tensor, name: str, labels: str, where: str) -> None:
     require(
-        len(labels_N) == len(images_NCHW),
-        f"{where}: {images} holds {len(images_NCHW)} images, but {labels} {len(labels_N)} labels",
+        len(labels_N) == len(images),
+        f"{where}: {name} holds {len(images)} images, but {labels} {len(labels_N)} labels",
     )
-    return TensorImages(images_NCHW, labels_N)
 
 
-def _fitted(images_NCHW: Tensor, height: int, width: int, fit: str) -> Tensor:
-    """Images [N, C, height, width], padded around with 0 or scaled."""
-    more = height - images_NCHW.shape[2], width - images_NCHW.shape[3]
-    if more == (0, 0):
-        return images_NCHW
-    if fit == "resize":
-        return F.interpolate(images_NCHW, (height, width), mode="bilinear")
-    top, left = more[0] // 2, more[1] // 2
-    return F.pad(images_NCHW, (left, more[1] - left, top, more[0] - top))
+def _part(array: np.ndarray, labels_N: Tensor, indices_N: Tensor, layout: Layout) -> Images:
+    """Images in memory, or of a file that is mapped into it."""
+    if isinstance(array, np.memmap):
+        check_pixels(array, layout)
+        return MappedImages(array, labels_N, indices_N, layout)
+    whole = len(indices_N) == len(array)
+    return TensorImages(layout(array if whole else array[indices_N.numpy()]), labels_N)
+
+
+def _histogram(images: Any, channels: int) -> Tensor:
+    """How often each channel's pixels have each of 256 values, [C, 256]."""
+    counts_CV = torch.zeros(channels, 256, dtype=torch.int64)
+    for part in torch.arange(len(images)).split(HISTOGRAM):
+        images_NCHW, _ = images.__getitems__(part.tolist())
+        for channel, pixels in enumerate(images_NCHW.unbind(1)):
+            counts_CV[channel] += pixels.flatten().bincount(minlength=256)
+    return counts_CV

@@ -11,7 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from nas.data.sources import is_signal
 from nas.errors import require
+
+PIXELS = (torch.uint8, torch.float32)
+SIGNALS_BEAR = (
+    "; dataset.augment.pad=<steps> shifts a signal along time, dataset.cutout=<steps> leaves a piece out"
+)
 
 
 @dataclass(frozen=True)
@@ -32,13 +38,16 @@ class Draw:
 
 
 class BatchAugment(nn.Module):
-    """Turns uint8 images into a network's input: crop, mirror, scale to [0, 1], normalise, cut out.
+    """Turns images into a network's input: crop, mirror, scale to [0, 1], normalise, cut out.
 
     Every image gets its own draws, so a batch is distributed as torchvision's RandomCrop(padding),
     RandomHorizontalFlip, ToTensor and Normalize would make it image by image, followed by the Cutout of the
     DARTS code: one square, centred on any pixel, that may leave the image; zero after normalisation.
     Padding is black before normalisation. A random part and other colours, where they are asked for, come
     first and image by image: torchvision's own, drawn from torch's own generator.
+
+    Images of float32 are in units of their own: they are not scaled, and what pads them is the mean. Signals
+    [B, C, 1, L] are padded, and so shifted, along time alone.
 
     A module only so that `.to` moves and casts mean and std, whose type the result has; they are not in
     checkpoints.
@@ -97,17 +106,18 @@ class BatchAugment(nn.Module):
         """Returns the network's input [B, C, H, W].
 
         Args:
-            images_BCHW: uint8
+            images_BCHW: uint8, or float32 in the units of mean and std
             train: False only scales and normalises, and draws nothing
             generator: source of the draws, on the images' device; None for torch's global one
 
         Raises:
-            ConfigError: the images are not uint8 [B, C, H, W] with as many channels as `mean`.
+            ConfigError: the images are not uint8 or float32 [B, C, H, W] with as many channels as `mean`.
         """
         channels = len(self.mean_C11)
         require(
-            images_BCHW.dtype == torch.uint8 and images_BCHW.ndim == 4 and images_BCHW.shape[1] == channels,
-            f"expected uint8 images [B, {channels}, H, W], not {images_BCHW.dtype} {list(images_BCHW.shape)}",
+            images_BCHW.dtype in PIXELS and images_BCHW.ndim == 4 and images_BCHW.shape[1] == channels,
+            f"expected uint8 (or float32) images [B, {channels}, H, W], not {images_BCHW.dtype} "
+            f"{list(images_BCHW.shape)}",
         )
         if not train:
             return self.apply_draw(images_BCHW, Draw())
@@ -132,7 +142,11 @@ class BatchAugment(nn.Module):
         def integers(stop: int) -> Tensor:
             return torch.randint(stop, (num_images,), generator=generator, device=images_BCHW.device)
 
-        top_B, left_B = (integers(2 * self.pad + 1), integers(2 * self.pad + 1)) if self.pad else (None, None)
+        top_B = left_B = None
+        if self.pad:
+            # The only row of a signal stays where it is.
+            top_B = torch.zeros_like(integers(1)) if _along_time(images_BCHW) else integers(2 * self.pad + 1)
+            left_B = integers(2 * self.pad + 1)
         flip_B = integers(2).bool() if self.flip else None
         row_B, column_B = (integers(height), integers(width)) if self.cutout else (None, None)
         return Draw(top_B, left_B, flip_B, row_B, column_B)
@@ -140,8 +154,13 @@ class BatchAugment(nn.Module):
     def apply_draw(self, images_BCHW: Tensor, draw: Draw) -> Tensor:
         """Applies given draws: the deterministic half of `forward`."""
         # Divided and subtracted as torchvision does, in three steps, for results equal to the last bit.
-        x_BCHW = self._crop(images_BCHW, draw).to(self.mean_C11.dtype)
-        x_BCHW.div_(255).sub_(self.mean_C11).div_(self.std_C11)
+        if images_BCHW.dtype == torch.uint8:
+            x_BCHW = self._crop(images_BCHW, draw).to(self.mean_C11.dtype)
+            x_BCHW.div_(255).sub_(self.mean_C11).div_(self.std_C11)
+        else:
+            # Before it is padded, with 0.
+            x_BCHW = images_BCHW.to(self.mean_C11.dtype).sub(self.mean_C11).div_(self.std_C11)
+            x_BCHW = self._crop(x_BCHW, draw)
         # After the arithmetic, which a CPU does four times slower with three channels innermost.
         x_BCHW = x_BCHW.contiguous(memory_format=self.memory_format)
         if draw.row_B is None or draw.column_B is None:
@@ -161,7 +180,8 @@ class BatchAugment(nn.Module):
         if draw.flip_B is not None:
             columns = torch.where(draw.flip_B[:, None], width - 1 - columns, columns)
         if draw.top_B is not None and draw.left_B is not None:
-            images_BCHW = F.pad(images_BCHW, (self.pad,) * 4)
+            rows_around = 0 if _along_time(images_BCHW) else self.pad
+            images_BCHW = F.pad(images_BCHW, (self.pad, self.pad, rows_around, rows_around))
             rows = rows + draw.top_B[:, None]
             columns = columns + draw.left_B[:, None]
         pixels = (rows[:, :, None] * images_BCHW.shape[3] + columns[:, None, :]).view(num_images, 1, -1)
@@ -175,13 +195,31 @@ class BatchAugment(nn.Module):
         return (place >= first_B1) & (place < first_B1 + self.cutout)
 
 
+def _along_time(images_BCHW: Tensor) -> bool:
+    """Whether they are signals: numbers in a single row."""
+    return images_BCHW.is_floating_point() and images_BCHW.shape[2] == 1
+
+
 def of_batches(source: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of `dataset.augment` that batches of a source are to be augmented by.
 
     Args:
         source: one that `augments` mirrors, crops and jitters by itself, image by image.
         settings: `dataset.augment`.
+
+    Raises:
+        ConfigError: something is to be done to signals or float images that only pictures bear.
     """
+    if getattr(source, "floats", False):
+        kind, names = "float images", ["jitter"]
+        if is_signal(source):
+            kind, names = "signals", ["flip", "crop", "jitter"]
+        for name in names:
+            require(
+                not settings.get(name),
+                f"dataset.augment.{name}={settings.get(name)}: for pictures only, and {source.name} holds "
+                f"{kind}; leave it off" + (SIGNALS_BEAR if kind == "signals" else ""),
+            )
     single = getattr(source, "augments", False)
     return {key: value for key, value in settings.items() if key == "pad" or not single}
 

@@ -199,10 +199,15 @@ def _fetch(source: ImageSource, images: Any, index: int, what: str) -> tuple[Any
 def _check_kind(source: ImageSource, found: Any, subject: str, count: int | None = None) -> None:
     """Compares type and shape; `count` is that of a whole part."""
     where, shape = named(source), list(source.image_shape)
+    floats = bool(getattr(source, "floats", False))
     require(
-        isinstance(found, Tensor) and found.dtype == torch.uint8,
-        f"{where}: {subject} {getattr(found, 'dtype', type(found).__name__)}; pixels must be torch.uint8, "
-        "0 to 255",
+        isinstance(found, Tensor) and found.dtype == (torch.float32 if floats else torch.uint8),
+        f"{where}: {subject} {getattr(found, 'dtype', type(found).__name__)}; "
+        + (
+            "it declares floats, which must be torch.float32"
+            if floats
+            else "pixels must be torch.uint8, 0 to 255"
+        ),
     )
     inner = list(found.shape if count is None else found.shape[1:])
     require(

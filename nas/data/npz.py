@@ -3,9 +3,12 @@
 Shapes: N images.
 """
 
+import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import IO
 
 import numpy as np
 import torch
@@ -15,6 +18,9 @@ from nas.errors import ConfigError, require
 from nas.printable import listed, shown
 from nas.reading.files import MEBIBYTE, check_regular
 
+HEADERS = MappingProxyType(
+    {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+)
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = "images", "labels", "test_images", "test_labels"
 # Bytes of all arrays of a file, unpacked; the training images of ImageNet at 64x64 take 16 GB.
 LONGEST = 64 * 1024 * MEBIBYTE
@@ -49,7 +55,11 @@ def read_held(
     try:
         with zipfile.ZipFile(file) as archive:
             size = sum(one.file_size for one in archive.infolist())
-        require(size <= LONGEST, f"{where}: unpacks to {size:,} bytes; at most {LONGEST:,} are read")
+            require(size <= LONGEST, f"{where}: unpacks to {size:,} bytes; at most {LONGEST:,} are read")
+            for one in archive.infolist():
+                if one.filename.removesuffix(".npy") in (*needed, *further):
+                    with archive.open(one) as opened:
+                        check_header(opened, one.file_size, f"{where}: {one.filename.removesuffix('.npy')}")
         with np.load(file, allow_pickle=False) as held:
             names = list(held.files)
             there = [name for name in further if name in names]
@@ -63,16 +73,53 @@ def read_held(
         raise
     except Exception as error:
         # A damaged or hostile archive may break anything in zipfile, zlib and NumPy.
-        if "allow_pickle" in str(error):
-            raise ConfigError(
-                f"{where}: holds pickled objects, which are never read; save arrays of numbers (labels may "
-                "be texts of one NumPy type, such as <U16)"
-            ) from error
         raise ConfigError(f"{where}: cannot be read ({shown(' '.join(str(error).split()), 160)})") from error
     # What has not the form of an array comes as bytes.
     other = [name for name, array in found.items() if not isinstance(array, np.ndarray)]
     require(not other, f"{where}: {', '.join(other)} is no array")
     return found
+
+
+def check_header(opened: IO[bytes], size: int, where: str) -> bool:
+    """Compares what the header of an array of NumPy's says with the bytes that there are.
+
+    Args:
+        opened: at its first byte.
+        size: of the whole, header and numbers, in bytes.
+        where: what messages begin with.
+
+    Returns:
+        Whether the numbers lie in the order of Fortran.
+
+    Raises:
+        ConfigError: it has no such header, holds objects, a side below 0, or not as many bytes as it says.
+    """
+    try:
+        version = np.lib.format.read_magic(opened)
+    except ValueError as error:
+        raise ConfigError(f"{where} is no array of NumPy's") from error
+    # Others are for records, which are no images.
+    require(version in HEADERS, f"{where}: format {version} of NumPy's arrays is not known")
+    try:
+        shape, fortran, dtype = HEADERS[version](opened)
+    except Exception as error:
+        # A hostile header may break anything in NumPy's reader of literals.
+        told = shown(" ".join(str(error).split()), 160)
+        raise ConfigError(f"{where}: its header is damaged ({told})") from error
+    size -= opened.tell()
+    require(
+        not dtype.hasobject,
+        f"{where}: holds pickled objects, which are never read; save arrays of numbers (labels may be texts "
+        "of one NumPy type, such as <U16)",
+    )
+    require(min(shape, default=0) >= 0, f"{where}: shape {shown(str(shape), 80)} cannot be")
+    needed = math.prod(shape) * dtype.itemsize
+    require(
+        needed == size,
+        f"{where}: its header says {dtype} {shown(str(list(shape)), 80)}, which is {needed:,} bytes, but "
+        f"{size:,} follow; the file is cut off or damaged",
+    )
+    return fortran
 
 
 def is_unit(array: np.ndarray) -> bool:

@@ -24,8 +24,10 @@ class ImageSource(Protocol):
     counts, and so reads, when it is first asked.
 
     It may also have `classes` (names, in the order of the labels, or None), `augments` (true: it mirrors,
-    crops and jitters training images itself, and only padding is left to do) and `resize` (pixels of the
-    shorter side of a picture before its centre is cut out).
+    crops and jitters training images itself, and only padding is left to do), `resize` (pixels of the
+    shorter side of a picture before its centre is cut out) and `floats` (true: images are float32 in units of
+    their own, which `mean` and `std` have too, instead of pixels). Images of a single row are signals [C, 1,
+    L]: networks reach along time alone, and what only pictures bear is not done to them.
 
     What it declares is compared with what it returns before the first step (`nas.data.checks`).
     """
@@ -37,7 +39,7 @@ class ImageSource(Protocol):
     std: tuple[float, ...]
 
     def train(self, augmented: bool = True) -> "Images":
-        """Returns the training images as (uint8 image CHW, int label), with `.labels` (int64 [N]).
+        """Returns the training images as (uint8 or float32 image CHW, int label), with `.labels` (int64 [N]).
 
         `augmented=False` prepares each image as `test` does, for a validation share. It makes a difference
         only where images are augmented one by one; the others are augmented later, as batches.
@@ -68,19 +70,19 @@ class TensorImages(Images):
     """Images held in memory, read as whole batches by one index operation.
 
     Args:
-        images_NCHW: uint8 [N, C, H, W]
+        images_NCHW: uint8 [N, C, H, W]; float32 of a source whose `floats` is true
         labels_N: class indices [N], kept as int64
 
     Raises:
-        ConfigError: the images are not uint8 [N, C, H, W], labels are no whole numbers, or labels and images
-            differ in number.
+        ConfigError: the images are not uint8 or float32 [N, C, H, W], labels are no whole numbers, or labels
+            and images differ in number.
     """
 
     def __init__(self, images_NCHW: Tensor, labels_N: Tensor):
         found = f"{images_NCHW.dtype} {list(images_NCHW.shape)}"
         require(
-            images_NCHW.dtype == torch.uint8 and images_NCHW.ndim == 4,
-            f"images must be a uint8 tensor of shape [N, C, H, W], not {found}",
+            images_NCHW.dtype in (torch.uint8, torch.float32) and images_NCHW.ndim == 4,
+            f"images must be a uint8 (or float32) tensor of shape [N, C, H, W], not {found}",
         )
         require(
             labels_N.shape == images_NCHW.shape[:1],
@@ -130,6 +132,11 @@ class CachedImages(ABC):
     @abstractmethod
     def _read(self, train: bool) -> TensorImages:
         """Reads one part from the disk."""
+
+
+def is_signal(source: ImageSource) -> bool:
+    """Whether its images have a single row, which runs along time."""
+    return source.image_shape[1] == 1
 
 
 def domain_of(source: object) -> str:

@@ -27,8 +27,13 @@ def read_images(source: ImageSource) -> TensorImages:
     images = read_part(source)
     if not isinstance(images, TensorImages):
         raise ConfigError(
-            f"bench.data=true: {source.name} is augmented image by image, so there is nothing to compare"
+            f"bench.data=true: {source.name} is read or augmented image by image, so there is nothing to "
+            "compare"
         )
+    require(
+        not getattr(source, "floats", False),
+        f"bench.data=true: torchvision's transforms are of pictures, and {source.name} holds other numbers",
+    )
     return images
 
 

@@ -231,7 +231,8 @@ def _room(config: Mapping, source: ImageSource, images: int) -> Room | None:
     if limit is None:
         return None
     taken = LIBRARIES["cuda" if gpu else "cpu"]
-    return Room(limit, taken + images * (torch.Size(source.image_shape).numel() + LABEL_BYTES))
+    width = 4 if getattr(source, "floats", False) else 1
+    return Room(limit, taken + images * (torch.Size(source.image_shape).numel() * width + LABEL_BYTES))
 
 
 def _search_demands(config: Mapping, space: Space, method: Method, source: ImageSource) -> Iterator[Demand]:

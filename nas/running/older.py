@@ -8,6 +8,7 @@ from nas.running.parts import link, spell_out
 
 log = logging.getLogger(__name__)
 DSO = "nas.spaces.dso.DsoSpace"
+ARRAYS = "nas.data.arrays.Arrays"
 FOLDER = "nas.data.folder.ImageFolder"
 
 
@@ -37,6 +38,9 @@ def read_now(saved: DictConfig, where: str, continued: bool = False) -> DictConf
         # A search from before the key: its checkpoint holds scales of reductions and shortcuts, which learn.
         saved.space.fixed_scales = "operations"
     _say_augmentation(saved)
+    if OmegaConf.select(saved, "dataset.source._target_") == ARRAYS and "kind" not in saved.dataset.source:
+        # All numbers were pixels.
+        saved.dataset.source.kind = "pictures"
     # From before methods had parts: words and short keys that stand for them.
     spell_out(saved)
     link(saved)

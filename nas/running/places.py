@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 # Keys of `dataset` and `dataset.source` that name a place.
-PLACES = ("root", "file")
+PLACES = ("root", "file", "labels", "test_file", "test_labels")
 
 
 def absolute(path: Any) -> Any:

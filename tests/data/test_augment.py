@@ -154,9 +154,11 @@ def test_numbers_out_of_range_are_named(arguments, complaint):
         BatchAugment(**({"mean": MEAN, "std": STD} | arguments))
 
 
-@pytest.mark.parametrize("images", [torch.zeros(1, 3, 2, 2), torch.zeros(1, 1, 2, 2, dtype=torch.uint8)])
+@pytest.mark.parametrize(
+    "images", [torch.zeros(1, 3, 2, 2).double(), torch.zeros(1, 1, 2, 2, dtype=torch.uint8)]
+)
 def test_images_of_another_type_or_depth_are_refused(images):
-    with pytest.raises(ConfigError, match=r"expected uint8 images \[B, 3, H, W\]"):
+    with pytest.raises(ConfigError, match=r"expected uint8 \(or float32\) images \[B, 3, H, W\]"):
         BatchAugment(MEAN, STD)(images, train=True)
 
 

@@ -169,8 +169,8 @@ class DartsSpace(Space):
                 if cell.group == name:
                     stride = 2 if cell.reduction and source < INPUTS else 1
                     before = shift * 2 ** (cell.level + (cell.reduction and stride == 1))
-                    size = [reduced(side, before) for side in inputs.image_shape[1:]]
-                    found.append(Piece("", cell.channels // self.partial, *size, stride))
+                    height, width = (reduced(side, before) for side in inputs.image_shape[1:])
+                    found.append(Piece("", cell.channels // self.partial, height, width, stride))
             return found
 
         return {

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from nas.errors import require, require_one_of
 from nas.files import write_bytes
 from nas.formats import families
-from nas.formats.catalogue import FORMATS, Subject, chosen
+from nas.formats.catalogue import FORMATS, Subject, chosen, read_back
 from nas.formats.comparison import compare
 from nas.formats.description import Description, TextDescription
+from nas.formats.prepared import has_preparation, with_preparation
 from nas.formats.writing import write_all
 from nas.running.config import RunFailed
 
@@ -52,12 +53,14 @@ def export(
     name = format or ENDINGS[path.suffix]
     require_one_of("format", name, tuple(FORMATS))
     images, family = isinstance(description, Description), description.genotype.space
-    (one,) = chosen(name, images, not images or family in families.FAMILIES)
+    (one,) = chosen(name, images, not images or family in families.FAMILIES, not has_preparation(description))
     require(path.absolute().parent.is_dir(), f"path={path}: there is no folder {path.absolute().parent}")
     network = copy.deepcopy(network).cpu().eval()
     with tempfile.TemporaryDirectory() as folder:
         write_all(Subject(network, description, opset), [one], Path(folder))
-        found = compare(run(network), run(one.read(Path(folder))))
+        found = compare(
+            run(with_preparation(network, description)), run(read_back(one, Path(folder), description))
+        )
         draws = any(getattr(module, "draws", False) for module in network.modules())
         if one.same_draws or not draws:
             told = f"the {name} file computes something else than the network"

@@ -18,6 +18,7 @@ from nas.api.language import LanguageModel
 from nas.data.given import as_uint8
 from nas.errors import ConfigError, require
 from nas.formats.description import Description, TextDescription
+from nas.formats.prepared import Prepared, check_measured
 from nas.running.in_process import call, scratch
 from nas.running.words import quoted
 
@@ -63,6 +64,8 @@ class Model(nn.Module):
         prepared = description.preprocessing
         self.register_buffer("mean_C11", torch.tensor(prepared.mean)[:, None, None], persistent=False)
         self.register_buffer("std_C11", torch.tensor(prepared.std)[:, None, None], persistent=False)
+        # Of numbers that are no pixels.
+        self.measured = Prepared(nn.Identity(), description) if prepared.floats else None
         self.eval()
 
     @property
@@ -74,7 +77,8 @@ class Model(nn.Module):
         """Pictures -> logits.
 
         Args:
-            images_BCHW: uint8 of 0 to 255, or float of 0 to 1, [B, C, H, W] of `image_shape`.
+            images_BCHW: uint8 of 0 to 255, or float of 0 to 1, [B, C, H, W] of `image_shape`; signals as
+                they were measured, [B, C, L], and float images likewise.
 
         Returns:
             Logits [B, K].
@@ -82,6 +86,10 @@ class Model(nn.Module):
         Raises:
             ConfigError: they are of another shape or kind.
         """
+        if self.measured is not None:
+            return self.network(
+                self.measured.prepare(check_measured(images_BCHW, self.description, "images"))
+            )
         kind = f"{images_BCHW.dtype} {list(images_BCHW.shape)}"
         require(
             images_BCHW.ndim == 4 and tuple(images_BCHW.shape[1:]) == self.image_shape,
@@ -107,7 +115,7 @@ class Model(nn.Module):
             ConfigError: a file is no picture, or one has other channels than the network reads.
         """
         single = isinstance(pictures, str | Path) or hasattr(pictures, "convert")
-        single = single or (hasattr(pictures, "ndim") and pictures.ndim < 4)
+        single = single or (hasattr(pictures, "ndim") and pictures.ndim <= len(self.description.given_shape))
         listed = [pictures] if single else list(pictures)
         if not listed:
             return []
@@ -130,6 +138,14 @@ class Model(nn.Module):
 
     def _prepared(self, picture: Any) -> Tensor:
         """A picture as uint8 [C, H, W] of the network's size, as the test images were prepared."""
+        if self.measured is not None:
+            require(
+                not (isinstance(picture, str | Path) or hasattr(picture, "convert")),
+                f"input: this network reads numbers as measured, {list(self.description.given_shape)}, and no "
+                "pictures",
+            )
+            given = torch.as_tensor(np.asarray(picture) if not isinstance(picture, Tensor) else picture)
+            return check_measured(given[None], self.description, "input")[0].to(self.mean_C11.device)
         from PIL import Image
 
         from nas.reading.files import check_regular
@@ -185,7 +201,7 @@ class Model(nn.Module):
 
         generator = torch.Generator().manual_seed(0)
         # Two batches of two sizes.
-        images_NCHW = torch.randn(CHECKED_ON, *self.image_shape, generator=generator)
+        images_NCHW = torch.randn(CHECKED_ON, *self.description.given_shape, generator=generator)
         batches = images_NCHW.split(CHECKED_ON - 2)
         return export(
             self.network, self.description, path, format, opset, lambda network: predict(network, batches, 0)

@@ -56,7 +56,7 @@ def run(config: DictConfig, path: Path) -> None:
     source = instantiate(offline(config.dataset.source))
     check_source(source)
     export = EXPORTS[choose(space, source).name](config, space, source)
-    formats = chosen(config.format, export.images, export.known)
+    formats = chosen(config.format, export.images, export.known, export.pixels)
     if folder is None:
         check_sizes(config, space)
     network, notes = trained(config, space, genotype, source, export, folder, finished)
@@ -252,7 +252,7 @@ def _export(
         check_all(rows, subject, formats, folder, expected, run)
     print_table(rows, f"{description.dataset}, {description.outputs}; {session.summary[unit]}")
     for one in FORMATS.values():
-        reason = why_not(one, export.images, export.known)
+        reason = why_not(one, export.images, export.known, export.pixels)
         if config.format == "all" and reason is not None:
             print(f"{one.name}: not written, {reason}")
     print(f"run folder: {folder}", flush=True)

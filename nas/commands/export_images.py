@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from nas.data.checks import check_images
 from nas.domains.networks import sizes_of
-from nas.errors import ConfigError
+from nas.errors import ConfigError, require
 from nas.formats import families
 from nas.formats.comparison import predict
-from nas.formats.description import Description, Preprocessing
+from nas.formats.description import PADDED_FROM, Description, Preprocessing
 from nas.formats.pictures import list_pictures, normalise, read_pictures
+from nas.formats.prepared import as_measured, with_preparation
 from nas.formats.untrained import settle
 from nas.running.config import typed_keys
 from nas.running.places import PLACES
@@ -29,7 +30,7 @@ PADDED = (
     "preprocessing has no padding and would stretch a picture to the whole, so pad pictures before"
 )
 # The note of a description that holds (height, width) of what black was put around.
-INNER = "padded_from"
+INNER = PADDED_FROM
 log = logging.getLogger(__name__)
 
 
@@ -59,6 +60,7 @@ class ImageExport:
     def __init__(self, config: DictConfig, space: Any, source: Any):
         self.config, self.space, self.source = config, space, source
         self.known = space.family in families.FAMILIES
+        self.pixels = not getattr(source, "floats", False)
         self.pictures: Any = None
 
     def settle(self, network: nn.Module) -> None:
@@ -74,6 +76,11 @@ class ImageExport:
         found = describe_images(self.config, self.space, self.source, genotype, notes)
         if "padding" in found.notes:
             log.warning("%s: %s", found.dataset, found.notes["padding"])
+        require(
+            self.pixels or self.config.pictures is None,
+            f"pictures={self.config.pictures}: {self.source.name} holds no pictures; leave it out, and test "
+            "data are compared on",
+        )
         if self.config.pictures is not None:
             paths = _spread(list_pictures(self.config.pictures), self.config.images)
             self.pictures = read_pictures(paths, found.preprocessing)
@@ -99,11 +106,12 @@ class ImageExport:
         images_NCHW, words = self._images(description)
         # Batches of two sizes, as the last one is smaller, unless the number divides.
         batches, seed = images_NCHW.split(BATCH), self.config.seed
-        expected_NK = predict(lambda batch: network(batch)[0], batches, seed)
+        whole = with_preparation(lambda batch: network(batch)[0], description)
+        expected_NK = predict(whole, batches, seed)
         return expected_NK, partial(predict, batches=batches, seed=seed), words
 
     def _images(self, description: Description) -> tuple[Tensor, str]:
-        """Prepared images [N, C, H, W] and what they are."""
+        """Prepared images [N, C, H, W], or numbers as measured, and what they are."""
         config, source = self.config, self.source
         if self.pictures is not None:
             return self.pictures, f"{len(self.pictures)} pictures of {config.pictures}"
@@ -113,11 +121,14 @@ class ImageExport:
             if any(f"dataset.{place}" in typed_keys() for place in PLACES):
                 raise
             generator = torch.Generator().manual_seed(config.seed)
-            images = torch.randn(config.images, *description.image_shape, generator=generator)
+            images = torch.randn(config.images, *description.given_shape, generator=generator)
             return images, f"{config.images} random images (those of {source.name} are not on this machine)"
         check_images(source, test, "test")
         images = torch.stack([test[index][0] for index in _spread(range(len(test)), config.images)])
-        return normalise(images, description.preprocessing), f"{len(images)} test images of {source.name}"
+        words = f"{len(images)} test images of {source.name}"
+        if not self.pixels:
+            return as_measured(images, description), words
+        return normalise(images, description.preprocessing), words
 
 
 def describe_images(
@@ -129,19 +140,18 @@ def describe_images(
     # As the test images of files are prepared; other sets hold images of the network's size.
     resize = getattr(source, "resize", size)
     inner = getattr(source, "padded_from", None)
+    floats = bool(getattr(source, "floats", False))
     if inner is not None:
-        notes = {
-            **notes,
-            "padding": PADDED.format(*inner, height, width),
-            INNER: [int(side) for side in inner],
-        }
+        notes = {**notes, INNER: [int(side) for side in inner]}
+        if not floats:
+            notes["padding"] = PADDED.format(*inner, height, width)
     return Description(
         genotype,
         _sizes(config, space),
         (channels, height, width),
         int(source.num_classes),
         source.name,
-        Preprocessing(resize, size, source.mean, source.std),
+        Preprocessing(resize, size, source.mean, source.std, floats=floats),
         class_names(source),
         notes,
     )

@@ -31,6 +31,7 @@ class TextExport:
     """
 
     images = False
+    pixels = True
     known = True
 
     def __init__(self, config: DictConfig, space: Any, source: Any):

@@ -80,7 +80,10 @@ def probabilities(model: Model, pictures: Pictures, batch_size: int) -> tuple[Te
         kept += read
         lost += unread
         if images_BCHW is not None:
-            logits_BK = model.logits(normalise(images_BCHW, model.description.preprocessing))
+            steps = model.description.preprocessing
+            # The preprocessing of numbers that are no pixels is part of the model.
+            given_BCHW = images_BCHW if steps.floats else normalise(images_BCHW, steps)
+            logits_BK = model.logits(given_BCHW)
             found.append(logits_BK.double().softmax(dim=1))
     require(
         len(found) > 0,

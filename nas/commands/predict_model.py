@@ -24,6 +24,7 @@ from nas.errors import ConfigError, installation, require
 from nas.formats import families
 from nas.formats.description import Description, TextDescription
 from nas.formats.onnx_model import open_onnx
+from nas.formats.prepared import with_preparation
 from nas.measure.steps import apply_hardware, numerics
 from nas.printable import shown
 from nas.running.config import instantiate, plain
@@ -40,8 +41,8 @@ class Model:
 
     Attributes:
         description: what it reads and tells apart.
-        logits: prepared images [B, C, H, W] -> logits [B, K] on the CPU; of text words [B] and a state
-            [B, S] -> logits [B, K] and the state after them.
+        logits: prepared images [B, C, H, W], or numbers as measured -> logits [B, K] on the CPU; of text words
+            [B] and a state [B, S] -> logits [B, K] and the state after them.
         notes: what the summary says of it.
     """
 
@@ -124,7 +125,8 @@ def _of_folder(config: DictConfig, folder: Path, where: str) -> Model:
     text = isinstance(description, TextDescription)
     load_weights(network, best_weights(checkpoint) if text else checkpoint["state_dict"], file)
     notes = {"model": str(folder), **_told(description), "trained_epochs": epochs}
-    return Model(description, _placed(network, plain(config.hardware)), notes)
+    whole = with_preparation(network, description)
+    return Model(description, _placed(whole, plain(config.hardware)), notes)
 
 
 def _older(config: DictConfig, folder: Path, where: str) -> Description | TextDescription:

@@ -20,10 +20,12 @@ from torchvision.transforms.v2 import functional as F
 
 from nas.commands.export_images import INNER
 from nas.data.folder import read_grey, read_rgb
+from nas.data.held import SINGLE, TENSORS, read_input
 from nas.data.listing import SUFFIXES
-from nas.data.npz import IMAGES, LABELS, as_pixels, is_unit, read_held
+from nas.data.npz import IMAGES, LABELS, as_pixels, is_unit
 from nas.errors import ConfigError, require
 from nas.formats.description import Description
+from nas.formats.prepared import check_measured
 from nas.printable import listed, shown
 from nas.reading.files import MEBIBYTE, read_text
 from nas.reading.folders import files_below
@@ -61,8 +63,13 @@ def find_pictures(named: Any, description: Description) -> Pictures:
     place = Path(str(named)).expanduser().absolute()
     require(place.exists(), f"{where}: there is no such file or folder")
     suffix = place.suffix.lower()
-    if suffix == ARCHIVE and place.is_file():
+    if suffix in (ARCHIVE, SINGLE, TENSORS) and place.is_file():
         return _of_archive(place, where, description)
+    if description.preprocessing.floats:
+        raise ConfigError(
+            f"{where}: this network reads {'signals [N, C, L]' if description.signal else 'float images'} of "
+            f"{list(description.given_shape)}; give an {ARCHIVE}, {SINGLE} or {TENSORS} file with {IMAGES}"
+        )
     read = reader(description)
     if place.is_dir():
         paths, truths = _of_folder(place, where, description.class_names)
@@ -148,9 +155,15 @@ def _of_list(place: Path, where: str) -> tuple[list[str], list[str], list[str] |
 
 
 def _of_archive(place: Path, where: str, description: Description) -> Pictures:
-    held = read_held(place, where, [IMAGES], [LABELS])
+    held = read_input(place, where)
     array = held[IMAGES]
-    images_NCHW = as_pixels(_channels_first(array, description, where), is_unit(array), f"{where}: {IMAGES}")
+    require(array.dtype.kind in "biuf", f"{where}: {IMAGES} are {array.dtype}; they must be numbers")
+    if description.preprocessing.floats:
+        measured = torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
+        images_NCHW = check_measured(measured, description, f"{where}: {IMAGES}")
+    else:
+        arranged = _channels_first(array, description, where)
+        images_NCHW = as_pixels(arranged, is_unit(array), f"{where}: {IMAGES}")
     names = [str(index) for index in range(len(images_NCHW))]
     truths = None
     if LABELS in held:
@@ -164,6 +177,8 @@ def _of_archive(place: Path, where: str, description: Description) -> Pictures:
 
     def read(index: int) -> Tensor:
         image_CHW = images_NCHW[index]
+        if description.preprocessing.floats:
+            return image_CHW
         within = tuple(inner) if inner else size
         if tuple(image_CHW.shape[1:]) not in (within, size):
             image_CHW = F.resize(image_CHW, list(within), InterpolationMode.BILINEAR, antialias=False)

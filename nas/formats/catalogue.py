@@ -14,6 +14,7 @@ from nas.errors import installation, require
 from nas.files import write_bytes
 from nas.formats.description import Description, TextDescription
 from nas.formats.onnx_model import check_opset, load_onnx, save_onnx
+from nas.formats.prepared import Prepared, has_preparation, with_preparation
 from nas.formats.program import export_program, load_program, save_program
 from nas.formats.weights import load_safetensors, save_safetensors
 
@@ -37,7 +38,7 @@ class Subject:
     @cached_property
     def program(self) -> ExportedProgram:
         """The graph that two formats are made from, traced once."""
-        return export_program(self.network, self.description)
+        return export_program(with_preparation(self.network, self.description), self.description)
 
 
 @dataclass(frozen=True)
@@ -140,38 +141,51 @@ FORMATS = {
 }
 
 
-def why_not(fmt: Format, images: bool = True, known: bool = True) -> str | None:
+def read_back(fmt: Format, folder: Path, description: Description | TextDescription) -> Predict:
+    """What was written, as every format is compared: numbers that are no pixels go in as measured."""
+    found = fmt.read(folder)
+    if fmt.built and has_preparation(description):
+        assert isinstance(description, Description)
+        return Prepared(found, description)
+    return found
+
+
+def why_not(fmt: Format, images: bool = True, known: bool = True, pixels: bool = True) -> str | None:
     """Why a network cannot be written in a format; None if it can.
 
     Args:
         fmt: the format.
         images: whether the network reads images, and not words.
         known: whether its space comes with this project.
+        pixels: whether its images are pictures, and not numbers of other units.
     """
     if fmt.images and not images:
         return "its models read images, and this network reads words one by one and passes a state on"
+    if fmt.images and not pixels:
+        return "its models prepare pictures, and this network reads numbers as they were measured"
     if fmt.built and not known:
         return "its file holds weights, and the class that they belong to comes from outside of this project"
     return None
 
 
-def chosen(name: str, images: bool = True, known: bool = True) -> Sequence[Format]:
+def chosen(name: str, images: bool = True, known: bool = True, pixels: bool = True) -> Sequence[Format]:
     """The formats that `format=name` stands for; `all` are those in which such a network can be written.
 
     Args:
         name: of the format, or `all`.
         images: as for `why_not`, and the next one.
         known: likewise.
+        pixels: likewise.
 
     Raises:
         ConfigError: there is no such format, it is not for such a network, or a package is missing that it
             needs.
     """
     require(name in (*FORMATS, "all"), f"format={name}: unknown; known are {', '.join(FORMATS)}, all")
-    can = [fmt for fmt in FORMATS.values() if why_not(fmt, images, known) is None]
+    can = [fmt for fmt in FORMATS.values() if why_not(fmt, images, known, pixels) is None]
     formats = tuple(can) if name == "all" else (FORMATS[name],)
     for fmt in formats:
-        reason = why_not(fmt, images, known)
+        reason = why_not(fmt, images, known, pixels)
         require(
             reason is None, f"format={name}: {reason}; choose {', '.join(other.name for other in can)} or all"
         )

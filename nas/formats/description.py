@@ -15,6 +15,8 @@ SCHEMA = 1
 # The name of the description within a file: a key of the metadata, or a file in the archive.
 KEY = "network"
 ARCHIVED = "network.json"
+# The note of a description that holds (height, width) of what something was put around.
+PADDED_FROM = "padded_from"
 Side = int | tuple[int, int]
 
 
@@ -28,12 +30,15 @@ class Preprocessing:
         crop: height and width in pixels of the square that is cut from the centre; or (height, width).
         mean: of each channel, on the scale where a pixel of 255 is 1.
         std: the same.
+        floats: whether images are numbers in units of their own, as mean and std are, and no pixels: they are
+            not divided by 255, and what pads them is the mean.
     """
 
     resize: Side
     crop: Side
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    floats: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "mean", tuple(float(one) for one in self.mean))
@@ -65,7 +70,7 @@ class Preprocessing:
     @property
     def color(self) -> str | None:
         """The mode that pillow converts a picture to: `RGB`, or `L` for grey; None where there is none."""
-        return {3: "RGB", 1: "L"}.get(len(self.mean))
+        return None if self.floats else {3: "RGB", 1: "L"}.get(len(self.mean))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers, with what never varies said as well."""
@@ -75,7 +80,7 @@ class Preprocessing:
             "interpolation": "bilinear",
             "antialias": True,
             "crop": list(self.crop) if isinstance(self.crop, tuple) else self.crop,
-            "scale": 255,
+            "scale": 1 if self.floats else 255,
             "mean": list(self.mean),
             "std": list(self.std),
         }
@@ -115,6 +120,25 @@ class Description:
         """What it tells apart, in words."""
         return f"{self.num_classes} classes"
 
+    @property
+    def signal(self) -> bool:
+        """Whether it reads signals: numbers of a single row."""
+        return self.preprocessing.floats and self.image_shape[1] == 1
+
+    @property
+    def inner(self) -> tuple[int, int] | None:
+        """(height, width) within what is put around images; None where nothing is."""
+        found = self.notes.get(PADDED_FROM)
+        return None if found is None else (int(found[0]), int(found[1]))
+
+    @property
+    def given_shape(self) -> tuple[int, ...]:
+        """What exported programs read of each: `image_shape`; of numbers as measured, (C, L) or (C, H, W)."""
+        if not self.preprocessing.floats:
+            return self.image_shape
+        height, width = self.inner or self.preprocessing.size
+        return (self.image_shape[0], width) if self.signal else (self.image_shape[0], height, width)
+
     def __post_init__(self):
         object.__setattr__(self, "image_shape", tuple(self.image_shape))
         if self.class_names is not None:
@@ -127,6 +151,11 @@ class Description:
         require(
             self.image_shape == made,
             f"images {list(self.image_shape)} are not what the preprocessing makes: {list(made)}",
+        )
+        inner = self.inner
+        require(
+            inner is None or all(1 <= one <= side for one, side in zip(inner, made[1:], strict=True)),
+            f"{PADDED_FROM}={inner}: does not fit into {list(made[1:])}",
         )
 
     def to_json(self) -> str:
@@ -250,7 +279,13 @@ def _images_of(data: Mapping[str, Any], genotype: Genotype) -> Description:
         (channels, height, width),
         int(data["num_classes"]),
         data["dataset"],
-        Preprocessing(_side(prepared["resize"]), _side(prepared["crop"]), prepared["mean"], prepared["std"]),
+        Preprocessing(
+            _side(prepared["resize"]),
+            _side(prepared["crop"]),
+            prepared["mean"],
+            prepared["std"],
+            floats=prepared.get("scale") == 1,
+        ),
         None if names is None else tuple(names),
         dict(data["notes"]),
     )

@@ -20,6 +20,7 @@ from nas.reading.files import read_bytes
 
 BATCH = "batch"
 IMAGES = (["images"], ["logits"])
+SIGNALS = (["signals"], ["logits"])
 TEXT = (["tokens", "state"], ["logits", "next_state"])
 # The opset that torch's exporter writes by itself, and the newest that onnx's converter takes it to here.
 OPSETS = range(18, 24)
@@ -32,7 +33,8 @@ def save_onnx(
 ) -> None:
     """Writes the model: `images` float32 [batch, C, H, W] -> `logits` float32 [batch, K].
 
-    Of text it is a step: `tokens` int64 [batch], `state` float32 [batch, S] -> `logits` [batch, V] and
+    Of signals, [batch, C, L], and of float images the preprocessing is inside: they go in as measured. Of
+    text it is a step: `tokens` int64 [batch], `state` float32 [batch, S] -> `logits` [batch, V] and
     `next_state` [batch, S].
 
     The description is in the model's metadata, under the key `network`.
@@ -49,7 +51,7 @@ def save_onnx(
     import onnx
 
     check_opset(opset)
-    inputs, outputs = TEXT if isinstance(description, TextDescription) else IMAGES
+    inputs, outputs = _ends_of(description)
     with _quiet():
         exported = torch.onnx.export(
             program,
@@ -148,12 +150,12 @@ def _keeps_outside(model: Any) -> bool:
 
 def _check_ends(model: Any, description: Description | TextDescription, where: str) -> None:
     """Compares inputs and outputs with the description; sides without a number are free."""
+    inputs, outputs = _ends_of(description)
     if isinstance(description, TextDescription):
-        (inputs, outputs), state = TEXT, description.state_size
+        state = description.state_size
         shapes = [[None], [None, state], [None, description.vocabulary], [None, state]]
     else:
-        (inputs, outputs) = IMAGES
-        shapes = [[None, *description.image_shape], [None, description.num_classes]]
+        shapes = [[None, *description.given_shape], [None, description.num_classes]]
     ends = [*model.graph.input, *model.graph.output]
     sizes = [
         [side.dim_value if side.HasField("dim_value") else None for side in end.type.tensor_type.shape.dim]
@@ -165,6 +167,13 @@ def _check_ends(model: Any, description: Description | TextDescription, where: s
         names == [*inputs, *outputs] and sizes == shapes,
         f"{where}: it takes and gives {shown(told, 160)}, which is not what its description says",
     )
+
+
+def _ends_of(description: Description | TextDescription) -> tuple[list[str], list[str]]:
+    """Names of what goes in and comes out."""
+    if isinstance(description, TextDescription):
+        return TEXT
+    return SIGNALS if description.signal else IMAGES
 
 
 def _name_batch(model) -> None:

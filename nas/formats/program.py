@@ -20,7 +20,7 @@ def example_of(description: Description | TextDescription) -> tuple[Tensor, ...]
     # A batch of one would be taken for a constant.
     if isinstance(description, TextDescription):
         return torch.zeros(2, dtype=torch.int64), torch.zeros(2, description.state_size)
-    return (torch.zeros(2, *description.image_shape),)
+    return (torch.zeros(2, *description.given_shape),)
 
 
 def export_program(network: nn.Module, description: Description | TextDescription) -> ExportedProgram:

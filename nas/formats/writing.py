@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from nas.formats.catalogue import Format, Predict, Subject
+from nas.formats.catalogue import Format, Predict, Subject, read_back
 from nas.formats.comparison import compare
 
 Row = dict[str, Any]
@@ -53,7 +53,7 @@ def check_all(
     """
     draws = any(getattr(module, "draws", False) for module in subject.network.modules())
     for row, fmt in zip(rows, formats, strict=True):
-        comparison = compare(expected_NK, run(fmt.read(folder)))
+        comparison = compare(expected_NK, run(read_back(fmt, folder, subject.description)))
         comparable = fmt.same_draws or not draws
         row[subject.description.unit] = comparison.compared
         row["difference"] = comparison.difference if comparable else None

@@ -141,8 +141,8 @@ class Model(nn.Module):
         if self.measured is not None:
             require(
                 not (isinstance(picture, str | Path) or hasattr(picture, "convert")),
-                f"input: this network reads numbers as measured, {list(self.description.given_shape)}, and no "
-                "pictures",
+                f"input: this network reads numbers as measured, {list(self.description.given_shape)}, "
+                "and no pictures",
             )
             given = torch.as_tensor(np.asarray(picture) if not isinstance(picture, Tensor) else picture)
             return check_measured(given[None], self.description, "input")[0].to(self.mean_C11.device)

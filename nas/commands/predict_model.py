@@ -41,8 +41,8 @@ class Model:
 
     Attributes:
         description: what it reads and tells apart.
-        logits: prepared images [B, C, H, W], or numbers as measured -> logits [B, K] on the CPU; of text words
-            [B] and a state [B, S] -> logits [B, K] and the state after them.
+        logits: prepared images [B, C, H, W], or numbers as measured -> logits [B, K] on the CPU; of text
+            words [B] and a state [B, S] -> logits [B, K] and the state after them.
         notes: what the summary says of it.
     """
 

@@ -52,7 +52,9 @@ class Prepared(nn.Module):
 
 def with_preparation(network: Any, description: Description | TextDescription) -> Any:
     """A network that reads numbers as measured, where they are no pixels; others are returned as they are."""
-    return Prepared(network, description) if has_preparation(description) else network
+    if isinstance(description, Description) and description.preprocessing.floats:
+        return Prepared(network, description)
+    return network
 
 
 def has_preparation(description: Description | TextDescription) -> bool:

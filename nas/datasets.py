@@ -96,17 +96,19 @@ def csv(
     return chosen("csv", places | own, settings)
 
 
-def corpus(root: str | Path, **settings: Any) -> Data:
+def corpus(root: str | Path, *, tokenizer: str | None = None, **settings: Any) -> Data:
     """Text in `root/train.txt`, `valid.txt` and `test.txt`, UTF-8, of any length; for spaces of text.
 
     Args:
         root: the folder.
-        settings: any key of `conf/dataset/corpus.yaml`.
+        tokenizer: what a token is: `words`, or `characters` (code points, line feeds and blanks among them;
+            `<unk>` stands for those that `train.txt` lacks). None for `words`.
+        settings: any other key of `conf/dataset/corpus.yaml`.
 
     Raises:
         ConfigError: there is no such folder, or no such setting.
     """
-    return chosen("corpus", {"root": place(root, "root")}, settings)
+    return chosen("corpus", {"root": place(root, "root"), "tokenizer": tokenizer}, settings)
 
 
 def named(name: str, **settings: Any) -> Data:

@@ -72,6 +72,11 @@ def _perplexity(loss: float) -> float:
     return math.inf if loss >= 700 else math.exp(loss)
 
 
+def bits_of(loss: float) -> float:
+    """A loss of nats in bits."""
+    return loss / math.log(2)
+
+
 # A benchmark's table has it too, and a supernet whose weights an architecture inherits.
 ACCURACY = Metric(
     "accuracy", True, (*Metric.parts, "table", "supernet"), (*Metric.results, "table"), "acc",
@@ -83,6 +88,10 @@ BALANCED = replace(SHARE, name="balanced_accuracy", title="balanced", parts=("ar
 # The papers on ImageNet give top-1 and top-5 error.
 TOP5 = replace(SHARE, name="top5_accuracy", title="top-5", parts=("test",))
 PERPLEXITY = Metric("perplexity", False, word="ppl", decimals=2, short=".1f", least=0, of_loss=_perplexity)
+# What texts that are read character by character are compared by, beside the perplexity.
+BITS = Metric(
+    "bits_per_character", False, title="bits per character", unit="bits", decimals=3, least=0, of_loss=bits_of
+)
 LOSS = Metric("loss", False, results=("weight", "valid", "test"), word="loss", unit="nats")
 SKIPS = Metric("num_skip", word="skips", title="skip connections", unit="edges", decimals=2, short=".0f",
     least=0, most=2**63, parts=("",), results=("",),
@@ -97,7 +106,7 @@ PARAMS = Metric("params", False, ("",), ("",), unit="M", factor=1e-6, decimals=3
 # What the task of a domain measures beside the loss; it is judged by the first.
 OF_TASKS = {"images": (ACCURACY, BALANCED, TOP5), "text": (PERPLEXITY,)}
 FURTHER = (
-    LOSS, RANK, replace(RANK, name="gap"), SKIPS, RATE, EIGENVALUE, PARAMS, replace(PARAMS, name="macs")
+    BITS, LOSS, RANK, replace(RANK, name="gap"), SKIPS, RATE, EIGENVALUE, PARAMS, replace(PARAMS, name="macs")
 )  # fmt: skip
 
 

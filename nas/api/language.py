@@ -1,6 +1,6 @@
-"""A trained language model: text in, the next words with probabilities out.
+"""A trained language model: text in, the next words or characters with probabilities out.
 
-Shapes: B columns of a batch, V words, S numbers of a state, T words of a text.
+Shapes: B columns of a batch, V tokens of the vocabulary, S numbers of a state, T tokens of a text.
 """
 
 import math
@@ -13,19 +13,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.analysis.metrics import bits_of
 from nas.api.exporting import export
+from nas.data.tokens import CHARACTERS, EOS, TOKENIZERS, UNKNOWN, without_mark
 from nas.errors import require
 from nas.formats.comparison import predict_text
 from nas.formats.description import TextDescription
-from nas.printable import listed
+from nas.printable import listed, printable
 
-EOS, UNKNOWN = "<eos>", "<unk>"
-CHECKED_ON = (8, 3)  # words in columns
+CHECKED_ON = (8, 3)  # tokens in columns
 
 
 @dataclass(frozen=True)
 class NextWords:
-    """What a network expects after a word of a text.
+    """What a network expects after a word, or a character, of a text.
 
     Attributes:
         after: the word, as the vocabulary has it.
@@ -37,12 +38,15 @@ class NextWords:
 
 
 class LanguageModel(nn.Module):
-    """A network of text, read word by word: what blanks separate, and `<eos>` for the end of a line.
+    """A network of text, read token by token.
+
+    A token is a word (what blanks separate, and `<eos>` for the end of a line) or a character (line feeds and
+    blanks too), as `description.tokenizer` says.
 
     Attributes:
-        network: one step, (words int64 [B], state [B, S]) -> (logits of the next word [B, V], state [B, S]).
+        network: one step, (tokens int64 [B], state [B, S]) -> (logits of the next one [B, V], state [B, S]).
         description: its cell, sizes and words, as exported files carry them.
-        words: the word of every output; their numbers as texts where no words are known.
+        words: the token of every output; their numbers as texts where none are known.
     """
 
     def __init__(self, network: nn.Module, description: TextDescription):
@@ -52,40 +56,45 @@ class LanguageModel(nn.Module):
         self.eval()
 
     def forward(self, tokens_B: Tensor, state_BS: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One word for each column, and the state before it (None: of a beginning) -> logits, state."""
+        """One token for each column, and the state before it (None: of a beginning) -> logits, state."""
         if state_BS is None:
             like = next(self.network.parameters())
             state_BS = like.new_zeros(len(tokens_B), self.description.state_size)
         return self.network(tokens_B, state_BS)
 
     def tokens(self, text: str) -> Tensor:
-        """The numbers of the words of a text, int64 [T]; a word that is not known is `<unk>`.
+        """The numbers of the tokens of a text, int64 [T]; one that is not known is `<unk>`.
 
         Raises:
-            ConfigError: the text holds no word, or one that is not known where the vocabulary has no `<unk>`.
+            ConfigError: the text holds no token, or a strange one where the vocabulary has no `<unk>`.
         """
-        found = text.replace("\n", f" {EOS} ").split()
-        require(len(found) > 0, "text: holds no word")
+        text = without_mark(text).replace("\r\n", "\n").replace("\r", "\n")
+        characters = self.description.tokenizer == CHARACTERS
+        found = list(text) if characters else text.replace("\n", f" {EOS} ").split()
+        require(len(found) > 0, f"text: holds no {self._token}")
         other = UNKNOWN if UNKNOWN in self._index else None
         strange = [one for one in dict.fromkeys(found) if one not in self._index]
         require(
             not strange or other is not None,
-            f"text: {listed(strange)} is not among the {len(self.words):,} words of this network, which has "
-            "no "
-            f"{UNKNOWN} for others",
+            f"text: {listed([printable(one) for one in strange])} is not among the {len(self.words):,} "
+            f"{self.description.unit} of this network, which has no {UNKNOWN} for others",
         )
         return torch.tensor([self._index.get(one, self._index.get(UNKNOWN, 0)) for one in found])
+
+    @property
+    def _token(self) -> str:
+        return TOKENIZERS[self.description.tokenizer]
 
     @cached_property
     def _index(self) -> dict[str, int]:
         return {word: number for number, word in enumerate(self.words)}
 
     def predict(self, text: str, count: int = 5) -> list[NextWords]:
-        """The likeliest next words after each word of a text.
+        """The likeliest next tokens after each token of a text.
 
         Args:
-            text: words with blanks between them; lines end with `<eos>`.
-            count: how many next words.
+            text: words with blanks between them, whose lines end with `<eos>`; or any characters.
+            count: how many next tokens.
 
         Raises:
             ConfigError: as `tokens`.
@@ -103,18 +112,29 @@ class LanguageModel(nn.Module):
         ]
 
     def perplexity(self, text: str) -> float:
-        """Exp of the mean cross-entropy in nats of each word but the first, after those before it.
+        """Exp of the mean cross-entropy in nats of each token but the first, after those before it.
 
         Raises:
-            ConfigError: as `tokens`, or there is one word alone.
+            ConfigError: as `tokens`, or there is one token alone.
         """
+        return math.exp(self._loss(text))
+
+    def bits(self, text: str) -> float:
+        """The same cross-entropy in bits: of a network of characters the bits per character.
+
+        Raises:
+            ConfigError: as `perplexity`.
+        """
+        return bits_of(self._loss(text))
+
+    def _loss(self, text: str) -> float:
         tokens_T = self.tokens(text)
-        require(len(tokens_T) > 1, "text: holds one word, after which nothing comes")
-        return math.exp(float(F.nll_loss(self._read(tokens_T)[:-1], tokens_T[1:])))
+        require(len(tokens_T) > 1, f"text: holds one {self._token}, after which nothing comes")
+        return float(F.nll_loss(self._read(tokens_T)[:-1], tokens_T[1:]))
 
     @torch.no_grad()
     def _read(self, tokens_T: Tensor) -> Tensor:
-        """Log probabilities of the next word after each of a text [T, V], on the CPU."""
+        """Log probabilities of the next token after each of a text [T, V], on the CPU."""
         training, state_1S, found = self.training, None, []
         self.eval()
         try:

@@ -101,7 +101,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     if session.nothing_left(epochs_done):
         return _reached(session.earlier, domain.name)
     clock = Clock(config.trainer.max_epochs, session.deadline)
-    metrics = OF_TASKS[domain.name]
+    metrics = domain.metrics(source)
     recorder = EpochRecorder(
         folder, clock, epochs_done, metrics, tell=session.progress, further=module.columns
     )
@@ -155,13 +155,13 @@ def _genotype(session) -> tuple[Any, int | None]:
     return (named, session.config.epoch) if earlier is None else (earlier, None)
 
 
-def _best(module) -> dict:
+def _best(module, metrics: Sequence[Metric]) -> dict:
     """The validation that the tested weights belong to, where a training keeps its best ones."""
     best = getattr(module, "best", None)
     if best is None:
         return {}
     losses = {"valid_loss": best["valid_loss"]}
-    return {"best_epoch": best["epoch"], **losses, **of_losses(OF_TASKS[module.task.domain], losses)}
+    return {"best_epoch": best["epoch"], **losses, **of_losses(metrics, losses)}
 
 
 def _reached(summary, domain: str) -> float | None:
@@ -187,7 +187,7 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint, com
             if not fit(lightning, module, data, checkpoint):
                 session.summary["planned_epochs"] = config.trainer.max_epochs
             steps = {"epochs": lightning.current_epoch, "steps": lightning.global_step}
-            session.summary |= recorder.numbers | steps | _best(module)
+            session.summary |= recorder.numbers | steps | _best(module, recorder.metrics)
             if config.test:
                 tested = {name: float(value) for name, value in test(lightning, module, data).items()}
                 tested |= of_losses(recorder.metrics, tested)

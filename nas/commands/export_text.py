@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from nas.data.checks import read_tokens
+from nas.data.tokens import WORDS
 from nas.domains.networks import sizes_of
 from nas.engine.language_evaluation import STATE
 from nas.errors import ConfigError, require
@@ -76,15 +77,15 @@ class TextExport:
 
     def _tokens(self, description: TextDescription) -> tuple[Tensor, str]:
         """Words in columns [T, B], and what they are."""
-        number = self.config.words // COLUMNS * COLUMNS
+        number, unit = self.config.words // COLUMNS * COLUMNS, description.unit
         if description.words is None:
             generator = torch.Generator().manual_seed(self.config.seed)
             tokens_N = torch.randint(description.vocabulary, (number,), generator=generator)
-            words = f"{number} random words (those of {self.source.name} are not on this machine)"
+            words = f"{number} random {unit} (those of {self.source.name} are not on this machine)"
         else:
             tokens_N = read_tokens(self.source, "test")[:number]
             tokens_N = tokens_N[: len(tokens_N) // COLUMNS * COLUMNS]
-            words = f"{len(tokens_N)} words of the test text of {self.source.name}"
+            words = f"{len(tokens_N)} {unit} of the test text of {self.source.name}"
         return tokens_N.view(COLUMNS, -1).t(), words
 
 
@@ -103,6 +104,7 @@ def describe_text(
         vocabulary=source.vocabulary_size,
         dataset=source.name,
         words=_words(source),
+        tokenizer=getattr(source, "tokenizer", WORDS),
         notes=notes,
     )
 

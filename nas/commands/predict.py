@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from nas.commands.predict_images import classify, truths_of
 from nas.commands.predict_model import open_model
 from nas.commands.predict_pictures import find_pictures
-from nas.commands.predict_text import read_on, tokens_of
+from nas.commands.predict_text import read_input, read_on
 from nas.engine.machine import hardware
 from nas.engine.seeding import seed_run
 from nas.engine.trainer import quiet
@@ -45,6 +45,6 @@ def run(config: DictConfig, path: Path) -> None:
         session.open(None)
         session.run(lambda: classify(session, model, pictures, truths))
     else:
-        tokens = tokens_of(config.input, description)
+        tokens = read_input(config.input, description)
         session.open(None)
         session.run(lambda: read_on(session, model, tokens))

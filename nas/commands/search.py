@@ -7,7 +7,6 @@ import torch
 from omegaconf import DictConfig
 
 from nas.analysis.exploration import check_exploration
-from nas.analysis.metrics import OF_TASKS
 from nas.analysis.tabular import open_tabular
 from nas.commands.auto_size import settle_sizes
 from nas.commands.latency import command_for_supernet
@@ -243,7 +242,7 @@ class Search:
             seed=config.seed,
             sparse=self.method.drops_candidates,
             earlier=self.session.earlier,
-            metrics=OF_TASKS[self.domain.name],
+            metrics=self.domain.metrics(self.source),
             caption=self.session.caption,
         )
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nas.data.tokens import EOS, words_of
 from nas.errors import ConfigError, require
 from nas.reading import files as reading
 
 PARTS = ("train", "valid", "test")
-EOS = "<eos>"
 # Bytes of a file of words; the longest of WikiText-103 has 540 MB.
 LONGEST = 2048 * reading.MEBIBYTE
 
@@ -144,14 +144,11 @@ def read_text(root: Path, layout: TextLayout) -> TextStreams:
     Raises:
         ConfigError: as for `TextFolder`.
     """
-    root = root.expanduser().resolve()
-    paths = _find(root, layout)
-    for path in paths:
-        require(path.is_file(), f"dataset.root: {path.name} is missing from {path.parent}; {layout.remedy}")
+    paths = find_parts(root, layout)
     index: dict[str, int] = {}
     streams = []
     for path, expected in zip(paths, layout.num_tokens or (None,) * len(PARTS), strict=True):
-        words = _words(path, layout)
+        words = words_of(read_part(path, layout))
         require(
             expected in (None, len(words)),
             f"dataset.root: {path} holds {len(words):,} tokens (one {EOS} a line included) instead of the "
@@ -170,12 +167,20 @@ def read_text(root: Path, layout: TextLayout) -> TextStreams:
     return TextStreams(train, valid, test, tuple(index))
 
 
-def _find(root: Path, layout: TextLayout) -> list[Path]:
-    """Returns the paths of the first folder and pattern of which any file is there."""
+def find_parts(root: Path, layout: TextLayout) -> list[Path]:
+    """Returns the three files of a text, of the first folder and pattern of which any is there.
+
+    Raises:
+        ConfigError: one is missing, or all are.
+    """
+    root = root.expanduser().resolve()
     # Specific names and folders come first: a train.txt in the root may be another text's.
     for pattern, folder in product(layout.patterns, (*layout.folders, ".")):
         paths = [root / folder / pattern.format(part=part) for part in PARTS]
         if any(path.is_file() for path in paths):
+            for path in paths:
+                where = f"{path.name} is missing from {path.parent}"
+                require(path.is_file(), f"dataset.root: {where}; {layout.remedy}")
             return paths
     names = " or ".join(pattern.format(part="train") for pattern in layout.patterns)
     below = f" or in its folders {', '.join(layout.folders)}" if layout.folders else ""
@@ -184,19 +189,13 @@ def _find(root: Path, layout: TextLayout) -> list[Path]:
     )
 
 
-def _words(path: Path, layout: TextLayout) -> list[str]:
+def read_part(path: Path, layout: TextLayout) -> str:
+    """Returns one of the files, with line feeds as ends of lines.
+
+    Raises:
+        ConfigError: it cannot be read, or is not UTF-8.
+    """
     try:
-        text = reading.read_text(path, f"dataset.root: {path}", LONGEST)
+        return reading.read_text(path, f"dataset.root: {path}", LONGEST)
     except ConfigError as error:
         raise ConfigError(f"{error}; {layout.remedy}") from error
-    return words_of(text)
-
-
-def words_of(text: str) -> list[str]:
-    """What blanks separate, with `<eos>` after every line."""
-    # Some editors begin a file with a mark that is no part of its first word.
-    text = text.removeprefix("\ufeff")
-    # The last line counts even if nothing ends it.
-    if text and not text.endswith("\n"):
-        text += "\n"
-    return text.replace("\n", f" {EOS} ").split()

@@ -108,6 +108,11 @@ def columns(
     require(0 <= rank < num_replicas, f"rank must be from 0 to {num_replicas - 1}, not {rank}")
     most = len(stream_N) // (2 * num_replicas)
     require(
+        most >= 1,
+        f"dataset.root: a part of the text has {len(stream_N)} tokens, and a column ({key}) of each of "
+        f"{num_replicas} process(es) needs 2; more text is needed",
+    )
+    require(
         isinstance(num_columns, int) and 1 <= num_columns <= most,
         f"{key}: must be an integer from 1 to {most}, so that each column holds 2 of the {len(stream_N)} "
         f"tokens, not {num_columns!r}",

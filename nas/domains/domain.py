@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from nas.analysis.metrics import Metric
 from nas.engine.tasks import Task
 from nas.measure.steps import Numerics
 from nas.measure.workload import Workload
@@ -38,6 +39,10 @@ class Domain(Protocol):
 
     def inputs(self, source: Any) -> Inputs:
         """What the networks of a space are sized by."""
+        ...
+
+    def metrics(self, source: Any) -> tuple[Metric, ...]:
+        """What is measured beside the loss; a run is judged by the first."""
         ...
 
     def task(self, space: Space, recipe: Mapping | None, weights: Tensor | None, source: Any) -> Task:

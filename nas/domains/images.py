@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from nas.analysis.metrics import OF_TASKS, Metric
 from nas.data.class_weights import stand_in_weights
 from nas.data.draw_split import split
 from nas.data.lists import given_lists, list_lengths
@@ -46,6 +47,10 @@ class Images:
     def inputs(self, source: ImageSource) -> ImageInputs:
         """(C, H, W) of an image, and the number of classes."""
         return ImageInputs(source.image_shape, source.num_classes)
+
+    def metrics(self, source: ImageSource) -> tuple[Metric, ...]:
+        """Those of classes."""
+        return OF_TASKS[self.name]
 
     def task(
         self, space: Space, recipe: Mapping | None, weights: Tensor | None, source: ImageSource

@@ -13,11 +13,13 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from nas.analysis.metrics import BITS, OF_TASKS, Metric
 from nas.data.class_weights import refuse_class_weights
 from nas.data.sizes import streams_at_hand
 from nas.data.text import TextSource
 from nas.data.text_segments import InOrder, SegmentLengths, SegmentSampler, columns
 from nas.data.text_split import text_split, text_subset
+from nas.data.tokens import CHARACTERS, WORDS
 from nas.engine.language_evaluation import LanguageEvaluation
 from nas.engine.tasks import Language, TextBatch
 from nas.engine.text_data import WEIGHT, TextEvaluationData, TextSearchData
@@ -53,6 +55,11 @@ class Text:
     def inputs(self, source: TextSource) -> TextInputs:
         """The size of the vocabulary."""
         return TextInputs(source.vocabulary_size)
+
+    def metrics(self, source: TextSource) -> tuple[Metric, ...]:
+        """Of a text in characters their bits too."""
+        characters = getattr(source, "tokenizer", WORDS) == CHARACTERS
+        return (*OF_TASKS[self.name], BITS) if characters else OF_TASKS[self.name]
 
     def task(
         self, space: Any, recipe: Mapping | None, weights: Tensor | None, source: TextSource

@@ -1,5 +1,6 @@
 """Lightning's view of a text: columns that are read segment by segment."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from nas.data.text_segments import (
 )
 from nas.data.text_split import TextPart, TextSplit
 
+log = logging.getLogger(__name__)
 WEIGHT, ARCHITECTURE, TRAIN = range(3)
 
 
@@ -67,6 +69,16 @@ class TextData(pl.LightningDataModule):
         """Every process reads all of the stream."""
         return segments_in_order(self._columns(stream_N, count, key, whole=True), self.lengths.steps)
 
+    def _note_short(self, stream_N: Tensor) -> None:
+        """Says so where a training stream does not fill one segment of usual length in every column."""
+        window = self.batch_size * self.lengths.steps
+        if len(stream_N) <= window:
+            log.warning(
+                "warning: the training text has %s tokens, no more than one batch of dataset.batch_size=%d "
+                "columns x %d steps (%s), so that every segment is shorter; use more text or fewer columns",
+                f"{len(stream_N):,}", self.batch_size, self.lengths.steps, f"{window:,}",
+            )  # fmt: skip
+
     def class_weights(self, setting: object) -> None:
         """None: words have no weights.
 
@@ -99,6 +111,7 @@ class TextSearchData(TextData):
         """
         self.train_dataloader()
         self.val_dataloader()
+        self._note_short(self.split.weight.tokens_N)
 
     def train_dataloader(self) -> DataLoader:
         """Segments of both streams."""
@@ -136,6 +149,7 @@ class TextEvaluationData(TextData):
         self.val_dataloader()
         if self.tests:
             self.test_dataloader()
+        self._note_short(self.train_part.tokens_N)
 
     def train_dataloader(self) -> DataLoader:
         """Segments of the training stream."""

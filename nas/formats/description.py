@@ -18,6 +18,10 @@ ARCHIVED = "network.json"
 # The note of a description that holds (height, width) of what something was put around.
 PADDED_FROM = "padded_from"
 Side = int | tuple[int, int]
+# What a network of text may read.
+TOKENIZERS = ("words", "characters")
+# What networks read, in the plural.
+UNITS = ("images", *TOKENIZERS)
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,7 @@ class Description:
 
 @dataclass(frozen=True)
 class TextDescription:
-    """One step of a language model, without its weights: a word and a state in, logits and a state out.
+    """One step of a language model, without its weights: a token and a state in, logits and a state out.
 
     Attributes:
         genotype: its cell.
@@ -186,13 +190,14 @@ class TextDescription:
         embedding_size: X, width of an embedded word.
         tied: whether the decoder's matrix is the embedding's.
         state_size: S, numbers of the state that is passed on, which begins at 0.
-        vocabulary: V, how many different words there are; as many go out.
+        vocabulary: V, how many different tokens there are; as many go out.
         dataset: what it was trained on, by name.
-        words: the word of every index; None if they are not known.
+        words: the token of every index; None if they are not known.
         notes: as of `Description`.
+        tokenizer: what a token is, `words` or `characters`.
 
     Raises:
-        ConfigError: there are more or fewer words than the vocabulary has.
+        ConfigError: there are more or fewer tokens than the vocabulary has, or no such tokenizer.
     """
 
     genotype: Genotype
@@ -204,20 +209,28 @@ class TextDescription:
     dataset: str
     words: tuple[str, ...] | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: str = TOKENIZERS[0]
 
-    unit: ClassVar[str] = "words"
+    @property
+    def unit(self) -> str:
+        """What it reads, in the plural."""
+        return self.tokenizer
 
     @property
     def outputs(self) -> str:
         """What it tells apart, in words."""
-        return f"{self.vocabulary} words"
+        return f"{self.vocabulary} {self.unit}"
 
     def __post_init__(self):
+        require(
+            self.tokenizer in TOKENIZERS,
+            f"tokenizer={shown(repr(self.tokenizer))}: must be one of {', '.join(TOKENIZERS)}",
+        )
         if self.words is not None:
             object.__setattr__(self, "words", tuple(str(word) for word in self.words))
             require(
                 len(self.words) == self.vocabulary,
-                f"{len(self.words)} words for a vocabulary of {self.vocabulary}",
+                f"{len(self.words)} {self.unit} for a vocabulary of {self.vocabulary}",
             )
 
     def to_json(self) -> str:
@@ -230,6 +243,7 @@ class TextDescription:
                 "space": self.genotype.space,
                 "genotype": self.genotype.to_dict(),
                 **found,
+                "tokenizer": self.tokenizer,
                 "tied": self.tied,
                 "dataset": self.dataset,
                 "words": None if self.words is None else list(self.words),
@@ -298,6 +312,8 @@ def _text_of(data: Mapping[str, Any], genotype: Genotype) -> TextDescription:
         genotype,
         tied=bool(data["tied"]),
         dataset=data["dataset"],
+        # Files of earlier versions are of words.
+        tokenizer=data.get("tokenizer", TOKENIZERS[0]),
         words=None if words is None else tuple(words),
         notes=dict(data["notes"]),
         **numbers,

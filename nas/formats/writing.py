@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nas.formats.catalogue import Format, Predict, Subject, read_back
 from nas.formats.comparison import compare
+from nas.formats.description import UNITS
 
 Row = dict[str, Any]
 
@@ -40,8 +41,8 @@ def check_all(
 ) -> None:
     """Reads every file back and adds to its row how its logits compare with those of the trained network.
 
-    Adds `images` (or `words`), `difference` and `same_top1` as in `Comparison`; the last two are None where
-    operations draw numbers and this format draws others.
+    Adds `images` (or `words`, `characters`), `difference` and `same_top1` as in `Comparison`; the last two
+    are None where operations draw numbers and this format draws others.
 
     Args:
         rows: of `write_all`.
@@ -80,6 +81,11 @@ def remove_different(
     return [f"{row['format']} {row['difference']:.1e}" for row, _ in wrong]
 
 
+def _compared(row: Mapping) -> str:
+    """How many inputs were compared, whatever they are called."""
+    return str(next((row[unit] for unit in UNITS if unit in row), None))
+
+
 def print_table(rows: Sequence[Mapping], title: str) -> None:
     """Prints format, file, size, and how the logits compare."""
     from rich.console import Console
@@ -99,7 +105,7 @@ def print_table(rows: Sequence[Mapping], title: str) -> None:
             " ".join(row["files"]),
             f"{row['megabytes']:.2f}",
             told(row, "difference", "{difference:.1e}"),
-            told(row, "same_top1", "{same_top1}/" + str(row.get("images", row.get("words")))),
+            told(row, "same_top1", "{same_top1}/" + _compared(row)),
         )
     Console().print(table)
     if any("difference" in row and row["difference"] is None for row in rows):

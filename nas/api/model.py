@@ -225,21 +225,9 @@ def model_of(folder: Path, objects: Mapping[str, Any]) -> Model | LanguageModel:
 
 def _built(config: DictConfig, _: Path) -> Model | LanguageModel:
     """As `nas.export` makes the network that it writes."""
-    from nas.commands.export import EXPORTS, offline, trained, with_evaluation
-    from nas.data.declared import check_source
-    from nas.domains.choose import choose
-    from nas.domains.networks import genotype_of, space_of
-    from nas.running.config import instantiate
+    from nas.commands.export import make, with_evaluation
 
-    config, folder, finished = with_evaluation(config)
-    space = space_of(config)
-    genotype = genotype_of(config, space, config.genotype, config.epoch)
-    source = instantiate(offline(config.dataset.source))
-    check_source(source)
-    exporter = EXPORTS[choose(space, source).name](config, space, source)
-    network, notes = trained(config, space, genotype, source, exporter, folder, finished)
-    description = exporter.describe(genotype, notes)
-    written = exporter.written(network, description)
-    if isinstance(description, TextDescription):
-        return LanguageModel(written, description)
-    return Model(written, description)
+    made = make(*with_evaluation(config))
+    if isinstance(made.description, TextDescription):
+        return LanguageModel(made.written, made.description)
+    return Model(made.written, made.description)

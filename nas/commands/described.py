@@ -22,11 +22,6 @@ def describe(config: DictConfig, space: Any, source: Any, genotype: Any) -> Desc
     return found(config, space, source, genotype, {})
 
 
-def described(config: DictConfig, space: Any, source: Any, genotype: Any) -> str:
-    """The same as one line of JSON."""
-    return describe(config, space, source, genotype).to_json()
-
-
 def read_described(folder: Path) -> Description | TextDescription | None:
     """What a run folder says of its network; None where an older version wrote it.
 

@@ -10,15 +10,17 @@ from omegaconf import DictConfig
 from nas.analysis.metrics import LOSS, OF_TASKS, Metric, of_losses
 from nas.analysis.random_cells import conditions_of, read_random_cells
 from nas.commands.auto_size import settle_sizes
-from nas.commands.described import DESCRIBED, described
+from nas.commands.described import DESCRIBED, describe
+from nas.commands.kernels import note_kernel
 from nas.commands.warm_start import WarmStart
 from nas.domains.budgets import sized
 from nas.domains.choose import check_recipe, choose
 from nas.domains.networks import (
+    built,
     check_sizes,
     cost_of,
     genotype_of,
-    network_of,
+    outline_for,
     size_overrides,
     source_of,
     space_of,
@@ -78,8 +80,9 @@ def run(config: DictConfig, path: Path) -> float | None:
     config, chosen = sized(config, space, genotype, not session.resuming, source)
     session.config = config
     cost = cost_of(config, space, genotype, config.recipe.get("auxiliary_weight", 0) > 0, source)
-    network = network_of(config, space, genotype, source)
-    warm = WarmStart(session, network, genotype)
+    network = built(config, space, genotype, source, cost)
+    about = describe(config, space, source, genotype)
+    warm = WarmStart(session, network, about, partial(outline_for, config, space, genotype, source))
     data, split = domain.evaluation_data(config, source)
     data.prepare()
     weights = data.class_weights(plain(config.dataset).get("class_weights"))
@@ -89,7 +92,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     if random_cells is not None:
         conditions = conditions_of(plain(config), size_overrides(config, space), split["hash"])
         compared = partial(random_cells.compared, conditions)
-    network = apply_execution(network, config.hardware)
+    network = note_kernel(session, apply_execution(network, config.hardware))
     scheduler = with_restarts(instantiate(config.recipe.scheduler), restarts_of(plain(config.restarts)))
     module = domain.evaluation(config, network, task, scheduler, folder.checkpoints)
     trainer.check_optimizers(module, "recipe")
@@ -111,8 +114,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     warm.rest(lightning)
     session.check_split(split["hash"])
     warm.keep()
-    about = {DESCRIBED: described(config, space, source, genotype) + "\n"}
-    session.open(split, {"genotype.json": genotype.to_json() + "\n", **about})
+    session.open(split, {"genotype.json": f"{genotype.to_json()}\n", DESCRIBED: f"{about.to_json()}\n"})
     session.summary |= {
         "split_hash": split["hash"],
         "genotype": str(genotype),

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from nas.commands.export_images import ImageExport
 from nas.commands.export_text import TextExport
 from nas.data.declared import check_source
 from nas.domains.choose import choose
-from nas.domains.networks import check_sizes, genotype_of, network_of, space_of
+from nas.domains.networks import built, check_sizes, cost_of, genotype_of, network_of, space_of
 from nas.engine import checkpoints
 from nas.engine.run_folder import RunFolder
 from nas.engine.seeding import seed_run
 from nas.engine.trainer import quiet
 from nas.errors import require
 from nas.formats.catalogue import FORMATS, Format, Subject, chosen, why_not
+from nas.formats.description import Description, TextDescription
 from nas.formats.writing import check_all, print_table, remove_different, write_all
 from nas.running.config import instantiate, typed_keys
 from nas.running.from_run import check_taken, name_cell, read_run
@@ -29,6 +31,7 @@ from nas.running.printed import words_of_caller
 from nas.running.saved import read_config, set_places
 from nas.running.session import Session
 from nas.running.words import key_of, pasted, quoted
+from nas.spaces.outline import check_outline, shapes_of
 
 # What an evaluation's run folder decides; where its images lie now is another matter.
 DECIDED = ("space", "dataset", "recipe")
@@ -51,6 +54,37 @@ def run(config: DictConfig, path: Path) -> None:
     config, folder, finished = with_evaluation(config)
     session = Session(config, path)
     seed_run(config.seed)
+    made = make(config, folder, finished)
+    subject = Subject(made.written, made.description, config.onnx.opset)
+    session.open(None)
+    session.run(lambda: _export(session, subject, made))
+
+
+@dataclass(frozen=True)
+class Made:
+    """A trained network on its way out.
+
+    Attributes:
+        export: of its domain.
+        formats: as which it is to be written.
+        network: as it was trained.
+        description: what is said of it.
+        written: what is written: the network, or of text a step of it.
+    """
+
+    export: ImageExport | TextExport
+    formats: Sequence[Format]
+    network: Any
+    description: Description | TextDescription
+    written: Any
+
+
+def make(config: DictConfig, folder: Path | None, finished: dict[str, Any]) -> Made:
+    """The network that a configuration of `nas.export` stands for; the arguments are of `with_evaluation`.
+
+    Raises:
+        ConfigError: as `run`.
+    """
     space = space_of(config)
     genotype = genotype_of(config, space, config.genotype, config.epoch)
     source = instantiate(offline(config.dataset.source))
@@ -61,9 +95,7 @@ def run(config: DictConfig, path: Path) -> None:
         check_sizes(config, space)
     network, notes = trained(config, space, genotype, source, export, folder, finished)
     description = export.describe(genotype, notes)
-    subject = Subject(export.written(network, description), description, config.onnx.opset)
-    session.open(None)
-    session.run(lambda: _export(session, subject, formats, network, export))
+    return Made(export, formats, network, description, export.written(network, description))
 
 
 def _check_settings(config: DictConfig) -> None:
@@ -161,7 +193,10 @@ def trained(
     """
     plain = config.copy()
     plain.recipe.auxiliary_weight = 0
-    network = network_of(plain, space, genotype, source).float().eval()
+
+    def build() -> Any:
+        return network_of(plain, space, genotype, source).float().eval()
+
     file = None if config.checkpoint is None else Path(os.path.expanduser(str(config.checkpoint)))
     place = folder if file is None else file
     if place is not None and place.is_dir():
@@ -174,12 +209,14 @@ def trained(
             "evaluation (run=outputs/evaluate/...), or that as checkpoint=, or export random weights with "
             "untrained=true",
         )
+        cost = cost_of(plain, space, genotype, False, source)
+        network = built(plain, space, genotype, source, cost).float().eval()
         export.settle(network)
         return network, {"untrained": True, "seed": config.seed}
     require(file.is_file(), f"checkpoint={file}: there is no such file")
     _check_genotype(file, genotype)
     checkpoint = checkpoints.load(file)
-    load_weights(network, export.weights(checkpoint), file)
+    network = load_weights(build, export.weights(checkpoint), file)
     notes = {"untrained": False, "epochs": int(checkpoint.get("epoch", -1)) + 1}
     for name in ("test_accuracy", "test_perplexity") if config.checkpoint is None else ():
         if name in finished:
@@ -200,11 +237,16 @@ def _check_genotype(file: Path, genotype: Any) -> None:
     )
 
 
-def load_weights(network: Any, state: dict[str, Any], file: Path) -> None:
-    """Gives a network the weights of an evaluation's checkpoint, without those of an auxiliary head.
+def load_weights(build: Callable[[], Any], state: dict[str, Any], file: Path) -> Any:
+    """A network with the weights of an evaluation's checkpoint, without those of an auxiliary head.
+
+    Args:
+        build: makes the network, once its outline is that of the weights.
+        state: tensors by name.
+        file: that held them.
 
     Raises:
-        ConfigError: they are those of another network.
+        ConfigError: they are those of another network; nothing of its size has been allocated then.
     """
     prefix, auxiliary = "network.", "network.auxiliary."
     found = {
@@ -217,13 +259,15 @@ def load_weights(network: Any, state: dict[str, Any], file: Path) -> None:
         f"checkpoint={file}: not one of nas.evaluate (a search's holds a supernet, not an architecture's "
         "weights)",
     )
-    checkpoints.load_into(
-        network,
-        found,
+    words = (
         f"checkpoint={file}: its weights are those of another network than genotype, space, dataset and "
-        "recipe describe",
-        "; the run folder of the evaluation as run= brings them along",
+        "recipe describe"
     )
+    advice = "; the run folder of the evaluation as run= brings them along"
+    check_outline(build, shapes_of(found), words, advice)
+    network = build()
+    checkpoints.load_into(network, found, words, advice)
+    return network
 
 
 def offline(source: DictConfig) -> DictConfig:
@@ -234,9 +278,8 @@ def offline(source: DictConfig) -> DictConfig:
     return source
 
 
-def _export(
-    session: Any, subject: Subject, formats: Sequence[Format], network: Any, export: ImageExport | TextExport
-) -> None:
+def _export(session: Any, subject: Subject, made: Made) -> None:
+    export, formats = made.export, made.formats
     config, folder, description = session.config, session.folder.path, subject.description
     unit = description.unit
     session.summary |= {
@@ -248,7 +291,7 @@ def _export(
     rows = write_all(subject, formats, folder)
     session.summary |= {"formats": rows, unit: "not checked"}
     if config.check:
-        expected, run, session.summary[unit] = export.compared(network, description)
+        expected, run, session.summary[unit] = export.compared(made.network, description)
         check_all(rows, subject, formats, folder, expected, run)
     print_table(rows, f"{description.dataset}, {description.outputs}; {session.summary[unit]}")
     for one in FORMATS.values():

@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from nas.commands.predict_images import classify, truths_of
 from nas.commands.predict_model import open_model
-from nas.commands.predict_pictures import find_pictures
+from nas.commands.predict_pictures import check_readable, find_pictures
 from nas.commands.predict_text import read_input, read_on
 from nas.engine.machine import hardware
 from nas.engine.seeding import seed_run
@@ -42,6 +42,7 @@ def run(config: DictConfig, path: Path) -> None:
     if isinstance(description, Description):
         pictures = find_pictures(config.input, description)
         truths = truths_of(pictures, description, config.input)
+        check_readable(pictures)
         session.open(None)
         session.run(lambda: classify(session, model, pictures, truths))
     else:

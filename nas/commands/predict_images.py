@@ -6,6 +6,7 @@ Shapes: B pictures, K classes, N pictures in all.
 import csv
 import io
 import logging
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +26,8 @@ from nas.printable import listed, shown
 FILE = "predictions.csv"
 # Pictures that cannot be read of which each is named on the screen; summary.json names a hundred.
 NAMED, KEPT = 5, 100
+# Of a batch: a gigabyte, whatever the model says of its pictures' size.
+MOST_VALUES = 2**28
 log = logging.getLogger(__name__)
 
 
@@ -73,6 +76,7 @@ def probabilities(model: Model, pictures: Pictures, batch_size: int) -> tuple[Te
     """
     assert isinstance(model.description, Description)
     found, kept, lost = [], [], []
+    batch_size = max(1, min(batch_size, MOST_VALUES // math.prod(model.description.image_shape)))
     starts = range(0, len(pictures.names), batch_size)
     for start in watch("classifying", starts):
         indices = range(start, min(start + batch_size, len(pictures.names)))
@@ -85,12 +89,7 @@ def probabilities(model: Model, pictures: Pictures, batch_size: int) -> tuple[Te
             given_BCHW = images_BCHW if steps.floats else normalise(images_BCHW, steps)
             logits_BK = model.logits(given_BCHW)
             found.append(logits_BK.double().softmax(dim=1))
-    require(
-        len(found) > 0,
-        # Evaluated where all can be read too.
-        (f"input: none of {len(lost)} pictures can be read; the first: " if len(lost) > 1 else "")
-        + "".join(lost[:1]),
-    )
+    require(len(found) > 0, f"input: none of {len(lost)} pictures can be read any more")
     return torch.cat(found), kept, lost
 
 

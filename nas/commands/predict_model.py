@@ -117,13 +117,13 @@ def _of_folder(config: DictConfig, folder: Path, where: str) -> Model:
             merged[key] = saved[key]
     OmegaConf.resolve(merged)
     description = read_described(folder) or _older(merged, folder, where)
-    network = _network(merged, description, folder)
     file, epochs = checkpoints.newest_readable(folder / "checkpoints")
     require(file is not None, f"{where}: it holds no checkpoint")
     assert file is not None  # for type checkers
     checkpoint = checkpoints.load(file)
     text = isinstance(description, TextDescription)
-    load_weights(network, best_weights(checkpoint) if text else checkpoint["state_dict"], file)
+    state = best_weights(checkpoint) if text else checkpoint["state_dict"]
+    network = load_weights(lambda: _network(merged, description), state, file)
     notes = {"model": str(folder), **_told(description), "trained_epochs": epochs}
     whole = with_preparation(network, description)
     return Model(description, _placed(whole, plain(config.hardware)), notes)
@@ -151,7 +151,7 @@ def _older(config: DictConfig, folder: Path, where: str) -> Description | TextDe
         ) from error
 
 
-def _network(config: DictConfig, description: Description | TextDescription, folder: Path) -> nn.Module:
+def _network(config: DictConfig, description: Description | TextDescription) -> nn.Module:
     if isinstance(description, TextDescription) or description.genotype.space in families.FAMILIES:
         return families.build(description).float()
     # Of a space from outside of this project.

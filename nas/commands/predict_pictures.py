@@ -211,6 +211,24 @@ def unreadable(error: BaseException, name: str) -> str:
     return str(error).removeprefix("input: ") or name
 
 
+def check_readable(pictures: Pictures) -> None:
+    """Refuses pictures none of which can be read, before anything is written.
+
+    Raises:
+        ConfigError: there is none; it names the first.
+    """
+    lost: list[str] = []
+    for index, name in enumerate(pictures.names):
+        try:
+            pictures.read(index)
+            return
+        except ConfigError as error:
+            lost.append(unreadable(error, name))
+    one = f"input: {lost[0]}"
+    require(len(lost) == 1, f"input: none of {len(lost)} pictures can be read; the first: {lost[0]}")
+    raise ConfigError(one)
+
+
 def stacked(pictures: Pictures, indices: Sequence[int]) -> tuple[Tensor | None, list[int], list[str]]:
     """Pictures [B, C, H, W], None where none can be read; their indices; and a line on each that cannot."""
     images, kept, lost = [], [], []

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from nas.analysis.exploration import check_exploration
 from nas.analysis.tabular import open_tabular
 from nas.commands.auto_size import settle_sizes
+from nas.commands.kernels import note_kernel
 from nas.commands.latency import command_for_supernet
 from nas.commands.search_result import close, finish
 from nas.commands.search_training import Training
@@ -175,6 +176,7 @@ class Search:
             module = stages.start(legs[0])
         else:
             module, checkpoint = stages.resume(legs[0], checkpoint, epochs_done)
+        note_kernel(session, module.supernet)
         trainer.check_optimizers(module, "method")
         stages.check_schedule()
         clock = Clock(config.trainer.max_epochs, session.deadline)

@@ -1,23 +1,28 @@
 """`init=` and `freeze_epochs=` of `nas.evaluate`: which weights a training starts from, and which rest."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from nas import genotype as genotypes
+from nas.commands.described import read_described
 from nas.engine import checkpoints
+from nas.engine.heads import NAMES, Head, check_head, sides_of
 from nas.engine.warm_start import NETWORK, Resting, Taken, read_weights, take
 from nas.errors import ConfigError, require
 from nas.files import subfolder
+from nas.formats.description import Description, TextDescription
 from nas.formats.weights import read_description
 from nas.running.log_files import say
 from nas.running.places import absolute
 from nas.running.session import Session
 
 log = logging.getLogger(__name__)
+Described = Description | TextDescription
+Outline = Mapping[str, tuple[int, ...]]
 # Within a run's `checkpoints`, until the first of these is there: what was taken, so that the run goes on
 # without the file that it was taken from.
 KEPT = "init.ckpt"
@@ -31,7 +36,8 @@ class WarmStart:
     Args:
         session: of the evaluation.
         network: is given them, unless the run goes on from a checkpoint.
-        genotype: of the network.
+        about: what is said of the network: its genotype, and its classes or words.
+        outline: more classes -> names and shapes of the tensors of the network for so many more.
 
     Attributes:
         taken: what was taken in this process; None where nothing was.
@@ -40,13 +46,20 @@ class WarmStart:
         ConfigError: they cannot be read, do not fit, or nothing would train.
     """
 
-    def __init__(self, session: Session, network: nn.Module, genotype: Any):
+    def __init__(
+        self, session: Session, network: nn.Module, about: Described, outline: Callable[[int], Outline]
+    ):
         config, self.session = session.config, session
         self.taken: Taken | None = None
         self.epochs = config.freeze_epochs
         require(
             self.epochs == 0 or config.init is not None,
             f"freeze_epochs={self.epochs}: the weights that init= takes rest, and it is null",
+        )
+        check_head(config.init_head)
+        require(
+            config.init_head == NAMES or config.init is not None,
+            f"init_head={config.init_head}: of the weights that init= takes, and it is null",
         )
         if config.init is None:
             return
@@ -58,7 +71,13 @@ class WarmStart:
         own = self.folder / KEPT
         kept = session.resuming and own.exists()
         file, weights = read_weights(own if kept else Path(config.init), where)
-        self.taken = take(network, weights, file, where)
+        # What was kept was fitted then.
+        beside = None if kept else _described_beside(file)
+        head = None
+        if not kept:
+            theirs = None if beside is None else _names(beside)
+            head = Head(sides_of(outline(0), outline(1)), _names(about), theirs, config.init_head)
+        self.taken, weights = take(network, weights, file, where, head)
         self.told = self.taken.to_dict()
         if kept:
             # Of the file that it was taken from.
@@ -68,12 +87,12 @@ class WarmStart:
             f"freeze_epochs={self.epochs}: {where} has all weights of this network, so that nothing would "
             "train while they rest; leave it out",
         )
-        found = None if kept else _genotype_beside(file)
-        if found not in (None, genotype):
+        found = None if kept else _genotype_beside(file, beside)
+        if found not in (None, about.genotype):
             log.warning(
                 "%s: of another genotype; what agrees in name and shape may do something else there", where
             )
-        self.weights = {name: weights[name] for name in self.taken.names}
+        self.weights = weights
 
     def keep(self) -> None:
         """Writes what was taken into the run folder, before the run can be resumed."""
@@ -112,12 +131,23 @@ class WarmStart:
             trainer.callbacks.insert(0, Resting(self.epochs, () if self.taken is None else self.taken.names))
 
 
-def _genotype_beside(file: Path) -> Any:
+def _names(about: Described) -> tuple[str, ...] | None:
+    return about.words if isinstance(about, TextDescription) else about.class_names
+
+
+def _described_beside(file: Path) -> Described | None:
+    """What a file of weights, or the run folder that it lies in, says of its network; None for nothing."""
+    try:
+        if file.suffix == ".safetensors":
+            return read_description(file)
+        return read_described(file.absolute().parent.parent)
+    except ConfigError:
+        return None
+
+
+def _genotype_beside(file: Path, beside: Described | None) -> Any:
     """What the weights in a file belong to, where the file or its run folder says so."""
-    if file.suffix == ".safetensors":
-        try:
-            return read_description(file).genotype
-        except ConfigError:
-            return None
+    if beside is not None or file.suffix == ".safetensors":
+        return None if beside is None else beside.genotype
     stored = file.absolute().parent.parent / "genotype.json"
     return genotypes.load(stored) if stored.is_file() else None

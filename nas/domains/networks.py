@@ -15,12 +15,14 @@ from nas.data.declared import check_source
 from nas.data.sources import domain_of
 from nas.domains.choose import DOMAINS, choose
 from nas.domains.epochs import genotype_at
+from nas.engine.machine.limits import free_memory
 from nas.errors import ConfigError, require
 from nas.genotype import Genotype, load, load_all
 from nas.printable import shown
 from nas.running import trust
 from nas.running.config import instantiate, plain, typed_keys
 from nas.running.targets import SPACES
+from nas.spaces.outline import bounded, check_memory, outline_of
 from nas.spaces.space import check_family, network_sizes, recipe_fits
 
 log = logging.getLogger(__name__)
@@ -168,6 +170,23 @@ def network_of(config: DictConfig, space: Any, genotype: Any, source: Any) -> An
     return _network(config, space, genotype, source, config.recipe.get("auxiliary_weight", 0) > 0)
 
 
+def outline_for(config: DictConfig, space: Any, genotype: Any, source: Any, more: int = 0) -> dict:
+    """Names and shapes of that network's tensors, if there were so many more classes or words."""
+    auxiliary = config.recipe.get("auxiliary_weight", 0) > 0
+    return outline_of(lambda: _network(config, space, genotype, _Wider(source, more), auxiliary))
+
+
+class _Wider:
+    """A source with more classes or words, which nobody reads."""
+
+    def __init__(self, source: Any, more: int):
+        self._source, self._more = source, more
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._source, name)
+        return found + self._more if name in ("num_classes", "vocabulary_size") else found
+
+
 def cost_of(
     config: DictConfig, space: Any, genotype: Any, auxiliary: bool | None = None, source: Any = None
 ) -> Any:
@@ -185,7 +204,23 @@ def cost_of(
     if auxiliary is None:
         auxiliary = config.recipe.get("auxiliary_weight", 0) > 0 and fits(config, space)
     example = choose(space, source).inputs(source).example
-    return count_cost(lambda: _network(config, space, genotype, source, auxiliary), example)
+
+    def build() -> Any:
+        with bounded(where=f"genotype={shown(str(genotype))}, recipe={config.recipe.name}: "):
+            return _network(config, space, genotype, source, auxiliary)
+
+    return count_cost(build, example)
+
+
+def built(config: DictConfig, space: Any, genotype: Any, source: Any, cost: Any) -> Any:
+    """The network of `network_of`, if this machine's memory can hold it; `cost` is that of `cost_of`.
+
+    Raises:
+        ConfigError: its parameters alone take more than is free.
+    """
+    parameters = cost.params + cost.params_auxiliary
+    check_memory(parameters, free_memory(), f"recipe={config.recipe.name}: the sizes of its network")
+    return network_of(config, space, genotype, source)
 
 
 def _network(config: DictConfig, space: Any, genotype: Any, source: Any, auxiliary: bool) -> Any:

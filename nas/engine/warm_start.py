@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.engine import checkpoints
+from nas.engine.heads import Head
 from nas.engine.language_evaluation import STATE
 from nas.errors import ConfigError, require
 from nas.printable import shown
@@ -33,7 +34,8 @@ class Taken:
         parameters: numbers in the parameters among them.
         anew: the network's tensors that the file lacks or has in another shape, which begin at random.
         begun: numbers in the parameters among these.
-        unused: the file's tensors that the network lacks or has in another shape.
+        unused: the file's tensors that the network lacks or has in another shape, or that were left.
+        head: what became of the last layer; empty where nothing was to be decided.
     """
 
     file: Path
@@ -42,6 +44,7 @@ class Taken:
     anew: tuple[str, ...]
     begun: int
     unused: tuple[str, ...]
+    head: str = ""
 
     def words(self) -> str:
         """One line for people."""
@@ -50,7 +53,7 @@ class Taken:
             found += f"; {len(self.anew)} with {self.begun:,} begin anew: {_listed(self.anew)}"
         if self.unused:
             found += f"; {len(self.unused)} of the file not used: {_listed(self.unused)}"
-        return found
+        return f"{found}; {self.head}" if self.head else found
 
     def to_dict(self) -> dict[str, Any]:
         """For `summary.json`."""
@@ -60,6 +63,7 @@ class Taken:
             "parameters": self.parameters,
             "anew": list(self.anew),
             "unused": list(self.unused),
+            **({"head": self.head} if self.head else {}),
         }
 
 
@@ -128,7 +132,9 @@ def _of_network(checkpoint: Mapping[str, Any], where: str) -> dict[str, Tensor]:
     return found
 
 
-def take(network: nn.Module, weights: Mapping[str, Tensor], file: Path, where: str) -> Taken:
+def take(
+    network: nn.Module, weights: Mapping[str, Tensor], file: Path, where: str, head: Head | None = None
+) -> tuple[Taken, dict[str, Tensor]]:
     """Gives a network the weights whose names and shapes agree with its own.
 
     Args:
@@ -136,16 +142,22 @@ def take(network: nn.Module, weights: Mapping[str, Tensor], file: Path, where: s
         weights: tensors by name.
         file: that held them.
         where: what a message begins with.
+        head: what is to be done with the last layer; None to take it as any other.
+
+    Returns:
+        What was taken, in words and as tensors by name.
 
     Raises:
         ConfigError: no kernel and no matrix agrees (scales, biases and running statistics do so by chance),
             or one that does is no number.
     """
     own = network.state_dict()
+    fitted, left, told = (weights, frozenset[str](), "") if head is None else head.fitted(weights)
     agree = {
         name: one
-        for name, one in weights.items()
+        for name, one in fitted.items()
         if name in own
+        and name not in left
         and one.shape == own[name].shape
         and one.is_floating_point() == own[name].is_floating_point()
     }
@@ -160,14 +172,16 @@ def take(network: nn.Module, weights: Mapping[str, Tensor], file: Path, where: s
     require(broken is None, f"{where}: {shown(str(broken), 80)} is nan or infinite")
     network.load_state_dict(agree, strict=False)
     anew = tuple(name for name in own if name not in agree)
-    return Taken(
+    taken = Taken(
         file,
         tuple(name for name in own if name in agree),
         sum(parameters.get(name, 0) for name in agree),
         anew,
         sum(parameters.get(name, 0) for name in anew),
         tuple(name for name in weights if name not in agree),
+        told,
     )
+    return taken, agree
 
 
 class Resting(pl.Callback):

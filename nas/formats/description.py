@@ -20,6 +20,11 @@ PADDED_FROM = "padded_from"
 Side = int | tuple[int, int]
 # What a network of text may read.
 TOKENIZERS = ("words", "characters")
+# The greatest numbers that are believed; what weights must agree with needs none.
+LIMITS = {
+    "image_shape": 2**12, "resize": 2**13, "crop": 2**12, "num_classes": 10**6, "vocabulary": 10**7,
+    "hidden_size": 2**14, "embedding_size": 2**14, "state_size": 2**15,
+}  # fmt: skip
 # What networks read, in the plural.
 UNITS = ("images", *TOKENIZERS)
 
@@ -272,6 +277,7 @@ def from_json(text: str, where: str) -> Description | TextDescription:
         f"{where}: description of schema {data.get('schema')!r}; this version reads {SCHEMA}",
     )
     try:
+        _check_numbers(data)
         genotype, dataset = genotypes.from_dict(data["genotype"]), data["dataset"]
         require(data["space"] == genotype.space, f"space={data['space']!r}: its genotype is of another one")
         require(isinstance(dataset, str), f"dataset={dataset!r}: must be a name")
@@ -282,6 +288,15 @@ def from_json(text: str, where: str) -> Description | TextDescription:
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         words = f"{type(error).__name__}: {shown(str(error), 160)}"
         raise ConfigError(f"{where}: the description of its network is malformed ({words})") from error
+
+
+def _check_numbers(data: Mapping[str, Any]) -> None:
+    """Refuses sizes beyond every network's, by which memory would be taken."""
+    given = {**data, **(data["preprocessing"] if isinstance(data.get("preprocessing"), dict) else {})}
+    for name, most in LIMITS.items():
+        for number in given[name] if isinstance(given.get(name), list) else [given.get(name)]:
+            if isinstance(number, int | float):
+                require(number <= most, f"{name}={shown(number)}: must be at most {most:,}")
 
 
 def _images_of(data: Mapping[str, Any], genotype: Genotype) -> Description:

@@ -16,6 +16,7 @@ from nas.formats.classifier import Classifier, Levels
 from nas.formats.description import Description, TextDescription
 from nas.formats.steps import build_step
 from nas.genotype import Genotype
+from nas.printable import shown
 from nas.spaces.darts.layout import reduction_positions
 from nas.spaces.darts.network import DartsNetwork
 from nas.spaces.dso.network import DsoNetwork
@@ -233,6 +234,8 @@ def build(description: Description | TextDescription) -> Any:
             **description.sizes,
         )
     except TypeError as error:
-        raise ConfigError(f"sizes={dict(description.sizes)}: not those of {family} ({error})") from error
+        # torch adds a trace to some.
+        said = shown(str(error).partition("\n")[0], 160)
+        raise ConfigError(f"sizes={dict(description.sizes)}: not those of {family} ({said})") from error
     fit_to(network, description.image_shape)
     return network.eval()

@@ -26,6 +26,7 @@ TEXT = (["tokens", "state"], ["logits", "next_state"])
 OPSETS = range(18, 24)
 # Bytes of a file; protocol buffers hold no more.
 LONGEST = 1 << 31
+NO_ONNX = "not an ONNX file, or a damaged one"
 
 
 def save_onnx(
@@ -118,7 +119,10 @@ def open_onnx(path: Path, where: str) -> tuple[Description | TextDescription, Ca
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:
-        raise ConfigError(f"{where}: damaged, or no ONNX file") from error
+        raise ConfigError(f"{where}: {NO_ONNX}") from error
+    # Nothing, and much of what is random or cut off, is a message of its format too.
+    whole = model.ir_version > 0 and len(model.graph.node) > 0 and len(model.opset_import) > 0
+    require(whole, f"{where}: {NO_ONNX}")
     require(not _keeps_outside(model), f"{where}: it keeps weights in files beside it, which are not read")
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     require(

@@ -12,6 +12,7 @@ from nas.files import write_bytes
 from nas.formats.description import KEY, Description, TextDescription, from_json
 from nas.formats.families import build
 from nas.reading.files import check_regular
+from nas.spaces.outline import check_outline
 
 
 def save_safetensors(network: nn.Module, description: Description | TextDescription, path: Path) -> None:
@@ -51,13 +52,17 @@ def load_safetensors(path: str | Path) -> Any:
         ConfigError: there is no such file, it is damaged, or its weights are not those of its network.
     """
     path = Path(path)
-    network = build(read_description(path))
+    description = read_description(path)
+    words = f"{path}: its weights are not those of the network that its metadata describe"
     try:
+        with safe_open(path, framework="pt") as file:
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (no mapping)
+        check_outline(lambda: build(description), shapes, words)
+        network = build(description)
         network.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
+        if isinstance(error, ConfigError):
+            raise
         lines = [line.strip() for line in str(error).splitlines()]
-        raise ConfigError(
-            f"{path}: its weights are not those of the network that its metadata describe "
-            f"({' '.join(lines[:2])[:200]})"
-        ) from error
+        raise ConfigError(f"{words} ({' '.join(lines[:2])[:200]})") from error
     return network

@@ -1,7 +1,7 @@
 """What is allowed in containers that were read from a file. Standard library only."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from nas.errors import ConfigError, require
@@ -53,6 +53,20 @@ def _path(place: tuple | None) -> str:
         place, key = place
         keys.append(f"[{key}]" if isinstance(key, int) else f".{key}")
     return shown("".join(reversed(keys)).lstrip(".")) or "the whole"
+
+
+def walk(data: object) -> Iterator[tuple[bool, Any]]:
+    """Every key and every value of nested lists and mappings that is neither, with whether it is a key."""
+    left = [data]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            yield from ((True, key) for key in value)
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+        else:
+            yield False, value
 
 
 def read_key(

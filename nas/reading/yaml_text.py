@@ -13,7 +13,7 @@ import yaml
 from nas.errors import ConfigError, require
 from nas.printable import shown
 from nas.reading.files import read_text
-from nas.reading.plain import DEPTH, check_plain
+from nas.reading.plain import DEPTH, check_plain, walk
 
 FLOAT = "tag:yaml.org,2002:float"
 TIMESTAMP = "tag:yaml.org,2002:timestamp"
@@ -83,7 +83,7 @@ def parse_yaml(text: str, where: str) -> Any:
         # Digits that int() or float() will not read.
         raise ConfigError(f"{where}: damaged ({shown(str(error), 160)})") from error
     check_plain(found, where)
-    _check_keys(found, where)
+    _check_kinds(found, where)
     return found
 
 
@@ -104,24 +104,15 @@ def _check_events(text: str, where: str) -> None:
             depth -= 1
 
 
-def _check_keys(data: Any, where: str) -> None:
-    left = [data]
-    while left:
-        value = left.pop()
-        if isinstance(value, dict):
-            for key in value:
-                require(
-                    isinstance(key, str | int | float),
-                    f"{where}: the key {shown(key)} must be text or a number",
-                )
-            left += value.values()
-        elif isinstance(value, list):
-            left += value
-        else:
-            require(
-                value is None or isinstance(value, str | int | float),
-                f"{where}: {shown(value)}: must be text, a number, a truth value, null, a list or a mapping",
-            )
+def _check_kinds(data: Any, where: str) -> None:
+    for is_key, value in walk(data):
+        fits = (value is None and not is_key) or isinstance(value, str | int | float)
+        if not fits and is_key:
+            raise ConfigError(f"{where}: the key {shown(value)} must be text or a number")
+        require(
+            fits,
+            f"{where}: {shown(value)}: must be text, a number, a truth value, null, a list or a mapping",
+        )
 
 
 def read_yaml(path: str | Path, where: str | None = None) -> Any:

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from nas.errors import ConfigError, require
 from nas.printable import shown
 from nas.reading.json_text import read_object
-from nas.reading.plain import is_whole
+from nas.reading.plain import is_whole, walk
 from nas.running.differences import PARTS, choice_of, differences
 from nas.running.older import read_now
 from nas.running.parts import compose
@@ -48,9 +48,16 @@ class Loader(ConfigLoaderImpl):
     ) -> DictConfig:
         """As Hydra's; what came from a folder is not among the overrides that it notes down."""
         words = self.words_of_run(config_name, overrides)
-        config = super().load_configuration(
-            config_name, [*words, *overrides], run_mode, from_shell, validate_sweep_overrides
-        )
+
+        def composed() -> DictConfig:
+            return super(Loader, self).load_configuration(
+                config_name, [*words, *overrides], run_mode, from_shell, validate_sweep_overrides
+            )
+
+        config = composed()
+        if not words and config_name in COMPLETED and "run" not in map(key_of, overrides):
+            words = self._words_of_file(config_name, config, overrides)
+            config = composed() if words else config
         if words:
             noted, job = config.hydra.overrides.task, config.hydra.job
             config.hydra.overrides.task = [str(one) for one in noted][len(words) :]
@@ -86,6 +93,24 @@ class Loader(ConfigLoaderImpl):
         _, saved = read_run(named, f"run={named}", RUNS)
         return list(_words(name, saved, given, [one for one in overrides if "hydra.searchpath=" in one]))
 
+    def _words_of_file(self, name: str, config: DictConfig, overrides: Sequence[str]) -> list[str]:
+        """The same where a file of the caller's says `run:`, beside which what that file says wins.
+
+        Raises:
+            ConfigError: as `words_of_run`.
+        """
+        named, resume = config.get("run"), config.get("resume")
+        option = config.hydra.runtime.choices.get("experiment")
+        if named is None or resume is not None or option is None:
+            return []
+        _, saved = read_run(named, f"run={named}", RUNS)
+        file = self.repository.load_config(f"experiment/{option}")
+        said, groups = ([], []) if file is None else _said_by(file)
+        parsed = OverridesParser.create().parse_overrides([*groups, *overrides])
+        given = {one.key_or_group: one for one in parsed}
+        words = _words(name, saved, given, [one for one in overrides if "hydra.searchpath=" in one])
+        return [one for one in words if not any(_within(key_of(one), key) for key in said)]
+
 
 @contextmanager
 def completing() -> Iterator[None]:
@@ -96,6 +121,26 @@ def completing() -> Iterator[None]:
         yield
     finally:
         loading.ConfigLoaderImpl = before  # type: ignore[misc]
+
+
+def _said_by(file: Any) -> tuple[list[str], list[str]]:
+    """The dotted keys that a file of settings has, and the options of groups that it chooses as overrides."""
+    chosen = [(getattr(one, "group", None), getattr(one, "value", None)) for one in file.defaults_list or ()]
+    groups = [f"{group.lstrip('/')}={option}" for group, option in chosen if group and option]
+    left: list[tuple[str, Any]] = [("", OmegaConf.to_container(file.config, resolve=False))]
+    said = []
+    while left:
+        place, value = left.pop()
+        if isinstance(value, dict) and value:
+            left += [(f"{place}.{key}".lstrip("."), below) for key, below in value.items()]
+        elif place:
+            said.append(place)
+    return said, [one for one in groups if one.partition("=")[0] in PARTS]
+
+
+def _within(key: str, other: str) -> bool:
+    """Whether one of two dotted keys is the other or lies below it."""
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
 
 
 def _folder(override: Override | None) -> str | None:
@@ -188,18 +233,9 @@ def _narrow(saved: DictConfig, folder: Path) -> None:
 
 def _check_keys(node: Any, where: str) -> None:
     """Refuses keys that are no words: they would become parts of overrides."""
-    left = [node]
-    while left:
-        one = left.pop()
-        if isinstance(one, dict):
-            for key in one:
-                require(
-                    re.fullmatch(r"[\w-]+", str(key)) is not None,
-                    f"{where}: damaged (key {shown(str(key))})",
-                )
-            left += one.values()
-        elif isinstance(one, list):
-            left += one
+    for is_key, one in walk(node):
+        fits = not is_key or re.fullmatch(r"[\w-]+", str(one)) is not None
+        require(fits, f"{where}: damaged (key {shown(str(one))})")
 
 
 def check(config: DictConfig) -> None:

@@ -87,6 +87,27 @@ def test_another_recipe_of_the_same_data(folders, composed):
     assert (found.recipe.num_cells, found.dataset.name, found.dataset.augment.pad) == (20, "digits", 0)
 
 
+def test_a_file_that_names_the_run_says_what_the_typed_word_says(folders, composed, tmp_path):
+    own = tmp_path / "own folder"
+    (own / "experiment").mkdir(parents=True)
+    file, where = own / "experiment" / "again.yaml", f"--config-dir={own}"
+    file.write_text(f"# @package _global_\nrun: {folders['derive']}\n")
+    typed = composed("evaluate", f"run='{folders['derive']}'")
+    assert typed.recipe.init_channels == 4
+    assert composed("evaluate", "experiment=again", where) == typed
+    assert composed("evaluate", "experiment=again", where, "recipe.init_channels=6").recipe.init_channels == 6
+    # What the file says beside it wins, as what is typed does.
+    file.write_text(
+        "# @package _global_\ndefaults:\n  - override /recipe: cifar10\n  - _self_\n"
+        f"run: {folders['derive']}\n"
+        "dataset:\n  augment: {pad: 3}\nsplit_seed: 9\n"
+    )
+    typed = composed(
+        "evaluate", f"run='{folders['derive']}'", "recipe=cifar10", "dataset.augment.pad=3", "split_seed=9"
+    )
+    assert composed("evaluate", "experiment=again", where) == typed
+
+
 def test_the_best_and_another_choice(folders, run, tmp_path):
     saved = json.loads((folders["evaluate"] / "summary.json").read_text())
     second = load(folders["derive"] / "genotypes/rank_002.json")

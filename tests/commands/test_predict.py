@@ -174,6 +174,9 @@ def test_lists_and_arrays_say_the_same_as_the_folder(models, predict, place, tmp
 def test_input_that_is_none_is_refused(models, predict, place, tmp_path):
     (tmp_path / "bad.png").write_text("no picture")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "all bad").mkdir()
+    for name in ("a.png", "b.jpg"):
+        (tmp_path / "all bad" / name).write_text("no picture")
     (tmp_path / "words.txt").write_text("a b\n")
     (tmp_path / "list.csv").write_text("path,label\na.png,cat\n")
     (tmp_path / "heads.csv").write_text("a,b\n1,2\n")
@@ -186,9 +189,11 @@ def test_input_that_is_none_is_refused(models, predict, place, tmp_path):
         ("heads.csv", "no column is called path"),
         ("deep.npz", "this network reads [N, 3, H, W]"),
         ("nowhere", "there is no such file or folder"),
+        ("all bad", "none of 2 pictures can be read; the first: "),
     ):
-        done, _ = predict(models[0], tmp_path / name)
+        done, folder = predict(models[0], tmp_path / name)
         assert_refused(done, said)
+        assert not folder.exists()
 
 
 def test_models_that_are_none_are_refused(models, predict, place, tmp_path):
@@ -210,8 +215,14 @@ def test_models_that_are_none_are_refused(models, predict, place, tmp_path):
     about = json.loads(other.metadata_props[0].value)
     other.metadata_props[0].value = json.dumps(about | {"num_classes": 2, "class_names": ["a", "b"]})
     onnx.save(other, tmp_path / "other.onnx")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    (tmp_path / "random.onnx").write_bytes(np.random.default_rng(0).bytes(4000))
+    (tmp_path / "short.onnx").write_bytes(exported.read_bytes()[:2])
     for name, said in (
-        ("damaged.onnx", "damaged, or no ONNX file"),
+        ("empty.onnx", "not an ONNX file"),
+        ("random.onnx", "not an ONNX file"),
+        ("short.onnx", "not an ONNX file"),
+        ("damaged.onnx", "not an ONNX file, or a damaged one"),
         ("foreign.onnx", "only files that nas.export wrote"),
         ("outside.onnx", "keeps weights in files beside it"),
         ("other.onnx", "not what its description says"),
@@ -230,6 +241,38 @@ def test_a_strangers_folder_runs_no_code(models, predict, place, tmp_path):
     OmegaConf.save(config, tmp_path / "theirs" / "config.yaml")
     done, _ = predict(tmp_path / "theirs", place / "elsewhere")
     assert_refused(done, "theirs.Pictures", "trust=theirs")
+
+
+def test_sizes_that_a_stranger_wrote_take_no_memory(models, predict, run, place, tmp_path):
+    theirs = tmp_path / "theirs"
+    shutil.copytree(models[0], theirs)
+    file = theirs / "network.json"
+    about = json.loads(file.read_text())
+    huge = {**about["preprocessing"], "resize": 10**6, "crop": 10**6}
+    for changed, said in (
+        ({"sizes": about["sizes"] | {"init_channels": 4096}}, "by the sizes"),
+        ({"sizes": about["sizes"] | {"num_cells": 10**9}}, "its sizes stand for more than"),
+        ({"num_classes": 10**9, "class_names": None}, "num_classes=1000000000: must be at most 1,000,000"),
+        ({"image_shape": [3, 10**6, 10**6], "preprocessing": huge}, "must be at most 4,096"),
+    ):
+        file.write_text(json.dumps(about | changed))
+        assert_refused(predict(theirs, place / "elsewhere")[0], said)
+    config = OmegaConf.load(theirs / "config.yaml")
+    config.recipe.init_channels = 4096
+    OmegaConf.save(config, theirs / "config.yaml")
+    # Its pictures have gone, and others of the same classes do.
+    given = (
+        "format=safetensors",
+        f"dataset.root={place / 'elsewhere'}",
+        f"hydra.run.dir={tmp_path / 'export'}",
+    )
+    done = run("export", f"run={theirs}", *given)
+    assert_refused(done, "its weights are those of another network", "by the sizes")
+    # Where there are no weights to compare with, memory is what decides.
+    given = ("genotype=DARTS_V2", "recipe.init_channels=4096", f"hydra.run.dir={tmp_path / 'run'}")
+    assert_refused(run("evaluate", "dataset=digits", *given), "recipe=digits", "GiB, and this machine has")
+    assert_refused(run("export", "untrained=true", "dataset=digits", *given), "GiB, and this machine has")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_missing_package_is_named_with_its_extra(models, monkeypatch):

@@ -82,6 +82,26 @@ def test_a_new_head_trains_alone_then_all_of_it(run, trained, three, tmp_path):
     assert {"stem.conv.weight", *head} <= gone and any("running_mean" in name for name in gone)
 
 
+def test_a_last_layer_of_other_classes_begins_anew_unless_it_is_asked_for(run, tmp_path):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 255, (60, 8, 8), dtype=np.uint8)
+    for name, classes in (("a", "abc"), ("b", "abx")):
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=np.array(list(classes))[np.arange(60) % 3])
+
+    def evaluate(folder, file, *words):
+        data = ("dataset=arrays", f"dataset.file={tmp_path / file}.npz", "recipe=digits")
+        done = run("evaluate", *SIZES, *SHORT, *data, *words, f"hydra.run.dir={tmp_path / folder}")
+        assert (done.status, done.err) == (0, "")
+        return json.loads((tmp_path / folder / "summary.json").read_text()).get("init"), done.out
+
+    evaluate("first", "a")
+    told, out = evaluate("other", "b", f"init={tmp_path / 'first'}")
+    assert set(told["anew"]) == set(told["unused"]) == {"classifier.weight", "classifier.bias"}
+    assert "the weights know c, this network x" in told["head"] and told["head"] in out
+    told, _ = evaluate("taken", "b", f"init={tmp_path / 'first'}", "init_head=take")
+    assert told["anew"] == told["unused"] == [] and "head" not in told
+
+
 def test_an_exported_file_is_as_good_as_the_folder(run, trained, tmp_path):
     digits = trained("digits", *SIZES)
     done = run("export", f"run={digits}", "format=safetensors", f"hydra.run.dir={tmp_path / 'x'}")
@@ -154,4 +174,6 @@ def test_what_cannot_be_taken_is_refused_in_a_line(run, trained, tmp_path):
     refused("no such file", f"init={tmp_path / 'nothing'}")
     refused("no checkpoint of nas.evaluate", f"init={tmp_path / 'empty'}")
     refused("no safetensors file, or damaged", f"init={tmp_path / 'damaged.safetensors'}")
+    refused("init_head=some: unknown", f"init={digits}", "init_head=some")
+    refused("init_head=take: of the weights that init= takes", "init_head=take")
     refused("freeze_epochs=-1", f"init={digits}", "freeze_epochs=-1")

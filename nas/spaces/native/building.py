@@ -7,13 +7,15 @@ import platform
 import shutil
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
 
+log = logging.getLogger(__name__)
 FILE = "kernel.so"
 
 
@@ -46,24 +48,43 @@ def build(place: Path, sources: Sequence[Path], flags: Sequence[str]) -> None:
     with FileLock(home.with_name(f"{home.name}.lock")):
         if place.exists():
             return
-        with tempfile.TemporaryDirectory(prefix=f".{home.name}-", dir=home.parent) as work, _ninja_on_path():
-            made = cpp_extension.load(
-                home.name,
-                [str(path) for path in sources],
-                extra_cflags=list(flags),
-                extra_ldflags=["-fopenmp"],
-                build_directory=work,
-                is_python_module=False,
-            )
-            done = Path(work) / "done"
-            done.mkdir()
-            shutil.move(made, done / FILE)
-            try:
-                os.rename(done, home)
-            except OSError:
-                # Where locks do not hold, another process may have been first, with the same library.
-                if not place.exists():
-                    raise
+        try:
+            _compile(place, home.name, sources, flags, cpp_extension.load)
+        except RuntimeError as error:
+            # Compilers side by side want memory that others may have taken; one after another they want less.
+            log.info("the compiled kernel is built again, one file after another (%s)", _first_line(error))
+            with _set("MAX_JOBS", "1"):
+                # torch would take the same name for something that it has built.
+                _compile(place, f"{home.name}_again", sources, flags, cpp_extension.load)
+
+
+def _compile(
+    place: Path, name: str, sources: Sequence[Path], flags: Sequence[str], load: Callable[..., Any]
+) -> None:
+    """Compiles in a folder of its own, which then gets the name of the place."""
+    home = place.parent
+    with tempfile.TemporaryDirectory(prefix=f".{home.name}-", dir=home.parent) as work, _ninja_on_path():
+        made = load(
+            name,
+            [str(path) for path in sources],
+            extra_cflags=list(flags),
+            extra_ldflags=["-fopenmp"],
+            build_directory=work,
+            is_python_module=False,
+        )
+        done = Path(work) / "done"
+        done.mkdir()
+        shutil.move(made, done / FILE)
+        try:
+            os.rename(done, home)
+        except OSError:
+            # Where locks do not hold, another process may have been first, with the same library.
+            if not place.exists():
+                raise
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:160]
 
 
 def _root() -> Path:
@@ -80,12 +101,22 @@ def _root() -> Path:
 @contextmanager
 def _ninja_on_path() -> Iterator[None]:
     """Lets the loader find the ninja that pip installed, also in an environment that is not activated."""
-    before = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join([before, sysconfig.get_path("scripts")])
+    with _set("PATH", os.pathsep.join([os.environ.get("PATH", ""), sysconfig.get_path("scripts")])):
+        yield
+
+
+@contextmanager
+def _set(name: str, value: str) -> Iterator[None]:
+    """Gives a variable of the environment another value for a while."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
-        os.environ["PATH"] = before
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _processor() -> str:

@@ -42,7 +42,7 @@ def load_library() -> "Library | None":
                 )
                 return None
             build(place, SOURCES, FLAGS)
-        return Library(ctypes.CDLL(str(place)))
+        return Library(ctypes.CDLL(str(place)), place.parent.name)
     except (RuntimeError, OSError, ImportError) as error:
         log.warning("the compiled kernel could not be built (%s): using torch's own convolutions", error)
         return None
@@ -52,9 +52,14 @@ class Library:
     """The C functions, for float32 and float64 tensors laid out [N, H, W, C].
 
     Each takes one structure of numbers and addresses; see the source of the same name.
+
+    Args:
+        handle: the loaded library.
+        name: that of its folder, which stands for sources, flags, processor and torch (`place_of`).
     """
 
-    def __init__(self, handle: ctypes.CDLL):
+    def __init__(self, handle: ctypes.CDLL, name: str):
+        self.name = name
         self._functions = {}
         for dtype, suffix in ((torch.float32, "float"), (torch.float64, "double")):
             for name in FUNCTIONS:

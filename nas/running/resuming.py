@@ -36,7 +36,6 @@ RESUMABLE = (
 # Keys that came later than some run folders, and what these had without them.
 LATER = {
     "epoch": None, "run": None, "choice": None, "init": None, "freeze_epochs": 0, "size": None, "time": 20.0,
-    "init_head": "take",
 }  # fmt: skip
 
 
@@ -80,6 +79,9 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
     for key, usual in LATER.items():
         if key in config and key not in saved:
             saved[key] = usual
+    if "init_head" in config and "init_head" not in saved:
+        # Where weights were taken, the last layer was too.
+        saved.init_head = "names" if saved.init is None else "take"
     for key in (*RESUMABLE, "restarts"):
         # A run that was started before there was such a key.
         if key in config and key not in saved:

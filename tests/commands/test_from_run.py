@@ -95,7 +95,7 @@ def test_a_file_that_names_the_run_says_what_the_typed_word_says(folders, compos
     typed = composed("evaluate", f"run='{folders['derive']}'")
     assert typed.recipe.init_channels == 4
     assert composed("evaluate", "experiment=again", where) == typed
-    assert composed("evaluate", "experiment=again", where, "recipe.init_channels=6").recipe.init_channels == 6
+    assert composed("evaluate", where, "experiment=again", "recipe.init_channels=6").recipe.init_channels == 6
     # What the file says beside it wins, as what is typed does.
     file.write_text(
         "# @package _global_\ndefaults:\n  - override /recipe: cifar10\n  - _self_\n"

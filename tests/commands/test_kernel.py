@@ -11,7 +11,6 @@ from nas.engine.machine import execution
 from nas.spaces.native.building import build
 from nas.spaces.native.library import load_library
 
-
 # The learning rate's cosine was made for one epoch.
 LONGER = "resume_schedule=restart"
 

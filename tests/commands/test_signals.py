@@ -55,8 +55,9 @@ def trained(run, place, data):
     folder = place / "evaluation"
     if not (folder / "summary.json").exists():
         done = run(
-            "evaluate", "genotype=DARTS_V2", "dataset=arrays", f"dataset.file={quoted(data)}", "recipe.num_cells=3",
-            "recipe.init_channels=4", "dataset.augment.pad=2", "dataset.cutout=4", "dataset.batch_size=10",
+            "evaluate", "genotype=DARTS_V2", "dataset=arrays", f"dataset.file={quoted(data)}",
+            "recipe.num_cells=3", "recipe.init_channels=4",
+            "dataset.augment.pad=2", "dataset.cutout=4", "dataset.batch_size=10",
             "trainer.max_epochs=2", "checkpoint.keep=1", f"hydra.run.dir={folder}",
         )  # fmt: skip
         assert (done.status, done.err) == (0, ""), done
@@ -201,9 +202,10 @@ def test_a_stopped_search_on_mapped_signals_goes_on_bit_by_bit(run, data, tmp_pa
         np.save(tmp_path / "x.npy", held["images"])
         np.save(tmp_path / "y.npy", held["labels"])
     words = (
-        "dataset=arrays", f"dataset.file={quoted(tmp_path / 'x.npy')}", f"dataset.labels={quoted(tmp_path / 'y.npy')}",
+        "dataset=arrays", f"dataset.file={quoted(tmp_path / 'x.npy')}",
+        f"dataset.labels={quoted(tmp_path / 'y.npy')}",
         "space=nasbench201", "space.cells_per_stage=1", "space.init_channels=4", "dataset.num_workers=2",
-        "dataset.augment.pad=2", *STEPS[1:], 
+        "dataset.augment.pad=2", *STEPS[1:],
     )  # fmt: skip
     whole, part = tmp_path / "whole", tmp_path / "part"
     assert run("search", *words, "trainer.max_epochs=2", f"hydra.run.dir={whole}").status == 0

@@ -14,12 +14,14 @@ from nas.genotype import Genotype, parse
 from nas.op_weights import OpWeights
 from nas.spaces.nasbench201.network import EvaluationCell
 from nas.spaces.nasbench201.space import EDGES, OPERATIONS, NasBench201Space
+from nas.spaces.native.library import load_library
 from nas.spaces.space import ImageInputs
 from nas.spaces.supernet.growth import growth_maps, inherit
 from tests.reference.literal_nasbench201 import LiteralNasBench201, literal_view, load_literal
 from tests.shared import shared, shared_json
 
 IMAGES = (3, 8, 8)
+WAYS = ("torch", "wide", "native")
 FORMATS = (torch.contiguous_format, torch.channels_last)
 REVERSED = tuple(reversed(OPERATIONS))  # a convolution starts the sums, and not the identity
 DISCONNECTED = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
@@ -79,6 +81,15 @@ def pair(operations=OPERATIONS, channels=4, cells=1, image_shape=IMAGES, partial
     return fast, literal, {"cell": torch.rand(space.groups["cell"].shape).double()}
 
 
+def compute(network, way):
+    """Chooses torch's operators edge by edge, wide ones, or the compiled kernel."""
+    network.execution.wide = way == "wide"
+    if way == "native":
+        network.execution.native = load_library()
+        if network.execution.native is None:
+            pytest.skip("the compiled kernel cannot be built here")
+
+
 def run(network, weights, x, y):
     weights_EO = weights["cell"].clone().requires_grad_()
     x = x.clone().requires_grad_()
@@ -107,12 +118,12 @@ def assert_same(fast, literal, weights, batch=4, memory_format=torch.contiguous_
 @pytest.mark.parametrize("memory_format", FORMATS)
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("operations", [OPERATIONS, REVERSED])
-@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("way", WAYS)
 def test_outputs_gradients_and_statistics_agree_with_the_literal_supernet(
-    wide, operations, train, memory_format
+    way, operations, train, memory_format
 ):
     fast, literal, weights = pair(operations)
-    fast.execution.wide = wide
+    compute(fast, way)
     for network in (fast, literal):  # move the running statistics away from their start, in both
         torch.manual_seed(1)
         network(torch.randn(5, *IMAGES).double(), weights)
@@ -121,11 +132,11 @@ def test_outputs_gradients_and_statistics_agree_with_the_literal_supernet(
     assert_same(fast, literal, weights, 3, memory_format)  # a partial last batch
 
 
-@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("operations", [["nor_conv_3x3"], ["none", "nor_conv_1x1"], ["skip_connect"]])
-def test_shorter_lists_of_operations_agree(operations, wide):
+def test_shorter_lists_of_operations_agree(operations, way):
     fast, literal, weights = pair(operations, cells=2)
-    fast.execution.wide = wide
+    compute(fast, way)
     assert_same(fast, literal, weights)
 
 
@@ -136,18 +147,22 @@ def test_one_channel_and_three_cells_a_stage_agree():
 
 @pytest.mark.parametrize("memory_format", FORMATS)
 @pytest.mark.parametrize("channels, partial", [(4, 2), (8, 4), (3, 3)])
-def test_partial_channels_agree(channels, partial, memory_format):
+@pytest.mark.parametrize("way", ["torch", "native"])
+def test_partial_channels_agree(way, channels, partial, memory_format):
     fast, literal, weights = pair(channels=channels, partial=partial)
+    compute(fast, way)
     assert_same(fast, literal, weights, memory_format=memory_format)
 
 
+@pytest.mark.parametrize("way", ["torch", "native"])
 @pytest.mark.parametrize("partial", [1, 2])
-def test_dropped_candidates_are_not_built_and_count_nothing(partial):
+def test_dropped_candidates_are_not_built_and_count_nothing(partial, way):
     """As the literal supernet with their op weights at zero; edge 0 -> 1 keeps nothing that computes."""
     space = NasBench201Space("nasbench201", cells_per_stage=1, init_channels=4, partial=partial)
     kept = torch.rand(6, 5, generator=torch.Generator().manual_seed(0)) < 0.5
     kept[0] = torch.tensor([True, False, False, False, False])
     fast = space.supernet(ImageInputs(IMAGES, 10), kept={"cell": kept}).double()
+    compute(fast, way)
     literal = LiteralNasBench201(space.groups, IMAGES, 10, 1, 4, partial).double()
     load_literal(fast, literal)
     weights = {"cell": torch.rand(6, 5).double() * kept}

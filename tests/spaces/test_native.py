@@ -5,12 +5,13 @@ import threading
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from nas.spaces.nasbench201.operations import NASBENCH201
 from nas.spaces.native.library import load_library
-from nas.spaces.native.terms import TermsSum
+from nas.spaces.native.terms import Summand, TermsSum
 from nas.spaces.norm import BN_EPS, BN_MOMENTUM
 from nas.spaces.operations import DARTS
 from nas.spaces.supernet.candidates import PoolCandidate, SeparableCandidate
@@ -28,11 +29,11 @@ def library():
     return found
 
 
-def fan_out(operations, channels, native):
+def fan_out(operations, channels, native, catalogue=DARTS):
     """A fan-out, an edge a sum, in float64 training mode."""
     torch.manual_seed(0)
     return FanOut(
-        channels, 1, range(len(operations)), operations, Execution(native=native), DARTS.stacked
+        channels, 1, range(len(operations)), operations, Execution(native=native), catalogue.stacked
     ).double()
 
 
@@ -52,6 +53,7 @@ def run_fan_out(module, x_BCHW, started):
     waves = torch.arange(sums[0].numel()).view(sums[0].shape).sin()
     sum((total * waves).sum() * (edge + 1) for edge, total in enumerate(sums)).backward()
     leaves = [x_BCHW, *scales.values(), *([before] if started else [])]
+    leaves += module.parameters()
     return [total.detach() for total in sums], [leaf.grad for leaf in leaves], states(module)
 
 
@@ -71,6 +73,29 @@ def test_terms_in_one_pass_equal_torch(library, operations, started, channels):
     ours = run_fan_out(fan_out(operations, channels, library), x_BCHW, started)
     theirs = run_fan_out(fan_out(operations, channels, None), x_BCHW, started)
     torch.testing.assert_close(ours, theirs, **EXACT)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    edges=st.lists(
+        st.lists(st.sampled_from(sorted(NASBENCH201.published)), unique=True), min_size=1, max_size=4
+    ),
+    channels=st.sampled_from([1, 3, 8, 16, 20]),
+    size=st.tuples(st.integers(2, 9), st.integers(2, 9)),
+    started=st.booleans(),
+    nhwc=st.booleans(),
+)
+def test_dense_candidates_and_terms_in_one_pass_equal_torch(library, edges, channels, size, started, nhwc):
+    """Results of all edges beside those of one each, whichever edge holds which candidate."""
+    assume(any(set(names) - {"none"} for names in edges))
+    torch.manual_seed(1)
+    x_BCHW = torch.randn(3, channels, *size).double()
+    x_BCHW = x_BCHW.to(memory_format=torch.channels_last) if nhwc else x_BCHW
+    # An edge that leads nowhere has no sum to compare.
+    edges = [names for names in edges if set(names) - {"none"}]
+    ours = run_fan_out(fan_out(edges, channels, library, NASBENCH201), x_BCHW, started)
+    theirs = run_fan_out(fan_out(edges, channels, None, NASBENCH201), x_BCHW, started)
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
 
 
 @settings(max_examples=25, deadline=None)
@@ -116,8 +141,11 @@ def test_single_precision_is_as_near_to_double_as_torch(library):
 
 
 def terms_sum(library, results, scales_MP, sums, running=None):
-    running = [None] * len(results) if running is None else running
-    return TermsSum.apply(library, running, scales_MP, *results, *sums)
+    running = (
+        [None] * len(results) if running is None else [tuple(one[None] for one in pair) for pair in running]
+    )
+    held_MP, summands = torch.ones(scales_MP.shape, dtype=torch.long), [Summand(1, pair) for pair in running]
+    return TermsSum.apply(library, summands, held_MP, scales_MP, *results, *sums)
 
 
 def test_only_gradients_that_are_asked_for(library):
@@ -200,7 +228,7 @@ def test_a_mean_far_from_zero_leaves_the_variance_its_digits(library, mean):
     torch.manual_seed(0)
     x_BCHW = (torch.randn(8, 16, 12, 12) + mean).contiguous(memory_format=torch.channels_last)
     running = [(torch.zeros(16), torch.ones(16))]
-    (found,) = TermsSum.apply(library, running, torch.ones(1, 1), x_BCHW, None)
+    (found,) = terms_sum(library, [x_BCHW], torch.ones(1, 1), [None], running)
     expected = F.batch_norm(x_BCHW.double(), None, None, training=True)
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=2e-4)
     torch.testing.assert_close(

@@ -18,14 +18,22 @@ from nas.spaces.supernet.stacked import StackedConv, StackedNorm
 class DenseCandidate(Candidate):
     """ReLU, dense convolution, affine-free BN: one convolution C -> m*C and one BN for all edges."""
 
+    summed = True
+    own = True
+    norm: StackedNorm
+
     def __init__(self, m: int, channels: int, kernel: int):
         super().__init__()
         self.conv = StackedConv(m, channels, channels, kernel)
         self.norm = StackedNorm(m, channels)
 
+    def result(self, shared: Shared) -> Tensor:
+        """The convolution of every edge, [B, m*C, H, W]."""
+        return self.conv(shared.relu, self.conv.weight.flatten(0, 1))
+
     def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
         """Adds the scaled result of every edge."""
-        h_BCHW = self.conv(shared.relu, self.conv.weight.flatten(0, 1))
+        h_BCHW = self.result(shared)
         single = len(targets) == 1
         h_BCHW = self.norm(h_BCHW, 0, scales_M[0]) if single else self.norm.wide(h_BCHW, scales_M)
         if shared.execution.wide:

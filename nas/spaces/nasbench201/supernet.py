@@ -82,8 +82,8 @@ class SearchCell(nn.Module):
 class NasBench201Supernet(MacroNetwork):
     """The over-parameterised network of NAS-Bench-201 (Dong and Yang 2020; section 2.1).
 
-    Owns no architecture parameter: `forward` applies the op weights it is given. There is no compiled kernel
-    for dense convolutions, nor anything to recompute: torch's own are wide already.
+    Owns no architecture parameter: `forward` applies the op weights it is given. Convolutions are torch's,
+    one for all edges of a source, with nothing to recompute; the compiled kernel normalises and adds up.
 
     Args:
         groups: the edge group `cell`.
@@ -128,8 +128,8 @@ class NasBench201Supernet(MacroNetwork):
         """Images [B, C, H, W] and op weights {"cell": [E, O]} -> logits [B, classes]."""
         check_op_weights(self.groups, op_weights)
         route = self._plan.route(OpWeights.of(op_weights), CELL)
-        if self.separate and x_BCHW.device.type == "cpu":
-            # One convolution per edge: torch's are a third faster so. On a GPU the hardware profile decides.
+        if x_BCHW.device.type == "cpu":
+            # Torch's convolutions are a third faster so. On a GPU the hardware profile decides.
             x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
         x_BCHW = self.stem(x_BCHW)
         for module in self.cells:

@@ -1,5 +1,5 @@
-// The candidates without parameters of a fan-out, added to all its sums in one pass: an op weight times an
-// affine-free batch norm is a factor and a summand a channel, so that no normalised tensor is ever stored.
+// Results of a fan-out's candidates, of all its edges or of one each, added to its sums in one pass: an op weight
+// times an affine-free batch norm is a factor and a summand a channel, so that no normalised tensor is ever stored.
 
 #include <omp.h>
 
@@ -11,12 +11,15 @@ using nas::BLOCK;
 using nas::Buffer;
 using nas::Channels;
 
-// Laid out as `Call` in terms.py. M sums or gradients and P results, [pixels][C] each. Null: not asked for.
+// Laid out as `Call` in terms.py. M sums or gradients, [pixels][C], and P results, [pixels][C of a longer row].
+// Null: not asked for.
 template <typename T>
 struct Call {
   int64_t edges, terms, pixels, c, threads;
   double eps, momentum;
   const T* const* results;
+  const int64_t* rows;      // [P]: from a pixel of a result to its next one
+  const int64_t* held;      // [M][P]: whether a result is added to a sum
   double* norm;             // [P][2][C]: mean and 1/std; 0 and 1 for a term without batch norm
   T* const* running_mean;   // null for a term without batch norm
   T* const* running_var;
@@ -35,25 +38,26 @@ struct Pass : Channels<T, VS> {
   const Call<T>& call;
   explicit Pass(const Call<T>& call_) : Base(call_.c), call(call_) {}
 
-  const T* row(const T* from, int64_t p) const { return from + p * this->C; }
+  bool held(int64_t e, int64_t p) const { return call.held[e * call.terms + p]; }
 
   // partial[0][c] += sum a, partial[1][c] += sum a * (b - mean) over the pixels of a block; MOVED: a - mean for a.
   template <bool MOVED>
-  void sums(const T* a, const T* b, const T* mean, int64_t start, int64_t stop, double* first, double* second) const {
+  void sums(const T* a, int64_t a_row, const T* b, int64_t b_row, const T* mean, int64_t start, int64_t stop,
+            double* first, double* second) const {
     for (int64_t cb = 0; cb < this->Cp; cb += VS) {
       V one[2] = {Base::zero(), Base::zero()}, two[2] = {Base::zero(), Base::zero()};
       const V m = Base::load(mean + cb);
       int64_t p = start;
       for (; p + 2 <= stop; p += 2)
         for (int i = 0; i < 2; ++i) {
-          const V v = this->get(row(a, p + i), cb) - (MOVED ? m : Base::zero());
+          const V v = this->get(a + (p + i) * a_row, cb) - (MOVED ? m : Base::zero());
           one[i] += v;
-          two[i] += v * (this->get(row(b, p + i), cb) - m);
+          two[i] += v * (this->get(b + (p + i) * b_row, cb) - m);
         }
       for (; p < stop; ++p) {
-        const V v = this->get(row(a, p), cb) - (MOVED ? m : Base::zero());
+        const V v = this->get(a + p * a_row, cb) - (MOVED ? m : Base::zero());
         one[0] += v;
-        two[0] += v * (this->get(row(b, p), cb) - m);
+        two[0] += v * (this->get(b + p * b_row, cb) - m);
       }
       if (first) Base::accumulate(first + cb, one[0] + one[1]);
       Base::accumulate(second + cb, two[0] + two[1]);
@@ -72,15 +76,26 @@ struct Pass : Channels<T, VS> {
     }
   }
 
-  // out[pixel] (+)= sum over n inputs of factor[i] * in[i][pixel], + shift.
-  void combine(const std::vector<const T*>& in, const std::vector<const T*>& factor, const T* shift, T* out, bool add,
-               int64_t start, int64_t stop) const {
-    const int n = int(in.size());
+  // Tensors that are added up, each times a factor a channel.
+  struct Inputs {
+    std::vector<const T*> from, factor;
+    std::vector<int64_t> row;
+    void add(const T* tensor, int64_t row_, const T* factor_) {
+      from.push_back(tensor);
+      row.push_back(row_);
+      factor.push_back(factor_);
+    }
+  };
+
+  // out[pixel] (+)= sum over inputs of factor * in[pixel], + shift.
+  void combine(const Inputs& in, const T* shift, T* out, int64_t out_row, bool add, int64_t start,
+               int64_t stop) const {
+    const int n = int(in.from.size());
     for (int64_t cb = 0; cb < this->Cp; cb += VS)
       for (int64_t p = start; p < stop; ++p) {
         V v = shift ? Base::load(shift + cb) : Base::zero();
-        for (int i = 0; i < n; ++i) v += Base::load(factor[i] + cb) * this->get(row(in[i], p), cb);
-        T* to = out + p * this->C;
+        for (int i = 0; i < n; ++i) v += Base::load(in.factor[i] + cb) * this->get(in.from[i] + p * in.row[i], cb);
+        T* to = out + p * out_row;
         this->put(to, cb, add ? this->get(to, cb) + v : v);
       }
   }
@@ -95,8 +110,8 @@ struct Pass : Channels<T, VS> {
     blocks(partial, P * 2 * Cp, [&](double* own, int64_t start, int64_t stop) {
       for (int64_t p = 0; p < P; ++p)
         if (call.running_mean[p])
-          sums<true>(call.results[p], call.results[p], around[p].data(), start, stop, own + p * 2 * Cp,
-               own + p * 2 * Cp + Cp);
+          sums<true>(call.results[p], call.rows[p], call.results[p], call.rows[p], around[p].data(), start, stop,
+                     own + p * 2 * Cp, own + p * 2 * Cp + Cp);
     });
     std::vector<double> total(P * 2 * C);
     this->fold(partial, threads, P * 2 * Cp, 0, P * 2, total.data());
@@ -117,6 +132,7 @@ struct Pass : Channels<T, VS> {
       for (int64_t c = 0; c < C; ++c) {
         double moved = 0;
         for (int64_t p = 0; p < P; ++p) {
+          if (!held(e, p)) continue;
           const double* norm = call.norm + p * 2 * C + c;
           const double gain = call.scales[e * P + p] * norm[C];
           factor[(e * P + p) * Cp + c] = T(gain);
@@ -124,12 +140,13 @@ struct Pass : Channels<T, VS> {
         }
         shift[e * Cp + c] = T(moved);
       }
-    const std::vector<const T*> in(call.results, call.results + P);
-    std::vector<std::vector<const T*>> factors(M);
-    for (int64_t i = 0; i < M * P; ++i) factors[i / P].push_back(factor.data() + i * Cp);
+    std::vector<Inputs> in(M);
+    for (int64_t e = 0; e < M; ++e)
+      for (int64_t p = 0; p < P; ++p)
+        if (held(e, p)) in[e].add(call.results[p], call.rows[p], factor.data() + (e * P + p) * Cp);
     blocks(partial, 0, [&](double*, int64_t start, int64_t stop) {
       for (int64_t e = 0; e < M; ++e)
-        combine(in, factors[e], shift.data() + e * Cp, call.sums[e], !call.fresh[e], start, stop);
+        combine(in[e], shift.data() + e * Cp, call.sums[e], C, !call.fresh[e], start, stop);
     });
   }
 
@@ -144,10 +161,15 @@ struct Pass : Channels<T, VS> {
     }
     // A row an edge: the sum of g, then P sums of g * (z - mean).
     blocks(partial, size, [&](double* own, int64_t start, int64_t stop) {
-      for (int64_t e = 0; e < M; ++e, own += (P + 1) * Cp)
-        for (int64_t p = 0; p < P; ++p)
-          sums<false>(call.sums[e], call.results[p], means.data() + p * Cp, start, stop, p ? nullptr : own,
-               own + (p + 1) * Cp);
+      for (int64_t e = 0; e < M; ++e, own += (P + 1) * Cp) {
+        double* first = own;
+        for (int64_t p = 0; p < P; ++p) {
+          if (!held(e, p)) continue;
+          sums<false>(call.sums[e], C, call.results[p], call.rows[p], means.data() + p * Cp, start, stop, first,
+                      own + (p + 1) * Cp);
+          first = nullptr;
+        }
+      }
     });
     std::vector<double> total(M * (P + 1) * C);
     this->fold(partial, threads, size, 0, M * (P + 1), total.data());
@@ -172,6 +194,7 @@ struct Pass : Channels<T, VS> {
       const double mean = call.norm[p * 2 * C + c], invstd = call.norm[(p * 2 + 1) * C + c];
       double slope = 0, moved = 0;
       for (int64_t e = 0; e < M; ++e) {
+        if (!held(e, p)) continue;
         const double gain = call.scales[e * P + p] * invstd;
         factor[e * Cp + c] = T(gain);
         moved -= gain * total[e * (P + 1) * C + c] / call.pixels;
@@ -180,12 +203,13 @@ struct Pass : Channels<T, VS> {
       factor[M * Cp + c] = T(slope);
       shift[c] = T(moved - slope * mean);
     }
-    std::vector<const T*> in(call.sums, call.sums + M), factors;
-    if (normed) in.push_back(call.results[p]);
-    for (size_t i = 0; i < in.size(); ++i) factors.push_back(factor.data() + i * Cp);
+    Inputs in;
+    for (int64_t e = 0; e < M; ++e)
+      if (held(e, p)) in.add(call.sums[e], C, factor.data() + e * Cp);
+    if (normed) in.add(call.results[p], call.rows[p], factor.data() + M * Cp);
     Buffer<double> none;
     blocks(none, 0, [&](double*, int64_t start, int64_t stop) {
-      combine(in, factors, normed ? shift.data() : nullptr, call.d_results[p], false, start, stop);
+      combine(in, normed ? shift.data() : nullptr, call.d_results[p], call.rows[p], false, start, stop);
     });
   }
 };

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from nas.errors import require
 from nas.spaces.native.library import Library
-from nas.spaces.native.terms import TermsSum
+from nas.spaces.native.terms import Summand, TermsSum
 from nas.spaces.space import SKIP, ZERO
 from nas.spaces.supernet.stacked import StackedNorm
 
@@ -115,10 +115,16 @@ class Candidate(nn.Module, ABC):
     Attributes:
         twice_differentiable: whether torch's operators give its second derivatives.
         widens: whether `growth` says how it gets new channels.
+        summed: whether it is `result` and then `norm`, no more, so that the compiled kernel can add it up.
+        own: whether `result` is one for each edge, and not one for all of them.
+        norm: of what is summed: the batch norm that follows; None if there is none.
     """
 
     twice_differentiable: bool = True
     widens: bool = True
+    summed: bool = False
+    own: bool = False
+    norm: StackedNorm | None
 
     def place(self, edges: Sequence[int]) -> None:
         """Hears which of the source's edges hold it, [m]."""
@@ -143,17 +149,23 @@ class Candidate(nn.Module, ABC):
         """
         return iter(())
 
+    def result(self, shared: Shared) -> Tensor:
+        """What is summed, before its batch norm: [B, C, H', W'], or [B, m*C, H', W'] where it is `own`.
+
+        Raises:
+            NotImplementedError: it is not `summed`.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.result")
+
     @abstractmethod
     def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
         """Adds `scales_M[i] * operation_i(x)` to `sums[targets[i]]`."""
 
 
 class Term(Candidate):
-    """A candidate without parameters of its own: one result for all edges of a source.
+    """A candidate without parameters of its own: one result for all edges of a source."""
 
-    Attributes:
-        norm: the batch norm that follows; None if there is none.
-    """
+    summed = True
 
     def __init__(self):
         super().__init__()
@@ -218,10 +230,13 @@ class FanOut(nn.Module):
         holders: for each candidate the positions of the edges that hold it; `none` is not among them.
         rates: what a method has set, by the names in `RATES`; see `nas.spaces.supernet.rates`.
         terms: the candidates that have no parameters of their own.
+        summed: those that the compiled kernel adds up.
     """
 
     candidates: Any  # nn.ModuleDict of Candidate
     places: Tensor
+    summed_places: Tensor
+    held_places: Tensor
 
     def __init__(
         self,
@@ -251,9 +266,13 @@ class FanOut(nn.Module):
             if not module.twice_differentiable:
                 execution.once.add(name)
         self.terms = [name for name in holders if isinstance(self.candidates[key(name)], Term)]
-        rows = [row for name in self.terms for row in self.holders[name]]
-        columns = [column for column, name in enumerate(self.terms) for _ in self.holders[name]]
-        self.register_buffer("places", torch.tensor([rows, columns], dtype=torch.long), persistent=False)
+        self.summed = [name for name in holders if self.candidates[key(name)].summed]
+        places, summed = self._places(self.terms), self._places(self.summed)
+        held = torch.zeros(len(targets), sum(map(self._parts, self.summed)), dtype=torch.long)
+        held[tuple(summed)] = 1
+        self.register_buffer("places", places, persistent=False)
+        self.register_buffer("summed_places", summed, persistent=False)
+        self.register_buffer("held_places", held, persistent=False)
 
     def forward(self, x_BCHW: Tensor, scales: dict[str, Tensor], sums: Sums) -> None:
         """Adds every edge's weighted candidates to the sum of its target node.
@@ -287,13 +306,15 @@ class FanOut(nn.Module):
         if native is not None and not (self.training and native.supports(x_BCHW)):
             native = None
         # With dropout every edge has an identity of its own.
-        together = (native is not None or self.execution.wide) and bool(self.terms) and not dropout
-        if together and native is not None:
-            self._add_terms_native(native, shared, scales, sums, targets)
-        elif together:
+        done: Sequence[str] = ()
+        if native is not None and self.summed and not dropout:
+            self._add_native(native, shared, scales, sums, targets)
+            done = self.summed
+        elif native is None and self.execution.wide and self.terms and not dropout:
             self._add_terms(shared, scales, sums, targets)
+            done = self.terms
         for name, module in zip(self.holders, self.candidates.values(), strict=True):
-            if not (together and name in self.terms):
+            if name not in done:
                 module(shared, scales[name], sums, [targets[edge] for edge in self.holders[name]])
         if beta:
             for edge in set(range(len(targets))) - set(self.holders.get(SKIP, ())):
@@ -309,12 +330,12 @@ class FanOut(nn.Module):
         # In the order of memory, so that neither the stack nor the product moves channels.
         nhwc = first.is_contiguous(memory_format=torch.channels_last)
         stacked = torch.stack([r.permute(0, 2, 3, 1) if nhwc else r for r in results])
-        mixed = self._matrix(scales).to(first.dtype) @ stacked.flatten(1)
+        mixed = self._matrix(scales, self.terms, self.places).to(first.dtype) @ stacked.flatten(1)
         for target, total in zip(targets, mixed.view(-1, *stacked.shape[1:]).unbind(), strict=True):
             total, before = total.permute(0, 3, 1, 2) if nhwc else total, sums[target]
             sums[target] = total if before is None else before + total
 
-    def _add_terms_native(
+    def _add_native(
         self,
         native: Library,
         shared: Shared,
@@ -322,25 +343,48 @@ class FanOut(nn.Module):
         sums: Sums,
         targets: Sequence[int],
     ) -> None:
-        """Candidates without parameters in one pass of the compiled kernel, which also normalises them."""
-        modules = [self.candidates[key(name)] for name in self.terms]
-        norms = [module.norm for module in modules]
-        running = [None if norm is None else (norm.running_mean, norm.running_var) for norm in norms]
+        """What is summed in one pass of the compiled kernel, which also normalises it."""
+        modules = [self.candidates[key(name)] for name in self.summed]
+        summands = [
+            Summand(
+                self._parts(name),
+                None if module.norm is None else (module.norm.running_mean, module.norm.running_var),
+            )
+            for name, module in zip(self.summed, modules, strict=True)
+        ]
         results = TermsSum.apply(
             native,
-            running,
-            self._matrix(scales),
-            *(module.result(shared) for module in modules),
+            summands,
+            self.held_places,
+            self._matrix(scales, self.summed, self.summed_places),
+            # Of one type, whatever a convolution makes of it in lower precision.
+            *(module.result(shared).to(shared.x_BCHW.dtype) for module in modules),
             *(sums[target] for target in targets),
         )
         for target, total in zip(targets, results, strict=True):
             sums[target] = total
 
-    def _matrix(self, scales: dict[str, Tensor]) -> Tensor:
-        """The scales of the candidates without parameters, [M, P]; zero where an edge does not hold one."""
+    def _parts(self, name: str) -> int:
+        """How many results a candidate has: one for each edge that holds it, or one for all."""
+        return len(self.holders[name]) if self.candidates[key(name)].own else 1
+
+    def _places(self, names: Sequence[str]) -> Tensor:
+        """Rows and columns of the scales of candidates among [M, P], in their order."""
+        rows: list[int] = []
+        columns: list[int] = []
+        width = 0
+        for name in names:
+            edges, parts = self.holders[name], self._parts(name)
+            rows += edges
+            columns += range(width, width + parts) if self.candidates[key(name)].own else [width] * len(edges)
+            width += parts
+        return torch.tensor([rows, columns], dtype=torch.long)
+
+    def _matrix(self, scales: dict[str, Tensor], names: Sequence[str], places: Tensor) -> Tensor:
+        """The scales of candidates, [M, P]; zero where an edge has no such result."""
         edges = len(self.all_targets)
-        columns = [scales[name] for name in self.terms]
-        if all(len(column) == edges for column in columns):
+        columns = [scales[name] for name in names]
+        if all(len(scales[name]) == edges and not self.candidates[key(name)].own for name in names):
             return torch.stack(columns, dim=1)
-        empty = columns[0].new_zeros(edges, len(columns))
-        return empty.index_put(tuple(self.places), torch.cat(columns))
+        empty = columns[0].new_zeros(edges, sum(map(self._parts, names)))
+        return empty.index_put(tuple(places), torch.cat(columns))

@@ -90,14 +90,37 @@ struct Pass : Channels<T, VS> {
   // out[pixel] (+)= sum over inputs of factor * in[pixel], + shift.
   void combine(const Inputs& in, const T* shift, T* out, int64_t out_row, bool add, int64_t start,
                int64_t stop) const {
-    const int n = int(in.from.size());
-    for (int64_t cb = 0; cb < this->Cp; cb += VS)
+    const size_t n = in.from.size();
+    size_t first = 0;
+    // Some at a time, so that their factors and addresses stay in registers; the block's row stays in the cache.
+    for (; n - first > 4; first += 4, shift = nullptr, add = true)
+      combine_some<4>(in, first, shift, out, out_row, add, start, stop);
+    switch (n - first) {
+      case 4: return combine_some<4>(in, first, shift, out, out_row, add, start, stop);
+      case 3: return combine_some<3>(in, first, shift, out, out_row, add, start, stop);
+      case 2: return combine_some<2>(in, first, shift, out, out_row, add, start, stop);
+      case 1: return combine_some<1>(in, first, shift, out, out_row, add, start, stop);
+      default: return combine_some<0>(in, first, shift, out, out_row, add, start, stop);
+    }
+  }
+
+  template <int N>
+  void combine_some(const Inputs& in, size_t first, const T* shift, T* out, int64_t out_row, bool add, int64_t start,
+                    int64_t stop) const {
+    const T* from[N + 1];
+    int64_t row[N + 1];
+    for (int i = 0; i < N; ++i) from[i] = in.from[first + i], row[i] = in.row[first + i];
+    for (int64_t cb = 0; cb < this->Cp; cb += VS) {
+      const V moved = shift ? Base::load(shift + cb) : Base::zero();
+      V factor[N + 1];
+      for (int i = 0; i < N; ++i) factor[i] = Base::load(in.factor[first + i] + cb);
       for (int64_t p = start; p < stop; ++p) {
-        V v = shift ? Base::load(shift + cb) : Base::zero();
-        for (int i = 0; i < n; ++i) v += Base::load(in.factor[i] + cb) * this->get(in.from[i] + p * in.row[i], cb);
-        T* to = out + p * out_row;
-        this->put(to, cb, add ? this->get(to, cb) + v : v);
+        T* const to = out + p * out_row;
+        V v = add ? this->get(to, cb) + moved : moved;
+        for (int i = 0; i < N; ++i) v += factor[i] * this->get(from[i] + p * row[i], cb);
+        this->put(to, cb, v);
       }
+    }
   }
 
   void forward() const {
@@ -181,35 +204,39 @@ struct Pass : Channels<T, VS> {
             found += total[(e * (P + 1) + p + 1) * C + c] * call.norm[(p * 2 + 1) * C + c];
           call.d_scales[e * P + p] = found;
         }
-    for (int64_t p = 0; p < P; ++p)
-      if (call.d_results[p]) input_gradient(p, total);
+    input_gradients(total);
   }
 
   // dz = sum over edges of gain * (g - mean(g) - normalised z * mean(g * normalised z)); without batch norm gain * g.
-  void input_gradient(int64_t p, const std::vector<double>& total) const {
+  void input_gradients(const std::vector<double>& total) const {
     const int64_t P = call.terms, M = call.edges, C = this->C, Cp = this->Cp;
-    const bool normed = call.running_mean[p];
-    Buffer<T> factor((M + 1) * Cp, T(0)), shift(Cp, T(0));
-    for (int64_t c = 0; c < C; ++c) {
-      const double mean = call.norm[p * 2 * C + c], invstd = call.norm[(p * 2 + 1) * C + c];
-      double slope = 0, moved = 0;
-      for (int64_t e = 0; e < M; ++e) {
-        if (!held(e, p)) continue;
-        const double gain = call.scales[e * P + p] * invstd;
-        factor[e * Cp + c] = T(gain);
-        moved -= gain * total[e * (P + 1) * C + c] / call.pixels;
-        slope -= gain * invstd * invstd * total[(e * (P + 1) + p + 1) * C + c] / call.pixels;
+    Buffer<T> factor(P * (M + 1) * Cp, T(0)), shift(P * Cp, T(0));
+    std::vector<Inputs> in(P);
+    for (int64_t p = 0; p < P; ++p) {
+      T* const own = factor.data() + p * (M + 1) * Cp;
+      for (int64_t c = 0; c < C; ++c) {
+        const double mean = call.norm[p * 2 * C + c], invstd = call.norm[(p * 2 + 1) * C + c];
+        double slope = 0, moved = 0;
+        for (int64_t e = 0; e < M; ++e) {
+          if (!held(e, p)) continue;
+          const double gain = call.scales[e * P + p] * invstd;
+          own[e * Cp + c] = T(gain);
+          moved -= gain * total[e * (P + 1) * C + c] / call.pixels;
+          slope -= gain * invstd * invstd * total[(e * (P + 1) + p + 1) * C + c] / call.pixels;
+        }
+        own[M * Cp + c] = T(slope);
+        shift[p * Cp + c] = T(moved - slope * mean);
       }
-      factor[M * Cp + c] = T(slope);
-      shift[c] = T(moved - slope * mean);
+      for (int64_t e = 0; e < M; ++e)
+        if (held(e, p)) in[p].add(call.sums[e], C, own + e * Cp);
+      if (call.running_mean[p]) in[p].add(call.results[p], call.rows[p], own + M * Cp);
     }
-    Inputs in;
-    for (int64_t e = 0; e < M; ++e)
-      if (held(e, p)) in.add(call.sums[e], C, factor.data() + e * Cp);
-    if (normed) in.add(call.results[p], call.rows[p], factor.data() + M * Cp);
     Buffer<double> none;
     blocks(none, 0, [&](double*, int64_t start, int64_t stop) {
-      combine(in, normed ? shift.data() : nullptr, call.d_results[p], call.rows[p], false, start, stop);
+      for (int64_t p = 0; p < P; ++p)
+        if (call.d_results[p])
+          combine(in[p], call.running_mean[p] ? shift.data() + p * Cp : nullptr, call.d_results[p], call.rows[p], false,
+                  start, stop);
     });
   }
 };

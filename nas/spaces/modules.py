@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import torch
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from nas.errors import require
@@ -12,6 +13,13 @@ from nas.spaces.norm import batch_norm
 
 if TYPE_CHECKING:
     from nas.spaces.supernet.fan_out import Execution
+
+
+def set_drop_path(network: nn.Module, rate: float) -> None:
+    """Sets the probability of dropping a path, for every path of a network or of a part."""
+    for module in network.modules():
+        if isinstance(module, DropPath):
+            module.drop_prob = rate
 
 
 def relu_conv_bn(c_in: int, c_out: int, kernel: int, stride: int, affine: bool) -> nn.Sequential:

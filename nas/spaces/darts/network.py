@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nas.genotype import Cell, Genotype
 from nas.spaces.darts.layout import cell_places, reduction_positions
-from nas.spaces.modules import FactorizedReduce, SeparableConv, relu_conv_bn
+from nas.spaces.modules import FactorizedReduce, SeparableConv, relu_conv_bn, set_drop_path
 from nas.spaces.operations import DARTS
 from nas.spaces.signals import fit_to, is_signal
 from nas.spaces.space import SKIP
@@ -145,9 +145,7 @@ class DartsNetwork(nn.Module):
 
     def set_drop_path(self, rate: float) -> None:
         """Sets the probability of dropping a path, for every edge that is not an identity."""
-        for module in self.modules():
-            if isinstance(module, DropPath):
-                module.drop_prob = rate
+        set_drop_path(self, rate)
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
         """Images [B, C, H, W] -> logits [B, classes] and, in training, the auxiliary head's (else None)."""

@@ -29,6 +29,7 @@ from nas.spaces.dso.parts import (
     places,
     stage_sizes,
 )
+from nas.spaces.modules import set_drop_path
 from nas.spaces.signals import fit_to, is_signal
 
 BLOCK = "block"
@@ -227,9 +228,7 @@ class DsoNetwork(nn.Module):
             depth = number / len(blocks)
             if self.drop_path_depth == "code":
                 depth = (AUTHORS_LEVELS * index + 1) / (AUTHORS_LEVELS * (units + 1))
-            for module in block.modules():
-                if isinstance(module, DropPath):
-                    module.drop_prob = rate * depth
+            set_drop_path(block, rate * depth)
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
         """Images [B, C, H, W] -> logits [B, classes] and, in training, the auxiliary head's (else None)."""

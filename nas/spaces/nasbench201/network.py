@@ -7,7 +7,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from nas.genotype import Cell, Genotype
-from nas.spaces.modules import relu_conv_bn
+from nas.spaces.modules import relu_conv_bn, set_drop_path
 from nas.spaces.nasbench201.operations import NASBENCH201
 from nas.spaces.norm import batch_norm
 from nas.spaces.signals import fit_to
@@ -136,9 +136,7 @@ class NasBench201Network(MacroNetwork):
 
     def set_drop_path(self, rate: float) -> None:
         """Sets the probability of dropping a path, for every edge that is not an identity."""
-        for module in self.modules():
-            if isinstance(module, DropPath):
-                module.drop_prob = rate
+        set_drop_path(self, rate)
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, None]:
         """Images [B, C, H, W] -> logits [B, classes], and None for the auxiliary head that there is not."""

@@ -303,7 +303,9 @@ class FanOut(nn.Module):
         if beta and SKIP in scales:
             scales = scales | {SKIP: scales[SKIP] + beta}
         native = self.execution.native
-        if native is not None and not (self.training and native.supports(x_BCHW)):
+        # A single value per channel cannot be normalised: torch says so in its own words.
+        several = len(x_BCHW) > 1 or max(x_BCHW.shape[2:]) > self.stride
+        if native is not None and not (self.training and several and native.supports(x_BCHW)):
             native = None
         # With dropout every edge has an identity of its own.
         done: Sequence[str] = ()

@@ -16,9 +16,18 @@ def inside(begin, end):
     return matrix.between(TEXT, begin, end)[1].strip()
 
 
-def test_the_page_lists_every_method_and_says_where_it_runs():
+def test_the_page_lists_every_method_and_every_space():
     """Else: `python -m experiments.methods.matrix --keep`."""
     assert inside(*matrix.LIST) == matrix.about()
+    rows = [
+        line.split("|")[1:-1] for line in inside(matrix.BEGIN, matrix.END).splitlines() if line[:1] == "|"
+    ]
+    assert [cell.strip("` ") for cell in rows[0][1:]] == matrix.names("space")
+    assert [row[0].strip("` ") for row in rows[2:]] == matrix.names("method")
+
+
+def test_the_page_says_where_every_method_runs():
+    """Else: `python -m experiments.methods.matrix --keep`."""
     assert inside(matrix.BEGIN, matrix.END) == matrix.table(matrix.verdicts())
 
 

@@ -102,3 +102,22 @@ def test_what_was_typed_stays():
     given = with_warmup(10, 1)
     shorten_search(given, {"method.warmup_epochs"})
     assert given["method"]["warmup_epochs"] == 10
+
+
+@pytest.mark.parametrize(
+    ("units", "rate", "clip", "typed", "expected"),
+    [
+        (4, 20.0, 0.25, (), 0.005),
+        (64, 20.0, 0.25, (), 0.25),
+        (None, 20.0, 0.25, (), 0.25),
+        (4, 20.0, 0.25, ("method.clip",), 0.25),
+        (4, 0.025, 4.0, (), 4.0),
+        (4, 20.0, None, (), None),
+    ],
+)
+def test_steps_are_cut_to_what_a_narrow_network_bears(units, rate, clip, typed, expected):
+    given = config(None, init_channels=units)
+    given["trainer"]["limit_train_batches"] = 2
+    given["method"] |= {"weight_steps": 1, "clip": clip, "weight_optimizer": {"lr": rate}}
+    shorten_search(given, typed)
+    assert given["method"]["clip"] == expected

@@ -32,7 +32,7 @@ NO_PICTURE = base64.b64decode(
 )
 PICTURES = (
     (nas.engine.pictures, ("draw_exploration", "draw_factors", "draw_sparsity")),
-    (plots, ("draw_curves", "draw_lines", "draw_op_weights", "draw_weight_evolution")),
+    (plots, ("draw_confusion", "draw_curves", "draw_lines", "draw_op_weights", "draw_weight_evolution")),
     (cells, ("_draw_cells", "draw_blocks")),
 )
 

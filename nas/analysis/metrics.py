@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from nas.errors import require
+from nas.printable import shown
+
 # In the order of a sweep's table; `table` is a benchmark's, and "" what belongs to no part.
 PARTS = ("test", "valid", "table", "architecture", "weight", "train", "supernet", "")
 LOWER = "lower is better"
@@ -32,6 +35,7 @@ class Metric:
         short: the format in the line of an epoch.
         least, most: the range of what is kept.
         of_loss: the metric as a function of the mean loss in nats; None for what is measured itself.
+        partial: whether some data leave it without a value; its nan means that, and is nowhere written.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Metric:
     least: float = -math.inf
     most: float = math.inf
     of_loss: Callable[[float], float] | None = None
+    partial: bool = False
 
     def column(self, part: str) -> str:
         """Its name in tables and summaries."""
@@ -92,6 +97,21 @@ PERPLEXITY = Metric("perplexity", False, word="ppl", decimals=2, short=".1f", le
 BITS = Metric(
     "bits_per_character", False, title="bits per character", unit="bits", decimals=3, least=0, of_loss=bits_of
 )
+# What `metrics=` of an evaluation names besides; what each class has a value of is the mean over classes.
+OF_CLASSES = replace(SHARE, parts=("valid", "test"), results=("valid", "test"))
+COEFFICIENT = replace(OF_CLASSES, unit="", factor=1.0, decimals=4)
+ASKED = (
+    replace(OF_CLASSES, name="f1", title="F1"),
+    replace(OF_CLASSES, name="precision", title="precision"),
+    replace(OF_CLASSES, name="recall", title="recall"),
+    replace(OF_CLASSES, name="specificity", title="specificity"),
+    replace(COEFFICIENT, name="auroc", title="AUROC", partial=True),
+    replace(COEFFICIENT, name="kappa", title="Cohen's kappa", least=-1.0, partial=True),
+    replace(COEFFICIENT, name="mcc", title="Matthews correlation", least=-1.0),
+    replace(COEFFICIENT, name="ece", title="calibration error", higher=False),
+)
+RANKS = re.compile("top([2-9]|[1-9][0-9]{1,6})")
+TOP = re.compile(f"{RANKS.pattern}_accuracy")
 LOSS = Metric("loss", False, results=("weight", "valid", "test"), word="loss", unit="nats")
 SKIPS = Metric("num_skip", word="skips", title="skip connections", unit="edges", decimals=2, short=".0f",
     least=0, most=2**63, parts=("",), results=("",),
@@ -112,7 +132,71 @@ FURTHER = (
 
 def all_metrics() -> tuple[Metric, ...]:
     """Every metric, in the order of a sweep's table."""
-    return (*chain.from_iterable(OF_TASKS.values()), *FURTHER)
+    return (*chain.from_iterable(OF_TASKS.values()), *ASKED, *FURTHER)
+
+
+def among(k: int) -> Metric:
+    """The share of images whose class is among the k likeliest, where `metrics=` asks for it."""
+    return replace(OF_CLASSES, name=f"top{k}_accuracy", title=f"top-{k}")
+
+
+def with_asked(always: Sequence[Metric], names: Sequence[str], classes: int | None) -> tuple[Metric, ...]:
+    """What an evaluation measures beside the loss.
+
+    Args:
+        always: what every evaluation of its domain measures.
+        names: what is asked for besides: `metrics=` of `nas.evaluate`.
+        classes: K, how many the data set has; None for text.
+
+    Raises:
+        ConfigError: a name is unknown, or means nothing for so many classes, or for text.
+    """
+    check_asked(names)
+    known = {metric.name: metric for metric in always}
+    further = {metric.name: metric for metric in ASKED}
+    for name in dict.fromkeys(names):
+        ranks = RANKS.fullmatch(name)
+        fits = name in known or (classes is not None and (name in further or ranks is not None))
+        of, more = ("text", ()) if classes is None else ("images and signals", (*further, "top2, top3, ..."))
+        here = ", ".join((*(one.name for one in always if one.name != TOP5.name), *more))
+        require(fits, f"metrics={shown(name)}: not measured on {of}; known there: {here}")
+        if name in known or classes is None:
+            continue
+        least = 2 if ranks is None else int(ranks[1]) + 1
+        require(
+            classes >= least,
+            f"metrics={shown(name)}: needs {least} classes or more, and the data set has {classes}"
+            + (f"; top{classes - 1} is the most that says anything" if ranks and classes > 2 else ""),
+        )
+        metric = further[name] if ranks is None else among(int(ranks[1]))
+        # The top-5 accuracy is there already, but of the test set alone.
+        known[metric.name] = metric
+    return tuple(known.values())
+
+
+def check_asked(names: Sequence[str]) -> None:
+    """Refuses a name of `metrics=` that no evaluation knows.
+
+    Raises:
+        ConfigError: it says which are known.
+    """
+    always = [metric.name for metric in chain.from_iterable(OF_TASKS.values()) if metric.name != TOP5.name]
+    known = [*always, BITS.name, *(metric.name for metric in ASKED)]
+    for name in names:
+        require(
+            name in known or RANKS.fullmatch(name) is not None,
+            f"metrics={shown(name)}: unknown; known are {', '.join(known)}, and top2, top3, top5, ... (the "
+            "class is among the likeliest so many)",
+        )
+
+
+def without_missing(numbers: Mapping[str, float]) -> dict[str, float]:
+    """The numbers but for nan where a metric has no value on its data."""
+    return {
+        name: value
+        for name, value in numbers.items()
+        if not (math.isnan(value) and (metric := metric_of(name)[1]) is not None and metric.partial)
+    }
 
 
 def columns(metrics: Sequence[Metric], part: str) -> tuple[str, ...]:
@@ -141,7 +225,9 @@ def metric_of(column: str) -> tuple[str, Metric | None]:
         part = plain.removesuffix(metric.name)[:-1]
         if part in metric.parts and metric.column(part) == plain:
             return part, metric
-    return "", None
+    part, _, name = plain.partition("_")
+    found = TOP.fullmatch(name)
+    return (part, among(int(found[1]))) if found and part in OF_CLASSES.parts else ("", None)
 
 
 def is_result(column: str) -> bool:
@@ -155,4 +241,7 @@ def place(column: str) -> tuple[int, int, bool]:
     part, metric = metric_of(column)
     if metric is None or part == "table":
         return PARTS.index(part), 0, False
-    return PARTS.index(part), all_metrics().index(metric), column != metric.column(part)
+    known = [one.name for one in all_metrics()]
+    # However many are looked at, they stand where the usual number of them does.
+    name = metric.name if metric.name in known else TOP5.name
+    return PARTS.index(part), known.index(name), column != metric.column(part)

@@ -88,6 +88,7 @@ def run_evaluation(
     batch_size: int | None = None,
     max_params: float | None = None,
     max_macs: float | None = None,
+    metrics: Sequence[str] = (),
     seed: int = 0,
     hardware: str = "cpu",
     folder: str | Path | None = None,
@@ -110,6 +111,8 @@ def run_evaluation(
         batch_size: images a step; None for the recipe's.
         max_params: parameters that the network's width is chosen to keep within; None for the recipe's width.
         max_macs: the same of multiply-adds per image.
+        metrics: what is measured besides, of images: `f1`, `precision`, `recall`, `specificity`, `auroc`,
+            `kappa`, `mcc`, `ece`, `top5` or another `top<k>`; `summary` has them as `test_f1` and so on.
         seed: of weights, order of batches and augmentation.
         hardware: as for `run_search`, and so the arguments that follow.
         folder: likewise.
@@ -145,6 +148,7 @@ def run_evaluation(
         "recipe.batch_size": batch_size,
         "budget.params": max_params,
         "budget.macs": max_macs,
+        "metrics": metrics or None,
     }
     objects |= _objects(given, logger, callbacks)
     if batch_size is not None:

@@ -1,14 +1,22 @@
 """`python -m nas.evaluate`: trains a genotype's network from scratch and tests it once at the end."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from nas.analysis.metrics import LOSS, OF_TASKS, Metric, of_losses
-from nas.analysis.random_cells import conditions_of, read_random_cells
+from nas.analysis.metrics import (
+    ASKED,
+    LOSS,
+    OF_TASKS,
+    Metric,
+    check_asked,
+    of_losses,
+    without_missing,
+)
+from nas.analysis.random_cells import RandomCells, conditions_of, read_random_cells
 from nas.commands.auto_size import settle_sizes
 from nas.commands.described import DESCRIBED, describe
 from nas.commands.kernels import note_kernel
@@ -26,6 +34,7 @@ from nas.domains.networks import (
     space_of,
 )
 from nas.engine import checkpoints, trainer
+from nas.engine.confusion import ConfusionWriter
 from nas.engine.divergence import refuse_numbers
 from nas.engine.loggers import build_logger, close_logger
 from nas.engine.machine import hardware
@@ -61,6 +70,7 @@ def run(config: DictConfig, path: Path) -> float | None:
         name_cell(config)
     session = Session(config, path)
     config, folder = session.config, session.folder
+    check_asked(config.metrics)
     hardware.check_hardware(config.hardware)
     hardware.use_device(config.hardware)
     space = space_of(config)
@@ -71,6 +81,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     seed_run(config.seed)
     source = source_of(config)
     domain = choose(space, source)
+    metrics = domain.metrics(source, config.metrics)
     check_recipe(domain, config.recipe, source)
     check_sizes(config, space)
     _check_lengths(config)
@@ -86,12 +97,9 @@ def run(config: DictConfig, path: Path) -> float | None:
     data, split = domain.evaluation_data(config, source)
     data.prepare()
     weights = data.class_weights(plain(config.dataset).get("class_weights"))
-    task = domain.task(space, config.recipe, weights, source)
+    task = domain.task(space, config.recipe, weights, source, metrics)
     domain.check_evaluation(config, network, source, data, task)
-    compared = None
-    if random_cells is not None:
-        conditions = conditions_of(plain(config), size_overrides(config, space), split["hash"])
-        compared = partial(random_cells.compared, conditions)
+    compared = _comparison(config, space, random_cells, split["hash"])
     network = note_kernel(session, apply_execution(network, config.hardware))
     scheduler = with_restarts(instantiate(config.recipe.scheduler), restarts_of(plain(config.restarts)))
     module = domain.evaluation(config, network, task, scheduler, folder.checkpoints)
@@ -104,7 +112,6 @@ def run(config: DictConfig, path: Path) -> float | None:
     if session.nothing_left(epochs_done):
         return _reached(session.earlier, domain.name)
     clock = Clock(config.trainer.max_epochs, session.deadline)
-    metrics = domain.metrics(source)
     recorder = EpochRecorder(
         folder, clock, epochs_done, metrics, tell=session.progress, further=module.columns
     )
@@ -112,6 +119,8 @@ def run(config: DictConfig, path: Path) -> float | None:
         config.trainer.limit_val_batches = 0
     lightning = trainer_of(config, folder, clock, recorder, domain.varies, clip)
     warm.rest(lightning)
+    if getattr(module, "counted", None) is not None:
+        lightning.callbacks.append(ConfusionWriter(folder, about.class_names))
     session.check_split(split["hash"])
     warm.keep()
     session.open(split, {"genotype.json": f"{genotype.to_json()}\n", DESCRIBED: f"{about.to_json()}\n"})
@@ -126,6 +135,15 @@ def run(config: DictConfig, path: Path) -> float | None:
     parts = (genotype, module, data, lightning, recorder, checkpoint, compared)
     session.run(lambda: warm.around(lambda: _train(session, *parts)))
     return _reached(session.summary, domain.name)
+
+
+def _comparison(
+    config: DictConfig, space: Any, cells: RandomCells | None, split: str
+) -> Callable[[float], tuple[dict[str, Any], str]] | None:
+    """What says where an accuracy lies among those of random cells; None where no record is named."""
+    if cells is None:
+        return None
+    return partial(cells.compared, conditions_of(plain(config), size_overrides(config, space), split))
 
 
 def _check_lengths(config: DictConfig) -> None:
@@ -176,7 +194,11 @@ def _sentence(part: str, known: Sequence[Metric], summary) -> str:
     """What the end of a run says of a part: its metrics, but for what reads like the first."""
     words = {one: one.text(summary[one.column(part)]) for one in known}
     first, *others = known
-    told = [f", {one.title or one.name} {words[one]}" for one in others if words[one] != words[first]]
+    told = [
+        f", {one.title or one.name} {words[one]}"
+        for one in others
+        if words[one] != words[first] or one in ASKED
+    ]
     return f"{part} {first.name} {words[first]}{''.join(told)}"
 
 
@@ -191,7 +213,7 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint, com
             steps = {"epochs": lightning.current_epoch, "steps": lightning.global_step}
             session.summary |= recorder.numbers | steps | _best(module, recorder.metrics)
             if config.test:
-                tested = {name: float(value) for name, value in test(lightning, module, data).items()}
+                tested = without_missing(test(lightning, module, data))
                 tested |= of_losses(recorder.metrics, tested)
                 refuse_numbers(tested, "in the test")
                 session.summary |= tested

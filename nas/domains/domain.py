@@ -3,7 +3,7 @@
 One object a domain. `nas.domains.choose` says which, from a space and a source, and refuses a mismatch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,12 +41,31 @@ class Domain(Protocol):
         """What the networks of a space are sized by."""
         ...
 
-    def metrics(self, source: Any) -> tuple[Metric, ...]:
-        """What is measured beside the loss; a run is judged by the first."""
+    def metrics(self, source: Any, asked: Sequence[str] = ()) -> tuple[Metric, ...]:
+        """What is measured beside the loss, with what is asked of an evaluation; the first is what counts.
+
+        Raises:
+            ConfigError: what is asked for is not known, or cannot be measured on such data.
+        """
         ...
 
-    def task(self, space: Space, recipe: Mapping | None, weights: Tensor | None, source: Any) -> Task:
-        """What is learnt, as a recipe or (a search: None) the space has it; weights are those of classes."""
+    def task(
+        self,
+        space: Space,
+        recipe: Mapping | None,
+        weights: Tensor | None,
+        source: Any,
+        metrics: Sequence[Metric] | None = None,
+    ) -> Task:
+        """What is learnt, as a recipe or (a search: None) the space has it; weights are those of classes.
+
+        Args:
+            space: of the network.
+            recipe: of an evaluation; None in a search.
+            weights: of the classes; None for all alike.
+            source: of the data.
+            metrics: what an evaluation measures; None for what all runs do.
+        """
         ...
 
     def network(self, space: Space, genotype: Any, source: Any, auxiliary: bool, sizes: Mapping) -> nn.Module:

@@ -5,7 +5,7 @@ Shapes: N images, C channels, H rows, W columns.
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from nas.analysis.metrics import OF_TASKS, Metric
+from nas.analysis.metrics import OF_TASKS, Metric, with_asked
 from nas.data.class_weights import stand_in_weights
 from nas.data.draw_split import split
 from nas.data.lists import given_lists, list_lengths
 from nas.data.sampling import check_sampling
 from nas.data.sizes import training_size
 from nas.data.sources import ImageSource
+from nas.engine.confusion import counted
 from nas.engine.data_module import EvaluationData, SearchData, evaluation_indices, search_split
 from nas.engine.evaluation_module import EvaluationModule
 from nas.engine.tasks import Classification
@@ -48,16 +49,21 @@ class Images:
         """(C, H, W) of an image, and the number of classes."""
         return ImageInputs(source.image_shape, source.num_classes)
 
-    def metrics(self, source: ImageSource) -> tuple[Metric, ...]:
+    def metrics(self, source: ImageSource, asked: Sequence[str] = ()) -> tuple[Metric, ...]:
         """Those of classes."""
-        return OF_TASKS[self.name]
+        return with_asked(OF_TASKS[self.name], asked, source.num_classes) if asked else OF_TASKS[self.name]
 
     def task(
-        self, space: Space, recipe: Mapping | None, weights: Tensor | None, source: ImageSource
+        self,
+        space: Space,
+        recipe: Mapping | None,
+        weights: Tensor | None,
+        source: ImageSource,
+        metrics: Sequence[Metric] | None = None,
     ) -> Classification:
         """Cross-entropy of the classes; smoothed as the recipe has it."""
         smoothing = 0.0 if recipe is None else recipe["label_smoothing"]
-        return Classification(smoothing, weights, source.num_classes)
+        return Classification(smoothing, weights, source.num_classes, metrics)
 
     def network(
         self, space: Space, genotype: Any, source: ImageSource, auxiliary: bool, sizes: Mapping
@@ -155,6 +161,7 @@ class Images:
     ) -> EvaluationModule:
         """The training of a classifier."""
         recipe = config.recipe
+        part = "test" if config.test else "valid" if self.validates(config.dataset) else None
         return EvaluationModule(
             network,
             task,
@@ -165,6 +172,7 @@ class Images:
             # Whatever became of the run's length, the rise keeps to the one that it was started with.
             config.restarts[0].before if config.restarts else config.trainer.max_epochs,
             recipe.get("drop_path_ramp", "epoch"),
+            None if task.num_classes is None else counted(part, task.num_classes),
         )
 
     def workload(self, config: Mapping, space: Space, method: Method, source: ImageSource) -> "ImageWork":

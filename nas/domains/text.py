@@ -5,7 +5,7 @@ Shapes: N tokens, T rows of a text's columns, B columns.
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from nas.analysis.metrics import BITS, OF_TASKS, Metric
+from nas.analysis.metrics import BITS, OF_TASKS, Metric, with_asked
 from nas.data.class_weights import refuse_class_weights
 from nas.data.sizes import streams_at_hand
 from nas.data.text import TextSource
@@ -56,15 +56,23 @@ class Text:
         """The size of the vocabulary."""
         return TextInputs(source.vocabulary_size)
 
-    def metrics(self, source: TextSource) -> tuple[Metric, ...]:
-        """Of a text in characters their bits too."""
+    def metrics(self, source: TextSource, asked: Sequence[str] = ()) -> tuple[Metric, ...]:
+        """Of a text in characters their bits too; there are no others to be asked for."""
         characters = getattr(source, "tokenizer", WORDS) == CHARACTERS
-        return (*OF_TASKS[self.name], BITS) if characters else OF_TASKS[self.name]
+        return with_asked((*OF_TASKS[self.name], *((BITS,) if characters else ())), asked, None)
 
     def task(
-        self, space: Any, recipe: Mapping | None, weights: Tensor | None, source: TextSource
+        self,
+        space: Any,
+        recipe: Mapping | None,
+        weights: Tensor | None,
+        source: TextSource,
+        metrics: Sequence[Metric] | None = None,
     ) -> Language:
-        """The next word, with the regularisers of the recipe, or in a search of the space."""
+        """The next word, with the regularisers of the recipe, or in a search of the space.
+
+        All that is measured follows from the loss, whatever `metrics` are.
+        """
         return Language(space.ar, space.tar) if recipe is None else Language(recipe["ar"], recipe["tar"])
 
     def network(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from nas.engine.confusion import Counted
 from nas.engine.decay import optimizer_of
 from nas.engine.divergence import FiniteGuard
 from nas.engine.measured import Measured
@@ -28,6 +29,7 @@ class EvaluationModule(Measured):
             Trainer's.
         drop_path_ramp: it rises once per `epoch` (DARTS's code: rate * epoch / epochs) or with every `step`
             (DSO-NAS's: rate * (steps so far + 1) / steps).
+        counted: counts which classes are taken for which; None where nobody looks.
 
     Attributes:
         columns: what the table of its epochs has besides.
@@ -51,6 +53,7 @@ class EvaluationModule(Measured):
         auxiliary_weight: float = 0.0,
         drop_path_epochs: int | None = None,
         drop_path_ramp: str = "epoch",
+        counted: Counted | None = None,
     ):
         super().__init__(task, "valid", "test")
         require_one_of("recipe.drop_path_ramp", drop_path_ramp, RAMPS)
@@ -63,6 +66,7 @@ class EvaluationModule(Measured):
         self.drop_path_ramp = drop_path_ramp
         self.auxiliary_weight = auxiliary_weight
         self.drop_path_epochs = drop_path_epochs
+        self.counted = counted
         self.guard = FiniteGuard()
 
     def configure_optimizers(self) -> tuple[list, list]:
@@ -99,6 +103,18 @@ class EvaluationModule(Measured):
         """Loss and metrics on the held-out part."""
         self._measure("valid", batch, batch_idx)
 
+    def on_validation_epoch_end(self) -> None:
+        """All processes together sum up what they have counted."""
+        self._end("valid")
+
+    def on_test_epoch_end(self) -> None:
+        """The same."""
+        self._end("test")
+
+    def _end(self, part: str) -> None:
+        if self.counted is not None:
+            self.counted.end(part)
+
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and metrics on the test set."""
         self._measure("test", batch, batch_idx)
@@ -107,3 +123,5 @@ class EvaluationModule(Measured):
         result = self.task.measure(self.network, batch)
         self.guard.watch(part, result.loss, self.current_epoch, batch_idx)
         self.record_result(part, result, batch)
+        if self.counted is not None:
+            self.counted.update(part, result.answers, batch[1])

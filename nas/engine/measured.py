@@ -8,7 +8,6 @@ import torch
 import torchmetrics
 from torch import nn
 
-from nas.analysis.metrics import OF_TASKS
 from nas.engine.metrics import log_mean
 from nas.engine.tasks import Result, Task
 
@@ -44,13 +43,13 @@ class Measured(pl.LightningModule):
     def record_result(self, part: str, result: Result, batch: Any) -> None:
         """Logs the loss of a batch and what the task measures on this part of the data."""
         log_mean(self, f"{part}_loss", result.loss.detach(), result.size)
-        for metric in OF_TASKS[self.task.domain]:
+        for metric in self.task.metrics:
             column = metric.column(part)
             if part in metric.parts and metric.name in result.scores:
                 log_mean(self, column, result.scores[metric.name], result.size)
             elif column in self.totals:
                 total = cast(torchmetrics.Metric, self.totals[column])
-                total.update(result.answers, batch[1])
+                total.update(self.task.predictions(metric.name, result), batch[1])
                 self.log(column, total, logger=False, on_step=False, on_epoch=True)
 
     def show(self, result: Result, optimizer: torch.optim.Optimizer) -> None:
@@ -59,7 +58,7 @@ class Measured(pl.LightningModule):
         What follows from the loss the bar works out itself.
         """
         bar = {"loss": result.loss.detach(), "lr": optimizer.param_groups[0]["lr"]}
-        for metric in OF_TASKS[self.task.domain]:
+        for metric in self.task.metrics:
             if metric.word and metric.name in result.scores:
                 bar[metric.word] = result.scores[metric.name]
         self.log_dict(bar, prog_bar=True, on_step=True, on_epoch=False)

@@ -1,12 +1,30 @@
-"""What is measured over an epoch: means over batches and processes, and the balanced accuracy.
+"""What is measured over an epoch: means over batches and processes, and what needs all images together.
 
-Shapes: B images, K classes.
+Shapes: B images, K classes, N images of an epoch.
 """
+
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.classification import (
+    MulticlassAUROC,
+    MulticlassCalibrationError,
+    MulticlassCohenKappa,
+    MulticlassF1Score,
+    MulticlassMatthewsCorrCoef,
+    MulticlassPrecision,
+    MulticlassRecall,
+    MulticlassSpecificity,
+)
+from torchmetrics.utilities import dim_zero_cat
+
+from nas.analysis.metrics import BALANCED
 
 
 def log_mean(module: pl.LightningModule, name: str, value: Tensor, size: int) -> None:
@@ -51,3 +69,70 @@ class BalancedAccuracy(Metric):
         """The mean recall, 0 to 1; nan before the first image."""
         there_K = self.images_K > 0
         return (self.right_K[there_K].float() / self.images_K[there_K].float()).mean()
+
+
+class AreaUnderCurves(MulticlassAUROC):
+    """The mean over classes of the area under the curve of each class against all others.
+
+    A class without an image, or with all of them, has no curve and is left out; torchmetrics counts it as 0.
+    All probabilities of an epoch are kept for it, N * K numbers, in each process those of all.
+
+    Args:
+        num_classes: K.
+    """
+
+    def __init__(self, num_classes: int):
+        super().__init__(num_classes, average="none", validate_args=False)
+
+    def compute(self) -> Tensor:
+        """The mean area, 0 to 1; nan where all images are of one class."""
+        with warnings.catch_warnings():
+            # Of the classes that are left out.
+            warnings.simplefilter("ignore", UserWarning)
+            areas_K = super().compute()
+        labels_N = dim_zero_cat(self.target)
+        images_K = labels_N.bincount(minlength=len(areas_K))
+        return areas_K[(images_K > 0) & (images_K < len(labels_N))].mean()
+
+
+class Correlation(MulticlassMatthewsCorrCoef):
+    """Matthews' correlation coefficient, 0 where labels or answers are all of one class.
+
+    There it is 0 / 0. scikit-learn says 0; torchmetrics has limits of its own for two classes, up to 1.
+
+    Args:
+        num_classes: K.
+    """
+
+    def __init__(self, num_classes: int):
+        super().__init__(num_classes, validate_args=False)
+
+    def compute(self) -> Tensor:
+        """The coefficient, -1 to 1."""
+        several = [int((self.confmat.sum(axis) > 0).sum()) > 1 for axis in (0, 1)]
+        return super().compute().float() if all(several) else self.confmat.new_zeros((), dtype=torch.float32)
+
+
+def _mean(kind: Callable[..., Metric]) -> Callable[[int], Metric]:
+    """A metric of each class, and its mean over the classes that have an image or are answered."""
+    return partial(kind, average="macro", validate_args=False)
+
+
+# Name of a metric -> what gathers it, made from the number of classes. Validity of labels and answers is not
+# looked at again with every batch: data are checked before the first.
+TOTALS: Mapping[str, Callable[[int], Metric]] = MappingProxyType(
+    {
+        BALANCED.name: BalancedAccuracy,
+        "f1": _mean(MulticlassF1Score),
+        "precision": _mean(MulticlassPrecision),
+        "recall": _mean(MulticlassRecall),
+        "specificity": _mean(MulticlassSpecificity),
+        "auroc": AreaUnderCurves,
+        "kappa": partial(MulticlassCohenKappa, validate_args=False),
+        "mcc": Correlation,
+        # Fifteen bins, as Guo et al. 2017 have them.
+        "ece": partial(MulticlassCalibrationError, n_bins=15, norm="l1", validate_args=False),
+    }
+)
+# Those that are told the probabilities of all classes; others the answers.
+OF_PROBABILITIES = frozenset({"auroc", "ece"})

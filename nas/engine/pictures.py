@@ -1,11 +1,13 @@
 """The pictures of a run folder, drawn from its tables: a view that can be redrawn at any time."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from nas.analysis import plots
+from nas.analysis.confusion import DRAWN, FILE, read_confusion
 from nas.analysis.plots.exploration import draw_exploration
 from nas.analysis.plots.factors import draw_factors
 from nas.analysis.plots.sparsity import draw_sparsity
@@ -15,6 +17,8 @@ from nas.files import subfolder
 from nas.genotype import Genotype
 from nas.methods.method import Method
 from nas.spaces.space import EdgeGroup, Space
+
+log = logging.getLogger(__name__)
 
 
 def draw_search(
@@ -117,12 +121,18 @@ def _draw_history(
 
 
 def draw_evaluation(folder: RunFolder, genotype: Genotype, caption: str | None = None) -> None:
-    """Draws the cells and the curves."""
+    """Draws the cells, the curves, and which classes were taken for which."""
     subfolder(folder.figures)
     plots.draw_genotype(genotype, folder.figures / "genotype.png", caption=caption)
     rows = read_table(folder / "metrics.csv")
     if rows:
         plots.draw_curves(_numbers(rows), folder.figures / "curves.png", caption=caption)
+    if (folder / FILE).exists():
+        found = read_confusion(folder / FILE)
+        if len(found.names) <= DRAWN:
+            plots.draw_confusion(found, folder.figures / "confusion.png", caption)
+        else:
+            log.info("%s: no picture of %d classes; one has at most %d", FILE, len(found.names), DRAWN)
 
 
 def weight_history(folder: RunFolder, groups: Mapping[str, EdgeGroup]) -> dict[str, list] | None:

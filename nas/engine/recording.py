@@ -14,7 +14,7 @@ from torch import Tensor
 from nas.analysis.exploration import COLUMNS as EXPLORATION
 from nas.analysis.exploration import explore
 from nas.analysis.hessian import dominant_in_basis, resolved_mode
-from nas.analysis.metrics import Metric, columns, of_losses
+from nas.analysis.metrics import Metric, columns, of_losses, without_missing
 from nas.analysis.tabular import Tabular
 from nas.engine.divergence import Diverged, first_broken, refuse_numbers
 from nas.engine.genotype_log import GenotypeLog
@@ -113,7 +113,7 @@ class EpochRecorder(pl.Callback):
             for name, value in trainer.callback_metrics.items()
             if name in self.columns and name not in stale
         }
-        return logged | of_losses(self.metrics, logged)
+        return without_missing(logged | of_losses(self.metrics, logged))
 
     def declared(self) -> tuple[str, ...]:
         """The columns that every such run has."""

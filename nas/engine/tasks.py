@@ -1,15 +1,17 @@
 """What a network is trained for: the loss of a batch and the number that people read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol
 
+import torch
 import torchmetrics
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.analysis.metrics import ACCURACY, BALANCED, OF_TASKS, TOP5
-from nas.engine.metrics import BalancedAccuracy
+from nas.analysis.metrics import ACCURACY, OF_TASKS, TOP, Metric
+from nas.engine.metrics import OF_PROBABILITIES, TOTALS
 from nas.errors import require
 
 Images = tuple[Tensor, Tensor]
@@ -19,19 +21,22 @@ def _accuracy(logits_BK: Tensor, answers_B: Tensor, labels_B: Tensor) -> Tensor:
     return (answers_B == labels_B).float().mean()
 
 
-def _top5(logits_BK: Tensor, answers_B: Tensor, labels_B: Tensor) -> Tensor | None:
-    if logits_BK.shape[1] <= 5:
+def _among(k: int, logits_BK: Tensor, answers_B: Tensor, labels_B: Tensor) -> Tensor | None:
+    if logits_BK.shape[1] <= k:
         return None
-    return (logits_BK.topk(5, dim=1).indices == labels_B[:, None]).any(dim=1).float().mean()
+    return (logits_BK.topk(k, dim=1).indices == labels_B[:, None]).any(dim=1).float().mean()
 
 
 # What computes a metric of a batch of images from its logits [B, K], answers [B] and labels [B]: a scalar, of
-# which an epoch has the mean; None where it says nothing. And what gathers a metric of all images together.
-SCORES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor | None]] = {
-    ACCURACY.name: _accuracy,
-    TOP5.name: _top5,
-}
-TOTALS: dict[str, Callable[[int], torchmetrics.Metric]] = {BALANCED.name: BalancedAccuracy}
+# which an epoch has the mean; None where it says nothing. What needs all images together is in `TOTALS`.
+Score = Callable[[Tensor, Tensor, Tensor], Tensor | None]
+SCORES: dict[str, Score] = {ACCURACY.name: _accuracy}
+
+
+def _score(name: str) -> Score | None:
+    """What computes a metric batch by batch; None where nothing does."""
+    ranks = TOP.fullmatch(name)
+    return SCORES.get(name) if ranks is None else partial(_among, int(ranks[1]))
 
 
 class Result(NamedTuple):
@@ -42,6 +47,7 @@ class Result(NamedTuple):
     size: how much the batch counts in an epoch's mean.
     scores: the metrics that are measured batch by batch, scalars by their names.
     answers: the class that each image is taken for, [B]; None where there are no classes.
+    logits: what they follow from, [B, K], detached; the same.
     """
 
     loss: Tensor
@@ -49,6 +55,7 @@ class Result(NamedTuple):
     size: int
     scores: Mapping[str, Tensor] = {}
     answers: Tensor | None = None
+    logits: Tensor | None = None
 
     @property
     def objective(self) -> Tensor:
@@ -60,10 +67,12 @@ class Task(Protocol):
     """A task.
 
     Attributes:
-        domain: whose metrics it has.
+        domain: images or text.
+        metrics: what is measured beside the loss.
     """
 
     domain: str
+    metrics: tuple[Metric, ...]
 
     def run(self, network: nn.Module, batch, *op_weights, train: bool = True) -> Result:
         """A forward pass of a supernet, whose `op_weights` are given, or of a language model."""
@@ -76,6 +85,9 @@ class Task(Protocol):
 
     def totals(self, part: str) -> dict[str, torchmetrics.Metric]:
         """What gathers the metrics that are not means over batches, on a part of the data."""
+
+    def predictions(self, name: str, result: Result) -> Tensor | None:
+        """What such a metric is told of a batch, beside its labels."""
 
 
 class Classification:
@@ -90,6 +102,7 @@ class Classification:
         label_smoothing: share of probability spread over all classes; in training only.
         class_weights: how much an image of each class counts [K]; None for all alike.
         num_classes: K; None where nobody asks for accuracies by class.
+        metrics: what is measured; None for what all runs on images measure.
     """
 
     domain = "images"
@@ -99,6 +112,7 @@ class Classification:
         label_smoothing: float = 0.0,
         class_weights: Tensor | None = None,
         num_classes: int | None = None,
+        metrics: Sequence[Metric] | None = None,
     ):
         require(
             0 <= label_smoothing <= 1,
@@ -107,6 +121,7 @@ class Classification:
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
         self.num_classes = num_classes
+        self.metrics = tuple(OF_TASKS[self.domain] if metrics is None else metrics)
         self._placed_K: Tensor | None = None
 
     def run(
@@ -130,21 +145,34 @@ class Classification:
         return self._result(network(batch[0])[0], batch[1], train=False)
 
     def _result(self, logits_BK: Tensor, labels_B: Tensor, train: bool = True) -> Result:
-        answers_B = logits_BK.detach().argmax(dim=1)
+        given_BK = logits_BK.detach()
+        answers_B = given_BK.argmax(dim=1)
         scores = {
             metric.name: value
-            for metric in OF_TASKS[self.domain]
-            if metric.name in SCORES and (not train or "train" in metric.parts)
-            if (value := SCORES[metric.name](logits_BK.detach(), answers_B, labels_B)) is not None
+            for metric in self.metrics
+            if (compute := _score(metric.name)) is not None
+            and (not train or "train" in metric.parts)
+            and (value := compute(given_BK, answers_B, labels_B)) is not None
         }
-        return Result(self.loss(logits_BK, labels_B, train), None, len(labels_B), scores, answers_B)
+        loss = self.loss(logits_BK, labels_B, train)
+        return Result(loss, None, len(labels_B), scores, answers_B, given_BK)
 
     def totals(self, part: str) -> dict[str, torchmetrics.Metric]:
         """Those of so many classes, where their number is known."""
         if self.num_classes is None:
             return {}
-        here = [metric.name for metric in OF_TASKS[self.domain] if part in metric.parts]
+        here = [metric.name for metric in self.metrics if part in metric.parts]
         return {name: TOTALS[name](self.num_classes) for name in here if name in TOTALS}
+
+    def predictions(self, name: str, result: Result) -> Tensor | None:
+        """The answers [B], or the probabilities of all classes [B, K]."""
+        if name not in OF_PROBABILITIES or result.logits is None:
+            return result.answers
+        logits_BK = result.logits
+        # Half of float32 would make ties of what differs. A lost network's nan, which the guard of losses
+        # stops, has no place in any bin.
+        logits_BK = logits_BK if logits_BK.dtype in (torch.float32, torch.float64) else logits_BK.float()
+        return logits_BK.softmax(dim=1).nan_to_num()
 
     def loss(self, logits_BK: Tensor, labels_B: Tensor, train: bool = True) -> Tensor:
         """Mean cross-entropy in nats; in training smoothed and weighted."""
@@ -195,6 +223,7 @@ class Language:
     def __init__(self, ar: float = 0.0, tar: float = 0.0):
         for key, value in {"ar": ar, "tar": tar}.items():
             require(value >= 0, f"recipe.{key}={value}: must be at least 0")
+        self.metrics = tuple(OF_TASKS[self.domain])
         self.ar = ar
         self.tar = tar
 
@@ -219,6 +248,10 @@ class Language:
     def totals(self, part: str) -> dict[str, torchmetrics.Metric]:
         """None: all follows from the loss."""
         return {}
+
+    def predictions(self, name: str, result: Result) -> Tensor | None:
+        """None, for the same reason."""
+        return None
 
     def _penalty(self, extras) -> Tensor | None:
         penalty = None

@@ -19,6 +19,8 @@ POINTS = 6000
 ROWS = 400
 TICKS = 7
 HEIGHT = 220
+# Classes of a map whose fields have their counts.
+NUMBERED = 20
 INK = "currentColor"
 # Vega measures texts on a canvas, which knows no inherited font.
 FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, Arial, sans-serif"
@@ -314,6 +316,60 @@ def points(
         rule = alt.Chart(_data(ends)).mark_line(color=INK, opacity=0.5, strokeDash=[4, 4])
         chart = rule.encode(x=alt.X("x:Q", title=x), y=alt.Y("y:Q", title=y)) + chart
     return Chart(title, _spec(chart, 300), f"{title}: {len(rows):,} points, {y} over {x}", None, wide=True)
+
+
+def pairs(
+    title: str,
+    names: Sequence[str],
+    counts: Sequence[Sequence[int]],
+    shares: Sequence[Sequence[float | None]],
+    table: Table,
+) -> Chart:
+    """A map of counts of pairs of classes, coloured by the share of their row.
+
+    Args:
+        title: of the chart.
+        names: of the classes, each another.
+        counts: a row for each true class.
+        shares: the same as shares of their row; None in a row without an image.
+        table: the numbers.
+    """
+    import altair as alt
+
+    rows = [
+        {
+            "t": true,
+            "p": predicted,
+            "n": count,
+            "c": shares[i][j],
+            "v": f"{digits(100 * (shares[i][j] or 0))} %",
+        }
+        for i, true in enumerate(names)
+        for j, predicted in enumerate(names)
+        if (count := counts[i][j])
+    ]
+    sort = list(names)
+    axis = alt.Axis(labelLimit=150, labelOverlap=False)
+    tips = [
+        alt.Tooltip("t:N", title="class"),
+        alt.Tooltip("p:N", title="taken for"),
+        alt.Tooltip("n:Q", title="images"),
+        alt.Tooltip("v:N", title="of the class"),
+    ]
+    scale = alt.Scale(domain=sort)
+    base = alt.Chart(_data(rows)).encode(
+        x=alt.X("p:N", sort=sort, scale=scale, title="predicted", axis=axis),
+        y=alt.Y("t:N", sort=sort, scale=scale, title="true", axis=axis),
+        tooltip=tips,
+    )
+    # Opacity and not a scheme of colours: it is light on a light page and dark on a dark one.
+    shade = alt.Opacity("c:Q", scale=alt.Scale(domain=[0, 1], range=[0.08, 1]), legend=None)
+    chart: Any = base.mark_rect(color=LINE_COLOURS[0]).encode(opacity=shade)
+    if len(names) <= NUMBERED:
+        chart = chart + base.mark_text(fontSize=11, color=INK).encode(text="n:Q")
+    right, total = sum(counts[i][i] for i in range(len(names))), sum(map(sum, counts))
+    spec = _spec(chart, max(160, 22 * len(names)))
+    return Chart(title, spec, f"{title}: {right:,} of {total:,} right", table, wide=True)
 
 
 def _ends(series: Series) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nas.analysis.confusion import FILE, Confusion, read_confusion
 from nas.analysis.summaries import check_summary
 from nas.errors import ConfigError
 from nas.genotype import Genotype, from_dict
@@ -64,6 +65,10 @@ class Folder:
     def lines(self, name: str) -> list[str]:
         """The lines of a text; none where it cannot be read."""
         return self._read(name, lambda path: read_text(path, at_most=LONGEST).splitlines(), [])
+
+    def confusion(self) -> Confusion | None:
+        """`confusion.csv`; None where it cannot be read."""
+        return self._read(FILE, read_confusion, None)
 
     def genotype(self) -> Genotype | None:
         """`genotype.json`."""

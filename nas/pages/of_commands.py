@@ -6,6 +6,7 @@ from typing import Any
 
 from nas.pages import charts, forms
 from nas.pages.blocks import Cell, Chart, Column, Note, Table, number, words
+from nas.pages.confusion import confusion
 from nas.pages.folder import Folder, as_number
 from nas.printable import shown
 
@@ -152,5 +153,11 @@ def _ranking(folder: Folder, summary: Mapping[str, Any]) -> list[Any]:
 
 # Command -> what its page shows beside results and cells.
 EXTRAS: Mapping[str, Callable[[Folder, Mapping[str, Any]], list[Any]]] = MappingProxyType(
-    {"derive": _derivation, "latency": _latency, "blackbox": _blackbox, "rank": _ranking}
+    {
+        "evaluate": confusion,
+        "derive": _derivation,
+        "latency": _latency,
+        "blackbox": _blackbox,
+        "rank": _ranking,
+    }
 )

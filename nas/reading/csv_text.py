@@ -22,12 +22,13 @@ def csv_table(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> s
     return csv_lines([columns, *([row.get(name) for name in columns] for row in rows)])
 
 
-def parse_csv(text: str, where: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def parse_csv(text: str, where: str, widest: int = 999) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header, and (number of its last line, fields) of every other row that is not empty.
 
     Args:
         text: the CSV.
         where: what a message begins with.
+        widest: columns that it may have.
 
     Raises:
         ConfigError: it has NUL characters, a field beyond the length that is read, or a column twice.
@@ -39,10 +40,10 @@ def parse_csv(text: str, where: str) -> tuple[list[str], list[tuple[int, list[st
         rows = [(reader.line_num, fields) for fields in reader if fields]
     except csv.Error as error:
         raise ConfigError(f"{where}: damaged (line {reader.line_num}: {error})") from error
-    twice = sorted({name for name in header if header.count(name) > 1}) if len(header) < 1000 else ["..."]
+    twice = sorted({name for name in header if header.count(name) > 1}) if len(header) <= widest else ["..."]
     require(
         not twice,
-        f"{where}: damaged (columns must be named each once, at most 999: {shown(', '.join(twice))})",
+        f"{where}: damaged (columns must be named each once, at most {widest}: {shown(', '.join(twice))})",
     )
     return header, rows
 

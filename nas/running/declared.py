@@ -50,6 +50,7 @@ KINDS: Mapping[str, Kind] = {
     "time": kind("float"),
     "dataset.class_weights": kind("str list null", items="float"),
     "dataset.sampling": kind("str null"),
+    "metrics": kind("list", items="str"),
     "random_cells": kind("str null"),
     "outputs": kind("str"),
     "trust": Kind(frozenset(["str", "list", "null"]), items=kind("str")),

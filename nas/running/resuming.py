@@ -36,6 +36,7 @@ RESUMABLE = (
 # Keys that came later than some run folders, and what these had without them.
 LATER = {
     "epoch": None, "run": None, "choice": None, "init": None, "freeze_epochs": 0, "size": None, "time": 20.0,
+    "metrics": [],
 }  # fmt: skip
 
 

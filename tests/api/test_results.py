@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import nas
+from nas.analysis.confusion import read_confusion
 from nas.data.folder import read_rgb
 from nas.engine import progress
 from nas.formats.onnx_model import load_onnx
@@ -39,7 +40,20 @@ def pets(tmp_path_factory):
 def trained(pets, tmp_path_factory):
     """A trained network of a published cell."""
     folder = tmp_path_factory.mktemp("trained") / "run"
-    return evaluate("DARTS_V2", nas.datasets.folder(pets, image_size=8), more=SIZES, folder=folder)
+    return evaluate(
+        "DARTS_V2", nas.datasets.folder(pets, image_size=8), more=SIZES, folder=folder, metrics=["f1", "mcc"]
+    )
+
+
+def test_an_evaluation_measures_what_it_is_asked_for(trained):
+    found = trained.summary
+    assert 0 <= found["test_f1"] <= 1 and -1 <= found["test_mcc"] <= 1 and "test_auroc" not in found
+    counts = read_confusion(trained.folder / "confusion.csv")
+    assert counts.names == ("cat", "dog") and sum(map(sum, counts.counts)) == 8
+    right = counts.counts[0][0] + counts.counts[1][1]
+    assert trained.accuracy == pytest.approx(right / 8)
+    with pytest.raises(nas.ConfigError, match="metrics=top2: needs 3 classes"):
+        evaluate(trained, metrics=["top2"])
 
 
 def test_the_package_is_cheap_and_says_what_it_has():
@@ -56,6 +70,7 @@ def test_the_package_is_cheap_and_says_what_it_has():
 
 CODE = """
 import nas
+from nas.analysis.confusion import read_confusion
 words = %r
 for number in range(2):
     options = {"epochs": 1, "batch_size": 16, "verbose": False, "overrides": words}

@@ -53,6 +53,9 @@ BAD_EVALUATE = [
     ("recipe.clip=-1", "recipe.clip=-1"),
     ("recipe.optimizer.lr=-1", "recipe: Invalid learning rate"),
     ("dataset.valid=2", "dataset.valid"),
+    ("metrics=[f1,f2]", "metrics=f2: unknown; known are accuracy, balanced_accuracy"),
+    ("metrics=[top10]", "metrics=top10: needs 11 classes or more, and the data set has 10"),
+    ("metrics=f1", "metrics"),
 ]
 
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from nas.analysis.confusion import read_confusion
 from tests.commands.test_bad_input import assert_refused
 
 OWN = ("dataset.source._target_=tests.commands.own_source.OwnImages", "~dataset.source.test_seed")
@@ -77,13 +78,19 @@ def test_uneven_classes_are_weighed_and_measured(run, tiny, tmp_path):
 
 
 def test_rare_classes_are_drawn_as_often_as_others(run, tiny, tmp_path):
-    words = [*evaluation(tiny), *OWN, "genotype=DARTS_V2", "dataset.split=random", "test=false"]
+    words = [*evaluation(tiny), *OWN, "genotype=DARTS_V2", "test=false", "dataset.valid=0.2", "metrics=[f1]"]
+    words += ["trainer.limit_val_batches=1.0"]
     folders = [tmp_path / name for name in ("even", "again", "plain")]
     for folder, sampling in zip(folders, ("balanced", "balanced", "null"), strict=True):
         done = run("evaluate", *words, f"dataset.sampling={sampling}", f"hydra.run.dir={folder}")
         assert done.status == 0, done
     even, again, plain = (json.loads((one / "summary.json").read_text())["train_loss"] for one in folders)
     assert even == again != plain
+    # What is held out is there once, whatever is drawn in training: a fifth of 60, 20 and 10 images.
+    pairs = [read_confusion(folder / "confusion.csv") for folder in folders]
+    assert {one.part for one in pairs} == {"valid"} and pairs[0] == pairs[1]
+    assert all([sum(row) for row in one.counts] == [12, 4, 2] for one in pairs)
+    assert all(0 <= json.loads((one / "summary.json").read_text())["valid_f1"] <= 1 for one in folders)
 
 
 def test_a_plan_counts_somebody_elses_images(run, tiny, tmp_path):

@@ -11,6 +11,8 @@ import json
 import pytest
 import torch
 
+from nas.analysis.confusion import read_confusion
+from nas.data.digits import Digits
 from nas.engine.checkpoints import list_checkpoints, load
 from tests.ddp.starting import CELLS, FORKED, LAUNCHER, command, jobs_file, started
 
@@ -74,6 +76,7 @@ JOBS = {
             "dataset.valid=0.1",
             "dataset.sampling=balanced",
             "trainer.limit_val_batches=1.0",
+            "metrics=[f1,auroc,kappa,mcc,top3]",
         ),
     ),
 }
@@ -196,6 +199,12 @@ def test_what_is_measured_counts_every_image_once(one, several):
         json.loads((folder_of("evaluation", folder) / "summary.json").read_text())
         for folder in (one, several(2))
     )
-    measures = ("loss", "accuracy", "balanced_accuracy")
+    measures = ("loss", "accuracy", "balanced_accuracy", "f1", "auroc", "kappa", "mcc", "top3_accuracy")
     for key in (f"{part}_{measure}" for part in ("valid", "test") for measure in measures):
         assert theirs[key] == pytest.approx(ours[key], abs=1e-9), key
+    pairs = [
+        read_confusion(folder_of("evaluation", folder) / "confusion.csv") for folder in (one, several(2))
+    ]
+    # Balanced draws are of training alone: each test image is there once.
+    assert pairs[0] == pairs[1] and pairs[0].part == "test"
+    assert [sum(row) for row in pairs[0].counts] == Digits().test().labels.bincount().tolist()

@@ -5,6 +5,7 @@ global matplotlib setting.
 """
 
 from nas.analysis.plots.cells import draw_genotype
+from nas.analysis.plots.confusion import draw_confusion
 from nas.analysis.plots.curves import draw_curves
 from nas.analysis.plots.dot import to_dot
 from nas.analysis.plots.evolution import draw_weight_evolution
@@ -13,6 +14,7 @@ from nas.analysis.plots.weights import draw_op_weights
 
 __all__ = [
     "draw_comparison",
+    "draw_confusion",
     "draw_curves",
     "draw_genotype",
     "draw_lines",

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from nas.analysis.metrics import EIGENVALUE, LOSS, OF_TASKS, RATE, SKIPS, Metric, metric_of
+from nas.analysis.metrics import ASKED, EIGENVALUE, LOSS, OF_TASKS, RATE, SKIPS, Metric, metric_of
 from nas.analysis.plots.names import LINE_COLOURS
 from nas.analysis.plots.style import markers, new_figure, save, styled, whole_numbers
 from nas.errors import ConfigError, require
@@ -38,7 +38,7 @@ def label_of(metric: Metric, column: str) -> str:
 def panels() -> list[Metric]:
     """What curves are drawn of, a panel each, in their order."""
     tasks = [metric for metric in (LOSS, *chain(*OF_TASKS.values())) if metric.word]
-    return [*tasks, ENTROPY, CONCENTRATION, SKIPS, RATE, EIGENVALUE, COSINE, LEFT]
+    return [*tasks, *ASKED, ENTROPY, CONCENTRATION, SKIPS, RATE, EIGENVALUE, COSINE, LEFT]
 
 
 def _number(value: Any, column: str) -> float:

@@ -23,6 +23,7 @@ from nas.commands.kernels import note_kernel
 from nas.commands.warm_start import WarmStart
 from nas.domains.budgets import sized
 from nas.domains.choose import check_recipe, choose
+from nas.domains.domain import Domain
 from nas.domains.networks import (
     built,
     check_sizes,
@@ -81,7 +82,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     seed_run(config.seed)
     source = source_of(config)
     domain = choose(space, source)
-    metrics = domain.metrics(source, config.metrics)
+    metrics = _metrics(config, domain, source)
     check_recipe(domain, config.recipe, source)
     check_sizes(config, space)
     _check_lengths(config)
@@ -135,6 +136,16 @@ def run(config: DictConfig, path: Path) -> float | None:
     parts = (genotype, module, data, lightning, recorder, checkpoint, compared)
     session.run(lambda: warm.around(lambda: _train(session, *parts)))
     return _reached(session.summary, domain.name)
+
+
+def _metrics(config: DictConfig, domain: Domain, source: Any) -> tuple[Metric, ...]:
+    """What is measured beside the loss, with what is asked for."""
+    measured = config.test or domain.validates(config.dataset)
+    require(
+        measured or not config.metrics,
+        f"metrics={plain(config.metrics)}: without effect where test=false and dataset.valid=0",
+    )
+    return domain.metrics(source, config.metrics)
 
 
 def _comparison(

@@ -55,7 +55,6 @@ BAD_EVALUATE = [
     ("dataset.valid=2", "dataset.valid"),
     ("metrics=[f1,f2]", "metrics=f2: unknown; known are accuracy, balanced_accuracy"),
     ("metrics=[top10]", "metrics=top10: needs 11 classes or more, and the data set has 10"),
-    ("metrics=f1", "metrics"),
 ]
 
 

@@ -45,6 +45,9 @@ def test_the_test_set_is_checked_before_the_training(run, tiny, tmp_path):
     assert not (tmp_path / "a/config.yaml").exists()
     # Where it is left alone it may be anything.
     assert run("evaluate", *words, "test=false", f"hydra.run.dir={tmp_path / 'b'}").status == 0
+    assert not (tmp_path / "b/confusion.csv").exists()
+    done = run("evaluate", *words, "test=false", "metrics=[f1]", f"hydra.run.dir={tmp_path / 'c'}")
+    assert_refused(done, "metrics=['f1']: without effect where test=false and dataset.valid=0")
 
 
 def test_weights_of_classes_are_for_images(run, tmp_path):

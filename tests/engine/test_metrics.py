@@ -11,7 +11,6 @@ from sklearn.metrics import balanced_accuracy_score
 
 from nas.analysis.metrics import ASKED, OF_TASKS, with_asked, without_missing
 from nas.engine.confusion import Counted
-from nas.engine.confusion import counted as counting
 from nas.engine.metrics import BalancedAccuracy
 from nas.engine.tasks import Classification, Language
 
@@ -159,20 +158,6 @@ def test_where_all_images_are_of_one_class_what_has_no_value_is_left_out():
             assert set(kept) == {f"test_{name}" for name in set(found) - lost}
     # Whatever else is nan is a run that has diverged.
     assert set(without_missing({"valid_loss": math.nan, "valid_f1": math.nan})) == {"valid_loss", "valid_f1"}
-
-
-def test_pairs_of_classes_are_counted_on_one_part_and_anew_each_time():
-    logits_NK, labels_N = drawn(4)
-    answers_N = logits_NK.argmax(dim=1)
-    found = counting("test", 4)
-    for _ in range(2):
-        for labels_B, answers_B in zip(labels_N.split(50), answers_N.split(50), strict=True):
-            found.update("test", answers_B, labels_B)
-            found.update("valid", answers_B, answers_B)
-        found.end("valid")
-        found.end("test")
-        assert found.counts.tolist() == oracles.confusion_matrix(labels_N, answers_N).tolist()
-    assert counting(None, 4) is None and counting("test", 1) is None and counting("test", 1001) is None
 
 
 def test_probabilities_of_half_precision_and_of_a_lost_network():

@@ -45,7 +45,7 @@ def test_a_new_metric_is_in_table_line_summary_and_sweep(run, tmp_path):
         assert float(row[f"{part}_surprise"]) == summary[f"{part}_surprise"] > 0
         assert f"{part} surprise {summary[f'{part}_surprise']:.1f}" in done.err + done.out
     assert summary["test_surprise"] == pytest.approx(summary["test_loss"] / 0.6931, rel=1e-4)
-    assert f", surprise {summary['test_surprise']:.1f}, loss" in done.out
+    assert f", surprise {summary['test_surprise']:.1f}, F1 " in done.out
     found = summaries.figures_of(summary)
     assert {"test_surprise", "valid_surprise"} < set(found) and "train_surprise" not in found
     runs = [Run("0", {"seed": "0"}, "finished", figures=found)]
@@ -60,6 +60,7 @@ def test_a_new_metric_is_in_table_line_summary_and_sweep(run, tmp_path):
         assert float(row[f"valid_{name}"]) == summary[f"valid_{name}"], name
         assert f"test_{name}" in found and f"train_{name}" not in row
     assert f", F1 {100 * summary['test_f1']:.2f}%, AUROC {summary['test_auroc']:.4f}" in done.out
+    assert f", top-3 {100 * summary['test_top3_accuracy']:.2f}%, loss" in done.out
     # The counts say the same as the figures, of all test images: 360 in batches of 96.
     counted = read_confusion(tmp_path / "confusion.csv")
     truths, answers = zip(

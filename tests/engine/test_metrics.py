@@ -151,7 +151,7 @@ def test_where_all_images_are_of_one_class_what_has_no_value_is_left_out():
         for right in (False, True):
             given_NK = logits_NK + 100 * right * torch.nn.functional.one_hot(labels_N, classes)
             found = measured(given_NK, labels_N, names)
-            assert found["mcc"] == 0 == oracles.matthews_corrcoef(labels_N, given_NK.argmax(dim=1))
+            assert found["mcc"] == 0
             lost = {name for name, value in found.items() if math.isnan(value)}
             assert lost == ({"auroc", "kappa"} if right else {"auroc"})
             kept = without_missing({f"test_{name}": value for name, value in found.items()})

@@ -18,7 +18,7 @@ def evaluated(folder, found):
 def test_names_are_text_and_mistakes_are_told(tmp_path, page_of, parsed):
     counts = [[7 if i == j else int(i == 1 and j == 2) for j in range(5)] for i in range(5)]
     folder = evaluated(tmp_path / "run", confusion("test", NAMES, counts))
-    found = parsed(page_of(folder, command="evaluate"))
+    found = parsed(page_of(folder, command="evaluate", typed=[QUOTED]))
     check(found)
     assert "Which classes are taken for which, of 36 test images" in found.text
     assert r"two\nlines 1 12.5" in found.text and "'=cmd" in found.text and "87.50 %" in found.text

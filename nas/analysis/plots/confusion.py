@@ -62,7 +62,8 @@ def draw_confusion(found: Confusion, path: str | Path, caption: str | None = Non
     shares_KK = np.array(found.shares(), dtype=float)
     labels = [label_of(index, name) for index, name in enumerate(found.names)]
     count, numbered = len(labels), len(labels) <= NUMBERED
-    side = (46 if count <= 12 else 38) if numbered else max(10, 20 - count // 12)
+    # Pixels of a field: of few classes as wide as the title and the scale beside need.
+    side = max(38, 46 if count <= 12 else 0, 300 // count) if numbered else max(10, 20 - count // 12)
     size = 9.0 if numbered else min(8.0, 0.6 * side)
     # Pixels: a letter is 0.6 of its size wide, and a point is 100 / 72 pixels.
     beside = max(map(len, labels)) * 0.6 * size * 100 / 72

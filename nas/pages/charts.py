@@ -362,10 +362,12 @@ def pairs(
         y=alt.Y("t:N", sort=sort, scale=scale, title="true", axis=axis),
         tooltip=tips,
     )
-    # Opacity and not a scheme of colours: it is light on a light page and dark on a dark one.
-    shade = alt.Opacity("c:Q", scale=alt.Scale(domain=[0, 1], range=[0.08, 1]), legend=None)
+    numbered = len(names) <= NUMBERED
+    # Opacity, no scheme of colours: light on a light page, dark on a dark one, and numbers stand out from it.
+    ends = [0.06, 0.55 if numbered else 1]
+    shade = alt.Opacity("c:Q", scale=alt.Scale(domain=[0, 1], range=ends), legend=None)
     chart: Any = base.mark_rect(color=LINE_COLOURS[0]).encode(opacity=shade)
-    if len(names) <= NUMBERED:
+    if numbered:
         chart = chart + base.mark_text(fontSize=11, color=INK).encode(text="n:Q")
     right, total = sum(counts[i][i] for i in range(len(names))), sum(map(sum, counts))
     spec = _spec(chart, max(160, 22 * len(names)))

@@ -121,7 +121,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     lightning = trainer_of(config, folder, clock, recorder, domain.varies, clip)
     warm.rest(lightning)
     if getattr(module, "counted", None) is not None:
-        lightning.callbacks.append(ConfusionWriter(folder, about.class_names))
+        lightning.callbacks.append(ConfusionWriter(folder, getattr(about, "class_names", None)))
     session.check_split(split["hash"])
     warm.keep()
     session.open(split, {"genotype.json": f"{genotype.to_json()}\n", DESCRIBED: f"{about.to_json()}\n"})

@@ -32,7 +32,7 @@ class Counted(torch.nn.Module):
 
     def update(self, part: str, answers_B: Tensor | None, labels_B: Tensor) -> None:
         """Counts a batch; of other parts nothing."""
-        if part == self.part:
+        if part == self.part and answers_B is not None:
             self.matrix.update(answers_B, labels_B)
 
     def end(self, part: str) -> None:

@@ -84,7 +84,7 @@ class AreaUnderCurves(MulticlassAUROC):
     def __init__(self, num_classes: int):
         super().__init__(num_classes, average="none", validate_args=False)
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]  # as in torchmetrics, whose base has curves
         """The mean area, 0 to 1; nan where all images are of one class."""
         with warnings.catch_warnings():
             # Of the classes that are left out.

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -34,7 +35,7 @@ RESUMABLE = (
     "trainer.profiler",
 )
 # Keys that came later than some run folders, and what these had without them.
-LATER = {
+LATER: Mapping[str, Any] = {
     "epoch": None, "run": None, "choice": None, "init": None, "freeze_epochs": 0, "size": None, "time": 20.0,
     "metrics": [],
 }  # fmt: skip

@@ -7,7 +7,8 @@ from dataclasses import asdict, replace
 from nas.methods.schedules import Stage, Stages
 
 # Units from which on a recurrent search bears its steps, and how long those of fewer may be: at a rate of 20
-# and a clip of 0.25 one search of four with 4 units was infinite after two steps, and one of 32 with steps of 1.
+# and a clip of 0.25 one search of four with 4 units was infinite after two steps, and one of 32 at a clip of
+# 0.05.
 WIDE, SHORT_STEP = 64, 0.1
 
 

@@ -122,6 +122,8 @@ class SeparableCandidate(Candidate):
 class PoolCandidate(Term):
     """3x3 pooling and BN, the same for all edges of the source: computed once."""
 
+    norm: StackedNorm
+
     def __init__(self, channels: int, kind: str, stride: int):
         super().__init__()
         self.kind = kind

@@ -163,19 +163,31 @@ class IdentityCandidate(Term):
 class ReduceCandidate(Candidate):
     """`skip_connect` at stride 2: a factorised reduction per edge."""
 
+    summed = True
+    own = True
+    norm: StackedNorm
+
     def __init__(self, m: int, channels: int):
         super().__init__()
         self.conv_1 = StackedConv(m, channels, channels // 2)
         self.conv_2 = StackedConv(m, channels, channels // 2)
         self.norm = StackedNorm(m, channels)
 
+    def result(self, shared: Shared) -> Tensor:
+        """The reductions of all edges before their batch norms, [B, m*C, H/2, W/2]."""
+        # One source for all edges: a dense convolution C -> m*C/2, no repetition.
+        halves = [
+            F.conv2d(x_BCHW, conv.weight.flatten(0, 1)).unflatten(1, (len(conv.weight), -1))
+            for x_BCHW, conv in zip(_parities(shared.relu), (self.conv_1, self.conv_2), strict=True)
+        ]
+        return torch.cat(halves, dim=2).flatten(1, 2)
+
     def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
         """Adds the scaled reduction of every edge."""
-        even_BCHW = shared.relu[:, :, ::2, ::2]
-        odd_BCHW = one_further(shared.relu)[:, :, ::2, ::2]
         if shared.execution.wide:
-            add_wide(sums, targets, self._forward_wide(even_BCHW, odd_BCHW, scales_M))
+            add_wide(sums, targets, self.norm.wide(self.result(shared), scales_M))
             return
+        even_BCHW, odd_BCHW = _parities(shared.relu)
         weights = zip(self.conv_1.weight.unbind(0), self.conv_2.weight.unbind(0), strict=True)
         for i, ((weight_1, weight_2), scale) in enumerate(zip(weights, scales_M.unbind(), strict=True)):
             h_BCHW = torch.cat([self.conv_1(even_BCHW, weight_1), self.conv_2(odd_BCHW, weight_2)], dim=1)
@@ -190,13 +202,10 @@ class ReduceCandidate(Candidate):
         yield "norm.running_mean", (outputs,)
         yield "norm.running_var", (outputs,)
 
-    def _forward_wide(self, even_BCHW: Tensor, odd_BCHW: Tensor, scales_M: Tensor) -> Tensor:
-        # One source for all edges: a dense convolution C -> m*C/2, no repetition.
-        halves = [
-            F.conv2d(x_BCHW, conv.weight.flatten(0, 1)).unflatten(1, (len(scales_M), -1))
-            for x_BCHW, conv in ((even_BCHW, self.conv_1), (odd_BCHW, self.conv_2))
-        ]
-        return self.norm.wide(torch.cat(halves, dim=2).flatten(1, 2), scales_M)
+
+def _parities(x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+    """Every second pixel in both directions, [B, C, H/2, W/2], from the first and from the second one on."""
+    return x_BCHW[:, :, ::2, ::2], one_further(x_BCHW)[:, :, ::2, ::2]
 
 
 class Copies(Candidate):

@@ -19,6 +19,7 @@ from nas.data.given import as_uint8
 from nas.errors import ConfigError, require
 from nas.formats.description import Description, TextDescription
 from nas.formats.prepared import Prepared, check_measured
+from nas.reading.pictures import as_color, decode, why_not
 from nas.running.in_process import call, scratch
 from nas.running.words import quoted
 
@@ -146,23 +147,14 @@ class Model(nn.Module):
             )
             given = torch.as_tensor(np.asarray(picture) if not isinstance(picture, Tensor) else picture)
             return check_measured(given[None], self.description, "input")[0].to(self.mean_C11.device)
-        from PIL import Image
-
-        from nas.reading.files import check_regular
-
-        color = self.description.preprocessing.color
-        if isinstance(picture, str | Path):
-            path = Path(picture).expanduser()
-            require(path.is_file(), f"picture={picture}: there is no such file")
-            check_regular(path)
-            try:
-                with Image.open(path) as opened:
-                    picture = opened.convert(color) if color else opened.copy()
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-                raise ConfigError(f"{picture}: not a picture that can be read ({error})") from error
-        if hasattr(picture, "convert"):
+        prepared = self.description.preprocessing
+        if isinstance(picture, str | Path) or hasattr(picture, "convert"):
+            require(
+                prepared.color is not None,
+                f"picture: this network reads {len(prepared.mean)} channels, and pictures have 1 or 3",
+            )
             # Scaled by pillow, as the pictures of a folder are for training and test.
-            picture = self._cut(picture.convert(color) if color else picture)
+            picture = self._cut(self._decoded(picture, str(prepared.color), prepared.decoding))
         pixels_CHW = as_uint8(picture, "picture").to(self.mean_C11.device)
         if pixels_CHW.shape[0] == 1 and self.image_shape[0] == 3:
             pixels_CHW = pixels_CHW.expand(3, -1, -1)
@@ -171,6 +163,18 @@ class Model(nn.Module):
             f"picture: has {pixels_CHW.shape[0]} channels, and the network reads {self.image_shape[0]}",
         )
         return pixels_CHW if tuple(pixels_CHW.shape) == self.image_shape else self._cut(pixels_CHW)
+
+    @staticmethod
+    def _decoded(picture: Any, color: str, decoding: str) -> Any:
+        """A file, or a picture of pillow's, in the way of the pictures that the network was trained on."""
+        if isinstance(picture, str | Path):
+            path = Path(picture).expanduser()
+            require(path.is_file(), f"picture={picture}: there is no such file")
+            return decode(str(path), color, "picture", decoding)
+        try:
+            return as_color(picture, color, decoding)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"picture: of mode {picture.mode}, {why_not(error)}") from error
 
     def _cut(self, picture: Any) -> Any:
         from torchvision.transforms import InterpolationMode, v2

@@ -19,6 +19,7 @@ from nas.analysis.metrics import (
 from nas.analysis.random_cells import RandomCells, conditions_of, read_random_cells
 from nas.commands.auto_size import settle_sizes
 from nas.commands.described import DESCRIBED, describe
+from nas.commands.found import files_of, found_of, tell
 from nas.commands.kernels import note_kernel
 from nas.commands.warm_start import WarmStart
 from nas.domains.budgets import sized
@@ -124,7 +125,10 @@ def run(config: DictConfig, path: Path) -> float | None:
         lightning.callbacks.append(ConfusionWriter(folder, getattr(about, "class_names", None)))
     session.check_split(split["hash"])
     warm.keep()
-    session.open(split, {"genotype.json": f"{genotype.to_json()}\n", DESCRIBED: f"{about.to_json()}\n"})
+    found = found_of(session, source, data)
+    files = {"genotype.json": f"{genotype.to_json()}\n", DESCRIBED: f"{about.to_json()}\n"}
+    session.open(split, files | files_of(found))
+    tell(found)
     session.summary |= {
         "split_hash": split["hash"],
         "genotype": str(genotype),

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nas import genotype as genotypes
+from nas.commands.described import read_described
 from nas.commands.export_images import ImageExport
 from nas.commands.export_text import TextExport
 from nas.data.declared import check_source
@@ -94,8 +95,19 @@ def make(config: DictConfig, folder: Path | None, finished: dict[str, Any]) -> M
     if folder is None:
         check_sizes(config, space)
     network, notes = trained(config, space, genotype, source, export, folder, finished)
-    description = export.describe(genotype, notes)
+    description = _as_trained(export.describe(genotype, notes), folder)
     return Made(export, formats, network, description, export.written(network, description))
+
+
+def _as_trained(
+    description: Description | TextDescription, folder: Path | None
+) -> Description | TextDescription:
+    """A description with the way of decoding pictures that the evaluation's own one has, old or new."""
+    told = None if folder is None else read_described(folder)
+    if not (isinstance(description, Description) and isinstance(told, Description)):
+        return description
+    steps = replace(description.preprocessing, decoding=told.preprocessing.decoding)
+    return replace(description, preprocessing=steps)
 
 
 def _check_settings(config: DictConfig) -> None:

@@ -19,6 +19,7 @@ from nas.formats.description import PADDED_FROM, Description, Preprocessing
 from nas.formats.pictures import list_pictures, normalise, read_pictures
 from nas.formats.prepared import as_measured, with_preparation
 from nas.formats.untrained import settle
+from nas.reading.pictures import PLAIN, UPRIGHT
 from nas.running.config import typed_keys
 from nas.running.places import PLACES
 
@@ -151,7 +152,14 @@ def describe_images(
         (channels, height, width),
         int(source.num_classes),
         source.name,
-        Preprocessing(resize, size, source.mean, source.std, floats=floats),
+        Preprocessing(
+            resize,
+            size,
+            source.mean,
+            source.std,
+            floats=floats,
+            decoding=PLAIN if floats else getattr(source, "decoding", UPRIGHT),
+        ),
         class_names(source),
         notes,
     )

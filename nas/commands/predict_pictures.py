@@ -8,7 +8,6 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,7 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from nas.commands.export_images import INNER
-from nas.data.folder import read_grey, read_rgb
 from nas.data.held import SINGLE, TENSORS, read_input
-from nas.data.listing import SUFFIXES
 from nas.data.npz import IMAGES, LABELS, as_pixels, is_unit
 from nas.errors import ConfigError, require
 from nas.formats.description import Description
@@ -29,6 +26,7 @@ from nas.formats.prepared import check_measured
 from nas.printable import listed, shown
 from nas.reading.files import MEBIBYTE, read_text
 from nas.reading.folders import files_below
+from nas.reading.pictures import SUFFIXES, decode
 
 LIST, ARCHIVE = ".csv", ".npz"
 # Names of the columns of a list, in any case.
@@ -106,10 +104,10 @@ def reader(description: Description) -> Callable[[str], Tensor]:
             v2.PILToTensor(),
         ]
     )
-    decode = partial(read_grey if steps.color == "L" else read_rgb, key="input")
+    color, decoding = steps.color, steps.decoding
 
     def read(path: str) -> Tensor:
-        return padded(transform(decode(path)), steps.size)
+        return padded(transform(decode(path, color, "input", decoding)), steps.size)
 
     return read
 

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from nas.analysis.exploration import check_exploration
 from nas.analysis.tabular import open_tabular
 from nas.commands.auto_size import settle_sizes
+from nas.commands.found import files_of, found_of, tell
 from nas.commands.kernels import note_kernel
 from nas.commands.latency import command_for_supernet
 from nas.commands.search_result import close, finish
@@ -80,7 +81,9 @@ def run(config: DictConfig, path: Path) -> None:
     if search.method.trains:
         search.train()
     elif session.leads:
-        session.open(None)
+        found = found_of(session, search.source)
+        session.open(None, files_of(found))
+        tell(found)
         session.run(search.draw)
 
 
@@ -119,6 +122,7 @@ class Search:
         if self.session.leads:
             config = plain(self.config)
             work = self.domain.workload(config, self.space, self.method, self.source)
+            tell(found_of(self.session, self.source))
             print_plan(config, self.space, self.method, work, self.source.name)
 
     def check_result(self) -> None:
@@ -258,5 +262,7 @@ class Search:
             operation_times.write(session.folder / operation_times.FILE, times)
         new = session.leads and not session.resuming
         files = keep_lists(session.folder, getattr(data, "train_images", None), split, new=new)
-        session.open(split.to_dict())
+        found = found_of(session, self.source, data)
+        session.open(split.to_dict(), files_of(found))
+        tell(found)
         session.summary |= {"split_hash": split.hash} | files

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nas.data.found import Found, class_rows
 from nas.data.held import read_named
 from nas.data.measured import (
     FLOATS,
@@ -33,6 +33,7 @@ from nas.data.measured import (
 )
 from nas.data.npz import IMAGES, LABELS, TEST_IMAGES, TEST_LABELS, read_labels
 from nas.data.own import check_test_share, draw_test, rounded_up
+from nas.data.pixel_moments import VALUES, counts_of, of_counts, words
 from nas.data.sources import Images, TensorImages
 from nas.errors import ConfigError, require, require_one_of
 from nas.printable import listed
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 FITS, CHANNELS = ("pad", "resize"), (None, "first", "last")
 WORDS = {PICTURES: "images", FLOATS: "images of float numbers", SIGNALS: "signals"}
 # Images whose pixels are counted at once.
-HISTOGRAM = 4096
+COUNTED = 4096
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Content:
         shape: (C, H, W) as networks are given them.
         kind: see `nas.data.measured`.
         moments: mean and deviation of each channel of numbers that are no pixels; None of pictures.
+        tested: where the test part comes from, in words.
+        stored: type and shape of an image in the file, in words.
     """
 
     train: Images
@@ -64,6 +67,8 @@ class Content:
     shape: tuple[int, int, int]
     kind: str
     moments: tuple[tuple[float, ...], tuple[float, ...]] | None
+    tested: str
+    stored: str
 
 
 class Arrays:
@@ -179,7 +184,7 @@ class Arrays:
 
     @cached_property
     def _content(self) -> Content:
-        """Both parts; says once what was found."""
+        """Both parts."""
         arrays, where = read_named(self._files)
         array = arrays[IMAGES]
         kind = kind_of(array, self.kind, f"{where}: {IMAGES}")
@@ -222,12 +227,27 @@ class Arrays:
             _part(arrays.get(TEST_IMAGES, array), test_labels_N, test, other),
         )
         classes, shape = tuple(str(name) for name in names), (one.shape[1], *size)
-        log.info(
-            "%s: %d classes (%s), %d training and %d test %s (%s) of %s, read as %s",
-            self.file, len(classes), listed(classes), len(parts[0]), len(parts[1]), WORDS[kind], how,
-            list(array.shape[1:]), list(shape),
-        )  # fmt: skip
-        return Content(*parts, classes, (height, width), shape, kind, found)
+        stored = f"{array.dtype} {list(array.shape[1:])}"
+        return Content(*parts, classes, (height, width), shape, kind, found, how, stored)
+
+    def found(self) -> Found:
+        """What the arrays hold: parts, classes, shapes, mean and deviation."""
+        content = self._content
+        what = WORDS[content.kind]
+        measured = f"measured on the {len(content.train):,} training {what}"
+        whose = measured if self._mean is None or self._std is None else "as given"
+        fit = "scaled to that" if self.fit == "resize" else f"from {list(content.size)}, padded"
+        stored = content.size == content.shape[1:]
+        rows = [
+            (f"training {what}", f"{len(content.train):,}"),
+            (f"test {what}", f"{len(content.test):,}, {content.tested}"),
+            *class_rows(content.classes, content.train.labels, content.test.labels),
+            ("stored as", f"{content.stored} each"),
+            ("read as", f"{list(content.shape)}" + ("" if stored else f": {fit}")),
+            ("mean", f"{words(self.mean)} ({whose})"),
+            ("std", words(self.std)),
+        ]
+        return Found(f"dataset {self.name}: {self.file}", tuple(rows))
 
     def _test_labels(self, arrays: dict[str, np.ndarray], names: np.ndarray, where: str) -> Tensor:
         """Those of a file that has a test part; `names` are the labels that there are."""
@@ -245,16 +265,12 @@ class Arrays:
         """Mean and deviation of the training images; of pictures by their histogram."""
         if self._content.moments is not None:
             return self._content.moments
-        levels = torch.arange(256, dtype=torch.float64) / 255
-        counts_CV = _histogram(self.train(), self.image_shape[0])
-        means, deviations = [], []
-        for count_V in counts_CV:
-            share = count_V.double() / count_V.sum()
-            mean = float(share @ levels)
-            means.append(round(mean, 4))
-            # A channel that never changes: one step of 255.
-            deviations.append(max(round(float(share @ (levels - mean) ** 2) ** 0.5, 4), 1 / 255))
-        return tuple(means), tuple(deviations)
+        images, channels = self.train(), self.image_shape[0]
+        counts_CV = torch.zeros(channels, VALUES, dtype=torch.int64)
+        for part in torch.arange(len(images)).split(COUNTED):
+            images_NCHW, _ = images.__getitems__(part.tolist())
+            counts_CV += counts_of(images_NCHW.transpose(0, 1))
+        return of_counts(counts_CV)
 
     def _check(self, array: np.ndarray, kind: str, where: str) -> None:
         """Refuses other shapes, and numbers that are none."""
@@ -283,13 +299,3 @@ def _part(array: np.ndarray, labels_N: Tensor, indices_N: Tensor, layout: Layout
         return MappedImages(array, labels_N, indices_N, layout)
     whole = len(indices_N) == len(array)
     return TensorImages(layout(array if whole else array[indices_N.numpy()]), labels_N)
-
-
-def _histogram(images: Any, channels: int) -> Tensor:
-    """How often each channel's pixels have each of 256 values, [C, 256]."""
-    counts_CV = torch.zeros(channels, 256, dtype=torch.int64)
-    for part in torch.arange(len(images)).split(HISTOGRAM):
-        images_NCHW, _ = images.__getitems__(part.tolist())
-        for channel, pixels in enumerate(images_NCHW.unbind(1)):
-            counts_CV[channel] += pixels.flatten().bincount(minlength=256)
-    return counts_CV

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from nas.data.found import Found
 from nas.data.text import PARTS, TextFolder, TextLayout, TextStreams, find_parts, read_part
 from nas.data.tokens import CHARACTERS, UNKNOWN, WORDS, Alphabet, check_tokenizer, without_mark
 from nas.errors import ConfigError, require
@@ -47,13 +48,26 @@ class Corpus(TextFolder):
             return self._streams
         found = self._characters() if self.tokenizer == CHARACTERS else super()._load()
         self._streams = found
-        sizes = tuple(len(part) for part in (found.train, found.valid, found.test))
-        if self.tokenizer == WORDS:
-            told = f"{len(found.words)} words"
-        else:
-            told = f"{len(found.words)} characters ({UNKNOWN} for others included)"
-        log.info("%s: %d / %d / %d tokens of train, valid and test, %s", self.root, *sizes, told)
         return found
+
+    def found(self) -> Found:
+        """What lies there: the length of the parts, the size of the vocabulary and how it is read."""
+        streams = self._load()
+        paths = find_parts(self.root, self.layout)
+        texts = zip(
+            ("training", "validation", "test"), (streams.train, streams.valid, streams.test), strict=True
+        )
+        rows = [
+            (f"{part} text", f"{len(tokens_N):,} tokens, in {path.name}")
+            for (part, tokens_N), path in zip(texts, paths, strict=True)
+        ]
+        words = self.tokenizer == WORDS
+        also = (
+            "those of all three files" if words else f"those of the training text, and {UNKNOWN} for others"
+        )
+        rows.append(("vocabulary", f"{len(streams.words):,} {self.tokenizer}: {also}"))
+        rows.append(("read as", "words, <eos> at the end of a line" if words else "code points of Unicode"))
+        return Found(f"dataset {self.name}: {paths[0].parent}", tuple(rows))
 
     def _characters(self) -> TextStreams:
         paths = find_parts(self.root, self.layout)

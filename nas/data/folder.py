@@ -1,22 +1,23 @@
 """ImageNet and other sets of image files sorted into one folder per class."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
+from nas.data.found import Found, class_rows, look_rows
 from nas.data.listing import Listing, check_same_classes, class_folders, list_files
+from nas.data.pixel_moments import words
+from nas.data.readable import CHECK_HINT, flaws_of, refuse
 from nas.data.single import random_steps
 from nas.data.sources import Images
-from nas.errors import ConfigError, require
+from nas.errors import require
 from nas.printable import listed
-from nas.reading.files import check_regular
+from nas.reading.pictures import PLAIN, decode
 
 
 class FolderImages(Images):
@@ -37,14 +38,10 @@ class FolderImages(Images):
         self._read = read
         self.labels = listing.labels
 
-    @cached_property
+    @property
     def names(self) -> list[str]:
-        """The files relative to the folder of the data set, with forward slashes, in the order of indices.
-
-        One that lies elsewhere, as a table may name it, has its whole path.
-        """
-        folder = os.path.join(self._listing.root, "")
-        return [path.removeprefix(folder).replace(os.sep, "/") for path in self._listing.paths]
+        """The files as lists name them (`Listing.names`), in the order of indices."""
+        return self._listing.names
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -53,57 +50,13 @@ class FolderImages(Images):
         return self._transform(self._read(self._listing.paths[index])), int(self.labels[index])
 
 
-def read_rgb(path: str, key: str = "dataset.root") -> Image.Image:
-    """Decodes a whole image file to RGB: grey, palette and CMYK are converted, transparency is dropped.
-
-    Sixteen bits per channel are brought to eight by their high byte, which PIL's own conversion would clip.
-
-    Args:
-        path: the file.
-        key: what named it, for the message.
-
-    Raises:
-        ConfigError: the file is damaged, truncated or no image.
-    """
-    return _decoded(path, "RGB", key)
-
-
-def read_grey(path: str, key: str = "dataset.root") -> Image.Image:
-    """The same in one channel, of which colours give their brightness; raises as `read_rgb`."""
-    return _decoded(path, "L", key)
-
-
-def is_grey(path: str) -> bool:
-    """Whether a file holds one channel (and perhaps transparency), by its header; raises as `read_rgb`."""
-    with _opened(path, "dataset.root") as image:
-        return image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
-
-
-def _decoded(path: str, mode: str, key: str) -> Image.Image:
-    with _opened(path, key) as image:
-        if image.mode.startswith("I;16") or image.mode == "I":
-            return image.convert("I").point(lambda value: value / 256).convert("L").convert(mode)
-        return image.convert(mode)
-
-
-@contextmanager
-def _opened(path: str, key: str) -> Iterator[Image.Image]:
-    check_regular(path, f"{key}: {path}")
-    try:
-        with Image.open(path) as image:
-            yield image
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        kind = "no image" if isinstance(error, UnidentifiedImageError) else f"damaged ({error})"
-        raise ConfigError(f"{key}: {path} cannot be decoded: {kind}; replace or delete the file") from error
-
-
 class ImageFolder:
     """Images in `root/train/<class>/*` and `root/val/<class>/*`; the test images are those of `val`.
 
     Training images are cropped, mirrored and colour-jittered one by one, as in the DARTS code; test images
     are resized to 256/224 of `image_size` and cropped in the centre, and so are training images without a
-    random part. Grey, palette and CMYK images become RGB. Decoding is the cost, so `dataset.num_workers`
-    matters.
+    random part. Grey, palette and CMYK images become RGB, and are not turned as EXIF says, as nowhere in the
+    papers' code. Decoding is the cost, so `dataset.num_workers` matters.
 
     `mean` and `std` are ImageNet's.
 
@@ -117,8 +70,10 @@ class ImageFolder:
             unknown. Where they are they are counted, and this is not looked at
         flip: whether to mirror every other training image, on average
         crop: least and greatest share of the area of a random part; None for none
+        check: whether every file is decoded once before anything runs
 
     Attributes:
+        decoding: how files are decoded, see `nas.reading.pictures`.
         resize: pixels of the shorter side before the centre of a test image is cut out.
         augments: that `dataset.augment` is done here, but for `pad`.
 
@@ -131,6 +86,7 @@ class ImageFolder:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     augments = True
+    decoding = PLAIN
 
     def __init__(
         self,
@@ -142,6 +98,7 @@ class ImageFolder:
         num_images: Sequence[int] | None = None,
         flip: bool = True,
         crop: Sequence[float] | None = (0.08, 1.0),
+        check: bool = False,
     ):
         require(root is not None, "dataset.root: must name the folder that holds train and val, not null")
         require(image_size >= 1, f"dataset.source.image_size: must be at least 1, not {image_size}")
@@ -155,6 +112,8 @@ class ImageFolder:
         self._random = random_steps(self.image_shape[1:], crop, flip, color_jitter)
         self._whole = crop is None
         self._listings: dict[str, Listing] = {}
+        self._check = check
+        self._read = partial(decode, color="RGB", key="dataset.root", decoding=PLAIN, hint=CHECK_HINT)
 
     @property
     def classes(self) -> tuple[str, ...] | None:
@@ -173,17 +132,49 @@ class ImageFolder:
         """Returns the images of `val`."""
         return self._load("val", augmented=False)
 
+    def settled(self) -> dict[str, Any]:
+        """What need not be done again: see `nas.data.sources.ImageSource`."""
+        if not self._check:
+            return {}
+        self._listed("train")
+        return {"check": False}
+
+    def found(self) -> Found:
+        """What lies in both parts."""
+        parts = {part: self._listed(part) for part in ("train", "val")}
+        train, test = parts.values()
+        rows = [
+            *((f"{part} pictures", f"{len(one.paths):,}") for part, one in parts.items()),
+            *class_rows(train.classes, train.labels, test.labels),
+            *look_rows([*train.paths, *test.paths], "dataset.root"),
+            ("read as", f"colour {list(self.image_shape)}"),
+            ("mean", f"{words(self.mean)} (ImageNet's)"),
+            ("std", words(self.std)),
+        ]
+        return Found(f"dataset {self.name}: {self._folder('train').parent}", tuple(rows))
+
     def _folder(self, part: str) -> Path:
         return self.root.expanduser().resolve() / part
 
     def _load(self, part: str, augmented: bool) -> FolderImages:
-        if part not in self._listings:
-            train, val = (self._checked_classes(self._folder(name)) for name in ("train", "val"))
-            check_same_classes(train, val, self._folder("train"), self._folder("val"))
-            self._listings[part] = list_files(self._folder(part).parent, self._folder(part))
         centre = centre_steps(self.resize, self.image_shape[1])
         steps = centre if not augmented else [*(centre if self._whole else []), *self._random]
-        return FolderImages(self._listings[part], v2.Compose([*steps, v2.PILToTensor()]), read_rgb)
+        return FolderImages(self._listed(part), v2.Compose([*steps, v2.PILToTensor()]), self._read)
+
+    def _listed(self, part: str) -> Listing:
+        if not self._listings:
+            classes = [self._checked_classes(self._folder(name)) for name in ("train", "val")]
+            check_same_classes(*classes, self._folder("train"), self._folder("val"))
+        if self._check and not self._listings:
+            both = {
+                name: list_files(self._folder(name).parent, self._folder(name)) for name in ("train", "val")
+            }
+            flaws = flaws_of(list(both.values()), self._read, "dataset.check=true")
+            refuse(flaws, sum(len(one.paths) for one in both.values()), "dataset.root", "")
+            self._listings = both
+        if part not in self._listings:
+            self._listings[part] = list_files(self._folder(part).parent, self._folder(part))
+        return self._listings[part]
 
     def _checked_classes(self, folder: Path) -> tuple[str, ...]:
         classes, _ = class_folders(folder)

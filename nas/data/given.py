@@ -19,13 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nas.data.found import Found, class_rows
 from nas.data.own import rounded_up
+from nas.data.pixel_moments import Moments, counts_of, of_counts, spread, words
 from nas.data.sources import Images, TensorImages
 from nas.errors import ConfigError, require
+from nas.reading.pictures import PLAIN, as_color, is_grey, why_not
 
 log = logging.getLogger(__name__)
-# Pictures whose mean and deviation stand for those of all, evenly spread.
-LOOKED_AT = 2048
 FORMS = "a uint8 tensor [C, H, W] or [H, W], a float one from 0 to 1, an array of NumPy's or a PIL picture"
 
 
@@ -54,6 +55,8 @@ def holding(pair: Pair | None) -> Iterator[None]:
 class Given:
     """Pictures that a Python program holds; see `nas.data.sources.ImageSource`.
 
+    Files that the network is given later are decoded as torchvision's own data sets do it.
+
     Args:
         name: what the data set is called in reports
         image_shape: (C, H, W)
@@ -67,6 +70,8 @@ class Given:
     Raises:
         ConfigError: from `train` and `test`: this process holds no pictures.
     """
+
+    decoding = PLAIN
 
     def __init__(
         self,
@@ -94,6 +99,22 @@ class Given:
     def test(self) -> Images:
         """Returns the test images."""
         return self._held().test
+
+    def found(self) -> Found:
+        """What the program has given: parts, classes, shape, mean and deviation."""
+        pair = self._held()
+        rows = [
+            ("training pictures", f"{len(pair.train):,}, of a Python program"),
+            ("test pictures", f"{len(pair.test):,}, of a Python program"),
+            *class_rows(self.classes, pair.train.labels, pair.test.labels, self.num_classes),
+            ("read as", f"{list(self.image_shape)}" + (f": {self._around()}" if self.padded_from else "")),
+            ("mean", words(self.mean)),
+            ("std", words(self.std)),
+        ]
+        return Found(f"dataset {self.name}", tuple(rows))
+
+    def _around(self) -> str:
+        return f"from {list(self.padded_from or ())}, padded with black"
 
     def _held(self) -> Pair:
         pair = HELD.get()
@@ -175,19 +196,10 @@ def pair_of(
     return pair, (channels, *size), None if size == inner else inner
 
 
-def moments(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, on the scale where a pixel of 255 is 1, of the images.
-
-    Of a large data set of `LOOKED_AT` of them, evenly spread. Rounded to four digits.
-    """
-    count = min(len(images), LOOKED_AT)
-    picked = [index * len(images) // count for index in range(count)]
+def moments(images: Images) -> Moments:
+    """Mean and standard deviation of each channel of the images; of very many of 2,048, evenly spread."""
     with torch.random.fork_rng(devices=[]):
-        pixels = torch.stack([images[index][0] for index in picked]).double() / 255
-    mean_C, std_C = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3), correction=0)
-    # A channel that never changes: one step of 255.
-    least = [max(round(value, 4), 1 / 255) for value in std_C.tolist()]
-    return tuple(round(value, 4) for value in mean_C.tolist()), tuple(least)
+        return of_counts(torch.stack([counts_of(images[index][0]) for index in spread(len(images))]).sum(0))
 
 
 def as_uint8(picture: Any, where: str) -> Tensor:
@@ -202,13 +214,17 @@ def as_uint8(picture: Any, where: str) -> Tensor:
         ConfigError: it is something else, or has fractions below 0 or above 1.
     """
     if hasattr(picture, "convert") and hasattr(picture, "mode"):
-        # Palettes and bits as colours; 16 bits are beyond what a pixel holds here.
         require(
-            picture.mode in ("L", "RGB", "RGBA", "P", "1", "LA"),
-            f"{where}: a PIL picture of mode {picture.mode}; convert it to RGB or L",
+            picture.mode != "F",
+            f"{where}: a PIL picture of mode F, whose range is not known; convert it to RGB or L",
         )
-        grey = picture.mode in ("L", "1", "LA")
-        picture = np.asarray(picture.convert("L" if grey else "RGB"))
+        try:
+            picture = np.asarray(as_color(picture, "L" if is_grey(picture.mode) else "RGB", PLAIN))
+        except (OSError, ValueError) as error:
+            # A file that is opened and not yet read, or colours of another kind.
+            raise ConfigError(
+                f"{where}: a PIL picture of mode {picture.mode}, {why_not(error)}; convert it to RGB or L"
+            ) from error
     if isinstance(picture, np.ndarray):
         last = picture.ndim == 3 and picture.shape[2] in (1, 3, 4) and picture.shape[0] not in (1, 3, 4)
         picture = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1) if last else picture))

@@ -1,17 +1,13 @@
 """Pictures of one's own that a CSV file lists, wherever they lie."""
 
-import logging
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nas.data.listing import Listing
-from nas.data.own_folder import OwnFolder, drawn
+from nas.data.own_folder import OwnFolder
+from nas.data.parts import Parts, drawn
 from nas.data.table import TESTS, TRAIN, read_table
 from nas.errors import ConfigError, require
 from nas.printable import listed
-
-log = logging.getLogger(__name__)
 
 
 class OwnTable(OwnFolder):
@@ -38,6 +34,8 @@ class OwnTable(OwnFolder):
             no training image.
     """
 
+    key = "dataset.file"
+
     def __init__(
         self,
         file: str | Path | None,
@@ -58,27 +56,28 @@ class OwnTable(OwnFolder):
         """Whether the table is there to be counted."""
         return self.file.is_file()
 
-    @cached_property
-    def _parts(self) -> tuple[Listing, Listing]:
-        """The files of the training and of the test part; says once what was found."""
+    def _place(self) -> Path:
+        return self.file.absolute()
+
+    def _divided(self) -> Parts:
+        """The files of the training and of the test part, whether they can be decoded or not."""
         found = read_table(self.file, self.root.expanduser().resolve(), self._columns)
         train = found[None] if None in found else found[TRAIN]
         tests = [name for name in TESTS if name in found]
-        absent = [name for i, name in enumerate(train.classes) if i not in train.labels]
+        present = set(train.labels.tolist())
+        absent = [name for i, name in enumerate(train.classes) if i not in present]
         require(
             not absent,
             f"dataset.file={self.file}: no row of the part {TRAIN} has the label {listed(absent)}, but "
             "others have",
         )
-        if tests:
-            parts = train, found[tests[0]]
-            how = f"part {tests[0]}" + (f"; not read: {', '.join(tests[1:])}" if tests[1:] else "")
-        else:
-            parts = drawn(train, self.test_share, self.test_seed)
-            how = f"drawn by test_share={self.test_share}, test_seed={self.test_seed}"
-        counts = tuple(len(one.paths) for one in parts)
-        log.info(
-            "%s: %d classes (%s), %d training and %d test images (%s)",
-            self.file, len(train.classes), listed(train.classes), *counts, how,
-        )  # fmt: skip
-        return parts
+        if not tests:
+            return drawn(
+                train, self.test_share, self.test_seed, f" of part {TRAIN}" if TRAIN in found else ""
+            )
+        return Parts(
+            train,
+            found[tests[0]],
+            (f"part {TRAIN}", f"part {tests[0]}"),
+            tuple(tests[1:]),
+        )

@@ -34,6 +34,10 @@ class TextPart:
         """Returns the name of the part and [start, stop), for JSON."""
         return {"part": self.part, "tokens": [self.start, self.start + len(self.tokens_N)]}
 
+    def told(self) -> str:
+        """The number of tokens, and of which part, in words."""
+        return f"{len(self.tokens_N):,} tokens of {self.part}"
+
 
 @dataclass(frozen=True, eq=False)
 class TextSplit:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nas.analysis.cost.complexity import count_cost
 from nas.data.declared import check_source
@@ -88,9 +88,17 @@ def _import(names: Iterable[str], where: str) -> None:
 
 
 def source_of(config: DictConfig) -> Any:
-    """The data set of a configuration, whose declared numbers can be; nothing is read yet."""
+    """The data set of a configuration, whose declared numbers can be; nothing more than these is read yet.
+
+    What it has found out by itself stands in the configuration afterwards, as plain values.
+    """
     source = instantiate(config.dataset.source)
     check_source(source)
+    settled = getattr(source, "settled", None)
+    if settled is not None:
+        with open_dict(config):
+            for name, value in settled().items():
+                config.dataset.source[name] = value
     return source
 
 

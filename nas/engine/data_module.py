@@ -185,6 +185,13 @@ class SearchData(ImageData):
         parts = {"weight": weight, "architecture": architecture}
         return CombinedLoader(parts, "max_size_cycle" if len(architecture) < len(weight) else "min_size")
 
+    def told(self) -> str:
+        """Both parts in words."""
+        split = self.split
+        if torch.equal(split.weight, split.architecture):
+            return f"all {len(split.weight):,} for weights and architecture together"
+        return f"{len(split.weight):,} for the weights, {len(split.architecture):,} for the architecture"
+
     def _steps_done(self) -> int:
         module: Any = self.trainer.lightning_module if self.trainer else None
         return 0 if module is None else module.iteration
@@ -213,6 +220,11 @@ class EvaluationData(ImageData):
         if self.tests:
             self.test_images = read_images(self.source, "test")
         self.train_dataloader()
+
+    def told(self) -> str:
+        """The parts in words."""
+        held_out = f"{len(self.valid_indices):,} held out" if len(self.valid_indices) else "none held out"
+        return f"{len(self.train_indices):,} to train on, {held_out}"
 
     def train_dataloader(self) -> DataLoader | ResidentBatches:
         """Shuffled and augmented."""

@@ -113,6 +113,11 @@ class TextSearchData(TextData):
         self.val_dataloader()
         self._note_short(self.split.weight.tokens_N)
 
+    def told(self) -> str:
+        """Both streams in words."""
+        weight, architecture = self.split.weight, self.split.architecture
+        return f"{weight.told()} for the weights, {architecture.told()} for the architecture"
+
     def train_dataloader(self) -> DataLoader:
         """Segments of both streams."""
         weight_TB, architecture_TB = (
@@ -150,6 +155,10 @@ class TextEvaluationData(TextData):
         if self.tests:
             self.test_dataloader()
         self._note_short(self.train_part.tokens_N)
+
+    def told(self) -> str:
+        """The streams in words."""
+        return f"{self.train_part.told()} to train on, {self.valid_part.told()} held out"
 
     def train_dataloader(self) -> DataLoader:
         """Segments of the training stream."""

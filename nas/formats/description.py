@@ -10,6 +10,7 @@ from nas.errors import ConfigError, require
 from nas.genotype import Genotype
 from nas.printable import shown
 from nas.reading.json_text import parse_json
+from nas.reading.pictures import PLAIN, UPRIGHT
 
 SCHEMA = 1
 # The name of the description within a file: a key of the metadata, or a file in the archive.
@@ -41,6 +42,7 @@ class Preprocessing:
         std: the same.
         floats: whether images are numbers in units of their own, as mean and std are, and no pixels: they are
             not divided by 255, and what pads them is the mean.
+        decoding: how files become pixels, see `nas.reading.pictures`.
     """
 
     resize: Side
@@ -48,6 +50,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     floats: bool = False
+    decoding: str = PLAIN
 
     def __post_init__(self):
         object.__setattr__(self, "mean", tuple(float(one) for one in self.mean))
@@ -85,6 +88,9 @@ class Preprocessing:
         """Plain containers, with what never varies said as well."""
         return {
             "color": self.color,
+            # Whether a picture is turned as its EXIF orientation says, and what lies behind transparency.
+            "exif": self.decoding == UPRIGHT,
+            "background": "white" if self.decoding == UPRIGHT else None,
             "resize": list(self.resize) if isinstance(self.resize, tuple) else self.resize,
             "interpolation": "bilinear",
             "antialias": True,
@@ -314,6 +320,8 @@ def _images_of(data: Mapping[str, Any], genotype: Genotype) -> Description:
             prepared["mean"],
             prepared["std"],
             floats=prepared.get("scale") == 1,
+            # Files of earlier versions say nothing, and their networks know pictures as they are stored.
+            decoding=UPRIGHT if prepared.get("exif") is True else PLAIN,
         ),
         None if names is None else tuple(names),
         dict(data["notes"]),

@@ -4,16 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from nas.errors import ConfigError, require
 from nas.formats.description import Preprocessing
-from nas.reading.files import check_regular
 from nas.reading.folders import files_below
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp", ".tif", ".tiff")
+from nas.reading.pictures import SUFFIXES, decode
 
 
 def list_pictures(folder: str | Path) -> list[Path]:
@@ -47,14 +44,7 @@ def read_pictures(paths: Sequence[Path], preprocessing: Preprocessing) -> Tensor
             v2.PILToTensor(),
         ]
     )
-    images = []
-    for path in paths:
-        check_regular(path)
-        try:
-            with Image.open(path) as picture:
-                images.append(steps(picture.convert(color)))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ConfigError(f"{path}: not a picture that can be read ({error})") from error
+    images = [steps(decode(str(path), color, "pictures", preprocessing.decoding)) for path in paths]
     return normalise(torch.stack(images), preprocessing)
 
 

@@ -103,6 +103,7 @@ KINDS: Mapping[str, Kind] = {
     "dataset.lists": kind("map null"),
     "dataset.lists.weight": kind("str null"),
     "dataset.lists.architecture": kind("str null"),
+    "dataset.source.skipped": kind("list null", items="str"),
     "hardware.devices": kind("int str list", items="int"),
     "hardware.memory_gib": kind("float null"),
     "hardware.precision": kind("int str"),

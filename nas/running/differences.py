@@ -14,7 +14,7 @@ from nas.running.places import PLACES, absolute
 from nas.running.words import word
 
 # Of a data set: how much of it is read and in which portions, which each command decides for itself.
-SEARCHED = ("batch_size", "download", "fraction", "split", "split_ratio", "lists", "num_workers")
+SEARCHED = ("batch_size", "check", "download", "fraction", "split", "split_ratio", "lists", "num_workers")
 PARTS = ("space", "dataset", "recipe")
 
 

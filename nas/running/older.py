@@ -10,6 +10,7 @@ log = logging.getLogger(__name__)
 DSO = "nas.spaces.dso.DsoSpace"
 ARRAYS = "nas.data.arrays.Arrays"
 FOLDER = "nas.data.folder.ImageFolder"
+OWN_PICTURES = ("nas.data.own_folder.OwnFolder", "nas.data.own_table.OwnTable")
 
 
 def read_now(saved: DictConfig, where: str, continued: bool = False) -> DictConfig:
@@ -41,6 +42,11 @@ def read_now(saved: DictConfig, where: str, continued: bool = False) -> DictConf
     if OmegaConf.select(saved, "dataset.source._target_") == ARRAYS and "kind" not in saved.dataset.source:
         # All numbers were pixels.
         saved.dataset.source.kind = "pictures"
+    source = OmegaConf.select(saved, "dataset.source")
+    if isinstance(source, DictConfig) and source.get("_target_") in OWN_PICTURES and "decoding" not in source:
+        # Pictures were as they are stored, and their mean and deviation were ImageNet's.
+        source.decoding, source.normalisation = "plain", "imagenet"
+        saved.dataset.normalisation = "imagenet"
     # From before methods had parts: words and short keys that stand for them.
     spell_out(saved)
     link(saved)

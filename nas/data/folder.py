@@ -151,10 +151,13 @@ class ImageFolder:
             ("mean", f"{words(self.mean)} (ImageNet's)"),
             ("std", words(self.std)),
         ]
-        return Found(f"dataset {self.name}: {self._folder('train').parent}", tuple(rows))
+        return Found(f"dataset {self.name}: {self._place()}", tuple(rows))
+
+    def _place(self) -> Path:
+        return self.root.expanduser().resolve()
 
     def _folder(self, part: str) -> Path:
-        return self.root.expanduser().resolve() / part
+        return self._place() / part
 
     def _load(self, part: str, augmented: bool) -> FolderImages:
         centre = centre_steps(self.resize, self.image_shape[1])
@@ -166,14 +169,12 @@ class ImageFolder:
             classes = [self._checked_classes(self._folder(name)) for name in ("train", "val")]
             check_same_classes(*classes, self._folder("train"), self._folder("val"))
         if self._check and not self._listings:
-            both = {
-                name: list_files(self._folder(name).parent, self._folder(name)) for name in ("train", "val")
-            }
+            both = {name: list_files(self._place(), self._folder(name)) for name in ("train", "val")}
             flaws = flaws_of(list(both.values()), self._read, "dataset.check=true")
             refuse(flaws, sum(len(one.paths) for one in both.values()), "dataset.root", "")
             self._listings = both
         if part not in self._listings:
-            self._listings[part] = list_files(self._folder(part).parent, self._folder(part))
+            self._listings[part] = list_files(self._place(), self._folder(part))
         return self._listings[part]
 
     def _checked_classes(self, folder: Path) -> tuple[str, ...]:

@@ -73,8 +73,8 @@ def list_files(root: Path, folder: Path, known: Sequence[str] | None = None) -> 
     Args:
         root: folder of the data set.
         folder: `root` or a folder in it.
-        known: all classes, of which the folder may lack some; None for those of its own folders, none of which
-            may lack an image file then.
+        known: all classes, of which the folder may lack some; None for those of its own folders, none of
+            which may lack an image file then.
 
     Raises:
         ConfigError: there is no class, a class without an image file or that is not known, one folder of two
@@ -126,8 +126,8 @@ def _check_known(here: Sequence[str], known: Sequence[str], folder: Path) -> Non
     lacking = sorted(set(known) - set(here))
     same = _composed(more) & _composed(lacking)
     why = (
-        f"; {listed(sorted(same))} is written there with accents of another encoding (Unicode NFC or NFD), so "
-        "rename one of the two"
+        f"; {listed(sorted(same))} has its accents encoded in another way there (Unicode NFC or NFD), so rename "
+        "one of the two"
         if same
         else ""
     )

@@ -53,8 +53,8 @@ class OwnFolder:
         flip: the same
         crop: the same
         decoding: how files become pixels, see `nas.reading.pictures`
-        normalisation: whose mean and deviation: `measured` of the training pictures as they come out without a
-            draw (of very many of 2,048, evenly spread), or `imagenet`
+        normalisation: whose mean and deviation: `measured` of the training pictures as they come out without
+            a draw (of very many of 2,048, evenly spread), or `imagenet`
         check: whether every file is decoded once before anything runs
         skip_corrupt: whether files that cannot be decoded are left out, for which every file is decoded once
         skipped: names of files that are left out, as lists have them; None for what `skip_corrupt` finds. The

@@ -27,8 +27,8 @@ class ImageSource(Protocol):
     crops and jitters training images itself, and only padding is left to do), `resize` (pixels of the
     shorter side of a picture before its centre is cut out), `decoding` (how its files become pixels, see
     `nas.reading.pictures`) and `floats` (true: images are float32 in units of their own, which `mean` and
-    `std` have too, instead of pixels). Images of a single row are signals [C, 1, L]: networks reach along time
-    alone, and what only pictures bear is not done to them.
+    `std` have too, instead of pixels). Images of a single row are signals [C, 1, L]: networks reach along
+    time alone, and what only pictures bear is not done to them.
 
     One of a user's own data may say what it has found, `found()` -> `nas.data.found.Found`, and by
     `settled()` which of its arguments that decides, as plain values: a configuration keeps them, so that

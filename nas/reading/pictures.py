@@ -1,0 +1,146 @@
+"""Picture files, decoded in one way by everybody: training, tests, what is measured, predictions and exports.
+
+Two ways are known, since networks go on seeing what they were trained on: `upright` for what begins now, and
+`plain` for the papers' data and for what earlier versions have trained.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from nas.errors import ConfigError
+from nas.reading.files import check_regular
+
+# As torchvision.datasets.ImageFolder has them.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+UPRIGHT, PLAIN = "upright", "plain"
+DECODINGS = (UPRIGHT, PLAIN)
+# What shows through, as on the pages that most such pictures are made for.
+GROUND = (255, 255, 255, 255)
+BRIGHTEST = 65535
+
+
+class Unreadable(ConfigError):
+    """A picture file that cannot be decoded; the message names it."""
+
+    def __init__(self, message: object = ""):
+        told = str(message)
+        if told.startswith("Caught "):
+            # What a worker process raised, torch raises anew with the whole traceback for a message.
+            told = told.strip().rsplit("\n", 1)[-1].partition(f"{type(self).__name__}: ")[2] or told
+        super().__init__(told)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself before anything is decoded: (width, height) in pixels, and pillow's mode."""
+
+    size: tuple[int, int]
+    mode: str
+
+    @property
+    def grey(self) -> bool:
+        """Whether there is one channel, and perhaps transparency."""
+        return is_grey(self.mode)
+
+
+def is_grey(mode: str) -> bool:
+    """Whether one of pillow's modes has one channel, and perhaps transparency."""
+    return mode in ("1", "L", "LA", "La", "F") or mode.startswith("I")
+
+
+def decode(path: str, color: str, key: str, decoding: str = UPRIGHT, hint: str = "") -> Image.Image:
+    """Decodes the whole of a picture file; of several frames the first.
+
+    Args:
+        path: the file.
+        color: `RGB`, or `L` for grey, of which colours give their brightness.
+        key: what named the file, for the message.
+        decoding: one of `DECODINGS`; see `as_color`.
+        hint: what else can be done about it, for the message.
+
+    Raises:
+        Unreadable: it is damaged, cut off or no picture.
+        ConfigError: it is no regular file.
+    """
+    with _opened(path, key, hint) as image:
+        return as_color(image, color, decoding)
+
+
+def header(path: str, key: str, hint: str = "") -> Header:
+    """Reads the header of a picture file; raises as `decode`."""
+    with _opened(path, key, hint) as image:
+        return Header(image.size, image.mode)
+
+
+def as_color(image: Image.Image, color: str, decoding: str = UPRIGHT) -> Image.Image:
+    """One of pillow's pictures in the colours that a network reads.
+
+    Palettes, black and white, CMYK and the like become `color`, sixteen bits keep their high byte.
+    `upright` turns a picture as its EXIF orientation says and lays what is transparent on white; 32 bits a
+    channel, whose range nobody says, are refused. `plain` leaves the picture as it is stored, shows what lies
+    under the transparency, and cuts 32 bits off at 255.
+
+    Raises:
+        ValueError, OSError and others: it cannot be decoded, or has no such colours.
+    """
+    if decoding == PLAIN:
+        wide = image.mode.startswith("I;16") or image.mode == "I"
+        return (_high_byte(image) if wide else image).convert(color)
+    image.load()
+    image = _turned(image)
+    if image.mode == "F":
+        raise ValueError("float pixels, whose range is not known; save it with 8 or 16 bits a channel")
+    if image.mode.startswith("I"):
+        image = _high_byte(_within_16_bits(image))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, GROUND), image)
+    return image.convert(color)
+
+
+def why_not(error: BaseException) -> str:
+    """Why a file could not be decoded, in a few words."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no image"
+    return f"damaged ({' '.join(str(error).split()) or type(error).__name__})"
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        # Damaged EXIF breaks this and that in its reader, and the pixels have all been read.
+        return image
+
+
+def _within_16_bits(image: Image.Image) -> Image.Image:
+    if image.mode == "I":
+        lowest, highest = image.getextrema()
+        if lowest < 0 or highest > BRIGHTEST:
+            raise ValueError(
+                f"32 bits a pixel, from {lowest} to {highest}; save it with 8 or 16 bits a channel"
+            )
+    return image
+
+
+def _high_byte(image: Image.Image) -> Image.Image:
+    found = image.convert("I").point(lambda value: value / 256).convert("L")
+    # What is transparent was said in sixteen bits.
+    found.info.pop("transparency", None)
+    return found
+
+
+@contextmanager
+def _opened(path: str, key: str, hint: str) -> Iterator[Image.Image]:
+    check_regular(path, f"{key}: {path}")
+    try:
+        with Image.open(path) as image:
+            yield image
+    except Exception as error:
+        # A damaged or hostile file breaks this and that in pillow's readers.
+        raise Unreadable(
+            f"{key}: {path} cannot be decoded: {why_not(error)}; replace or delete the file{hint}"
+        ) from error

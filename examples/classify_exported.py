@@ -7,14 +7,16 @@ import json
 import sys
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.transforms import v2
 
 
 def prepare(path, steps):
     """A picture as the network takes it, float32 [1, C, H, W]."""
     cut = v2.Compose([v2.Resize(steps["resize"]), v2.CenterCrop(steps["crop"]), v2.PILToTensor()])
-    pixels = cut(Image.open(path).convert(steps["color"])).float() / steps["scale"]
+    picture = Image.open(path)
+    picture = (ImageOps.exif_transpose(picture) if steps.get("exif") else picture).convert(steps["color"])
+    pixels = cut(picture).float() / steps["scale"]
     return v2.functional.normalize(pixels, steps["mean"], steps["std"])[None]
 
 

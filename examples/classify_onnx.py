@@ -8,12 +8,13 @@ import sys
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 
 def prepare(path, steps):
     """A picture as the network takes it, float32 [1, C, H, W]."""
-    picture = Image.open(path).convert(steps["color"])
+    picture = Image.open(path)
+    picture = (ImageOps.exif_transpose(picture) if steps.get("exif") else picture).convert(steps["color"])
     resize, crop = steps["resize"], steps["crop"]  # the shorter side and a square, or [rows, columns] each
     if isinstance(resize, int):
         resize = [resize * side // min(picture.size) for side in picture.size[::-1]]

@@ -51,8 +51,8 @@ def arrays(
     augment: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Data:
-    """Arrays in an .npz file: `images`, `labels` and, where there is a test part, `test_images`,
-    `test_labels`.
+    """Arrays in an .npz or .safetensors file: `images`, `labels` and, where there is a test part,
+    `test_images`, `test_labels`; or an .npy file of the images beside `labels=<file>`.
 
     Args:
         file: the file; images are [N, C, H, W] or [N, H, W], uint8 or numbers from 0 to 255 or fractions.

@@ -23,11 +23,13 @@ def found_of(session: Any, source: Any, data: Any = None) -> Found | None:
         source: the data set.
         data: how the run divides it, with `told`; None where it does not.
     """
-    tell = getattr(source, "found", None)
-    if tell is None or session.resuming or not session.leads:
+    ask, there = getattr(source, "found", None), getattr(source, "at_hand", None)
+    if ask is None or session.resuming or not session.leads or not (there is None or there()):
         return None
-    found = tell()
-    return found if data is None else found.with_rows(("split", f"{data.told()} ({_by(session.config)})"))
+    found = ask()
+    if found is None or data is None:
+        return found
+    return found.with_rows(("split", f"{data.told()} ({_by(session.config)})"))
 
 
 def files_of(found: Found | None) -> dict[str, str]:

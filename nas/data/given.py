@@ -100,9 +100,11 @@ class Given:
         """Returns the test images."""
         return self._held().test
 
-    def found(self) -> Found:
-        """What the program has given: parts, classes, shape, mean and deviation."""
-        pair = self._held()
+    def found(self) -> Found | None:
+        """What the program has given: parts, classes, shape, mean, deviation; None where nothing is held."""
+        pair = HELD.get()
+        if pair is None:
+            return None
         rows = [
             ("training pictures", f"{len(pair.train):,}, of a Python program"),
             ("test pictures", f"{len(pair.test):,}, of a Python program"),

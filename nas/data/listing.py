@@ -86,7 +86,10 @@ def list_files(root: Path, folder: Path, known: Sequence[str] | None = None) -> 
     classes = here if known is None else tuple(known)
     found, passed = files_below_each([folder / name for name in here])
     others += passed
-    paths, labels, empty, nested = [], [], [], []
+    paths: list[str] = []
+    labels: list[int] = []
+    empty: list[str] = []
+    nested: list[str] = []
     for name, files in zip(here, found, strict=True):
         require(
             os.fspath(folder / name) not in passed,
@@ -126,8 +129,8 @@ def _check_known(here: Sequence[str], known: Sequence[str], folder: Path) -> Non
     lacking = sorted(set(known) - set(here))
     same = _composed(more) & _composed(lacking)
     why = (
-        f"; {listed(sorted(same))} has its accents encoded in another way there (Unicode NFC or NFD), so rename "
-        "one of the two"
+        f"; {listed(sorted(same))} has its accents encoded in another way there (Unicode NFC or NFD), so "
+        "rename one of the two"
         if same
         else ""
     )

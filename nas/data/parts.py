@@ -39,8 +39,8 @@ class Parts:
     def without(self, flaws: Sequence[Flaw]) -> "Parts":
         """The same with further files left out."""
         gone = {one.name for one in flaws}
-        parts = (without(one, gone) for one in (self.train, self.test))
-        return Parts(*parts, self.origins, self.unread, (*self.skipped, *flaws))
+        train, test = (without(one, gone) for one in (self.train, self.test))
+        return Parts(train, test, self.origins, self.unread, (*self.skipped, *flaws))
 
 
 def drawn(listing: Listing, share: float, seed: int, of: str = "") -> Parts:

@@ -16,6 +16,8 @@ from nas.printable import listed, shown
 log = logging.getLogger(__name__)
 # Threads that decode at the same time: pillow lets others work meanwhile.
 THREADS = 8
+# Files that are handed to them at once: who interrupts waits for no more.
+AT_ONCE = 256
 # Files that a message names.
 NAMED = 10
 # That may be left out: a configuration keeps their names, and more of them are another mistake.
@@ -53,8 +55,11 @@ def each_of(paths: Sequence[Any], look: Callable[[Any], Any]) -> list[tuple[Any,
         except ConfigError as error:
             return None, reason_in(str(error))
 
+    found: list[tuple[Any, str | None]] = []
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
-        return list(pool.map(one, paths))
+        for start in range(0, len(paths), AT_ONCE):
+            found += pool.map(one, paths[start : start + AT_ONCE])
+    return found
 
 
 def flaws_of(listings: Sequence[Listing], read: Callable[[str], Any], what: str) -> list[Flaw]:

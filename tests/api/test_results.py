@@ -11,11 +11,11 @@ from PIL import Image
 
 import nas
 from nas.analysis.confusion import read_confusion
-from nas.data.folder import read_rgb
 from nas.engine import progress
 from nas.formats.onnx_model import load_onnx
 from nas.formats.pictures import read_pictures
 from nas.formats.weights import load_safetensors
+from nas.reading.pictures import decode
 from tests.api.small import SIZES, WORDS, evaluate, search
 from tests.conftest import ROOT
 from tests.forks import finish
@@ -209,7 +209,7 @@ def test_the_model_reads_pictures_as_the_test_did(trained, pets):
         torch.tensor([list(one.probabilities.values()) for one in found]), expected, atol=1e-6
     )
     assert [one.label for one in found] == [model.classes[i] for i in expected.argmax(1)]
-    opened = [read_rgb(file) for file in files]
+    opened = [decode(str(file), "RGB", "picture") for file in files]
     close = model.predict([np.asarray(one) for one in opened])
     for kind in (str(files[0]), opened[0], Image.open(files[0])):
         (alone,) = model.predict(kind)

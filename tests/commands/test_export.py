@@ -65,6 +65,8 @@ def test_a_run_folder_is_enough(export, evaluated):
     assert description.class_names == tuple("0123456789")
     assert description.preprocessing.to_dict() == {
         "color": "L",
+        "exif": True,
+        "background": "white",
         "resize": 8,
         "interpolation": "bilinear",
         "antialias": True,

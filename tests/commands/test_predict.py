@@ -126,7 +126,7 @@ def test_both_models_agree_on_every_kind_of_file_and_skip_damaged_ones(models, p
         assert "accuracy" not in summary(folder)
         found.append(np.array(shares(folder)))
     assert np.abs(found[0] - found[1]).max() < 1e-5
-    # Sixteen bits are not clipped to white, and transparency is dropped.
+    # Sixteen bits are not clipped to white, and what is transparent nowhere is as it was.
     assert np.abs(found[0][2] - found[0][4]).max() < 1e-6
     assert np.abs(found[0][0] - found[0][1]).max() < 1e-6
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.data.folder import ImageFolder, read_rgb
+from nas.data.folder import ImageFolder
 from nas.errors import ConfigError
+from nas.reading.pictures import PLAIN
 from tests.shared import shared
 
 
@@ -89,41 +90,37 @@ def test_a_jitter_out_of_range_is_refused(jitter):
         ImageFolder("nowhere", color_jitter=jitter)
 
 
-def save(path: Path, mode: str, size: tuple[int, int] = (30, 20)) -> np.ndarray:
-    """Writes random pixels of a mode; returns what they are as RGB by PIL's own conversion."""
+def save(path: Path, size: tuple[int, int] = (30, 20)) -> None:
+    """Writes random pixels."""
     pixels = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    image = Image.fromarray(pixels).convert(mode)
-    image.save(path)
-    return np.asarray(image.convert("RGB"))
+    Image.fromarray(pixels).save(path)
 
 
-@pytest.mark.parametrize(
-    ("mode", "name"),
-    [("L", "a.png"), ("P", "a.png"), ("LA", "a.png"), ("RGBA", "a.png"), ("1", "a.png"), ("CMYK", "a.tif")],
-)
-def test_pictures_of_every_kind_become_rgb(mode, name, tmp_path):
-    expected = save(tmp_path / name, mode)
-    image = read_rgb(str(tmp_path / name))
-    assert image.mode == "RGB" and np.array_equal(np.asarray(image), expected)
+def test_pictures_are_as_they_are_stored_as_in_the_papers_code(root):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[:8] = 255
+    Image.fromarray(pixels).save(root / "val/cat/a.png", exif=exif)
+    source = ImageFolder(root, 16, 2)
+    assert source.decoding == PLAIN and source.test()[0][0][0, 0, 8] == 255
 
 
-def test_a_cmyk_jpeg_as_a_few_of_imagenets_are(tmp_path):
-    save(tmp_path / "a.jpg", "CMYK")
-    with Image.open(tmp_path / "a.jpg") as image:
-        assert image.mode == "CMYK"
-    assert read_rgb(str(tmp_path / "a.jpg")).mode == "RGB"
-
-
-def test_sixteen_bits_keep_their_high_byte(tmp_path):
-    pixels = np.arange(0, 65536, 1111, dtype=np.uint16).reshape(1, -1)
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    rgb = np.asarray(read_rgb(str(tmp_path / "a.png")))
-    assert np.array_equal(rgb, np.repeat((pixels // 256)[..., None], 3, axis=-1))
+def test_every_file_can_be_looked_at_before_anything_runs(root):
+    assert ImageFolder(root, 16, 2, check=True).settled() == {"check": False}
+    assert ImageFolder(root, 16, 2).settled() == {}
+    for name in ("train/dog/a.png", "val/cat/b.png"):
+        (root / name).write_bytes((root / name).read_bytes()[:60])
+    with pytest.raises(
+        ConfigError, match=r"2 of 8 files cannot be decoded: train/dog/a\.png: .*val/cat/b\.png"
+    ):
+        ImageFolder(root, 16, 2, check=True).train()
+    assert len(ImageFolder(root, 16, 2).train()) == 4
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (300, 2)])
 def test_tiny_and_narrow_pictures_are_enlarged(root, size):
-    save(root / "train" / "cat" / "a.png", "RGB", size)
+    save(root / "train" / "cat" / "a.png", size)
     source = ImageFolder(root, image_size=16, num_classes=2)
     for images in (source.train(), source.train(augmented=False)):
         assert images[0][0].shape == (3, 16, 16)
@@ -132,11 +129,12 @@ def test_tiny_and_narrow_pictures_are_enlarged(root, size):
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
 def test_a_truncated_file_is_named(root, share):
     path = root / "train" / "cat" / "a.jpg"
-    save(path, "RGB", (60, 60))
+    save(path, (60, 60))
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
     images = ImageFolder(root, image_size=16, num_classes=2).train()
-    with pytest.raises(ConfigError, match=rf"dataset\.root: {path} cannot be decoded: (no image|damaged)"):
+    words = rf"dataset\.root: {path} cannot be decoded: (no image|damaged).*dataset\.check=true"
+    with pytest.raises(ConfigError, match=words):
         images[0]
 
 

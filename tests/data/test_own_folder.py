@@ -1,7 +1,7 @@
 """Pictures of one's own: what is found in a folder, how it is divided, and what comes out."""
 
-import logging
 import os
+import unicodedata
 
 import numpy as np
 import pytest
@@ -51,12 +51,15 @@ def test_a_divided_folder_stays_divided(test, tmp_path):
     assert source.test().names[0].startswith(f"{test or 'train'}/cat/")
 
 
-def test_a_part_that_is_not_read_and_a_class_called_train(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+def test_a_part_that_is_not_read_and_a_class_called_train(tmp_path):
     for part in ("train", "test", "val"):
         write(tmp_path / "parts" / part, count=2)
-    assert OwnFolder(tmp_path / "parts").test().names[0].startswith("test/")
-    assert "not read: val" in caplog.text and "6 training and 6 test images" in caplog.text
+    source = OwnFolder(tmp_path / "parts")
+    assert source.test().names[0].startswith("test/")
+    assert ("not read", "val") in source.found().rows and (
+        "test pictures",
+        "6, in test",
+    ) in source.found().rows
     assert OwnFolder(write(tmp_path / "vehicles", ("bus", "train"))).classes == ("bus", "train")
 
 
@@ -83,7 +86,7 @@ def test_grey_pictures_have_one_channel(mode, channels, tmp_path):
 
 def test_channels_mean_and_deviation_can_be_typed(tmp_path):
     source = OwnFolder(write(tmp_path, mode="L"), channels=3)
-    assert source.train()[0][0].shape == (3, 32, 32) and source.mean == ImageFolder.mean
+    assert source.train()[0][0].shape == (3, 32, 32) and len(set(source.mean)) == 1
     assert OwnFolder(write(tmp_path), channels=1, mean=[0.5], std=[0.2]).std == (0.2,)
 
 
@@ -171,9 +174,114 @@ def test_folders_that_hold_no_classes_are_refused_in_words(tmp_path):
     with pytest.raises(ConfigError, match="holds no folder of images"):
         OwnFolder(tmp_path / "flat/only").train()
     (tmp_path / "flat/empty").mkdir()
-    with pytest.raises(ConfigError, match=r"class folder .*empty holds no image file \(\.jpg"):
+    (tmp_path / "flat/void").mkdir()
+    words = (
+        r"class folder .*empty holds no image file \(\.jpg.*, and neither does that of void; fill or delete"
+    )
+    with pytest.raises(ConfigError, match=words):
         OwnFolder(tmp_path / "flat").train()
     write(tmp_path / "parts/train")
     write(tmp_path / "parts/test", ("cat", "dog", "elk"))
-    with pytest.raises(ConfigError, match="only one of them has eel, elk"):
+    with pytest.raises(ConfigError, match=r"training part has not: elk \(and lacks eel\)"):
         OwnFolder(tmp_path / "parts").test()
+
+
+def test_mean_and_deviation_are_those_of_the_training_pictures_or_imagenets(tmp_path):
+    write(tmp_path / "train", count=4)
+    for i in range(2):
+        (tmp_path / "test/cat").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9)).save(tmp_path / f"test/cat/{i}.png")
+    source = OwnFolder(tmp_path, image_size=8, flip=True)
+    images = source.train(augmented=False)
+    pixels = torch.stack([images[i][0] for i in range(len(images))]).double() / 255
+    assert source.mean == pytest.approx(pixels.mean((0, 2, 3)).tolist(), abs=6e-5)
+    assert source.std == pytest.approx(pixels.std((0, 2, 3), correction=0).tolist(), abs=6e-5)
+    # What a configuration keeps is all that another run needs.
+    kept = source.settled()
+    assert kept == {"mean": list(source.mean), "std": list(source.std)}
+    again = OwnFolder(tmp_path, image_size=8, **kept)
+    assert (again.mean, again.std, again.settled()) == (source.mean, source.std, {})
+    usual = OwnFolder(tmp_path, normalisation="imagenet")
+    assert (usual.mean, usual.std, usual.settled()) == (ImageFolder.mean, ImageFolder.std, {})
+    assert OwnFolder(tmp_path, channels=1, normalisation="imagenet").mean == (0.4588,)
+    with pytest.raises(
+        ConfigError, match=r"dataset\.normalisation=none: unknown; known are measured, imagenet"
+    ):
+        OwnFolder(tmp_path, normalisation="none")
+
+
+def test_pictures_that_never_change_have_a_deviation(tmp_path):
+    for i in range(4):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        Image.new("L", (8, 8), 51).save(tmp_path / f"a/{i}.png")
+    source = OwnFolder(tmp_path, image_size=8, test_share=0.25)
+    assert source.mean == (0.2,) and source.std == (1 / 255,)
+
+
+def test_training_and_test_turn_pictures_and_earlier_networks_do_not(tmp_path):
+    write(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:4] = 255
+    for i in range(5):
+        Image.fromarray(pixels).save(tmp_path / f"cat/{i}.png", exif=exif)
+    for decoding, expected in (("upright", 0), ("plain", 255)):
+        source = OwnFolder(tmp_path, image_size=8, decoding=decoding)
+        assert source.decoding == decoding
+        assert source.train()[0][0][0, 0, 4] == source.test()[0][0][0, 0, 4] == expected
+    with pytest.raises(
+        ConfigError, match=r"dataset\.source\.decoding=raw: unknown; known are upright, plain"
+    ):
+        OwnFolder(tmp_path, decoding="raw")
+
+
+def test_odd_names_endings_and_folders_within_classes(tmp_path, caplog):
+    """As archives, cameras and other systems leave them."""
+    odd = ("Café au lait", "猫", "\U0001f431 cats", "-rf $HOME; 'x'")
+    write(tmp_path, odd, count=4)
+    (tmp_path / odd[1] / "siamese 1").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / odd[1] / "siamese 1" / "A.JPG")
+    Image.new("RGB", (8, 8)).save(tmp_path / odd[0] / "B b.JPEG")
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store"):
+        (tmp_path / odd[0] / name).write_bytes(b"x")
+    (tmp_path / odd[2] / "round").symlink_to(tmp_path / odd[2])
+    (tmp_path / "notes.txt").touch()
+    source = OwnFolder(tmp_path, image_size=8)
+    assert source.classes == tuple(sorted(odd))
+    names = [*source.train().names, *source.test().names]
+    assert len(names) == 18 and f"{odd[1]}/siamese 1/A.JPG" in names and f"{odd[0]}/B b.JPEG" in names
+    assert "5 entries below" in caplog.text
+    text = source.found().text()
+    assert ("  in folders within", odd[1]) in source.found().rows
+    assert all(one in text for one in odd[:3])
+
+
+def test_the_test_part_may_lack_classes_and_have_empty_folders(tmp_path):
+    write(tmp_path / "train")
+    write(tmp_path / "test", ("cat",), count=2)
+    (tmp_path / "test/eel").mkdir()
+    source = OwnFolder(tmp_path)
+    assert source.test().labels.tolist() == [0, 0] and source.test().names[0] == "test/cat/0.png"
+    assert ("  not in the test part", "dog, eel") in source.found().rows
+    (tmp_path / "test/cat").rename(tmp_path / "test/eel/cat")
+    assert OwnFolder(tmp_path).test().labels.tolist() == [2, 2]
+    for file in (tmp_path / "test/eel/cat").iterdir():
+        file.unlink()
+    with pytest.raises(ConfigError, match=r"class folder .*test/eel holds no image file"):
+        OwnFolder(tmp_path).test()
+
+
+def test_accents_of_two_encodings_are_two_names_and_said_so(tmp_path):
+    one, other = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    write(tmp_path / "train", (one, "x"))
+    write(tmp_path / "test", (other, "x"))
+    if len(os.listdir(tmp_path / "test")) == 2 and one != other:
+        with pytest.raises(ConfigError, match="encoded in another way there"):
+            OwnFolder(tmp_path).test()
+
+
+def test_one_class_alone_is_said_with_what_may_be_meant(tmp_path, caplog):
+    write(tmp_path / "pets")
+    assert OwnFolder(tmp_path).num_classes == 1
+    assert "one class alone (pets)" in caplog.text and "name it as dataset.root" in caplog.text

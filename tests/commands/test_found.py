@@ -1,0 +1,109 @@
+"""Runs on pictures of one's own: what they say of these, what they leave out, and what they leave behind."""
+
+import json
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from PIL import Image
+
+from nas.formats.description import Preprocessing
+from nas.running.older import read_now
+from tests.commands.test_bad_input import assert_refused
+
+SIZES = (
+    "dataset=folder", "dataset.source.image_size=8", "dataset.batch_size=4", "recipe.num_cells=3",
+    "recipe.init_channels=2", "trainer.max_epochs=1", "trainer.enable_progress_bar=false",
+)  # fmt: skip
+SEARCH = ("space.num_cells=3", "space.num_nodes=2", "space.init_channels=2")
+
+
+@pytest.fixture
+def pets(tmp_path):
+    """Twelve pictures of each of two classes in a folder with a blank in its name."""
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        place = tmp_path / "my pets" / ["cat", "dog"][i % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)).save(place / f"{i:02}.png")
+    return tmp_path / "my pets"
+
+
+def given(pets, folder):
+    return (*SIZES, f"dataset.root='{pets}'", f"hydra.run.dir='{folder}'")
+
+
+def config_of(folder):
+    return OmegaConf.load(folder / "config.yaml")
+
+
+def test_a_search_says_once_what_it_found_and_an_evaluation_goes_by_it(run, pets, tmp_path):
+    searched, evaluated = tmp_path / "search", tmp_path / "evaluation"
+    damaged = pets / "cat" / "04.png"
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    words = (*given(pets, searched), *SEARCH, "dataset.skip_corrupt=true")
+    done = run("search", *words)
+    assert done.status == 0, done.err
+    text = (searched / "found.txt").read_text()
+    assert done.out.count(text) == 1 and done.out.count("dataset folder: ") == 1
+    assert done.out.index(text) < done.out.index("search: space")
+    assert "1: cat/04.png: damaged" in text and " for the weights, " in text and "split_seed=0" in text
+    assert "dataset folder: " in (searched / "search.log").read_text()
+    source = config_of(searched).dataset.source
+    assert source.skipped == ["cat/04.png"] and len(source.mean) == 3 and source.mean != [0.485, 0.456, 0.406]
+    names = [(searched / f"{part}.txt").read_text() for part in ("weight", "architecture")]
+    # It goes on as it began where the file has been mended, and says it no more.
+    damaged.write_bytes((pets / "cat" / "00.png").read_bytes())
+    done = run("search", f"resume={searched}", "trainer.max_epochs=2", "resume_schedule=restart")
+    assert done.status == 0 and "dataset folder: " not in done.out, done.err
+    assert names == [(searched / f"{part}.txt").read_text() for part in ("weight", "architecture")]
+    # What is evaluated knows the same pictures and numbers, though both are typed nowhere.
+    done = run("evaluate", f"run={searched}", "trainer.max_epochs=1", "dataset.batch_size=4",
+               f"hydra.run.dir={evaluated}")  # fmt: skip
+    assert done.status == 0 and "cat/04.png: left out as before" in done.out, done.err
+    assert config_of(evaluated).dataset.source == source
+    prepared = json.loads((evaluated / "network.json").read_text())["preprocessing"]
+    assert prepared["mean"] == source.mean and (prepared["exif"], prepared["background"]) == (True, "white")
+
+
+def test_what_cannot_be_decoded_is_refused_and_leaves_no_folder(run, pets, tmp_path):
+    files = sorted(pets.glob("*/*.png"))
+    words = (*given(pets, tmp_path / "out"), "method=random")
+    files[3].write_bytes(b"x")
+    assert_refused(
+        run("search", *words, "dataset.check=true"), "1 of 24 files cannot be decoded", "skip_corrupt"
+    )
+    for file in files:
+        file.write_bytes(file.read_bytes()[:50])
+    for more in ((), ("dataset.skip_corrupt=true",), ("dataset.normalisation=imagenet",)):
+        done = run("search", *given(pets, tmp_path / "out"), *SEARCH, *more)
+        assert_refused(done, "cannot be decoded", ".png")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_damaged_in_mid_run_is_named_with_the_key(run, pets, tmp_path, monkeypatch):
+    from nas.commands import evaluate
+
+    before = evaluate.tell
+
+    def damage(found):
+        before(found)
+        for file in pets.glob("*/*.png"):
+            file.write_bytes(file.read_bytes()[:50])
+
+    monkeypatch.setattr(evaluate, "tell", damage)
+    words = (*given(pets, tmp_path / "out"), "genotype=DARTS_V2", "dataset.num_workers=1")
+    done = run("evaluate", *words)
+    assert_refused(done, "dataset.root: ", ".png cannot be decoded: damaged", "dataset.skip_corrupt=true")
+    assert json.loads((tmp_path / "out/summary.json").read_text())["status"] == "failed"
+
+
+def test_earlier_run_folders_keep_pictures_and_numbers_as_they_were():
+    for target in ("nas.data.own_folder.OwnFolder", "nas.data.own_table.OwnTable"):
+        saved = OmegaConf.create({"dataset": {"source": {"_target_": target, "mean": None}}})
+        source = read_now(saved, "run=old").dataset.source
+        assert (source.decoding, source.normalisation) == ("plain", "imagenet")
+        now = {"_target_": target, "decoding": "upright", "normalisation": "measured"}
+        source = read_now(OmegaConf.create({"dataset": {"source": now}}), "run=new").dataset.source
+        assert (source.decoding, source.normalisation) == ("upright", "measured")
+    assert Preprocessing(8, 8, (0.5,), (0.5,)).to_dict()["exif"] is False

@@ -22,6 +22,7 @@ from nas.commands.described import DESCRIBED, describe
 from nas.commands.found import files_of, found_of, tell
 from nas.commands.kernels import note_kernel
 from nas.commands.warm_start import WarmStart
+from nas.data.found import Found
 from nas.domains.budgets import sized
 from nas.domains.choose import check_recipe, choose
 from nas.domains.domain import Domain
@@ -125,10 +126,7 @@ def run(config: DictConfig, path: Path) -> float | None:
         lightning.callbacks.append(ConfusionWriter(folder, getattr(about, "class_names", None)))
     session.check_split(split["hash"])
     warm.keep()
-    found = found_of(session, source, data)
-    files = {"genotype.json": f"{genotype.to_json()}\n", DESCRIBED: f"{about.to_json()}\n"}
-    session.open(split, files | files_of(found))
-    tell(found)
+    _open(session, split, {"genotype.json": genotype, DESCRIBED: about}, found_of(session, source, data))
     session.summary |= {
         "split_hash": split["hash"],
         "genotype": str(genotype),
@@ -159,6 +157,13 @@ def _comparison(
     if cells is None:
         return None
     return partial(cells.compared, conditions_of(plain(config), size_overrides(config, space), split))
+
+
+def _open(session: Session, split: dict, described: dict[str, Any], found: Found | None) -> None:
+    """Opens the run folder with what is described in it, and says what was found."""
+    texts = {name: f"{one.to_json()}\n" for name, one in described.items()}
+    session.open(split, texts | files_of(found))
+    tell(found)
 
 
 def _check_lengths(config: DictConfig) -> None:

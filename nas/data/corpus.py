@@ -54,18 +54,14 @@ class Corpus(TextFolder):
         """What lies there: the length of the parts, the size of the vocabulary and how it is read."""
         streams = self._load()
         paths = find_parts(self.root, self.layout)
-        texts = zip(
-            ("training", "validation", "test"), (streams.train, streams.valid, streams.test), strict=True
-        )
+        texts = (("training", streams.train), ("validation", streams.valid), ("test", streams.test))
         rows = [
             (f"{part} text", f"{len(tokens_N):,} tokens, in {path.name}")
             for (part, tokens_N), path in zip(texts, paths, strict=True)
         ]
         words = self.tokenizer == WORDS
-        also = (
-            "those of all three files" if words else f"those of the training text, and {UNKNOWN} for others"
-        )
-        rows.append(("vocabulary", f"{len(streams.words):,} {self.tokenizer}: {also}"))
+        also = "all three files" if words else f"the training text, and {UNKNOWN} for others"
+        rows.append(("vocabulary", f"{len(streams.words):,} {self.tokenizer} of {also}"))
         rows.append(("read as", "words, <eos> at the end of a line" if words else "code points of Unicode"))
         return Found(f"dataset {self.name}: {paths[0].parent}", tuple(rows))
 

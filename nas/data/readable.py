@@ -70,7 +70,7 @@ def flaws_of(listings: Sequence[Listing], read: Callable[[str], Any], what: str)
         read: path -> decoded picture; raises ConfigError.
         what: the keys that ask for it.
     """
-    named = [pair for one in listings for pair in zip(one.names, one.paths, strict=True)]
+    named = sorted(pair for one in listings for pair in zip(one.names, one.paths, strict=True))
     log.info("%s: decoding all %s files once (%s)", listings[0].root, f"{len(named):,}", what)
 
     def look(path: str) -> None:

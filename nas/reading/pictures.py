@@ -7,8 +7,9 @@ Two ways are known, since networks go on seeing what they were trained on: `upri
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from nas.errors import ConfigError
 from nas.reading.files import check_regular
@@ -20,6 +21,18 @@ DECODINGS = (UPRIGHT, PLAIN)
 # What shows through, as on the pages that most such pictures are made for.
 GROUND = (255, 255, 255, 255)
 BRIGHTEST = 65535
+# What undoes an orientation of EXIF.
+TURNS = MappingProxyType(
+    {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+)
 
 
 class Unreadable(ConfigError):
@@ -109,11 +122,18 @@ def why_not(error: BaseException) -> str:
 
 
 def _turned(image: Image.Image) -> Image.Image:
+    # As ImageOps.exif_transpose, which writes the EXIF anew too, and fails where other parts are damaged.
     try:
-        return ImageOps.exif_transpose(image)
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
     except Exception:
         # Damaged EXIF breaks this and that in its reader, and the pixels have all been read.
         return image
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    # Nobody is to turn it again.
+    turned.info = {key: value for key, value in turned.info.items() if key == "transparency"}
+    return turned
 
 
 def _within_16_bits(image: Image.Image) -> Image.Image:

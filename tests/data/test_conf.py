@@ -30,7 +30,8 @@ OWN = ("arrays", "corpus", "csv", "folder")
 IN_A_FILE = ("arrays", "csv")
 # Of .npy files, which hold one array each.
 SEVERAL = ("labels", "test_file", "test_labels")
-KEYS = {"arrays": set(SEVERAL), "corpus": {"tokenizer"}}
+OF_PICTURES = {"normalisation", "skip_corrupt"}
+KEYS = {"arrays": set(SEVERAL), "corpus": {"tokenizer"}, "csv": OF_PICTURES, "folder": OF_PICTURES}
 
 
 def test_there_is_one_file_for_every_data_set():
@@ -41,9 +42,9 @@ def test_there_is_one_file_for_every_data_set():
 def test_overrides_never_depend_on_the_data_set(path):
     group, name = (TEXTS, "bptt") if path in TEXTS else (IMAGES, "augment")
     config, reference = loaded(path), loaded(group[0])
-    # Images in memory have no file names to list, and arrays lie in a file of their own.
+    # Images in memory have no files to list and to look at, and arrays lie in a file of their own.
     files = any(word in config.source._target_ for word in ("Folder", "Table"))
-    own = ({"lists"} if files else set()) | ({"file"} if path.stem in IN_A_FILE else set())
+    own = ({"lists", "check"} if files else set()) | ({"file"} if path.stem in IN_A_FILE else set())
     usual = reference.keys() - {"file", *SEVERAL, "tokenizer"}
     assert config.keys() == usual | own | KEYS.get(path.stem, set())
     assert config[name].keys() == reference[name].keys()

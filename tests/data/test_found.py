@@ -65,9 +65,9 @@ def test_arrays_texts_and_a_programs_own_have_the_same_look(tmp_path):
     assert (
         found["training text"] == "4 tokens, in train.txt" and found["test text"] == "3 tokens, in test.txt"
     )
-    assert found["vocabulary"] == "4 words: of all three files"
+    assert found["vocabulary"] == "4 words of all three files"
     assert rows(Corpus(tmp_path, tokenizer="characters"))["vocabulary"].startswith(
-        "5 characters: of the training"
+        "5 characters of the training text, and <unk>"
     )
 
     given = (torch.zeros(6, 3, 8, 8, dtype=torch.uint8), torch.arange(6) % 3)

@@ -51,7 +51,7 @@ def test_a_check_names_every_one_and_what_can_be_done(pets):
 def test_of_many_ten_are_named(pets):
     for i in range(10):
         (pets / "dog" / f"{i}.png").write_bytes(b"x")
-    with pytest.raises(ConfigError, match=r"12 of 20 files .*dog/7\.png: no image; and 2 more; replace"):
+    with pytest.raises(ConfigError, match=r"12 of 20 files .*dog/1\.png: no image.*; and 2 more; replace"):
         OwnFolder(pets, check=True).train()
 
 

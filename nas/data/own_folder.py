@@ -196,7 +196,7 @@ class OwnFolder:
         rows += class_rows(self.classes, parts.train.labels, parts.test.labels)
         nested = sorted({*parts.train.nested, *parts.test.nested})
         if nested:
-            rows.append(("  in folders within", listed(nested)))
+            rows.append(("  with inner folders", listed(nested)))
         rows += look_rows([*parts.train.paths, *parts.test.paths], self.key)
         how = f"the shorter side scaled to {self.resize}, the centre cut out"
         rows.append(("read as", f"{'grey' if grey else 'colour'} {list(self.image_shape)}: {how}"))

@@ -98,6 +98,46 @@ def test_a_file_that_is_damaged_in_mid_run_is_named_with_the_key(run, pets, tmp_
     assert json.loads((tmp_path / "out/summary.json").read_text())["status"] == "failed"
 
 
+def older(folder):
+    """Makes of a run folder what an earlier version wrote of the same network."""
+    config, described = config_of(folder), json.loads((folder / "network.json").read_text())
+    for key in ("decoding", "normalisation", "check", "skip_corrupt", "skipped"):
+        config.dataset.source.pop(key)
+        config.dataset.pop(key, None)
+    assert config.dataset.source.mean is None
+    OmegaConf.save(config, folder / "config.yaml")
+    for key in ("exif", "background"):
+        described["preprocessing"].pop(key)
+    (folder / "network.json").write_text(json.dumps(described))
+
+
+def test_an_earlier_network_goes_on_seeing_pictures_as_they_are_stored(run, pets, tmp_path):
+    trained, exif = tmp_path / "trained", Image.Exif()
+    ways = ("dataset.source.decoding=plain", "dataset.normalisation=imagenet")
+    done = run("evaluate", *given(pets, trained), "genotype=DARTS_V2", *ways)
+    assert done.status == 0, done.err
+    older(trained)
+    exif[0x0112] = 3
+    with Image.open(pets / "cat/00.png") as image:
+        image.save(tmp_path / "stored.png")
+        image.save(tmp_path / "turned.png", exif=exif)
+    exported = tmp_path / "exported"
+    done = run("export", f"run={trained}", "format=onnx", "images=2", f"hydra.run.dir={exported}")
+    assert done.status == 0, done.err
+    for model in (trained, exported / "model.onnx"):
+        tables = []
+        for name in ("stored", "turned"):
+            out = tmp_path / f"{model.name} {name}"
+            done = run("predict", f"model={model}", f"input={tmp_path / name}.png", f"hydra.run.dir='{out}'")
+            assert done.status == 0, done.err
+            tables.append((out / "predictions.csv").read_text().replace(name, ""))
+        assert tables[0] == tables[1]
+    again = tmp_path / "again"
+    done = run("evaluate", f"run={trained}", "dataset.batch_size=4", f"hydra.run.dir={again}")
+    assert done.status == 0 and "0.485, 0.456, 0.406 (ImageNet's)" in done.out, done.err
+    assert config_of(again).dataset.source.decoding == "plain"
+
+
 def test_earlier_run_folders_keep_pictures_and_numbers_as_they_were():
     for target in ("nas.data.own_folder.OwnFolder", "nas.data.own_table.OwnTable"):
         saved = OmegaConf.create({"dataset": {"source": {"_target_": target, "mean": None}}})

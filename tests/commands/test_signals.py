@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shlex
 
 import numpy as np
@@ -76,8 +77,15 @@ def test_every_space_searches_signals_and_what_it_prints_goes_on(run, place, dat
     words = ("dataset=arrays", f"dataset.file={quoted(data)}", *STEPS, *SPACES[name])
     done = run("search", *words, f"hydra.run.dir={tmp_path / 'search'}")
     assert done.status == 0, done.err
-    assert (
-        "60 training and 12 test signals (test_images) of [2, 30], read as [2, 1, 32]" in done.err + done.out
+    found = (tmp_path / "search/found.txt").read_text()
+    assert found in done.out and all(
+        re.search(rf"^  {words}$", found, re.MULTILINE)
+        for words in (
+            "training signals +60",
+            "test signals +12, test_images",
+            r"stored as .*\[2, 30\] each",
+            r"read as +\[2, 1, 32\]: from \[1, 30\], padded",
+        )
     )
     assert list((tmp_path / "search/figures").iterdir())
     printed = next(

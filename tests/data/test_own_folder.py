@@ -253,7 +253,7 @@ def test_odd_names_endings_and_folders_within_classes(tmp_path, caplog):
     assert len(names) == 18 and f"{odd[1]}/siamese 1/A.JPG" in names and f"{odd[0]}/B b.JPEG" in names
     assert "5 entries below" in caplog.text
     text = source.found().text()
-    assert ("  in folders within", odd[1]) in source.found().rows
+    assert ("  with inner folders", odd[1]) in source.found().rows
     assert all(one in text for one in odd[:3])
 
 

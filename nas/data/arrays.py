@@ -235,7 +235,7 @@ class Arrays:
         content = self._content
         what = WORDS[content.kind]
         measured = f"measured on the {len(content.train):,} training {what}"
-        whose = measured if self._mean is None or self._std is None else "as given"
+        whose = measured if self._mean is None or self._std is None else "as configured"
         fit = "scaled to that" if self.fit == "resize" else f"from {list(content.size)}, padded"
         stored = content.size == content.shape[1:]
         rows = [

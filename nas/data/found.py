@@ -56,7 +56,9 @@ def class_rows(
     """
     known = [str(i) for i in range(count or 0)] if names is None else list(names)
     train, test = (labels_N.bincount(minlength=len(known)).tolist() for labels_N in (train_N, test_N))
-    rows = [("classes", f"{len(known):,}, of {min(train):,} to {max(train):,} training items each")]
+    least, most = min(train, default=0), max(train, default=0)
+    sizes = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+    rows = [("classes", f"{len(known):,}, with {sizes} training items each")]
     # One more would take as many lines as the row that stands for it.
     own = len(known) if len(known) <= MOST_CLASSES + 1 else MOST_CLASSES
     rows += [

@@ -203,7 +203,7 @@ class OwnFolder:
         skipped = f"{len(parts.skipped):,}: {told(parts.skipped)}" if parts.skipped else "none"
         rows.append(("left out", skipped))
         given = self._mean is not None and self._std is not None
-        rows.append(("mean", f"{words(self.mean)} ({'as given' if given else self._whose()})"))
+        rows.append(("mean", f"{words(self.mean)} ({'as configured' if given else self._whose()})"))
         rows.append(("std", words(self.std)))
         return Found(f"dataset {self.name}: {self._place()}", tuple(rows))
 

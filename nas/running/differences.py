@@ -93,7 +93,8 @@ def _unlike(
             path = ".".join((part, *key))
             if key in target:
                 yield f"{'' if key in usual else '+'}{path}={word(target[key])}"
-            else:
+            elif usual[key] is not None:
+                # Hydra finds no key to delete where its value is null, which is as good as none.
                 yield f"~{path}"
 
 

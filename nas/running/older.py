@@ -45,8 +45,12 @@ def read_now(saved: DictConfig, where: str, continued: bool = False) -> DictConf
     source = OmegaConf.select(saved, "dataset.source")
     if isinstance(source, DictConfig) and source.get("_target_") in OWN_PICTURES and "decoding" not in source:
         # Pictures were as they are stored, and their mean and deviation were ImageNet's.
-        source.decoding, source.normalisation = "plain", "imagenet"
-        saved.dataset.normalisation = "imagenet"
+        source.decoding = "plain"
+        # In both places, so that whoever goes on from the run may type another value.
+        for key, usual in (("normalisation", "imagenet"), ("check", False), ("skip_corrupt", False)):
+            source[key] = saved.dataset[key] = usual
+    if isinstance(source, DictConfig) and source.get("_target_") == FOLDER and "check" not in source:
+        source.check = saved.dataset.check = False
     # From before methods had parts: words and short keys that stand for them.
     spell_out(saved)
     link(saved)

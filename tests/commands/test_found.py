@@ -146,4 +146,8 @@ def test_earlier_run_folders_keep_pictures_and_numbers_as_they_were():
         now = {"_target_": target, "decoding": "upright", "normalisation": "measured"}
         source = read_now(OmegaConf.create({"dataset": {"source": now}}), "run=new").dataset.source
         assert (source.decoding, source.normalisation) == ("upright", "measured")
+        assert "check" not in source
+    folder = OmegaConf.create({"dataset": {"source": {"_target_": "nas.data.folder.ImageFolder"}}})
+    taken = read_now(folder, "run=old").dataset
+    assert taken.check is taken.source.check is False
     assert Preprocessing(8, 8, (0.5,), (0.5,)).to_dict()["exif"] is False

@@ -31,13 +31,13 @@ def test_a_folder_and_a_table_say_what_lies_there(tmp_path):
     found = rows(OwnFolder(root, image_size=8))
     assert found["training pictures"] == "8, what is left"
     assert found["test pictures"] == "2, drawn by test_share=0.2, test_seed=0"
-    assert found["classes"] == "2, of 4 to 4 training items each" and found["  dog"] == "4 training, 1 test"
+    assert found["classes"] == "2, with 4 training items each" and found["  dog"] == "4 training, 1 test"
     assert found["stored sizes"] == "width 10 / 12 / 14, height 8 / 8 / 8 pixels (least, median, greatest)"
     assert found["stored as"] == "RGB 9, L 1" and found["left out"] == "none"
     assert found["read as"].startswith("colour [3, 8, 8]: ")
     assert found["mean"] == "0, 0, 0 (measured on 8 training pictures)"
     assert rows(OwnFolder(root, normalisation="imagenet"))["mean"] == "0.485, 0.456, 0.406 (ImageNet's)"
-    assert rows(OwnFolder(root, mean=[0.5] * 3, std=[0.2] * 3))["mean"] == "0.5, 0.5, 0.5 (as given)"
+    assert rows(OwnFolder(root, mean=[0.5] * 3, std=[0.2] * 3))["mean"] == "0.5, 0.5, 0.5 (as configured)"
     (root / "t.csv").write_text("file,label,part\ncat/1.png,a,train\ndog/1.png,b,train\ncat/2.png,a,val\n")
     found = rows(OwnTable(root / "t.csv"))
     assert found["training pictures"] == "2, part train" and found["test pictures"] == "1, part val"

@@ -43,9 +43,10 @@ def tell(found: Found | None) -> None:
         return
     console = Console()
     if console.is_terminal:
-        table = Table(title=Text(found.title), title_justify="left", show_header=False)
+        table = Table(show_header=False)
         for what, words in found.rows:
             table.add_row(Text(what), Text(words))
+        console.print(Text(found.title), soft_wrap=True)
         console.print(table)
     else:
         print(found.text(), end="", flush=True)

@@ -57,7 +57,7 @@ def drawn(listing: Listing, share: float, seed: int, of: str = "") -> Parts:
         for part in draw_test(listing.labels, share, seed)
     )
     how = f"drawn{of} by test_share={share}, test_seed={seed}"
-    return Parts(train, test, (f"what is left{of}", how))
+    return Parts(train, test, (f"what the test part leaves{of}", how))
 
 
 def readable(

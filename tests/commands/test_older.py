@@ -65,4 +65,5 @@ def test_what_was_drawn_of_images_is_said_of_a_run_from_before_there_were_keys(s
     older = {"dataset": {"source": source, "augment": {"pad": 0, "flip": False}}}
     found = read_now(OmegaConf.create(older), "run=here").dataset
     assert found.augment == augment
-    assert found.source == source | ({"crop": [0.08, 1.0], "flip": True} if "color_jitter" in source else {})
+    of_files = {"crop": [0.08, 1.0], "flip": True, "check": False}
+    assert found.source == source | (of_files if "color_jitter" in source else {})

@@ -29,7 +29,7 @@ def pictures(root, classes=("cat", "dog"), count=5):
 def test_a_folder_and_a_table_say_what_lies_there(tmp_path):
     root = pictures(tmp_path / "pets")
     found = rows(OwnFolder(root, image_size=8))
-    assert found["training pictures"] == "8, what is left"
+    assert found["training pictures"] == "8, what the test part leaves"
     assert found["test pictures"] == "2, drawn by test_share=0.2, test_seed=0"
     assert found["classes"] == "2, with 4 training items each" and found["  dog"] == "4 training, 1 test"
     assert found["stored sizes"] == "width 10 / 12 / 14, height 8 / 8 / 8 pixels (least, median, greatest)"

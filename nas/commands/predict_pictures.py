@@ -104,7 +104,7 @@ def reader(description: Description) -> Callable[[str], Tensor]:
             v2.PILToTensor(),
         ]
     )
-    color, decoding = steps.color, steps.decoding
+    color, decoding = str(steps.color), steps.decoding
 
     def read(path: str) -> Tensor:
         return padded(transform(decode(path, color, "input", decoding)), steps.size)

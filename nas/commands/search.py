@@ -81,9 +81,9 @@ def run(config: DictConfig, path: Path) -> None:
     if search.method.trains:
         search.train()
     elif session.leads:
-        found = found_of(session, search.source)
-        session.open(None, files_of(found))
-        tell(found)
+        table = found_of(session, search.source)
+        session.open(None, files_of(table))
+        tell(table)
         session.run(search.draw)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -265,7 +266,8 @@ class Arrays:
         """Mean and deviation of the training images; of pictures by their histogram."""
         if self._content.moments is not None:
             return self._content.moments
-        images, channels = self.train(), self.image_shape[0]
+        images: Any = self.train()
+        channels = self.image_shape[0]
         counts_CV = torch.zeros(channels, VALUES, dtype=torch.int64)
         for part in torch.arange(len(images)).split(COUNTED):
             images_NCHW, _ = images.__getitems__(part.tolist())

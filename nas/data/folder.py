@@ -166,8 +166,8 @@ class ImageFolder:
 
     def _listed(self, part: str) -> Listing:
         if not self._listings:
-            classes = [self._checked_classes(self._folder(name)) for name in ("train", "val")]
-            check_same_classes(*classes, self._folder("train"), self._folder("val"))
+            train, val = (self._checked_classes(self._folder(name)) for name in ("train", "val"))
+            check_same_classes(train, val, self._folder("train"), self._folder("val"))
         if self._check and not self._listings:
             both = {name: list_files(self._place(), self._folder(name)) for name in ("train", "val")}
             flaws = flaws_of(list(both.values()), self._read, "dataset.check=true")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -124,7 +125,7 @@ def why_not(error: BaseException) -> str:
 def _turned(image: Image.Image) -> Image.Image:
     # As ImageOps.exif_transpose, which writes the EXIF anew too, and fails where other parts are damaged.
     try:
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
         # Damaged EXIF breaks this and that in its reader, and the pixels have all been read.
         return image
@@ -138,7 +139,8 @@ def _turned(image: Image.Image) -> Image.Image:
 
 def _within_16_bits(image: Image.Image) -> Image.Image:
     if image.mode == "I":
-        lowest, highest = image.getextrema()
+        extrema: Any = image.getextrema()
+        lowest, highest = extrema
         if lowest < 0 or highest > BRIGHTEST:
             raise ValueError(
                 f"32 bits a pixel, from {lowest} to {highest}; save it with 8 or 16 bits a channel"

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from torch import Tensor
 
 from nas.data.pixel_moments import LOOKED_AT, spread
@@ -39,8 +40,10 @@ class Found:
 
     def text(self) -> str:
         """The table as plain lines, the last one ended."""
-        width = max((len(what) for what, _ in self.rows), default=0)
-        return "\n".join([self.title, *(f"  {what:{width}}  {found}" for what, found in self.rows)]) + "\n"
+        # As wide as a terminal shows them: some letters take two places.
+        width = max((cell_len(what) for what, _ in self.rows), default=0)
+        lines = [f"  {what}{' ' * (width - cell_len(what))}  {found}" for what, found in self.rows]
+        return "\n".join([self.title, *lines]) + "\n"
 
 
 def class_rows(

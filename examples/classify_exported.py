@@ -11,11 +11,19 @@ from PIL import Image, ImageOps
 from torchvision.transforms import v2
 
 
+def decode(path, steps):
+    """A picture in the network's colours; upright and on a ground where it was trained so."""
+    picture = ImageOps.exif_transpose(Image.open(path)) if steps.get("exif") else Image.open(path)
+    if steps.get("background") and picture.has_transparency_data:
+        ground = Image.new("RGBA", picture.size, steps["background"])
+        picture = Image.alpha_composite(ground, picture.convert("RGBA"))
+    return picture.convert(steps["color"])
+
+
 def prepare(path, steps):
     """A picture as the network takes it, float32 [1, C, H, W]."""
     cut = v2.Compose([v2.Resize(steps["resize"]), v2.CenterCrop(steps["crop"]), v2.PILToTensor()])
-    picture = Image.open(path)
-    picture = (ImageOps.exif_transpose(picture) if steps.get("exif") else picture).convert(steps["color"])
+    picture = decode(path, steps)
     pixels = cut(picture).float() / steps["scale"]
     return v2.functional.normalize(pixels, steps["mean"], steps["std"])[None]
 

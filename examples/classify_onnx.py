@@ -11,10 +11,18 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 
+def decode(path, steps):
+    """A picture in the network's colours; upright and on a ground where it was trained so."""
+    picture = ImageOps.exif_transpose(Image.open(path)) if steps.get("exif") else Image.open(path)
+    if steps.get("background") and picture.has_transparency_data:
+        ground = Image.new("RGBA", picture.size, steps["background"])
+        picture = Image.alpha_composite(ground, picture.convert("RGBA"))
+    return picture.convert(steps["color"])
+
+
 def prepare(path, steps):
     """A picture as the network takes it, float32 [1, C, H, W]."""
-    picture = Image.open(path)
-    picture = (ImageOps.exif_transpose(picture) if steps.get("exif") else picture).convert(steps["color"])
+    picture = decode(path, steps)
     resize, crop = steps["resize"], steps["crop"]  # the shorter side and a square, or [rows, columns] each
     if isinstance(resize, int):
         resize = [resize * side // min(picture.size) for side in picture.size[::-1]]

@@ -31,7 +31,7 @@ HEAD = """# A first run
 What the screen says from a folder of pictures to a network in a file. Pictures of handwritten digits
 (scikit-learn's, {count} files of {classes} classes) lie in `pictures/<class>/`. The network is far too
 small and the search far too short, so that all of it takes {seconds:.0f} s on two processors. Each
-command after the first is one that the command before has printed. `python -m experiments.first_run`
+command after the first is one that a command before has printed. `python -m experiments.first_run`
 writes this page, and a test pastes all of it again.
 
 How each step goes on from the one before: [path.md](path.md). Pictures of your own: [data.md](data.md).
@@ -68,19 +68,15 @@ def commands_in(said: str) -> dict[str, str]:
 def walk(place: Path, first: str, execute: Callable[[Sequence[str], Path], Step]) -> list[Step]:
     """Runs the first command and those that lead on from it, each as printed."""
     write_pictures(place / "pictures")
-    steps, left = [execute(shlex.split(first), place)], list(NEXT)
-    while True:
-        printed = commands_in(steps[-1].said)
-        label = next((one for one in left if one in printed), None)
-        if label is None:
-            return steps
-        left = left[left.index(label) + 1 :]
+    steps, printed = [execute(shlex.split(first), place)], {}
+    for label in NEXT:
+        printed |= commands_in(steps[-1].said)
         steps.append(execute(shlex.split(printed[label]), place))
+    return steps
 
 
 def in_a_process(words: Sequence[str], place: Path) -> Step:
-    """Runs a command as a shell would; a picture of the folder stands in for what is to be named."""
-    named = ["pictures" if one == "<picture>" else one for one in words]
+    """Runs a command as a shell would."""
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "NAS_OUTPUTS": str(place / "outputs"),
@@ -88,7 +84,7 @@ def in_a_process(words: Sequence[str], place: Path) -> Step:
     }
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, *named[1:]], cwd=place, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *words[1:]], cwd=place, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise RuntimeError(f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}")

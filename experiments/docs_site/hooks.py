@@ -11,13 +11,14 @@ from pathlib import Path
 
 from mkdocs.structure.files import File, Files
 
-from experiments.docs_site import keys
+from experiments.docs_site import gallery, keys, notebooks
 
 ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 PICTURES = (".png", ".svg")
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".json": "json", ".toml": "toml"}
+NOTEBOOKS = "examples/notebooks/"
 LONGEST = 400  # lines of a file that are shown
 HERE = {"README.md": "index.md", "docs/README.md": "documents.md"}
 OUTSIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
@@ -30,6 +31,8 @@ def place_of(path: str) -> str:
         return HERE[path]
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
+    if path.endswith(".ipynb"):
+        return f"notebooks/{Path(path).stem}.md"
     return f"source/{path}" if path.endswith((".md", *PICTURES)) else f"source/{path.strip('/') or 'all'}.md"
 
 
@@ -38,6 +41,8 @@ def origin_of(place: str) -> str:
     known = {there: path for path, there in HERE.items()}
     if place in known:
         return known[place]
+    if place.startswith("notebooks/"):
+        return f"{NOTEBOOKS}{Path(place).stem}.ipynb"
     return place.removeprefix("source/") if place.startswith("source/") else f"docs/{place}"
 
 
@@ -74,6 +79,8 @@ def shown(path: str) -> str:
     text = there.read_text(encoding="utf-8")
     if path.endswith(".md"):
         return text
+    if path.endswith(".ipynb"):
+        return notebooks.as_markdown(text, path)
     lines = text.splitlines()
     more = f"\n\n{len(lines) - LONGEST} more lines.\n" if len(lines) > LONGEST else "\n"
     language = LANGUAGES.get(there.suffix, "text")
@@ -85,13 +92,6 @@ def reference(room: str) -> str:
     files = sorted((ROOT / "nas" / room).rglob("*.py"))
     names = [".".join(one.relative_to(ROOT).with_suffix("").parts) for one in files if one.stem != "__init__"]
     return f"# nas.{room}\n\n" + "\n".join(f"::: {name}\n" for name in names)
-
-
-def gallery() -> str:
-    """The pictures that the pages show, each with its file's name; all are made by the code."""
-    names = sorted(one.name for one in (ROOT / "docs/pictures").glob("*.png"))
-    pictures = "\n\n".join(f"![{name}](pictures/{name})\n\n*{name}*" for name in names)
-    return f"# Gallery\n\nPictures that runs and experiments of this project have written.\n\n{pictures}\n"
 
 
 def on_files(files: Files, config) -> Files:
@@ -106,19 +106,21 @@ def on_files(files: Files, config) -> Files:
         if path in seen or not (ROOT / path).exists():
             continue
         seen.add(path)
-        if path.endswith(".md"):
-            waiting += targets((ROOT / path).read_text(encoding="utf-8"), path)
+        if path.endswith((".md", ".ipynb")):
+            waiting += targets(shown(path), path)
         place = place_of(path)
         if files.get_file_from_path(place) is not None:
             continue
         given = {"abs_src_path": str(ROOT / path)} if path.endswith(PICTURES) else {"content": shown(path)}
         files.append(File.generated(config, place, **given))
-    made = {"keys.md": keys.page(), "gallery.md": gallery()}
+    others = sorted(one.name for one in (ROOT / "docs/pictures").glob("*.png"))
+    made: dict[str, str | bytes] = {"keys.md": keys.page(), "gallery.md": gallery.page(others)}
+    made |= {f"gallery/{name}": content for name, content in gallery.drawn().items()}
     made |= {f"reference/{room}.md": reference(room) for room in ROOMS}
     for name in ("site.css", "site.js"):
         made[name] = (Path(__file__).parent / name).read_text(encoding="utf-8")
-    for place, text in made.items():
-        files.append(File.generated(config, place, content=text))
+    for place, content in made.items():
+        files.append(File.generated(config, place, content=content))
     return files
 
 

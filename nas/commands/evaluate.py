@@ -53,7 +53,7 @@ from nas.errors import require
 from nas.running.config import instantiate, plain, typed_keys
 from nas.running.from_run import name_cell
 from nas.running.log_files import say
-from nas.running.printed import command_of
+from nas.running.printed import command_of, command_with
 from nas.running.remains import remains
 from nas.running.session import Session, trainer_of
 
@@ -135,7 +135,7 @@ def run(config: DictConfig, path: Path) -> float | None:
         "params_auxiliary": cost.params_auxiliary,
         "macs": cost.macs,
     }
-    parts = (genotype, module, data, lightning, recorder, checkpoint, compared)
+    parts = (genotype, module, data, lightning, recorder, checkpoint, compared, domain.example(source))
     session.run(lambda: warm.around(lambda: _train(session, *parts)))
     return _reached(session.summary, domain.name)
 
@@ -222,7 +222,7 @@ def _sentence(part: str, known: Sequence[Metric], summary) -> str:
     return f"{part} {first.name} {words[first]}{''.join(told)}"
 
 
-def _train(session, genotype, module, data, lightning, recorder, checkpoint, compared) -> None:
+def _train(session, genotype, module, data, lightning, recorder, checkpoint, compared, example: str) -> None:
     config, folder = session.config, session.folder
     done, comparison = False, ""
     try:
@@ -263,3 +263,6 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint, com
     say(f"{summary['params'] / 1e6:.3f} M parameters, {summary['macs'] / 1e6:.2f} M multiply-adds")
     say(f"run folder: {folder.path}")
     say(f"export:     {command_of('export', config, folder.path, hardware=False)}")
+    asks = command_with(config, folder.path, example)
+    if asks is not None:
+        say(f"predict:    {asks}")

@@ -156,6 +156,10 @@ class ImageFolder:
     def _place(self) -> Path:
         return self.root.expanduser().resolve()
 
+    def example(self) -> str | None:
+        """The first file of `val`; None where that has not been read."""
+        return self._listings["val"].paths[0] if "val" in self._listings else None
+
     def _folder(self, part: str) -> Path:
         return self._place() / part
 

@@ -217,6 +217,10 @@ class OwnFolder:
         number = f"{count:,}" if count <= LOOKED_AT else f"{LOOKED_AT:,} of {count:,}"
         return f"measured on {number} training pictures"
 
+    def example(self) -> str | None:
+        """The first file of the test part."""
+        return self._parts[1].paths[0]
+
     def _images(self, listing: Listing, augmented: bool) -> FolderImages:
         transform = v2.Compose([*self._steps[augmented], v2.PILToTensor()])
         color = "L" if self.channels == 1 else "RGB"

@@ -3,6 +3,7 @@
 Shapes: N images of a data set, B of a batch, C channels, H rows, W columns.
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
@@ -26,9 +27,10 @@ class ImageSource(Protocol):
     It may also have `classes` (names, in the order of the labels, or None), `augments` (true: it mirrors,
     crops and jitters training images itself, and only padding is left to do), `resize` (pixels of the
     shorter side of a picture before its centre is cut out), `decoding` (how its files become pixels, see
-    `nas.reading.pictures`) and `floats` (true: images are float32 in units of their own, which `mean` and
-    `std` have too, instead of pixels). Images of a single row are signals [C, 1, L]: networks reach along
-    time alone, and what only pictures bear is not done to them.
+    `nas.reading.pictures`), `example()` (the path of a file of the test part, or None) and `floats` (true:
+    images are float32 in units of their own, which `mean` and `std` have too, instead of pixels). Images of a
+    single row are signals [C, 1, L]: networks reach along time alone, and what only pictures bear is not done
+    to them.
 
     One of a user's own data may say what it has found, `found()` -> `nas.data.found.Found`, and by
     `settled()` which of its arguments that decides, as plain values: a configuration keeps them, so that
@@ -137,6 +139,17 @@ class CachedImages(ABC):
     @abstractmethod
     def _read(self, train: bool) -> TensorImages:
         """Reads one part from the disk."""
+
+
+def example_of(source: object, suffixes: tuple[str, ...] = ("",)) -> str | None:
+    """A file of a source's test part whose name ends in one of these; None where there is none.
+
+    One whose path reads like a reference is none: no command line can name it.
+    """
+    found = source.example() if hasattr(source, "example") else None
+    if found is None or not str(found).lower().endswith(suffixes) or "${" in str(found):
+        return None
+    return os.path.abspath(found)
 
 
 def is_signal(source: ImageSource) -> bool:

@@ -129,6 +129,13 @@ class TextFolder:
         """Returns the word of every index."""
         return self._load().words
 
+    def example(self) -> str | None:
+        """The file of the test part; None where it is not there any more."""
+        try:
+            return str(find_parts(self.root, self.layout)[PARTS.index("test")])
+        except ConfigError:
+            return None
+
     def _load(self) -> TextStreams:
         if self._streams is None:
             self._streams = read_text(self.root, self.layout)

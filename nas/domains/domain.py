@@ -112,6 +112,10 @@ class Domain(Protocol):
         """Refuses an evaluation with such shapes, or that does not fit."""
         ...
 
+    def example(self, source: Any) -> str:
+        """What `nas.predict` can be given: a file of the test part, or in angle brackets what is wanted."""
+        ...
+
     def validates(self, dataset: Mapping) -> bool:
         """Whether an evaluation holds a validation part, by its configuration's `dataset`."""
         ...

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from nas.analysis.metrics import OF_TASKS, Metric, with_asked
 from nas.data.class_weights import stand_in_weights
 from nas.data.draw_split import split
+from nas.data.listing import SUFFIXES
 from nas.data.lists import given_lists, list_lengths
 from nas.data.sampling import check_sampling
 from nas.data.sizes import training_size
-from nas.data.sources import ImageSource
+from nas.data.sources import ImageSource, example_of
 from nas.engine.confusion import counted
 from nas.engine.data_module import EvaluationData, SearchData, evaluation_indices, search_split
 from nas.engine.evaluation_module import EvaluationModule
@@ -146,6 +147,12 @@ class Images:
         )
         optimizer = instantiate(config.recipe.optimizer)
         check_evaluation(plain(config), network, source, data.resident_images(), task, optimizer)
+
+    def example(self, source: ImageSource) -> str:
+        """A picture; an archive where no picture has what the network reads."""
+        if getattr(source, "floats", False) or source.image_shape[0] not in (1, 3):
+            return "<your .npz file>"
+        return example_of(source, SUFFIXES) or "<your picture>"
 
     def validates(self, dataset: Mapping) -> bool:
         """Whether images are held out."""

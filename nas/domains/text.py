@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nas.analysis.metrics import BITS, OF_TASKS, Metric, with_asked
 from nas.data.class_weights import refuse_class_weights
 from nas.data.sizes import streams_at_hand
+from nas.data.sources import example_of
 from nas.data.text import TextSource
 from nas.data.text_segments import InOrder, SegmentLengths, SegmentSampler, columns
 from nas.data.text_split import text_split, text_subset
@@ -167,6 +168,10 @@ class Text:
             lambda where, size: text_batch(where, steps, size, words, 1),
             config.dataset.batch_size,
         )
+
+    def example(self, source: TextSource) -> str:
+        """A text file."""
+        return example_of(source) or "<your text file>"
 
     def validates(self, dataset: Mapping) -> bool:
         """A text brings its validation part."""

@@ -120,6 +120,24 @@ def command_of(
     return pasted(["python", "-m", f"nas.{name}", *before, *words])
 
 
+def command_with(config: DictConfig, folder: Path, given: str) -> str | None:
+    """The command that asks a trained network about something.
+
+    Args:
+        config: of the evaluation; the words of its caller are repeated.
+        folder: of the evaluation.
+        given: a file, or words in angle brackets that say what is to be named.
+
+    Returns:
+        One line for a shell; None where the network's space is an object of a Python process.
+    """
+    if "space" in held.of_python(config):
+        return None
+    before, after = words_of_caller(config, unlisted=True)
+    words = [f"model={quoted(folder)}", f"input={quoted(given)}"]
+    return pasted(["python", "-m", "nas.predict", *before, *words, *after])
+
+
 def _profile(config: DictConfig) -> list[str]:
     profile = _choice("hardware", config)
     return [] if profile in (None, "cpu") else [f"hardware={profile}"]

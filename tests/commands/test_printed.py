@@ -1,4 +1,7 @@
-"""The printed `evaluate:` line trains the network that was priced, on the data that was searched."""
+"""The printed `evaluate:` line trains the network that was priced, on the data that was searched.
+
+The `predict:` line of that training asks its network about a file of the test part, where there are files.
+"""
 
 import json
 import shlex
@@ -9,7 +12,11 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from nas.running.words import quoted
+from tests.commands.test_bad_input import assert_refused
 
+NAME = 'run ü \\\\ \\w "it\'s" \\" $HOME #1, [a]={b}'
+# Of each kind of data that are files, the first of the test part.
+ASKED = {"folder": "a/3.png", "csv": "a/3.png", "corpus": "test.txt"}
 SHORT = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1")
 
 
@@ -28,10 +35,13 @@ def pictures(tmp_path):
     return root
 
 
-def printed(done):
+def printed(done, label="evaluate"):
+    """The words of the command behind a label, as a shell takes them, after `python -m nas.<label>`."""
     assert done.status == 0, done.err
-    line = next(line for line in done.out.splitlines() if line.startswith("evaluate:"))
-    return shlex.split(line.removeprefix("evaluate:"))[3:]
+    (line,) = [line for line in done.out.splitlines() if line.startswith(f"{label}:")]
+    words = shlex.split(line.partition(":")[2])
+    assert words[:3] == ["python", "-m", f"nas.{label}"]
+    return words[3:]
 
 
 def composed(done):
@@ -102,7 +112,8 @@ SIZES = {
 @pytest.mark.parametrize("kind", SPACES)
 def test_every_kind_of_data_and_space_is_evaluated_as_printed(kind, run, tmp_path, monkeypatch):
     """From a folder where what was typed relative to another one would be found no more."""
-    place = tmp_path / "own"
+    home = tmp_path / NAME
+    place = home / "own"
     random = np.random.default_rng(0)
     for name in "ab":
         (place / name).mkdir(parents=True)
@@ -114,20 +125,26 @@ def test_every_kind_of_data_and_space_is_evaluated_as_printed(kind, run, tmp_pat
     for part in ("train", "valid", "test"):
         (place / f"{part}.txt").write_text("a few words on a line\n" * 20)
     typed, space = SPACES[kind]
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(home)
     given = [f"space={space}", *typed.split(), *SIZES[space].split()]
-    printed_words = printed(run("search", *given, f"hydra.run.dir={tmp_path / 's'}"))
+    printed_words = printed(run("search", *given, f"hydra.run.dir={quoted(home / 's')}"))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     short = [*SHORT, "trainer.limit_test_batches=1"]
-    done = run("evaluate", *printed_words, *short, f"hydra.run.dir={tmp_path / 'e'}")
+    done = run("evaluate", *printed_words, *short, f"hydra.run.dir={quoted(home / 'e')}")
     assert done.status == 0, (printed_words, done.err)
-    assert same_network(tmp_path / "s", tmp_path / "e")
-    searched, trained = (OmegaConf.load(tmp_path / name / "config.yaml").dataset for name in "se")
+    assert same_network(home / "s", home / "e")
+    searched, trained = (OmegaConf.load(home / name / "config.yaml").dataset for name in "se")
     assert trained.source == searched.source and trained.name == searched.name
-
-
-NAME = 'run ü \\\\ \\w "it\'s" \\" $HOME #1, [a]={b}'
+    words = printed(done, "predict")
+    if kind in ASKED:
+        assert words[1] == f"input={quoted(place / ASKED[kind])}"
+        done = run("predict", *words, f"hydra.run.dir={tmp_path / 'p'}")
+        assert done.status == 0 and f"predictions: {tmp_path / 'p'}" in done.out, (words, done.err)
+    else:
+        # No file holds the picture, and whoever pastes the line is told so.
+        assert words[1] == 'input="<your picture>"'
+        assert_refused(run("predict", *words, f"hydra.run.dir={tmp_path / 'p'}"), "<your picture>")
 
 
 def test_what_is_printed_runs_wherever_the_folder_lies(tiny, run, tmp_path):

@@ -3,11 +3,12 @@
 import re
 import subprocess
 import sys
+import xml.etree.ElementTree as xml
 
 import pytest
 from omegaconf import OmegaConf
 
-from experiments.docs_site import hooks, keys
+from experiments.docs_site import gallery, hooks, keys
 from nas.running.declared import CONF
 from tests.pages.test_browser import BROWSER
 
@@ -46,10 +47,37 @@ def test_links_out_of_the_pages_lead_to_pages_of_the_site():
     assert hooks.with_links("[a](docs/data.md)", "source/CONTRIBUTING.md") == "[a](../data.md)"
 
 
+def test_a_notebook_is_a_page():
+    path = "examples/notebooks/first_search.ipynb"
+    place = hooks.place_of(path)
+    assert place == "notebooks/first_search.md" and hooks.origin_of(place) == path
+    text = hooks.shown(path)
+    assert text.startswith("# A first search\n") and "```python\nimport nas\n" in text
+    assert f"jupyter lab {path}" in text and set(hooks.targets(text, path)) >= {"docs/python.md"}
+    moved = hooks.with_links("[a](../../docs/python.md) [b](own_data.ipynb)", place)
+    assert moved == "[a](../python.md) [b](own_data.md)"
+
+
+@pytest.mark.pictures
+def test_the_gallery_is_drawn_without_torch():
+    code = "import sys; from experiments.docs_site import hooks; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+    found, page = gallery.drawn(), gallery.page(["a.png"])
+    assert len(found) >= 8 and "(pictures/a.png)" in page
+    for name, content in found.items():
+        assert (
+            xml.fromstring(content).tag.endswith("svg")
+            and len(content) > 5000
+            and f"(gallery/{name})" in page
+        )
+
+
 def test_every_page_is_in_the_navigation():
     text = (ROOT / "mkdocs.yml").read_text()
     named = set(re.findall(r"(\w+\.md)", text))
-    assert {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"} <= named
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert pages | {f"{path.stem}.md" for path in (ROOT / "examples/notebooks").glob("*.ipynb")} <= named
 
 
 def test_a_class_beside_an_equation_is_there():
@@ -74,6 +102,9 @@ def site(tmp_path_factory):
 def test_the_site_is_built_and_asks_nobody(site):
     pages = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
     assert {"index.html", "keys.html", "concepts.html", "gallery.html", "reference/spaces.html"} <= pages
+    assert {f"notebooks/{name}.html" for name in ("first_search", "own_data", "read_a_search")} <= pages
+    shown = re.findall(r'src="(gallery/[^"]+)"', (site / "gallery.html").read_text())
+    assert len(shown) >= 8 and all((site / one).stat().st_size > 5000 for one in shown)
     assert "<math" in (site / "concepts.html").read_text()
     assert "DartsSpace" in (site / "reference/spaces.html").read_text()
     scripts = re.findall(

@@ -1,0 +1,163 @@
+"""The notebooks: stored as pages to read, executed from end to end, and stopped as one stops them."""
+
+import ast
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.test_readme import anchors
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "examples/notebooks").glob("*.ipynb"))
+# What the cell tagged `parameters` says, made small.
+STEPS = ["trainer.limit_train_batches=2", "trainer.limit_val_batches=1"]
+SMALL = {
+    "first_search": {"search_epochs": 1, "training_epochs": 1, "more": STEPS},
+    "own_data": {
+        "classes": 4,
+        "per_class": 20,
+        "search_epochs": 2,
+        "training_epochs": 1,
+        "more": [*STEPS, "space.num_nodes=2", "space.init_channels=2", "dataset.batch_size=16"],
+    },
+    "read_a_search": {"epochs": 2, "more": [*STEPS, "space.num_nodes=2", "dataset.batch_size=16"]},
+}
+
+
+def cells(path):
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+@pytest.fixture
+def kernel(tmp_path, monkeypatch):
+    """A notebook's kernel, in a folder of its own: `kernel(cells) -> client` executes them."""
+    nbclient = pytest.importorskip("nbclient", reason="the extra `dev` is not installed")
+    pytest.importorskip("ipykernel", reason="the extra `notebooks` is not installed")
+    import nbformat
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("NAS_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.delenv("CI", raising=False)
+
+    def execute(book):
+        found = nbformat.from_dict(book)
+        nbformat.validate(found)
+        nbclient.NotebookClient(found, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+        return found
+
+    return execute
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_stored_as_a_page(path):
+    """Without outputs; its code is Python, the tests set its parameters, its links lead somewhere."""
+    found = cells(path)
+    assert found[0]["cell_type"] == "markdown" and source(found[0]).startswith("# ")
+    code = [cell for cell in found if cell["cell_type"] == "code"]
+    assert not [cell for cell in code if cell["outputs"] or cell["execution_count"] is not None]
+    assert len(found) - len(code) >= len(code) // 2 + 1 and "```" not in "".join(map(source, found))
+    assert len({cell["id"] for cell in found}) == len(found)
+    (given,) = [cell for cell in code if cell["metadata"].get("tags") == ["parameters"]]
+    names = {name.id for name in ast.walk(ast.parse(source(given))) if isinstance(name, ast.Name)}
+    assert set(SMALL[path.stem]) <= names
+    for cell in code:
+        ast.parse(source(cell))
+    for cell in found:
+        for target in re.findall(r"\]\(([^)\s]+)\)", source(cell)):
+            name, _, anchor = target.partition("#")
+            file = (path.parent / name).resolve()
+            assert file.exists() and (not anchor or anchor in anchors(file)), target
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_from_end_to_end(path, kernel, tmp_path):
+    book = json.loads(path.read_text(encoding="utf-8"))
+    (place,) = [i for i, cell in enumerate(book["cells"]) if cell["metadata"].get("tags") == ["parameters"]]
+    small = "".join(f"{name} = {value!r}\n" for name, value in SMALL[path.stem].items())
+    injected = {"cell_type": "code", "id": "injected", "metadata": {}, "source": small}
+    book["cells"].insert(place + 1, injected | {"outputs": [], "execution_count": None})
+    shown = [cell["outputs"] for cell in kernel(book)["cells"] if cell["cell_type"] == "code"]
+    kinds = {kind for outputs in shown for one in outputs for kind in one.get("data", ())}
+    said = "".join(one["text"] for outputs in shown for one in outputs if one["output_type"] == "stream")
+    if path.stem == "first_search":
+        assert "text/html" in kinds and "of the test pictures" in said and "read as" in said
+        # A bar that changes in its place, and no line of it is left.
+        assert "epoch 0 (1/1)" in said and "\x1b" not in said
+    elif path.stem == "own_data":
+        assert "image/svg+xml" in kinds and "predict:    python -m nas.predict model=" in said
+        assert (tmp_path / "outputs/digits.onnx").stat().st_size > 1000
+    else:
+        assert {"image/svg+xml", "image/png"} <= kinds and "evolution.png" in said and "epoch 1:" in said
+    assert not list((ROOT / "examples/notebooks").glob("outputs"))
+
+
+SEARCH = """
+import nas
+
+found = nas.run_search(
+    "digits", epochs={epochs}, batch_size=16, folder="{folder}", seed=3,
+    overrides=["space.num_cells=3", "space.num_nodes=2", "space.init_channels=2", "hardware.threads=1",
+               "trainer.limit_train_batches=2", "trainer.limit_val_batches=1"],
+)
+"""
+
+
+def test_the_stop_button_leaves_a_search_that_goes_on(tmp_path, monkeypatch):
+    """SIGINT to a real kernel; the call in the message continues the search, bit by bit."""
+    manager = pytest.importorskip("jupyter_client.manager", reason="the extra `dev` is not installed")
+    pytest.importorskip("ipykernel", reason="the extra `notebooks` is not installed")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    kernel = manager.KernelManager(kernel_name="python3")
+    kernel.start_kernel(cwd=str(tmp_path))
+    client = kernel.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+        client.execute(SEARCH.format(epochs=40, folder="stopped"))
+        wait_for(client, r"epoch 2 \(3/40\)")
+        kernel.interrupt_kernel()
+        reply = client.get_shell_msg(timeout=60)["content"]
+        assert (reply["status"], reply["ename"]) == ("error", "Interrupted")
+        (call,) = re.findall(r"nas\.resume\(.*\)", reply["evalue"])
+        done = json.loads((tmp_path / "stopped/summary.json").read_text())
+        assert done["status"] == "stopped" and 3 <= done["epochs"] < 40
+        # What is pasted into the next cell; the kernel has gone on.
+        assert executed(client, f"{call}.status") == "'finished'"
+        assert executed(client, f"{SEARCH.format(epochs=40, folder='whole')}\nfound.status") == "'finished'"
+    finally:
+        client.stop_channels()
+        kernel.shutdown_kernel(now=True)
+    for name in ("architecture.csv", "genotype.json"):
+        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def wait_for(client, pattern, seconds=120):
+    """Waits until a kernel has printed what fits."""
+    said, end = "", time.monotonic() + seconds
+    while not re.search(pattern, said):
+        assert time.monotonic() < end, said
+        message = client.get_iopub_msg(timeout=seconds)
+        said += message["content"].get("text", "") if message["msg_type"] == "stream" else ""
+
+
+def executed(client, code, seconds=120):
+    """The value of a cell's last line, as text."""
+    values = []
+    reply = client.execute_interactive(
+        code,
+        timeout=seconds,
+        output_hook=lambda message: values.append(message["content"].get("data", {}).get("text/plain")),
+    )
+    assert reply["content"]["status"] == "ok", reply["content"]
+    return next(value for value in reversed(values) if value is not None)

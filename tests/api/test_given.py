@@ -1,6 +1,8 @@
 """Pictures of a program: which kinds there are, what is found of them, and what is refused."""
 
 import json
+import re
+import shlex
 
 import numpy as np
 import pytest
@@ -216,10 +218,19 @@ def test_few_pictures_need_no_setting():
     assert "dataset.batch_size" not in (told.folder / "overrides.yaml").read_text()
 
 
-def test_evaluating_a_published_cell_on_given_pictures():
+def test_evaluating_a_published_cell_on_given_pictures(run, tmp_path):
     found = evaluate("DARTS_V2", nas.datasets.given(*PAIR, classes=["a", "b", "c"]), more=SIZES)
     assert found.model.classes == ("a", "b", "c") and found.summary["params"] > 0
     assert STEPS[0] in (found.folder / "overrides.yaml").read_text()
+    # Its folder is enough for a shell, which needs a file of its own.
+    (line,) = re.findall(
+        "^predict: +python -m nas.predict (.*)$", (found.folder / "evaluate.log").read_text(), re.M
+    )
+    picture = tmp_path / "one.png"
+    Image.fromarray(PAIR[1].pixels[0].permute(1, 2, 0).numpy()).save(picture)
+    words = [one.replace('"<your picture>"', str(picture)) for one in shlex.split(line)]
+    done = run("predict", *words, f"hydra.run.dir={tmp_path / 'p'}")
+    assert done.status == 0 and found.model.predict(picture)[0].label in done.out, done.err
 
 
 def test_a_source_is_known_from_its_folder_alone(searched):

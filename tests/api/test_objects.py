@@ -65,7 +65,11 @@ def test_a_space_and_a_method_of_the_program(tmp_path, run):
     named = search(space="nasbench201", method=method(Cooling()), overrides=[*SMALL, *words])
     for table in ("metrics.csv", "architecture.csv", "genotype.json"):
         assert (named.folder / table).read_bytes() == (found.folder / table).read_bytes(), table
-    assert 0 <= evaluate(found).accuracy <= 1
+    trained = evaluate(found)
+    assert 0 <= trained.accuracy <= 1
+    # No command can build a space that is an object of this process.
+    log = (trained.folder / "evaluate.log").read_text()
+    assert "run folder:" in log and "nas.predict" not in log
     done = run("search", f"resume={json.dumps(str(found.folder))}")
     assert done.status == 2 and "object of a Python process" in done.err and done.err.count("\n") == 1
     again = nas.resume(found.folder, space=space(), method=method(), verbose=False, epochs=2)

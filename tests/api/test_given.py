@@ -223,9 +223,8 @@ def test_evaluating_a_published_cell_on_given_pictures(run, tmp_path):
     assert found.model.classes == ("a", "b", "c") and found.summary["params"] > 0
     assert STEPS[0] in (found.folder / "overrides.yaml").read_text()
     # Its folder is enough for a shell, which needs a file of its own.
-    (line,) = re.findall(
-        "^predict: +python -m nas.predict (.*)$", (found.folder / "evaluate.log").read_text(), re.M
-    )
+    log = (found.folder / "evaluate.log").read_text()
+    (line,) = re.findall(r"predict: +python -m nas\.predict (.*)$", log, re.MULTILINE)
     picture = tmp_path / "one.png"
     Image.fromarray(PAIR[1].pixels[0].permute(1, 2, 0).numpy()).save(picture)
     words = [one.replace('"<your picture>"', str(picture)) for one in shlex.split(line)]

@@ -16,7 +16,7 @@ from tests.commands.test_bad_input import assert_refused
 
 NAME = 'run ü \\\\ \\w "it\'s" \\" $HOME #1, [a]={b}'
 # Of each kind of data that are files, the first of the test part.
-ASKED = {"folder": "a/3.png", "csv": "a/3.png", "corpus": "test.txt"}
+ASKED = {"folder": "a/5.png", "csv": "a/5.png", "corpus": "test.txt"}
 SHORT = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1")
 
 

@@ -107,11 +107,17 @@ def test_the_lines_of_the_container_run_in_a_fresh_environment(tmp_path):
     root, place = tmp_path / "root", tmp_path / "venv"
     venv.create(place, with_pip=True)
     (site,) = place.glob("lib/python*/site-packages")
+    # That of a new environment may be older than what is built with; the container's Python brings none.
+    subprocess.run([place / "bin/pip", "uninstall", "--quiet", "--yes", "setuptools"], check=True)
     (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
     (place / "bin/apt-get").write_text(APT_GET)
     (place / "bin/apt-get").chmod(0o755)
-    outer = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "NAS_OUTPUTS")}
-    environment = outer | {"PATH": f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "PYTHON", "NAS_"))}
+    environment |= {
+        "PATH": f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PIP_CONFIG_FILE": os.devnull,
+        "OMP_NUM_THREADS": "1",
+    }
     arguments, folder = {}, root
     root.mkdir()
     for word, rest in instructions():

@@ -33,7 +33,10 @@ def place_of(path: str) -> str:
         return path.removeprefix("docs/")
     if path.endswith(".ipynb"):
         return f"notebooks/{Path(path).stem}.md"
-    return f"source/{path}" if path.endswith((".md", *PICTURES)) else f"source/{path.strip('/') or 'all'}.md"
+    if path.endswith((".md", *PICTURES)):
+        return f"source/{path}"
+    # Folders whose names begin with a dot are left out of a site.
+    return f"source/{path.strip('/').removeprefix('.') or 'all'}.md"
 
 
 def origin_of(place: str) -> str:

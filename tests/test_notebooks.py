@@ -124,12 +124,15 @@ def test_a_notebook_runs_in_a_kernel(path, kernel, tmp_path):
     shown = [one for cell in book["cells"] if cell["cell_type"] == "code" for one in cell["outputs"]]
     kinds = {kind for one in shown for kind in one.get("data", ())}
     said = "".join(one.get("text") or one.get("data", {}).get("text/plain", "") for one in shown)
+    assert "Warning" not in said
     if path.stem == "first_search":
         # A bar that changes in its place, and the lines of the epochs above it.
         assert {"text/html", "application/vnd.jupyter.widget-view+json"} <= kinds
         assert "epoch 0 (1/1)" in said and "of the test pictures" in said and "a 4: read as" in said
     elif path.stem == "own_data":
         assert "image/svg+xml" in kinds and "predict:    python -m nas.predict model=" in said
+        # The derivation was asked to print nothing.
+        assert "best within budget" not in said
         assert (tmp_path / "outputs/digits.onnx").stat().st_size > 1000
     else:
         assert {"image/svg+xml", "image/png"} <= kinds and "evolution.png" in said and "epoch 1: " in said

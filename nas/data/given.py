@@ -229,7 +229,9 @@ def as_uint8(picture: Any, where: str) -> Tensor:
             ) from error
     if isinstance(picture, np.ndarray):
         last = picture.ndim == 3 and picture.shape[2] in (1, 3, 4) and picture.shape[0] not in (1, 3, 4)
-        picture = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1) if last else picture))
+        picture = np.ascontiguousarray(picture.transpose(2, 0, 1) if last else picture)
+        # A tensor on what cannot be written, such as a PIL picture, comes with a warning of torch's.
+        picture = torch.from_numpy(picture if picture.flags.writeable else picture.copy())
     kind = f"{picture.dtype} {list(picture.shape)}" if isinstance(picture, Tensor) else type(picture).__name__
     require(isinstance(picture, Tensor) and picture.ndim in (2, 3), f"{where} is {kind}; must be {FORMS}")
     pixels_CHW = picture[None] if picture.ndim == 2 else picture

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
+from rich.console import Console
 
 from nas.analysis.metrics import OF_TASKS, all_metrics, metric_of
 from nas.engine.measured import Measured
@@ -27,8 +28,18 @@ def wants_bar() -> bool:
 
 def _in_notebook() -> bool:
     """Whether what is printed appears in a notebook with widgets, in which a bar changes in its place."""
-    kernel = type(sys.stdout).__module__.startswith("ipykernel.")
-    return kernel and importlib.util.find_spec("ipywidgets") is not None
+    return _to_a_kernel() and importlib.util.find_spec("ipywidgets") is not None
+
+
+def _to_a_kernel() -> bool:
+    """Whether what is printed goes to a notebook's own stream, and to none that stands in its place."""
+    return type(sys.stdout).__module__.startswith("ipykernel.")
+
+
+def console() -> Console:
+    """What prints tables: as HTML in a notebook, and nowhere but to the stream that is there for it."""
+    # In a kernel rich would display them beside whatever stream mutes or collects what is printed.
+    return Console(force_jupyter=None if _to_a_kernel() else False)
 
 
 class Clock(pl.Callback):

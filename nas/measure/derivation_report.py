@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from nas.analysis import plots
 from nas.analysis.plots.pareto import draw_pareto
 from nas.analysis.sampling import LIMITS, PRICED, Architecture, Budget
+from nas.engine.progress import console
 from nas.engine.run_folder import RunFolder
 from nas.files import subfolder, write_text
 from nas.reading.csv_text import csv_table
@@ -138,11 +138,11 @@ def print_table(
         kept = within_budget(derived, budget)
         mark = "*" if kept == "yes" else f"* ({kept})"
         table.add_row(*_cells(derived, mark, skips, predicted, latency, accuracy, measured))
-    console = Console()
-    console.print(table)
+    screen = console()
+    screen.print(table)
     over = [name for name in LIMITS if not budget.keeps(derived, (name,))]
     note = f"; over the budget in {', '.join(over)}" if over else ""
-    console.print(f"* what derivation gives without a draw{note}; {draws:,} draws", highlight=False)
+    screen.print(f"* what derivation gives without a draw{note}; {draws:,} draws", highlight=False)
 
 
 def _cells(

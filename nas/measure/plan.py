@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 
@@ -20,7 +19,7 @@ from nas.analysis.cost.timing import spread
 from nas.engine.learning import check_steps
 from nas.engine.machine.execution import apply_execution
 from nas.engine.machine.hardware import lack
-from nas.engine.progress import duration
+from nas.engine.progress import console, duration
 from nas.engine.stages import Leg, StageBuilder, attach, legs_of, space_of_stage
 from nas.errors import ConfigError, require_whole
 from nas.measure.footprint import Footprint
@@ -89,7 +88,7 @@ def print_plan(config: Mapping, space: Space, method: Method, work: Workload, da
         rows += _search_rows(config, space, method, work, end)[0]
         for row in rows:
             table.add_row(*row)
-    Console().print(table)
+    console().print(table)
 
 
 def search_seconds(

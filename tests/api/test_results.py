@@ -6,6 +6,7 @@ import xml.etree.ElementTree as xml
 
 import numpy as np
 import pytest
+import rich.console
 import torch
 from PIL import Image
 
@@ -153,7 +154,11 @@ def test_a_bar_where_somebody_sees_it(monkeypatch):
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr(sys, "stdout", Stream())
     assert not progress.wants_bar()
+    # Tables go where all else goes that is printed: in a kernel too, if that stream stands for its own.
+    monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
+    assert not progress.console().is_jupyter
     monkeypatch.setattr(Stream, "__module__", "ipykernel.iostream")
+    assert progress.console().is_jupyter
     for there in (True, False):
         monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name, there=there: there or None)
         assert progress.wants_bar() is there

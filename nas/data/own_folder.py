@@ -219,7 +219,7 @@ class OwnFolder:
 
     def example(self) -> str | None:
         """The first file of the test part."""
-        return self._parts[1].paths[0]
+        return self._parts.test.paths[0]
 
     def _images(self, listing: Listing, augmented: bool) -> FolderImages:
         transform = v2.Compose([*self._steps[augmented], v2.PILToTensor()])

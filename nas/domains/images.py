@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from nas.analysis.metrics import OF_TASKS, Metric, with_asked
 from nas.data.class_weights import stand_in_weights
 from nas.data.draw_split import split
-from nas.data.listing import SUFFIXES
 from nas.data.lists import given_lists, list_lengths
 from nas.data.sampling import check_sampling
 from nas.data.sizes import training_size
@@ -30,6 +29,7 @@ from nas.measure.shapes import check_network, check_supernet
 from nas.measure.steps import Numerics
 from nas.measure.workload import image_steps, limited, processes_of
 from nas.methods.method import Method
+from nas.reading.pictures import SUFFIXES
 from nas.running.config import instantiate, plain
 from nas.spaces.space import ImageInputs, Space
 

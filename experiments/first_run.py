@@ -20,19 +20,18 @@ PAGE = ROOT / "docs/first_run.md"
 HOME = "/home/you"
 CLASSES, PICTURES = 4, 60
 SEARCH = (
-    "python -m nas.search dataset=folder dataset.root=pictures dataset.source.image_size=8 space.num_cells=3 "
-    "space.init_channels=4 recipe.num_cells=3 recipe.init_channels=8 recipe.epochs=10 trainer.max_epochs=3 "
-    "hardware.threads=1"
+    "python -m nas.search dataset=folder dataset.root=pictures dataset.source.image_size=8 "
+    "trainer.max_epochs=3 recipe.epochs=10 hardware.threads=1"
 )
 # The labels of commands that runs print, in the order in which a newcomer pastes them.
 NEXT = ("derive", "evaluate", "export", "predict")
 HEAD = """# A first run
 
 What the screen says from a folder of pictures to a network in a file. Pictures of handwritten digits
-(scikit-learn's, {count} files of {classes} classes) lie in `pictures/<class>/`. The network is far too
-small and the search far too short, so that all of it takes {seconds:.0f} s on two processors. Each
-command after the first is one that a command before has printed. `python -m experiments.first_run`
-writes this page, and a test pastes all of it again.
+(scikit-learn's, {count} files of {classes} classes) lie in `pictures/<class>/`. Sizes are those that suit
+so few pictures ([size.md](size.md)); the search is far too short, so that all of it takes {seconds:.0f} s on
+two processors. Each command after the first is one that a command before has printed.
+`python -m experiments.first_run` writes this page, and a test pastes all of it again.
 
 How each step goes on from the one before: [path.md](path.md). Pictures of your own: [data.md](data.md).
 """

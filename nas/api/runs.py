@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.api.data import Data, data_of, joined, small_batch, typed
 from nas.api.results import Derivation, EvaluationResult, Interrupted, Run, SearchResult, load
+from nas.commands.auto_size import is_wanted
 from nas.domains.networks import batch_overrides, source_of
 from nas.errors import require
 from nas.genotype import Genotype
@@ -46,8 +47,9 @@ def run_search(
         method: how it is found, by its name (`darts1`, `darts2`, `drnas`, `pcdarts`, `gdas`, ...), or a
             function of `shapes` and `layout` that builds a `nas.methods.method.Method`, such as a
             `functools.partial` of it.
-        epochs: of the search; None for the configuration's (50).
-        batch_size: images a step; None for the data set's.
+        epochs: of the search; None for the configuration's (50), or for what suits data of one's own
+            (docs/size.md).
+        batch_size: images a step; None for the data set's, or likewise.
         seed: of weights, architecture, order of batches and augmentation, 0 to 2**32 - 1.
         hardware: `cpu`, `gpu` or another profile of one device; several processes are started from a shell.
         folder: of the run, new or empty; None for a new one below `outputs/` (`$NAS_OUTPUTS`).
@@ -107,8 +109,9 @@ def run_evaluation(
         space: that the cell belongs to; None for that of its run, or `darts`.
         recipe: schedule and sizes, by the name of a file of `conf/recipe`; None for that of the run, or else
             of the data.
-        epochs: of the training; None for the recipe's.
-        batch_size: images a step; None for the recipe's.
+        epochs: of the training; None for the recipe's, or for what suits data of one's own where the cell
+            is of no run.
+        batch_size: images a step; likewise.
         max_params: parameters that the network's width is chosen to keep within; None for the recipe's width.
         max_macs: the same of multiply-adds per image.
         metrics: what is measured besides, of images: `f1`, `precision`, `recall`, `specificity`, `auroc`,
@@ -219,7 +222,8 @@ def _largest_batch(words: Sequence[str], objects: Mapping[str, Any]) -> list[str
 
 
 def _batch(config: Any, _: Path) -> list[str]:
-    return batch_overrides(config, source_of(config))
+    # Where sizes are chosen the batch is one of them.
+    return [] if is_wanted(config) else batch_overrides(config, source_of(config))
 
 
 def _common(

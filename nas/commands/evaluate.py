@@ -17,7 +17,7 @@ from nas.analysis.metrics import (
     without_missing,
 )
 from nas.analysis.random_cells import RandomCells, conditions_of, read_random_cells
-from nas.commands.auto_size import settle_sizes
+from nas.commands.auto_size import clock_of, settle_sizes
 from nas.commands.described import DESCRIBED, describe
 from nas.commands.found import files_of, found_of, tell
 from nas.commands.kernels import note_kernel
@@ -44,7 +44,6 @@ from nas.engine.machine import hardware
 from nas.engine.machine.execution import apply_execution
 from nas.engine.machine.peers import together
 from nas.engine.pictures import draw_evaluation
-from nas.engine.progress import Clock
 from nas.engine.recording import EpochRecorder
 from nas.engine.restarts import restarts_of, with_restarts
 from nas.engine.seeding import seed_run
@@ -78,11 +77,11 @@ def run(config: DictConfig, path: Path) -> float | None:
     hardware.use_device(config.hardware)
     space = space_of(config)
     genotype = genotype_of(config, space, *_genotype(session))
+    source = source_of(config)
     if not session.resuming:
-        session.summary |= settle_sizes(config, "evaluate", genotype)
+        session.summary |= settle_sizes(config, "evaluate", source, genotype)
         space = space_of(config)  # of the sizes that were chosen
     seed_run(config.seed)
-    source = source_of(config)
     domain = choose(space, source)
     metrics = _metrics(config, domain, source)
     check_recipe(domain, config.recipe, source)
@@ -114,7 +113,7 @@ def run(config: DictConfig, path: Path) -> float | None:
         checkpoints.check_fits(module, checkpoint)
     if session.nothing_left(epochs_done):
         return _reached(session.earlier, domain.name)
-    clock = Clock(config.trainer.max_epochs, session.deadline)
+    clock = clock_of(session)
     recorder = EpochRecorder(
         folder, clock, epochs_done, metrics, tell=session.progress, further=module.columns
     )

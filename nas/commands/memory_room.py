@@ -6,7 +6,7 @@ import torch
 from omegaconf import DictConfig
 
 from nas.analysis.cost.counting import count_saved_bytes
-from nas.commands.prices import training_steps
+from nas.commands.prices import method_of, training_steps
 from nas.domains.choose import choose
 from nas.domains.networks import space_of
 from nas.engine.machine.execution import apply_execution
@@ -17,8 +17,7 @@ from nas.measure.memory_fit import GIB, LIBRARIES
 from nas.measure.planned_steps import SHARE, free_bytes
 from nas.measure.shapes import price_step, primed
 from nas.measure.steps import numerics
-from nas.methods.layout import layout_of
-from nas.running.config import instantiate, plain
+from nas.running.config import plain
 
 # A batch norm has no statistics of one.
 SMALLEST = 2
@@ -47,11 +46,7 @@ def room(hardware: DictConfig, alone: bool = True) -> float | None:
 def largest_search_batch(config: DictConfig, limit: float, source: Any) -> int:
     """The most images or columns of a step, of the most demanding stage, within so many bytes."""
     space, given = space_of(config), plain(config)
-    method = instantiate(
-        config.method,
-        shapes={name: group.shape for name, group in space.groups.items()},
-        layout=layout_of(space.groups),
-    )
+    method = method_of(config, space)
     work = choose(space, source).workload(given, space, method, source)
     method.needs_no_times()
     attach(method, space, work.inputs)

@@ -21,6 +21,15 @@ from nas.running.config import instantiate, plain
 SECONDS = 20.0
 
 
+def method_of(config: DictConfig, space: Any) -> Any:
+    """The method of a search's configuration, for a space."""
+    return instantiate(
+        config.method,
+        shapes={name: group.shape for name, group in space.groups.items()},
+        layout=layout_of(space.groups),
+    )
+
+
 def search_price(
     config: DictConfig, seconds: float = SECONDS, source: Any = None
 ) -> tuple[float | None, str]:
@@ -35,11 +44,7 @@ def search_price(
         ConfigError: a setting cannot be used.
     """
     space, source = space_of(config), source_of(config) if source is None else source
-    method = instantiate(
-        config.method,
-        shapes={name: group.shape for name, group in space.groups.items()},
-        layout=layout_of(space.groups),
-    )
+    method = method_of(config, space)
     method.epochs = config.trainer.max_epochs
     given = plain(config)
     work = choose(space, source).workload(given, space, method, source)

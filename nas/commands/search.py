@@ -2,13 +2,14 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
 
 from nas.analysis.exploration import check_exploration
 from nas.analysis.tabular import open_tabular
-from nas.commands.auto_size import settle_sizes
+from nas.commands.auto_size import clock_of, settle_sizes
 from nas.commands.found import files_of, found_of, tell
 from nas.commands.kernels import note_kernel
 from nas.commands.latency import command_for_supernet
@@ -70,10 +71,10 @@ def run(config: DictConfig, path: Path) -> None:
     if not (config.get("plan") and config.hardware.get("memory_gib")):
         hardware.check_hardware(config.hardware)
     hardware.use_device(config.hardware)
-    found = {} if session.resuming else settle_sizes(config, "search")
-    session.summary |= found
+    source = source_of(config)
+    session.summary |= {} if session.resuming else settle_sizes(config, "search", source)
     seed_run(config.seed)
-    search = Search(session)
+    search = Search(session, source)
     if config.get("plan"):
         search.plan()
         return
@@ -92,16 +93,17 @@ class Search:
 
     Args:
         session: the run.
+        source: its data set.
 
     Raises:
         ConfigError: a setting cannot be used.
     """
 
-    def __init__(self, session: Session):
+    def __init__(self, session: Session, source: Any):
         self.session = session
         self.config = config = session.config
         self.space = space = space_of(config)
-        self.source = source_of(config)
+        self.source = source
         self.domain = choose(space, self.source)
         self.tabular = open_tabular(plain(config.tabular), space.family, config.dataset.name)
         self.method = method = instantiate(
@@ -183,7 +185,7 @@ class Search:
         note_kernel(session, module.supernet)
         trainer.check_optimizers(module, "method")
         stages.check_schedule()
-        clock = Clock(config.trainer.max_epochs, session.deadline)
+        clock = clock_of(session)
         recorder = self._recorder(clock, epochs_done)
         watching.check_monitors(method.monitors, recorder.columns, recorder.validation, plain(config))
         # Built before the folder is opened: what Lightning refuses leaves nothing behind.

@@ -102,6 +102,10 @@ class Domain(Protocol):
         """Images or columns that a process could train on at once, of all of a source; None for unknown."""
         ...
 
+    def smallest_part(self, config: Mapping, source: Any) -> int | None:
+        """Images or columns that a process has of the smaller part of a search; None where nobody knows."""
+        ...
+
     def amount(self, source: Any) -> int | None:
         """Training images or words of a source; None where nobody knows."""
         ...

@@ -128,6 +128,11 @@ class Images:
         count = self.amount(source)
         return None if count is None else math.ceil(count / processes_of(config))
 
+    def smallest_part(self, config: Mapping, source: ImageSource) -> int | None:
+        """Of the lists that are given, or as parts are drawn."""
+        sizes = part_sizes(config["dataset"], self.amount(source), source.num_classes, config["split_seed"])
+        return None if sizes is None else max(1, min(sizes) // processes_of(config))
+
     def amount(self, source: ImageSource) -> int | None:
         """Images."""
         return training_size(source).count
@@ -225,6 +230,26 @@ def data_arguments(config: DictConfig, source: ImageSource) -> dict[str, Any]:
     }
 
 
+def part_sizes(dataset: Mapping, count: int | None, classes: int, seed: int) -> list[int] | None:
+    """Images of the weight part and of the architecture part; None where nobody knows.
+
+    Args:
+        dataset: its configuration.
+        count: training images.
+        classes: of them.
+        seed: of the split.
+    """
+    files = given_lists(dataset.get("lists"))
+    if files:
+        return list(list_lengths(files).values())
+    if count is None:
+        return None
+    # How many images a part has does not depend on which labels they bear.
+    labels_N = torch.arange(count) % classes
+    parts = split(labels_N, dataset["split"], dataset["split_ratio"], dataset["fraction"], seed)
+    return [len(parts.weight), len(parts.architecture)]
+
+
 class ImageWork:
     """A search on images: see `Workload`."""
 
@@ -273,17 +298,9 @@ class ImageWork:
     def _images(self) -> tuple[int, int] | None:
         """Images of both parts that a process reads; None where nobody knows how many there are."""
         given, processes = self.config["dataset"], processes_of(self.config)
-        files = given_lists(given.get("lists"))
-        if files:
-            sizes = list(list_lengths(files).values())
-        elif self.known.count is None:
+        sizes = part_sizes(given, self.known.count, self.source.num_classes, self.config["split_seed"])
+        if sizes is None:
             return None
-        else:
-            # How many images a part has does not depend on which labels they bear.
-            labels_N = torch.arange(self.known.count) % self.source.num_classes
-            chosen = (given["split"], given["split_ratio"], given["fraction"], self.config["split_seed"])
-            parts = split(labels_N, *chosen)
-            sizes = [len(parts.weight), len(parts.architecture)]
         # Disjoint parts, so that joined ones are as long as both together.
         sizes = [sum(sizes)] * 2 if self.joint else sizes
         weight, architecture = (math.ceil(size / processes) for size in sizes)

@@ -151,6 +151,16 @@ class Text:
         words = self.amount(source)
         return None if words is None else words // (2 * processes_of(config))
 
+    def smallest_part(self, config: Mapping, source: TextSource) -> int | None:
+        """As many columns as hold two words each of the shorter stream."""
+        text, _ = _unread(source)
+        if text is None:
+            return None
+        given = config["dataset"]
+        parts = text_split(text, given["split"], given["split_ratio"], given["fraction"])
+        shorter = min(len(parts.weight.tokens_N), len(parts.architecture.tokens_N))
+        return max(1, shorter // (2 * processes_of(config)))
+
     def amount(self, source: TextSource) -> int | None:
         """Words."""
         text, _ = _unread(source)

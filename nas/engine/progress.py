@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytorch_lightning as pl
@@ -50,22 +51,34 @@ class Clock(pl.Callback):
         deadline: when the run has to be over, as `time.monotonic` counts; None for never. It is stopped after
             the last epoch that fits, where the longest one so far is what an epoch takes.
         lines: whether to log what is ahead, and a line per epoch.
+        expected: seconds from the first epoch to the end, where they have been foreseen.
+        again: the command that continues the run.
 
     Attributes:
         out_of_time: whether it has asked the trainer to stop, as callbacks may for reasons of their own.
     """
 
-    def __init__(self, epochs: int, deadline: float | None = None, lines: bool = True):
+    def __init__(
+        self,
+        epochs: int,
+        deadline: float | None = None,
+        lines: bool = True,
+        expected: float | None = None,
+        again: str = "",
+    ):
         self.epochs = epochs
         self.deadline = deadline
         self.lines = lines
+        self.expected = expected
+        self.again = again
         self.epoch_seconds: list[float] = []
         self.out_of_time = False
         self._start = 0.0
         self._begun = False
         # The end of the first step, which pays for what is built on the way.
         self._first_step: float | None = None
-        self._estimated = False
+        # What was foreseen counts validations too, which the first steps do not.
+        self._estimated = expected is not None
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the watch; the first time it says what is ahead."""
@@ -75,6 +88,13 @@ class Clock(pl.Callback):
             first, last = trainer.current_epoch, self.epochs - 1
             ahead = f"epoch {last}" if first == last else f"epochs {first} to {last}"
             log.info("%s, %s steps in the first", ahead, trainer.num_training_batches)
+            left = _epochs(self.epochs - first)
+            if self.expected is None:
+                log.info("expected end: not known before steps have been timed (%s)", left)
+            else:
+                log.info("%s", self._end(self.expected, f"{left}, as foreseen by size=auto"))
+            if self.again:
+                log.info("stop:       Ctrl-C at any time; go on with: %s", self.again)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -96,9 +116,22 @@ class Clock(pl.Callback):
 
     def _estimate(self, trainer: pl.Trainer, pl_module: Any, pace: float) -> str:
         left = self.epochs - trainer.current_epoch
-        whole = duration(left * trainer.num_training_batches * pace)
         rests = "; alpha rests in this epoch, steps in which it moves take longer" if pl_module.rests else ""
-        return f"about {whole} for {left} epochs at {pace:.3g} s per step, without validation{rests}"
+        stages = (
+            "; later stages have steps of their own"
+            if (trainer.max_epochs or self.epochs) < self.epochs
+            else ""
+        )
+        how = f"{_epochs(left)} at {pace:.3g} s per step, without validation{rests}{stages}"
+        return self._end(left * trainer.num_training_batches * pace, how)
+
+    def _end(self, seconds: float, how: str) -> str:
+        """When a run is over that takes so many more seconds, or that its time limit ends before."""
+        told = f"expected end: {clock_time(seconds)} (about {duration(seconds)}; {how})"
+        left = None if self.deadline is None else self.deadline - time.monotonic()
+        if left is None or seconds <= left:
+            return told
+        return f"{told}; time_limit ends it by {clock_time(max(0.0, left))}"
 
     def end_epoch(self, trainer: pl.Trainer) -> None:
         """Notes how long the epoch took, with its validation and analyses, and whether another one fits.
@@ -108,6 +141,11 @@ class Clock(pl.Callback):
         now = time.monotonic()
         self.epoch_seconds.append(now - self._start)
         last = trainer.should_stop or trainer.current_epoch + 1 >= self.epochs
+        if self.lines and not self._estimated and not last:
+            # Epochs of a single step, or of a number that nobody knows.
+            self._estimated = True
+            left = self.epochs - trainer.current_epoch - 1
+            log.info("%s", self._end(left * self.epoch_seconds[-1], f"{_epochs(left)} like the first"))
         if self.deadline is None or last:
             return
         longest = max(self.epoch_seconds)
@@ -122,6 +160,17 @@ class Clock(pl.Callback):
         if not recent:
             return ""
         return duration(sum(recent) / len(recent) * max(0, self.epochs - trainer.current_epoch - 1))
+
+
+def _epochs(number: int) -> str:
+    return f"{number} epoch{'s' * (number != 1)}"
+
+
+def clock_time(seconds: float) -> str:
+    """What the clock will show in so many seconds: 14:32, with the day where it is another one."""
+    now = datetime.now()
+    then = now + timedelta(seconds=seconds)
+    return f"{then:%H:%M}" if then.date() == now.date() else f"{then:%a %d %b %H:%M}"
 
 
 def duration(seconds: float) -> str:

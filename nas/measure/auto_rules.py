@@ -6,7 +6,7 @@ upper ends of the ladders are the papers' sizes.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 # What sizes a network -> sizes of a supernet and of an evaluation network, from the papers' down.
@@ -57,6 +57,25 @@ class Phase:
     read: float
 
 
+@dataclass
+class Choice:
+    """What was chosen of one phase.
+
+    Attributes:
+        numbers: key -> whole number.
+        seconds: what its steps will take; None where it is not known.
+        why: how they are known, or why not.
+    """
+
+    numbers: dict[str, int] = field(default_factory=dict)
+    seconds: float | None = None
+    why: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON keeps it."""
+        return {"numbers": self.numbers, "seconds": self.seconds, "why": self.why}
+
+
 SEARCH = Phase("supernet", 0, ("dataset.batch_size",), ("trainer.max_epochs", "method.stages"), 10, 1.5)
 EVALUATION = Phase(
     "network",
@@ -68,10 +87,34 @@ EVALUATION = Phase(
 )
 # As a search foresees it: what it types for itself says nothing of the evaluation.
 FORESEEN = Phase("network", 1, ("recipe.batch_size",), ("recipe.epochs",), 20, 1.0)
+# What may be chosen, and the most that any of it may be.
+CHOSEN = frozenset(
+    [f"{group}.{name}" for group in ("space", "recipe") for keys in LADDERS for name in keys]
+    + [keys[0] for phase in (SEARCH, EVALUATION) for keys in (phase.batch_keys, phase.epoch_keys)]
+)
+MOST = 10**6
+
+
+def is_number_of(key: str, value: object) -> bool:
+    """Whether a key is one of those that are chosen, and a value a number that it may have."""
+    return key in CHOSEN and isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST
+
+
+def lighter(rung: Mapping[str, int], other: Mapping[str, int]) -> float:
+    """The multiply-adds of one step of a ladder as a share of another's: as depth, and as width squared."""
+    powers = {"init_channels": 2, "hidden_size": 2}
+    shares = (
+        (value / other[key]) ** powers.get(key.rpartition(".")[2], 1)
+        for key, value in rung.items()
+        if key in other
+    )
+    return math.prod(shares)
 
 
 def rungs_of(known: Mapping[str, Any], phase: Phase, multiples: Sequence[int] = ()) -> list[dict[str, int]]:
     """The ladder of the networks that have such keys, from the papers' size down; empty for other networks.
+
+    A key that is null, as one of two that count the same cells may be, sizes nothing.
 
     Args:
         known: a recipe, or a space, with the keys that size its networks.
@@ -80,7 +123,7 @@ def rungs_of(known: Mapping[str, Any], phase: Phase, multiples: Sequence[int] = 
     """
     shared = math.lcm(2, *multiples)
     for keys, ladders in LADDERS.items():
-        if all(key in known for key in keys):
+        if all(known.get(key) is not None for key in keys):
             rungs = [dict(zip(keys, sizes, strict=True)) for sizes in ladders[phase.place]]
             for rung in rungs:
                 if "init_channels" in rung:
@@ -104,17 +147,21 @@ def batch_for(domain: str, amount: float, most: int | None = None) -> int:
     return size
 
 
-def rescale_epochs(config: Any, epochs: int, typed: set[str]) -> None:
+def rescale_epochs(config: Any, epochs: int, typed: set[str]) -> dict[str, Any]:
     """Gives a search another length: stages and warm-up keep their shares of it.
 
     Args:
         config: whose `trainer.max_epochs`, `method.stages` and `method.warmup_epochs` change.
         epochs: at least as many as there are stages.
         typed: keys that stay.
+
+    Returns:
+        Key -> value of what else has changed.
     """
     method, before = config.method, int(config.trainer.max_epochs)
     stages = method.get("stages")
     warmup = method.get("warmup_epochs")
+    usual = _follows(method)
     config.trainer.max_epochs = epochs
     if stages and len(stages) > 1:
         whole, left = sum(int(stage["epochs"]) for stage in stages), epochs
@@ -130,3 +177,10 @@ def rescale_epochs(config: Any, epochs: int, typed: set[str]) -> None:
     if isinstance(warmup, int) and warmup and "method.warmup_epochs" not in typed:
         # A warm-up longer than the search that it was configured with is half of it.
         method["warmup_epochs"] = min(epochs - 1, round(epochs * min(warmup / before, 0.5)))
+    return {key: value for key, value in _follows(method).items() if value != usual[key]}
+
+
+def _follows(method: Any) -> dict[str, Any]:
+    """What follows from the length of a search, as plain values."""
+    stages = [dict(stage) for stage in method.get("stages") or ()]
+    return {"method.stages": stages, "method.warmup_epochs": method.get("warmup_epochs")}

@@ -257,7 +257,8 @@ def _run_apart(name: str, config: DictConfig) -> None:
     # What a single run understands: it has neither launcher nor sweeper.
     of_sweep = re.compile(r"[+~]*hydra[./](launcher|sweeper|sweep|callbacks|mode|run|job\.num|job\.id)\b")
     kept = [str(one) for one in hydra_config.overrides.hydra if not of_sweep.match(str(one))]
-    place = [f"hydra.run.dir={quoted(folder)}", f"hydra.job.num={number}"]
+    sweep = f"hydra.sweep.dir={quoted(os.path.abspath(hydra_config.sweep.dir))}"
+    place = [f"hydra.run.dir={quoted(folder)}", sweep, f"hydra.job.num={number}"]
     sources = hydra_config.runtime.config_sources
     given = [f"--config-dir={one.path}" for one in sources if one.provider == "command-line"]
     job = launching.Job(

@@ -174,6 +174,9 @@ def _words(
         yield "++dataset.download=false"
     if name != "evaluate":
         return
+    if "size" not in given:
+        # The numbers of the run, on any machine.
+        yield "size=null"
     if "dataset" in parts and type(saved.get("split_seed")) is int:
         yield f"split_seed={saved.split_seed}"
     epochs = OmegaConf.select(saved, "trainer.max_epochs")

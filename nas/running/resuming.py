@@ -36,7 +36,7 @@ RESUMABLE = (
 )
 # Keys that came later than some run folders, and what these had without them.
 LATER: Mapping[str, Any] = {
-    "epoch": None, "run": None, "choice": None, "init": None, "freeze_epochs": 0, "size": None, "time": 20.0,
+    "epoch": None, "run": None, "choice": None, "init": None, "freeze_epochs": 0, "size": None, "time": None,
     "metrics": [],
 }  # fmt: skip
 

@@ -28,7 +28,7 @@ from nas.running.config import BASIC_LAUNCHER, plain, register_resolvers
 from nas.running.launching import Job, Share
 from nas.running.own_files import check_folder
 from nas.running.procedure import Step
-from nas.running.words import pasted, quoted
+from nas.running.words import key_of, pasted, quoted
 
 # What launchers leave, out of sight of what looks for runs.
 LAUNCHED = ".launched"
@@ -95,7 +95,11 @@ class Steps:
             # Whatever its folder cannot vouch for is this caller's word.
             sent = [one for one in step.words if one.startswith(("logger=", "logger."))]
             return [*self.options, f"resume={quoted(place)}", *sent, *self.words]
-        return [*self.options, *step.words, f"hydra.run.dir={quoted(place)}", *self.words]
+        # Runs of a table are alike: no data set chooses sizes for one of them by itself, and what was asked
+        # for is chosen once for all.
+        said = "size" in map(key_of, step.words)
+        sizes = f"hydra.sweep.dir={quoted(self.folder)}" if said else "size=null"
+        return [*self.options, *step.words, sizes, f"hydra.run.dir={quoted(place)}", *self.words]
 
     def _alone(self, step: Step, which: str) -> str:
         """Runs a step in this terminal; returns why it did not finish, as far as its status says."""

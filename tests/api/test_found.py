@@ -7,7 +7,7 @@ from tests.api.small import WORDS, Pictures
 
 
 def searched(data, folder, **options):
-    return nas.run_search(data, method="random", folder=folder, overrides=WORDS, **options)
+    return nas.run_search(data, method="random", folder=folder, overrides=[*WORDS, "size=null"], **options)
 
 
 def test_a_quiet_call_keeps_the_table_and_prints_nothing(tmp_path, capsys):

@@ -106,7 +106,7 @@ def language(tmp_path_factory):
     for part, text in LINES.items():
         (folder / f"{part}.txt").write_text(text)
     sizes = ["space.hidden_size=4", "space.num_nodes=2", "recipe.hidden_size=4", "recipe.embedding_size=4"]
-    few = ["dataset.valid_batch_size=2", "dataset.batch_size=4"]
+    few = ["dataset.valid_batch_size=2", "dataset.batch_size=4", "size=null"]
     options = {"epochs": 1, "verbose": False}
     text = nas.datasets.corpus(folder)
     found = nas.run_search(
@@ -278,6 +278,9 @@ def test_a_training_that_has_not_ended_has_no_model(pets):
 
 def test_a_width_is_chosen_for_a_budget(pets):
     found = evaluate(
-        "DARTS_V2", nas.datasets.folder(pets, image_size=8), max_params=20_000, more=["recipe.num_cells=3"]
+        "DARTS_V2",
+        nas.datasets.folder(pets, image_size=8),
+        max_params=20_000,
+        more=["recipe.num_cells=3", "size=null"],
     )
     assert found.summary["params"] <= 20_000

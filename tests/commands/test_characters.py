@@ -16,7 +16,13 @@ TEXTS = {
     "valid": "the mat\n" * 5,
     "test": "a cat sat\non the Mat\n" * 2,
 }
-SIZES = ("space=darts_rnn", "dataset=corpus", "dataset.tokenizer=characters", "dataset.batch_size=4")
+SIZES = (
+    "space=darts_rnn",
+    "dataset=corpus",
+    "dataset.tokenizer=characters",
+    "dataset.batch_size=4",
+    "size=null",
+)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +126,7 @@ def test_texts_that_are_too_short_and_other_tokenizers_are_refused(run, tmp_path
     def evaluate(*settings):
         return run(
             "evaluate", "space=darts_rnn", "dataset=corpus", f"dataset.root={tmp_path}", "genotype=DARTS_V1",
-            "recipe.hidden_size=4", f"hydra.run.dir={tmp_path / 'run'}", *settings,
+            "recipe.hidden_size=4", "size=null", f"hydra.run.dir={tmp_path / 'run'}", *settings,
         )  # fmt: skip
 
     for part in TEXTS:

@@ -14,6 +14,7 @@ from tests.commands.test_bad_input import assert_refused
 SIZES = (
     "dataset=folder", "dataset.source.image_size=8", "dataset.batch_size=4", "recipe.num_cells=3",
     "recipe.init_channels=2", "trainer.max_epochs=1", "trainer.enable_progress_bar=false",
+    "size=null",
 )  # fmt: skip
 SEARCH = ("space.num_cells=3", "space.num_nodes=2", "space.init_channels=2")
 

@@ -126,7 +126,7 @@ def test_every_kind_of_data_and_space_is_evaluated_as_printed(kind, run, tmp_pat
         (place / f"{part}.txt").write_text("a few words on a line\n" * 20)
     typed, space = SPACES[kind]
     monkeypatch.chdir(home)
-    given = [f"space={space}", *typed.split(), *SIZES[space].split()]
+    given = [f"space={space}", *typed.split(), *SIZES[space].split(), "size=null"]
     printed_words = printed(run("search", *given, f"hydra.run.dir={quoted(home / 's')}"))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")

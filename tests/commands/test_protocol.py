@@ -173,11 +173,11 @@ def test_a_run_that_fails_costs_no_other_and_the_protocol_goes_on(run, stood_in,
     assert run("protocol", f"resume={folder}").status == 0
     # One that was begun is resumed, one that died before that begins anew, one that has finished is kept.
     assert begun[0] == ["search/0", f"resume={folder}/search/0"]
-    assert begun[1] == ["search/1", "seed=1", f"hydra.run.dir={folder}/search/1"]
+    assert begun[1] == ["search/1", "seed=1", "size=null", f"hydra.run.dir={folder}/search/1"]
     assert [one[0] for one in begun[2:]] == [f"select/{n}" for n in range(3)] + ["evaluate/0", "evaluate/1"]
     assert begun[2][1:] == [
         "test=false", "trainer.max_epochs=100", "dataset.valid=0.5", "seed=0", f"genotype={folder}/search/0",
-        f"hydra.run.dir={folder}/select/0",
+        "size=null", f"hydra.run.dir={folder}/select/0",
     ]  # fmt: skip
     found = summary(folder)
     # 0.0, 0.2 (7 % 5 / 10), 0.4: the third.

@@ -19,7 +19,13 @@ SPACES = {
     "nasbench201": ("space=nasbench201", "space.cells_per_stage=1", "space.init_channels=4"),
     "dso": ("space=dso", "method=dsonas", "method.warmup_epochs=0", "space.init_channels=4"),
 }  # fmt: skip
-STEPS = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "dataset.batch_size=8", "checkpoint.keep=1")
+STEPS = (
+    "trainer.max_epochs=1",
+    "trainer.limit_train_batches=2",
+    "dataset.batch_size=8",
+    "checkpoint.keep=1",
+    "size=null",
+)
 
 
 def tones(count, seed, length=30):
@@ -159,7 +165,8 @@ def test_what_does_not_fit_is_refused_in_one_line(run, trained, data, place, tmp
         (tmp_path / "folder", "this network reads signals [N, C, L] of [2, 30]; give an .npz, .npy or"),
     ):
         assert_refused(run("predict", f"model={quoted(trained)}", f"input={quoted(given)}"), words)
-    base = ("genotype=DARTS_V2", "dataset=arrays", f"dataset.file={quoted(data)}", "recipe.num_cells=3")
+    base = ("genotype=DARTS_V2", "dataset=arrays", "size=null", "recipe.num_cells=3")
+    base += (f"dataset.file={quoted(data)}",)
     assert_refused(
         run("evaluate", *base, "dataset.augment.flip=true"), "dataset.augment.flip=True", "signals"
     )
@@ -169,7 +176,12 @@ def test_what_does_not_fit_is_refused_in_one_line(run, trained, data, place, tmp
     np.savez(
         tmp_path / "gaps.npz", images=np.where(tones(9, 1)[0] > 300, np.nan, -1), labels=np.arange(9) % 3
     )
-    words = ("genotype=DARTS_V2", "dataset=arrays", f"dataset.file={quoted(tmp_path / 'gaps.npz')}")
+    words = (
+        "genotype=DARTS_V2",
+        "dataset=arrays",
+        f"dataset.file={quoted(tmp_path / 'gaps.npz')}",
+        "size=null",
+    )
     assert_refused(run("evaluate", *words), "numbers that cannot be learnt from", "NaN, the first at [")
 
 

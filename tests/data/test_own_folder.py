@@ -145,7 +145,7 @@ def test_a_name_that_no_list_can_hold_is_refused_before_anything_is_written(name
     os.makedirs(os.path.dirname(place), exist_ok=True)
     Image.new("RGB", (8, 8)).save(os.fsdecode(place))
     out = tmp_path / "out"
-    words = [f"dataset.root={tmp_path / 'own'}", "dataset.source.image_size=8", "dataset.batch_size=2"]
+    words = [f"dataset.root={tmp_path / 'own'}", "dataset.source.image_size=8", "size=null"]
     done = run("search", "dataset=folder", *words, "method=random", f"hydra.run.dir={out}")
     assert done.status == 2 and "must be UTF-8 without line breaks" in done.err
     assert done.err.count("\n") == 1 and not out.exists()

@@ -108,6 +108,7 @@ def test_a_table_or_column_that_is_not_there_is_refused(pictures):
 
 def test_the_command_refuses_missing_files_in_one_line(pictures, run, tmp_path):
     file, out = table(pictures, rows=["cat/0.png,cat", "no.png,dog"]), tmp_path / "out"
-    done = run("search", "dataset=csv", f"dataset.file={file}", "method=random", f"hydra.run.dir={out}")
+    words = ("dataset=csv", f"dataset.file={file}", "method=random", "size=null")
+    done = run("search", *words, f"hydra.run.dir={out}")
     assert done.status == 2 and "1 of 2 files are missing (line 3: " in done.err
     assert done.err.count("\n") == 1 and not out.exists()

@@ -1,6 +1,7 @@
 """What a person reads while a run goes on."""
 
 import logging
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -45,9 +46,17 @@ class Run:
     def __init__(self, monkeypatch, clock, rests=False, steps=50):
         self.now, self.clock, self.module = 0.0, clock, SimpleNamespace(rests=rests)
         monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: self.now))
+        noon = datetime(2026, 3, 1, 12)
+        monkeypatch.setattr(
+            progress, "datetime", SimpleNamespace(now=lambda: noon + timedelta(seconds=self.now))
+        )
         alone = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
         self.trainer = SimpleNamespace(
-            num_training_batches=steps, current_epoch=0, should_stop=False, strategy=alone
+            num_training_batches=steps,
+            current_epoch=0,
+            should_stop=False,
+            strategy=alone,
+            max_epochs=clock.epochs,
         )
 
     def epoch(self, seconds, steps=None):
@@ -61,34 +70,64 @@ class Run:
         return self.trainer.should_stop
 
 
-@pytest.mark.parametrize(("seconds", "steps"), [(100, 22), (5000, 3)])
-def test_the_whole_run_is_estimated_once_before_the_first_epoch_ends(monkeypatch, caplog, seconds, steps):
+@pytest.mark.parametrize(("seconds", "steps", "end"), [(100, 22, "12:17"), (5000, 3, "Mon 02 Mar 01:56")])
+def test_the_whole_run_is_estimated_once_before_the_first_epoch_ends(
+    monkeypatch, caplog, seconds, steps, end
+):
     caplog.set_level(logging.INFO)
-    run = Run(monkeypatch, Clock(10), rests=True)
+    run = Run(monkeypatch, Clock(10, again="python -m nas.search resume=a"), rests=True)
     run.epoch(seconds, steps)
-    header, estimate = caplog.messages
+    header, unknown, stop, estimate = caplog.messages
     assert header == "epochs 0 to 9, 50 steps in the first"
+    assert unknown == "expected end: not known before steps have been timed (10 epochs)"
+    assert stop == "stop:       Ctrl-C at any time; go on with: python -m nas.search resume=a"
+    whole = progress.duration(10 * seconds)
     assert estimate.startswith(
-        f"about {progress.duration(10 * seconds)} for 10 epochs at {seconds / 50:g} s per"
+        f"expected end: {end} (about {whole}; 10 epochs at {seconds / 50:g} s per step"
     )
-    assert "alpha rests" in estimate
+    assert "alpha rests" in estimate and "stages" not in estimate
     run.epoch(seconds)
-    assert len(caplog.messages) == 2
+    assert len(caplog.messages) == 4
 
 
 @pytest.mark.parametrize("steps", [2, 12, 20])
 def test_a_short_epoch_is_estimated_too(monkeypatch, caplog, steps):
     caplog.set_level(logging.INFO)
     Run(monkeypatch, Clock(10), steps=steps).epoch(5, steps // 2 + 1)
-    header, estimate = caplog.messages
+    header, _, estimate = caplog.messages
     assert header == f"epochs 0 to 9, {steps} steps in the first"
-    assert estimate.startswith("about 50s for 10 epochs")
+    assert estimate.startswith("expected end: 12:00 (about 50s; 10 epochs at")
 
 
-def test_a_single_step_speaks_for_itself(monkeypatch, caplog):
+def test_a_single_step_is_known_after_the_first_epoch(monkeypatch, caplog):
     caplog.set_level(logging.INFO)
-    Run(monkeypatch, Clock(10), steps=1).epoch(5)
-    assert caplog.messages == ["epochs 0 to 9, 1 steps in the first"]
+    run = Run(monkeypatch, Clock(10), steps=1)
+    run.epoch(60)
+    assert caplog.messages[2:] == ["expected end: 12:10 (about 9m00s; 9 epochs like the first)"]
+    run.epoch(60)
+    assert len(caplog.messages) == 3
+
+
+def test_what_has_been_foreseen_is_told_before_the_first_step(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    run = Run(monkeypatch, Clock(20, expected=720.0, deadline=300.0))
+    run.clock.on_train_epoch_start(run.trainer, run.module)
+    assert caplog.messages[1:] == [
+        "expected end: 12:12 (about 12m00s; 20 epochs, as foreseen by size=auto); time_limit ends it by 12:05"
+    ]
+    run.epoch(50)
+    assert len(caplog.messages) == 2
+    caplog.clear()
+    Run(monkeypatch, Clock(20, expected=720.0, again="x", lines=False)).epoch(5)
+    assert not caplog.messages
+
+
+def test_the_steps_of_a_stage_are_not_those_of_the_next(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    run = Run(monkeypatch, Clock(20))
+    run.trainer.max_epochs = 10
+    run.epoch(5)
+    assert caplog.messages[-1].endswith("later stages have steps of their own)")
 
 
 def test_a_run_with_a_deadline_stops_after_the_last_epoch_that_fits(monkeypatch):

@@ -161,21 +161,19 @@ def walk(shown: Shown, seed: int, place: Path, more: Sequence[str] = ()) -> dict
     """
     log = place / f"seed{seed}.log"
     said, seconds = execute(["-m", *shlex.split(shown.search), f"seed={seed}", *more], place, log)
-    folders, printed = {"search": _folder(said)}, commands_in(said)
+    trained, printed = Path(), commands_in(said)
     for label in NEXT:
         if label not in printed:
             raise RuntimeError(f"{label}: not printed by\n{said}")
         words = [re.sub(r"^input=.*", f"input={shown.given}", one) for one in shlex.split(printed[label])[1:]]
         said, took = execute([*words, *([f"seed={seed}"] if label == "evaluate" else [])], place, log)
-        folders[label], seconds = _folder(said), seconds + took
+        seconds += took
         printed |= commands_in(said)
-    summary = json.loads((place / folders["evaluate"] / "summary.json").read_text(encoding="utf-8"))
+        if label == "evaluate":
+            trained = Path(re.findall(r"^run folder: +(.+)$", said, re.MULTILINE)[-1].strip("'"))
+    summary = json.loads((place / trained / "summary.json").read_text(encoding="utf-8"))
     value = summary[shown.measure] * shown.factor
     return {"model": "searched", "value": value, "params": summary["params"], "seconds": seconds}
-
-
-def _folder(said: str) -> str:
-    return re.findall(r"^run folder: +(.+)$", said, re.MULTILINE)[-1].strip("'")
 
 
 def plain(name: str, shown: Shown, seed: int, wanted: int, place: Path) -> list[dict[str, object]]:

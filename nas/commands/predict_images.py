@@ -50,7 +50,7 @@ def classify(session: Any, model: Model, pictures: Pictures, truths: Sequence[in
     if pictures.single:
         _print_one(pictures.names[0], best.values[0], [names[one] for one in best.indices[0].tolist()])
     else:
-        _print_counts(counts, len(kept))
+        _print_counts(counts, len(kept), pictures.kind)
     if truths is not None:
         right = sum(
             truths[index] == found for index, found in zip(kept, best.indices[:, 0].tolist(), strict=True)
@@ -142,12 +142,12 @@ def _print_one(name: str, shares: Tensor, classes: Sequence[str]) -> None:
     _print(name, ("class", "probability"), rows)
 
 
-def _print_counts(counts: Counter, number: int) -> None:
+def _print_counts(counts: Counter, number: int, kind: str) -> None:
     rows = [(name, f"{count:,}", f"{count / number:.1%}") for name, count in counts.most_common(20)]
     if len(counts) > len(rows):
         rest = sum(counts.values()) - sum(count for _, count in counts.most_common(20))
         rows.append((f"{len(counts) - len(rows)} other classes", f"{rest:,}", f"{rest / number:.1%}"))
-    _print(f"{number:,} pictures", ("class", "pictures", "share"), rows)
+    _print(f"{number:,} {kind}", ("class", kind, "share"), rows)
 
 
 def _print(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

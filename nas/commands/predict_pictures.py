@@ -43,12 +43,14 @@ class Pictures:
         read: index -> what the network's preprocessing makes of it, uint8 [C, H, W].
         truths: the class of each by name, where it is known [N]; None where none is.
         single: whether one picture was named.
+        kind: what they are called.
     """
 
     names: Sequence[str]
     read: Callable[[int], Tensor]
     truths: Sequence[str] | None = None
     single: bool = False
+    kind: str = "pictures"
 
 
 def find_pictures(named: Any, description: Description) -> Pictures:
@@ -182,7 +184,7 @@ def _of_archive(place: Path, where: str, description: Description) -> Pictures:
             image_CHW = F.resize(image_CHW, list(within), InterpolationMode.BILINEAR, antialias=False)
         return padded(image_CHW, size)
 
-    return Pictures(names, read, truths)
+    return Pictures(names, read, truths, kind="signals" if description.signal else "pictures")
 
 
 def _channels_first(array: np.ndarray, description: Description, where: str) -> np.ndarray:

@@ -127,6 +127,7 @@ def test_a_trained_network_says_the_same_wherever_it_goes(run, trained, place, t
             f"hydra.run.dir={folder}",
         )
         assert done.status == 0, done.err
+        assert "12 signals" in done.out and "picture" not in done.out
         answers.append(shares(folder))
     assert answers[1] == pytest.approx(np.array(answers[0]), abs=1e-5)
     assert answers[2] == pytest.approx(np.array(answers[0]), abs=1e-9)

@@ -77,7 +77,7 @@ result = nas.run_search(data, space="darts", method="darts1", epochs=10, overrid
 sizes = ["recipe.num_cells=5", "recipe.init_channels=12"]
 model = nas.run_evaluation(result, epochs=20, overrides=sizes).model
 model.export("digits.onnx")
-print(model.predict("pictures/test/digit 3"))
+print(model.predict("pictures/test/digit 3/103.png")[0].label)
 """,
     ),
     "signals": Shown(

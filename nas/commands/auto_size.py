@@ -29,6 +29,8 @@ from nas.running.words import pasted, word
 log = logging.getLogger(__name__)
 # What time=null stands for.
 USUAL_MINUTES = 20.0
+# What `summary.json` says of sizes that were chosen.
+TOLD = ("sized_for_minutes", "sized", "sized_seconds")
 
 
 def is_wanted(config: DictConfig) -> bool:
@@ -93,6 +95,8 @@ def settle_sizes(
         found = in_common(config, minutes, choose)
         numbers = {name: _put(config, name == "search", choice, typed) for name, choice in found.items()}
     _tell(found, numbers, minutes, command)
+    if not any(numbers.values()):
+        return {}
     return {
         "sized_for_minutes": minutes,
         "sized": numbers,
@@ -100,9 +104,23 @@ def settle_sizes(
     }
 
 
+def note_sizes(session: Session, source: Any, genotype: Genotype | None = None) -> None:
+    """Settles the sizes of a run that begins; its summary says which, also after it was resumed.
+
+    Raises:
+        ConfigError: as `settle_sizes`.
+    """
+    if session.resuming:
+        session.summary |= {key: session.earlier[key] for key in TOLD if key in session.earlier}
+    else:
+        session.summary |= settle_sizes(session.config, session.config.command, source, genotype)
+
+
 def clock_of(session: Session) -> Clock:
     """The clock of a run, which says when it ends by what was timed as it was sized."""
-    seconds = session.summary.get("sized_seconds", {}).get(session.config.command)
+    # What a run that goes on needs is less than was foreseen for the whole.
+    told = {} if session.resuming else session.summary.get("sized_seconds", {})
+    seconds = told.get(session.config.command)
     expected = None if seconds is None else seconds / SHARE
     epochs = session.config.trainer.max_epochs
     return Clock(epochs, session.deadline, expected=expected, again=session.again())

@@ -17,7 +17,7 @@ from nas.analysis.metrics import (
     without_missing,
 )
 from nas.analysis.random_cells import RandomCells, conditions_of, read_random_cells
-from nas.commands.auto_size import clock_of, settle_sizes
+from nas.commands.auto_size import clock_of, note_sizes
 from nas.commands.described import DESCRIBED, describe
 from nas.commands.found import files_of, found_of, tell
 from nas.commands.kernels import note_kernel
@@ -78,9 +78,8 @@ def run(config: DictConfig, path: Path) -> float | None:
     space = space_of(config)
     genotype = genotype_of(config, space, *_genotype(session))
     source = source_of(config)
-    if not session.resuming:
-        session.summary |= settle_sizes(config, "evaluate", source, genotype)
-        space = space_of(config)  # of the sizes that were chosen
+    note_sizes(session, source, genotype)
+    space = space_of(config)  # of the sizes that were chosen
     seed_run(config.seed)
     domain = choose(space, source)
     metrics = _metrics(config, domain, source)

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from nas.analysis.exploration import check_exploration
 from nas.analysis.tabular import open_tabular
-from nas.commands.auto_size import clock_of, settle_sizes
+from nas.commands.auto_size import clock_of, note_sizes
 from nas.commands.found import files_of, found_of, tell
 from nas.commands.kernels import note_kernel
 from nas.commands.latency import command_for_supernet
@@ -72,7 +72,7 @@ def run(config: DictConfig, path: Path) -> None:
         hardware.check_hardware(config.hardware)
     hardware.use_device(config.hardware)
     source = source_of(config)
-    session.summary |= {} if session.resuming else settle_sizes(config, "search", source)
+    note_sizes(session, source)
     seed_run(config.seed)
     search = Search(session, source)
     if config.get("plan"):

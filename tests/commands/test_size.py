@@ -95,6 +95,7 @@ def test_a_search_has_plain_numbers_and_so_have_its_resume_and_its_evaluation(ru
     priced(1e9, 1e9)
     resumed = run("search", f"resume={folder}", "time_limit=0")
     assert resumed.status == 130 and OmegaConf.load(folder / "config.yaml").trainer.max_epochs == 33
+    assert json.loads((folder / "summary.json").read_text())["sized"] == told["sized"]
 
 
 @pytest.mark.parametrize(

@@ -69,5 +69,5 @@ format: setup ## format the code and sort its imports
 	$(BIN)/ruff check --fix $(CODE)
 
 clean: ## remove .venv and caches; outputs/ stays
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 	find $(CODE) -type d -name __pycache__ -prune -exec rm -rf {} +

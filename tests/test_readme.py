@@ -58,7 +58,7 @@ def test_the_readme_is_short():
 
 
 def test_the_path_of_the_readme_is_made_of_commands_and_their_keys():
-    (path,) = re.findall(r"^```sh\n(nas-search .*?)^```", README, re.MULTILINE | re.DOTALL)
+    (path,) = re.findall(r"^```sh\nsource [^\n]*\n(nas-search .*?)^```", README, re.MULTILINE | re.DOTALL)
     lines = [shlex.split(line, comments=True) for line in path.splitlines()]
     assert [line[0] for line in lines] == [
         f"nas-{one}" for one in ("search", "derive", "evaluate", "export", "predict")

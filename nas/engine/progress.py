@@ -191,7 +191,8 @@ class Bar(RichProgressBar):
     """Lightning's rich bar with short numbers and the time left of the whole run."""
 
     def __init__(self, clock: Clock):
-        super().__init__(leave=False)
+        # Lines above the bar stay whole: a command that is broken in two runs as another one.
+        super().__init__(leave=False, console_kwargs={"soft_wrap": True})
         self.clock = clock
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Shown]:

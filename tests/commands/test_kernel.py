@@ -57,3 +57,17 @@ def test_compilers_that_fail_side_by_side_are_tried_one_after_another(tmp_path, 
     build(place, [tmp_path / "a.cpp"], ["-O3"])
     assert place.read_text() == "library" and "MAX_JOBS" not in os.environ
     assert calls == [("nas_kernel_0", None), ("nas_kernel_0_again", "1")]
+
+
+def test_the_linker_finds_torch_where_its_path_has_a_blank(tmp_path, monkeypatch):
+    seen = []
+
+    def load(name, sources, build_directory, **options):
+        seen.append(cpp_extension.TORCH_LIB_PATH)
+        (made := Path(build_directory) / "made.so").write_text("library")
+        return str(made)
+
+    monkeypatch.setattr(cpp_extension, "load", load)
+    monkeypatch.setattr(cpp_extension, "TORCH_LIB_PATH", "/a folder/lib")
+    build(tmp_path / "nas_kernel_0" / "kernel.so", [tmp_path / "a.cpp"], ["-O3"])
+    assert seen == ["'/a folder/lib'"] and cpp_extension.TORCH_LIB_PATH == "/a folder/lib"

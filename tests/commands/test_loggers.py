@@ -144,11 +144,12 @@ def test_wandb_without_account_is_refused_at_once(shell, tmp_path):
 
 def test_a_bar_at_a_terminal_below_the_lines_that_the_log_has_either_way(tmp_path):
     overrides = (*TINY, "trainer.max_epochs=3", "trainer.limit_train_batches=6")
+    long = "a" * 200  # wider than the terminal
     environment = environment_of(tmp_path) | {"TERM": "xterm", "COLUMNS": "200"}
     environment.pop("CI", None)
     ours, theirs = pty.openpty()
     with open(os.devnull, "w") as nowhere:
-        line = command_line("search", *overrides, f"hydra.run.dir={tmp_path / 'a'}")
+        line = command_line("search", *overrides, f"hydra.run.dir={tmp_path / long}")
         process = launch(line, env=environment, stdout=theirs, stderr=nowhere)
     os.close(theirs)
     shown = b""
@@ -164,12 +165,13 @@ def test_a_bar_at_a_terminal_below_the_lines_that_the_log_has_either_way(tmp_pat
     text = shown.decode(errors="replace")
     for word in ("loss:", "acc:", "lr:", "left:", "Epoch 2/2", "epoch 2 (3/3)  weight loss"):
         assert word in text, word
+    assert f"go on with: python -m nas.search resume={tmp_path / long}\r\n" in text
     done = finish(command_line("search", *TINY, f"hydra.run.dir={tmp_path / 'b'}"), env=environment)
     done.check_returncode()
     assert "\r" not in done.stdout
     assert "\x1b" not in done.stdout
     assert "epoch 0 (1/1)  weight loss" in done.stdout
-    logs = [(tmp_path / name / "search.log").read_text() for name in "ab"]
+    logs = [(tmp_path / name / "search.log").read_text() for name in (long, "b")]
     for log in logs:
         for words in (
             "search: space darts, method darts1, data digits",

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import sysconfig
 import tempfile
@@ -63,7 +64,11 @@ def _compile(
 ) -> None:
     """Compiles in a folder of its own, which then gets the name of the place."""
     home = place.parent
-    with tempfile.TemporaryDirectory(prefix=f".{home.name}-", dir=home.parent) as work, _ninja_on_path():
+    with (
+        tempfile.TemporaryDirectory(prefix=f".{home.name}-", dir=home.parent) as work,
+        _ninja_on_path(),
+        _quoted_libraries(),
+    ):
         made = load(
             name,
             [str(path) for path in sources],
@@ -103,6 +108,19 @@ def _ninja_on_path() -> Iterator[None]:
     """Lets the loader find the ninja that pip installed, also in an environment that is not activated."""
     with _set("PATH", os.pathsep.join([os.environ.get("PATH", ""), sysconfig.get_path("scripts")])):
         yield
+
+
+@contextmanager
+def _quoted_libraries() -> Iterator[None]:
+    """Lets the linker find torch where its path has blanks, which torch hands to a shell as they are."""
+    from torch.utils import cpp_extension
+
+    before = cpp_extension.TORCH_LIB_PATH
+    cpp_extension.TORCH_LIB_PATH = shlex.quote(before)
+    try:
+        yield
+    finally:
+        cpp_extension.TORCH_LIB_PATH = before
 
 
 @contextmanager

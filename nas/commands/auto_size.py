@@ -42,7 +42,7 @@ def is_wanted(config: DictConfig) -> bool:
         config: of a search or an evaluation that begins.
 
     Raises:
-        ConfigError: neither `auto` nor null.
+        ConfigError: neither `auto` nor null, or `dataset.sizing` was typed where it has no say.
     """
     size, node = config.get("size"), config._get_node("size")
     # By the root's own line, which nobody has said anything against.
@@ -52,7 +52,14 @@ def is_wanted(config: DictConfig) -> bool:
         size in (None, "auto"), f"{key}={shown(str(size))}: must be auto, or null for the configured sizes"
     )
     experiment = HydraConfig.get().runtime.choices.get("experiment")
-    return size is not None and not (usual and experiment is not None)
+    wanted = size is not None and not (usual and experiment is not None)
+    sizing = config.dataset.get("sizing")
+    require(
+        "dataset.sizing" not in typed_keys() or wanted == (sizing is not None),
+        f"dataset.sizing={shown(word(sizing))}: without effect beside size=, experiment=, debug= and run=, "
+        f"which decide before it; say size={shown(word(sizing))} in its place",
+    )
+    return wanted
 
 
 def settle_sizes(

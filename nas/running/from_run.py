@@ -8,7 +8,7 @@ The hardware profile is never the folder's: whoever types a command knows the ma
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,20 @@ from nas.reading.plain import is_whole, walk
 from nas.running.differences import PARTS, choice_of, differences
 from nas.running.older import read_now
 from nas.running.parts import compose
+from nas.running.places import absolute
 from nas.running.saved import check_parts, read_config
 from nas.running.words import key_of
 
 # The commands that take all of their settings from a run, and what that may be a run of.
 COMPLETED = ("evaluate", "export")
 RUNS = ("search", "derive", "evaluate")
+# What a source has found out and a run keeps as plain values -> what finds it out anew where it is typed.
+FOUND_ANEW: Mapping[str, tuple[str, ...]] = {
+    "mean": ("normalisation", "channels"),
+    "std": ("normalisation", "channels"),
+    "skipped": ("skip_corrupt", "root", "file"),
+    "check": ("check", "root", "file"),
+}
 
 
 class Loader(ConfigLoaderImpl):
@@ -109,7 +117,8 @@ class Loader(ConfigLoaderImpl):
         parsed = OverridesParser.create().parse_overrides([*groups, *overrides])
         given = {one.key_or_group: one for one in parsed}
         words = _words(name, saved, given, [one for one in overrides if "hydra.searchpath=" in one])
-        return [one for one in words if not any(_within(key_of(one), key) for key in said)]
+        anew = _found_anew({key: OmegaConf.select(config, key) for key in said}, saved)
+        return [one for one in words if not any(_within(key_of(one), key) for key in (*said, *anew))]
 
 
 @contextmanager
@@ -145,11 +154,36 @@ def _within(key: str, other: str) -> bool:
 
 def _folder(override: Override | None) -> str | None:
     """The folder that `run=` names; of a multirun's choices the first, while no job is composed."""
-    value: Any = None if override is None else override.value()
+    return None if override is None else _text(override)
+
+
+def _text(override: Override) -> str | None:
+    """A value as it was typed; of a multirun's choices the first, of null none."""
+    value: Any = override.value()
     if isinstance(value, ChoiceSweep):
         value = value.list[0]
     text = value.text if isinstance(value, QuotedString) else value
     return None if text is None else str(text)
+
+
+def _found_anew(typed: Mapping[str, Any], saved: DictConfig) -> set[str]:
+    """The keys of what a run's source has found out that no longer holds beside what is typed.
+
+    Args:
+        typed: dotted keys and their values.
+        saved: the configuration of the run.
+    """
+
+    def differs(key: str) -> bool:
+        # The same folder named again has been looked at.
+        place = key.rpartition(".")[2] in ("root", "file")
+        return key in typed and not (place and absolute(typed[key]) == absolute(OmegaConf.select(saved, key)))
+
+    return {
+        f"dataset.source.{name}"
+        for name, keys in FOUND_ANEW.items()
+        if any(differs(f"dataset.{inner}{key}") for key in keys for inner in ("", "source."))
+    }
 
 
 def _words(
@@ -166,8 +200,9 @@ def _words(
     choices = [f"{part}={choice}" for part in parts if (choice := choice_of(part, taken)) is not None]
     yield from choices
     added = {key for key, one in given.items() if one.is_add()}
+    anew = _found_anew({key: _text(one) for key, one in given.items()}, saved)
     for word in differences(name, taken, [*searched, *choices], parts, whole=again):
-        if key_of(word) not in added and _says(taken, word):
+        if key_of(word) not in {*added, *anew} and _says(taken, word):
             yield word
     if "dataset" in parts and "download" in {*taken.dataset, *compose(name, [*searched, *choices]).dataset}:
         # Nothing is fetched to a place that a folder names.

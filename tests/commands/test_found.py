@@ -7,7 +7,10 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
+from nas.commands.auto_size import is_wanted
+from nas.errors import ConfigError
 from nas.formats.description import Preprocessing
+from nas.running.in_process import call
 from nas.running.older import read_now
 from tests.commands.test_bad_input import assert_refused
 
@@ -152,3 +155,32 @@ def test_earlier_run_folders_keep_pictures_and_numbers_as_they_were():
     taken = read_now(folder, "run=old").dataset
     assert taken.check is taken.source.check is False
     assert Preprocessing(8, 8, (0.5,), (0.5,)).to_dict()["exif"] is False
+
+
+def test_what_a_run_has_found_is_found_anew_where_that_is_typed(pets, tmp_path):
+    def composed(name, *words, look=lambda config: OmegaConf.to_container(config, resolve=True)):
+        return call(name, words, job=lambda config, folder: look(config)).value
+
+    saved = composed(
+        "search", *given(pets, tmp_path / "s"), "dataset.skip_corrupt=true", "dataset.check=true"
+    )
+    kept = {"mean": [0.1, 0.2, 0.3], "std": [1.0, 1.0, 1.0], "skipped": ["cat/04.png"], "check": False}
+    saved["dataset"]["source"] |= kept
+    (tmp_path / "s").mkdir()
+    OmegaConf.save(OmegaConf.create(saved), tmp_path / "s" / "config.yaml")
+    run = f"run='{tmp_path / 's'}'"
+    anew = {
+        None: (),
+        f"dataset.root='{pets}'": (),
+        "dataset.normalisation=imagenet": ("mean", "std"),
+        "dataset.skip_corrupt=false": ("skipped",),
+        "dataset.root=elsewhere": ("skipped",),
+        "dataset.check=true": ("check",),
+    }
+    for word, keys in anew.items():
+        source = composed("evaluate", run, *([word] if word else []))["dataset"]["source"]
+        assert {key for key in kept if source[key] != kept[key]} == set(keys), word
+    for word, wanted in (("dataset.sizing=null", False), ("size=auto", True)):
+        assert composed("evaluate", run, word, look=is_wanted) is wanted
+    with pytest.raises(ConfigError, match=r"dataset\.sizing=auto: without effect beside .* say size=auto"):
+        composed("evaluate", run, "dataset.sizing=auto", look=is_wanted)

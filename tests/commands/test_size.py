@@ -156,6 +156,12 @@ def test_sizes_are_as_configured_without_a_word(name, priced, own):
             assert said == {} and config["size"] is None and config["recipe"]["epochs"] > 1
 
 
+@pytest.mark.parametrize("word", ["debug=fast", "experiment=start/digits", "size=null"])
+def test_a_data_sets_say_that_was_typed_in_vain_is_refused(word, own):
+    with pytest.raises(ConfigError, match=r"dataset\.sizing=auto: without effect beside .* say size=auto"):
+        settled("search", *own(), word, "dataset.sizing=auto")
+
+
 def test_data_of_ones_own_are_sized_without_a_word_and_by_what_their_file_says(priced, own, capsys, tmp_path):
     priced(0.5, 0.5)
     config, said = settled("search", *own())

@@ -260,7 +260,7 @@ def _train(session, genotype, module, data, lightning, recorder, checkpoint, com
         say(comparison)
     say(f"{summary['params'] / 1e6:.3f} M parameters, {summary['macs'] / 1e6:.2f} M multiply-adds")
     say(f"run folder: {folder.path}")
-    say(f"export:     {command_of('export', config, folder.path, hardware=False)}")
     asks = command_with(config, folder.path, example)
     if asks is not None:
+        say(f"export:     {command_of('export', config, folder.path, hardware=False)}")
         say(f"predict:    {asks}")

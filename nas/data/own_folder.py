@@ -177,6 +177,9 @@ class OwnFolder:
             for name, given in (("mean", self._mean), ("std", self._std))
             if given is None and measured
         }
+        if self._channels is None:
+            # The numbers above are one for each, whatever lies there later.
+            found["channels"] = self.channels
         if self._check:
             found["check"] = False
         if self._skip and self._skipped is None:

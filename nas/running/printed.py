@@ -113,7 +113,8 @@ def command_of(
     Returns:
         One line for a shell, from `python -m nas.<name>`.
     """
-    if held.of_python(config):
+    # An export needs no picture, and a folder says what the pictures were.
+    if held.of_python(config) and name != "export":
         return held.python_call(name, config, folder)
     before, after = words_of_caller(config, unlisted=True)
     words = [f"run={quoted(folder)}", *(_profile(config) if hardware else []), *last, *after]

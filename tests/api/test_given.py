@@ -225,6 +225,10 @@ def test_evaluating_a_published_cell_on_given_pictures(run, tmp_path):
     # Its folder is enough for a shell, which needs a file of its own.
     log = (found.folder / "evaluate.log").read_text()
     (line,) = re.findall(r"predict: +python -m nas\.predict (.*)$", log, re.MULTILINE)
+    (exporting,) = re.findall(r"export: +python -m nas\.export (.*)$", log, re.MULTILINE)
+    place = f"hydra.run.dir={tmp_path / 'e'}"
+    done = run("export", *shlex.split(exporting), "format=safetensors", "images=1", place)
+    assert done.status == 0 and (tmp_path / "e" / "model.safetensors").is_file(), done.err
     picture = tmp_path / "one.png"
     Image.fromarray(PAIR[1].pixels[0].permute(1, 2, 0).numpy()).save(picture)
     words = [one.replace('"<your picture>"', str(picture)) for one in shlex.split(line)]

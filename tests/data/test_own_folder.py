@@ -198,11 +198,15 @@ def test_mean_and_deviation_are_those_of_the_training_pictures_or_imagenets(tmp_
     assert source.std == pytest.approx(pixels.std((0, 2, 3), correction=0).tolist(), abs=6e-5)
     # What a configuration keeps is all that another run needs.
     kept = source.settled()
-    assert kept == {"mean": list(source.mean), "std": list(source.std)}
+    assert kept == {"mean": list(source.mean), "std": list(source.std), "channels": 3}
     again = OwnFolder(tmp_path, image_size=8, **kept)
     assert (again.mean, again.std, again.settled()) == (source.mean, source.std, {})
     usual = OwnFolder(tmp_path, normalisation="imagenet")
-    assert (usual.mean, usual.std, usual.settled()) == (ImageFolder.mean, ImageFolder.std, {})
+    assert (usual.mean, usual.std, usual.settled()) == (
+        ImageFolder.mean,
+        ImageFolder.std,
+        {"channels": 3},
+    )
     assert OwnFolder(tmp_path, channels=1, normalisation="imagenet").mean == (0.459,)
     with pytest.raises(
         ConfigError, match=r"dataset\.normalisation=none: unknown; known are measured, imagenet"
@@ -285,3 +289,14 @@ def test_one_class_alone_is_said_with_what_may_be_meant(tmp_path, caplog):
     write(tmp_path / "pets")
     assert OwnFolder(tmp_path).num_classes == 1
     assert "one class alone (pets)" in caplog.text and "name it as dataset.root" in caplog.text
+
+
+def test_a_run_keeps_its_channels_whatever_lies_there_later(tmp_path):
+    kept = OwnFolder(write(tmp_path, mode="L")).settled()
+    assert kept["channels"] == len(kept["mean"]) == 1
+    for name in ("cat", "dog"):
+        write(tmp_path, (name,))
+    again = OwnFolder(tmp_path, **kept)
+    check_source(again)
+    assert (again.channels, again.mean, again.settled()) == (1, (*kept["mean"],), {})
+    assert again.train()[0][0].shape[0] == 1 and OwnFolder(tmp_path).channels == 3

@@ -78,12 +78,10 @@ def run(config: DictConfig, path: Path) -> float | None:
     space = space_of(config)
     genotype = genotype_of(config, space, *_genotype(session))
     source = source_of(config)
+    domain, metrics = _measured(config, space, source)
     note_sizes(session, source, genotype)
     space = space_of(config)  # of the sizes that were chosen
     seed_run(config.seed)
-    domain = choose(space, source)
-    metrics = _metrics(config, domain, source)
-    check_recipe(domain, config.recipe, source)
     check_sizes(config, space)
     _check_lengths(config)
     named = config.get("random_cells")  # not in older run folders
@@ -138,14 +136,23 @@ def run(config: DictConfig, path: Path) -> float | None:
     return _reached(session.summary, domain.name)
 
 
-def _metrics(config: DictConfig, domain: Domain, source: Any) -> tuple[Metric, ...]:
-    """What is measured beside the loss, with what is asked for."""
+def _measured(config: DictConfig, space: Any, source: Any) -> tuple[Domain, tuple[Metric, ...]]:
+    """The domain, and what is measured beside the loss, with what is asked for.
+
+    Raises:
+        ConfigError: metrics, recipe or parts of the data are impossible, before steps are timed for sizes.
+    """
+    domain = choose(space, source)
     measured = config.test or domain.validates(config.dataset)
     require(
         measured or not config.metrics,
         f"metrics={plain(config.metrics)}: without effect where test=false and dataset.valid=0",
     )
-    return domain.metrics(source, config.metrics)
+    metrics = domain.metrics(source, config.metrics)
+    check_recipe(domain, config.recipe, source)
+    if config.size is not None:
+        domain.evaluation_data(config, source)
+    return domain, metrics
 
 
 def _comparison(

@@ -20,6 +20,7 @@ from nas.errors import require
 from nas.files import this_process, write_text
 from nas.measure.auto_rules import Choice, is_number_of
 from nas.reading.json_text import read_object
+from nas.reading.plain import is_number
 from nas.running.config import plain, typed_keys
 from nas.running.words import key_of
 
@@ -27,6 +28,8 @@ from nas.running.words import key_of
 PLACE = ".sizes"
 # How far above a run's folder that of its multirun may lie.
 ABOVE = 3
+# That a phase may be said to take: 31 years, of which a clock can still be made.
+MOST_SECONDS = 10**9
 # What sizes depend on.
 PARTS = ("space", "method", "dataset", "recipe", "budget", "hardware")
 LENGTHS = ("max_epochs", "limit_train_batches", "limit_val_batches", "check_val_every_n_epoch")
@@ -96,8 +99,9 @@ def _read(file: Path) -> dict[str, Choice]:
         numbers: Any = given.get("numbers") if isinstance(given, Mapping) else None
         sound = name in ("search", "evaluate") and isinstance(numbers, Mapping)
         sound = sound and all(is_number_of(key, value) for key, value in numbers.items())
+        seconds: Any = given.get("seconds") if sound else None
+        sound = sound and (seconds is None or is_number(seconds, 0, MOST_SECONDS))
         require(sound, f"{file}: damaged ({name}); remove it, and sizes are chosen anew")
-        seconds: Any = given.get("seconds")
-        known = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        found[name] = Choice(dict(numbers), float(seconds) if known else None, str(given.get("why", "")))
+        known = None if seconds is None else float(seconds)
+        found[name] = Choice(dict(numbers), known, str(given.get("why", "")))
     return found

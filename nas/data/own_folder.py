@@ -205,9 +205,11 @@ class OwnFolder:
         rows.append(("read as", f"{'grey' if grey else 'colour'} {list(self.image_shape)}: {how}"))
         skipped = f"{len(parts.skipped):,}: {told(parts.skipped)}" if parts.skipped else "none"
         rows.append(("left out", skipped))
-        given = self._mean is not None and self._std is not None
-        rows.append(("mean", f"{words(self.mean)} ({'as configured' if given else self._whose()})"))
-        rows.append(("std", words(self.std)))
+        of_mean, of_std = (
+            "as configured" if one is not None else self._whose() for one in (self._mean, self._std)
+        )
+        rows.append(("mean", f"{words(self.mean)} ({of_mean})"))
+        rows.append(("std", words(self.std) + ("" if of_std == of_mean else f" ({of_std})")))
         return Found(f"dataset {self.name}: {self._place()}", tuple(rows))
 
     def _place(self) -> Path:
@@ -252,6 +254,13 @@ class OwnFolder:
         # Grey or colour, the same bytes are read.
         read = partial(decode, color="RGB", key=self.key, decoding=self.decoding)
         parts = readable(self._divided(), read, self.key, self._check, self._skip, self._skipped)
+        present = {*parts.train.labels.tolist()}
+        lost = [name for i, name in enumerate(parts.train.classes) if i not in present]
+        require(
+            not lost,
+            f"{self.key}: the only picture of class {listed(lost)} is in the test part; add pictures, name a "
+            "test part of your own, or leave the class out",
+        )
         if len(parts.train.classes) == 1:
             log.warning(
                 "warning: %s: there is one class alone (%s), and nothing to tell apart%s",

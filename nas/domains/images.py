@@ -24,6 +24,7 @@ from nas.engine.confusion import counted
 from nas.engine.data_module import EvaluationData, SearchData, evaluation_indices, search_split
 from nas.engine.evaluation_module import EvaluationModule
 from nas.engine.tasks import Classification
+from nas.errors import require
 from nas.measure.memory_fit import check_evaluation, check_search, fit_rows
 from nas.measure.shapes import check_network, check_supernet
 from nas.measure.steps import Numerics
@@ -140,7 +141,8 @@ class Images:
     def check_evaluation(
         self, config: DictConfig, network: nn.Module, source: ImageSource, data: EvaluationData, task: Any
     ) -> None:
-        """Tries the shapes, and estimates the memory of a training step."""
+        """Tries the shapes, estimates the memory of a training step, and counts what is only read later."""
+        _check_shares(config, data)
         inputs, recipe = self.inputs(source), config.recipe
         check_network(
             network,
@@ -312,3 +314,17 @@ class ImageWork:
         """Made-up batches for the weights, the architecture and the validation, of `size` images."""
         weight, architecture = (where.batch(size, self.inputs, seed) for seed in (1, 2))
         return weight, architecture, architecture
+
+
+def _check_shares(config: DictConfig, data: EvaluationData) -> None:
+    """Refuses a part of which a process would have nothing, as it is read after the training has begun."""
+    processes = processes_of(config)
+    held = {"held-out": len(data.valid_indices)} if len(data.valid_indices) else {}
+    if data.tests:
+        held["test"] = len(data.test_images)
+    for part, count in held.items():
+        require(
+            count >= processes,
+            f"hardware.devices: {processes} processes, but {count} {part} image{'s' * (count != 1)}, and "
+            f"each needs one; choose at most hardware.devices={count}",
+        )

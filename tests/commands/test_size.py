@@ -115,6 +115,17 @@ def test_what_cannot_be_is_refused_in_one_line(run, priced, tmp_path, words, tol
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("word, told", [("metrics=[top5]", "top5"), ("dataset.valid=0.99", "dataset.valid")])
+def test_what_an_evaluation_cannot_measure_is_refused_before_anything_is_timed(
+    run, own, monkeypatch, tmp_path, word, told
+):
+    monkeypatch.setattr(sizing, "training_price", None)
+    words = ("genotype=DARTS_V2", *own(classes=3), word, f"hydra.run.dir={tmp_path / 'run'}")
+    done = run("evaluate", *words)
+    assert done.status == 2 and told in done.err and done.err.count("\n") == 1, done.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_everything_that_is_typed_stays_and_nothing_is_measured(run, monkeypatch, tmp_path):
     monkeypatch.setattr(sizing, "search_price", None)
     monkeypatch.setattr(sizing, "training_price", None)
@@ -222,9 +233,10 @@ def test_jobs_of_a_sweep_take_the_numbers_of_the_first(run, priced, own, monkeyp
     assert found["recipe"]["epochs"] == 85
     assert settled("search", *again)[0]["recipe"]["epochs"] == 42
     (kept,) = (sweep / PLACE).iterdir()
-    kept.write_text(json.dumps({"search": {"numbers": {"dataset.source._target_": 1}}}))
-    with pytest.raises(ConfigError, match=r"damaged \(search\); remove it"):
-        settled("search", *again, f"hydra.run.dir={sweep / '2'}")
+    for damage in ({"numbers": {"dataset.source._target_": 1}}, *({"seconds": one} for one in (1e300, -5))):
+        kept.write_text(json.dumps({"search": {"numbers": {}} | damage}))
+        with pytest.raises(ConfigError, match=r"damaged \(search\); remove it"):
+            settled("search", *again, f"hydra.run.dir={sweep / '2'}")
 
 
 def test_several_processes_are_sized_by_the_data_alone(priced, own, monkeypatch):

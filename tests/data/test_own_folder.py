@@ -12,6 +12,7 @@ from nas.data.checks import check_images
 from nas.data.declared import check_source
 from nas.data.folder import ImageFolder
 from nas.data.own_folder import OwnFolder
+from nas.data.own_table import OwnTable
 from nas.errors import ConfigError
 
 
@@ -300,3 +301,25 @@ def test_a_run_keeps_its_channels_whatever_lies_there_later(tmp_path):
     check_source(again)
     assert (again.channels, again.mean, again.settled()) == (1, (*kept["mean"],), {})
     assert again.train()[0][0].shape[0] == 1 and OwnFolder(tmp_path).channels == 3
+
+
+def test_mean_and_deviation_are_each_said_to_be_whose_they_are(tmp_path):
+    def rows(**given):
+        found = dict(OwnFolder(write(tmp_path), normalisation="imagenet", **given).found().rows)
+        return found["mean"].partition(" (")[2], found["std"].partition(" (")[2]
+
+    assert rows() == ("ImageNet's)", "")
+    assert rows(mean=[0.1] * 3) == ("as configured)", "ImageNet's)")
+    assert rows(mean=[0.1] * 3, std=[0.1] * 3) == ("as configured)", "")
+
+
+@pytest.mark.parametrize("kind", ["folder", "table"])
+def test_a_class_of_one_picture_that_the_test_part_takes_is_said(kind, tmp_path):
+    root = write(tmp_path / "pets", count=1)
+    rows = [f"{file.relative_to(tmp_path)},{file.parent.name}" for file in sorted(root.glob("*/*.png"))]
+    (tmp_path / "t.csv").write_text("\n".join(["file,label", *rows]))
+    share = {"test_share": 0.4}
+    source = OwnFolder(root, **share) if kind == "folder" else OwnTable(tmp_path / "t.csv", **share)
+    start = rf"{source.key}: the only picture of class (cat|dog|eel) is in the test part; add pictures"
+    with pytest.raises(ConfigError, match=start):
+        source.train()

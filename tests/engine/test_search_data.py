@@ -1,13 +1,17 @@
 """The data of a search: images that rest on the device, factors that step with every x-th batch."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from nas.data.digits import Digits
+from nas.domains.images import Images
 from nas.engine.data_module import EvaluationData, SearchData, evaluation_indices, search_split
+from nas.errors import ConfigError
 
 AUGMENT = {"pad": 1, "flip": True}
 
@@ -128,3 +132,11 @@ def test_a_resumed_epoch_counts_from_the_steps_that_were_done():
     epoch_of(running, 0)
     running.trainer.lightning_module.iteration = steps
     same(epoch_of(running, 1), resumed)
+
+
+@pytest.mark.parametrize("tests, held_out, told", [(1, 0, "1 test image,"), (2, 1, "1 held-out image,")])
+def test_a_part_that_leaves_a_process_without_an_image_is_refused_before_the_training(tests, held_out, told):
+    config = OmegaConf.create({"hardware": {"devices": 2, "num_nodes": 1}})
+    data: Any = SimpleNamespace(tests=True, test_images=[0] * tests, valid_indices=[0] * held_out)
+    with pytest.raises(ConfigError, match=rf"hardware\.devices: 2 processes, but {told} .*devices=1"):
+        Images().check_evaluation(config, None, None, data, None)

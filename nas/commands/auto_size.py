@@ -56,8 +56,8 @@ def is_wanted(config: DictConfig) -> bool:
     sizing = config.dataset.get("sizing")
     require(
         "dataset.sizing" not in typed_keys() or wanted == (sizing is not None),
-        f"dataset.sizing={shown(word(sizing))}: without effect beside size=, experiment=, debug= and run=, "
-        f"which decide before it; say size={shown(word(sizing))} in its place",
+        f"dataset.sizing={shown(word(sizing))}: without effect beside size=, experiment=, debug= and run= or "
+        f"in nas.protocol, which decide before it; say size={shown(word(sizing))} in its place",
     )
     return wanted
 

@@ -39,7 +39,7 @@ FOUND_ANEW: Mapping[str, tuple[str, ...]] = {
     "mean": ("normalisation", "channels"),
     "std": ("normalisation", "channels"),
     "skipped": ("skip_corrupt", "root", "file"),
-    "check": ("check", "root", "file"),
+    "check": ("check",),
 }
 
 
@@ -173,11 +173,13 @@ def _found_anew(typed: Mapping[str, Any], saved: DictConfig) -> set[str]:
         typed: dotted keys and their values.
         saved: the configuration of the run.
     """
+    looked = OmegaConf.select(saved, "dataset.source.skip_corrupt")
 
     def differs(key: str) -> bool:
-        # The same folder named again has been looked at.
-        place = key.rpartition(".")[2] in ("root", "file")
-        return key in typed and not (place and absolute(typed[key]) == absolute(OmegaConf.select(saved, key)))
+        if key not in typed or key.rpartition(".")[2] not in ("root", "file"):
+            return key in typed
+        # The same place named again has been looked at; a list of the caller's own may have moved with it.
+        return bool(looked) and absolute(typed[key]) != absolute(OmegaConf.select(saved, key))
 
     return {
         f"dataset.source.{name}"

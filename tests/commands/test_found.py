@@ -180,6 +180,12 @@ def test_what_a_run_has_found_is_found_anew_where_that_is_typed(pets, tmp_path):
     for word, keys in anew.items():
         source = composed("evaluate", run, *([word] if word else []))["dataset"]["source"]
         assert {key for key in kept if source[key] != kept[key]} == set(keys), word
+    # A list of the caller's own moves with the pictures.
+    saved["dataset"]["skip_corrupt"] = saved["dataset"]["source"]["skip_corrupt"] = False
+    OmegaConf.save(OmegaConf.create(saved), tmp_path / "s" / "config.yaml")
+    assert composed("evaluate", run, "dataset.root=elsewhere")["dataset"]["source"]["skipped"] == [
+        "cat/04.png"
+    ]
     for word, wanted in (("dataset.sizing=null", False), ("size=auto", True)):
         assert composed("evaluate", run, word, look=is_wanted) is wanted
     with pytest.raises(ConfigError, match=r"dataset\.sizing=auto: without effect beside .* say size=auto"):

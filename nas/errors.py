@@ -14,7 +14,11 @@ class ConfigError(ValueError):
     """
 
     def __init__(self, message: object = ""):
-        super().__init__(printable(shortened(str(message)), keep="\n"))
+        told = str(message)
+        if told.startswith("Caught "):
+            # What a worker process raised, torch raises anew with the whole traceback for a message.
+            told = told.strip().rsplit("\n", 1)[-1].partition(f"{type(self).__name__}: ")[2] or told
+        super().__init__(printable(shortened(told), keep="\n"))
 
 
 def require(condition: bool, message: str) -> None:

@@ -76,12 +76,12 @@ def readable(
         skipped: names of what was left out before, which holds from then on; None for the first time.
 
     Raises:
-        ConfigError: a file cannot be decoded and is not to be left out, too many cannot, or nothing is left
-            of a class or of the test part.
+        ConfigError: a file cannot be decoded and is not to be left out, too many cannot, one that was left
+            out has gone, or nothing is left of a class or of the test part.
     """
     first = skip and skipped is None
     if skipped is not None:
-        parts = parts.without(_left_out_before(parts, read, {*skipped}))
+        parts = parts.without(_left_out_before(parts, read, key, {*skipped}))
     if check or first:
         keys = [name for name, asked in (("check", check), ("skip_corrupt", first)) if asked]
         asked_by = ", ".join(f"dataset.{name}=true" for name in keys)
@@ -111,13 +111,21 @@ def _check_left(parts: Parts, key: str) -> None:
     )
 
 
-def _left_out_before(parts: Parts, read: Read, names: set[str]) -> list[Flaw]:
+def _left_out_before(parts: Parts, read: Read, key: str, names: set[str]) -> list[Flaw]:
     paths = {
         name: path
         for one in (parts.train, parts.test)
         for name, path in zip(one.names, one.paths, strict=True)
     }
-    return [Flaw(name, _reason(paths[name], read)) for name in sorted(names) if name in paths]
+    # The test part was drawn with them: without one it would be another, of pictures that were trained on.
+    gone = sorted(names - paths.keys())
+    require(
+        not gone,
+        f"{key}: dataset.source.skipped names {listed(gone)}, which {'has' if len(gone) == 1 else 'have'} "
+        "gone; put any file there, so that the parts stay what they were, or begin a new run with "
+        "dataset.source.skipped=null, which divides them anew",
+    )
+    return [Flaw(name, _reason(paths[name], read)) for name in sorted(names)]
 
 
 def _reason(path: str, read: Read) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from nas.data.listing import Listing
-from nas.errors import ConfigError, require
+from nas.errors import require
 from nas.printable import listed, shown
+from nas.reading.pictures import Unreadable
 
 log = logging.getLogger(__name__)
 # Threads that decode at the same time: pillow lets others work meanwhile.
@@ -46,13 +47,16 @@ def each_of(paths: Sequence[Any], look: Callable[[Any], Any]) -> list[tuple[Any,
 
     Args:
         paths: files, or whatever else stands for them.
-        look: raises ConfigError where a file cannot be decoded.
+        look: raises `Unreadable` where a file cannot be decoded.
+
+    Raises:
+        whatever else `look` raises: it is no matter of the file's content.
     """
 
     def one(path: Any) -> tuple[Any, str | None]:
         try:
             return look(path), None
-        except ConfigError as error:
+        except Unreadable as error:
             return None, reason_in(str(error))
 
     found: list[tuple[Any, str | None]] = []
@@ -67,7 +71,7 @@ def flaws_of(listings: Sequence[Listing], read: Callable[[str], Any], what: str)
 
     Args:
         listings: the files.
-        read: path -> decoded picture; raises ConfigError.
+        read: path -> decoded picture; raises `Unreadable`.
         what: the keys that ask for it.
     """
     named = sorted(pair for one in listings for pair in zip(one.names, one.paths, strict=True))
@@ -118,11 +122,11 @@ def check_skipped(flaws: Sequence[Flaw], count: int, key: str) -> None:
         f"{key}: {len(flaws):,} of {count:,} files cannot be decoded, and dataset.skip_corrupt=true leaves "
         f"out at most {MOST_SKIPPED:,} and not all: {told(flaws)}",
     )
-    held = [one.name for one in flaws if "${" in one.name]
+    held = [one.name for one in flaws if "${" in one.name or one.name == "???"]
     require(
         not held,
         f"{key}: {listed(held)} cannot be decoded, nor be left out, since a configuration reads ${{ in a "
-        "name as a reference; delete or rename it",
+        "name as a reference, and ??? as a missing value; delete or rename it",
     )
 
 

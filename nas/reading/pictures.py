@@ -4,6 +4,7 @@ Two ways are known, since networks go on seeing what they were trained on: `upri
 `plain` for the papers' data and for what earlier versions have trained.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ DECODINGS = (UPRIGHT, PLAIN)
 # What shows through, as on the pages that most such pictures are made for.
 GROUND = (255, 255, 255, 255)
 BRIGHTEST = 65535
+# Errors of the system that a damaged file brings about too, by places that it has not got.
+OF_CONTENT = (errno.EINVAL, errno.EOVERFLOW)
 # What undoes an orientation of EXIF.
 TURNS = MappingProxyType(
     {
@@ -38,13 +41,6 @@ TURNS = MappingProxyType(
 
 class Unreadable(ConfigError):
     """A picture file that cannot be decoded; the message names it."""
-
-    def __init__(self, message: object = ""):
-        told = str(message)
-        if told.startswith("Caught "):
-            # What a worker process raised, torch raises anew with the whole traceback for a message.
-            told = told.strip().rsplit("\n", 1)[-1].partition(f"{type(self).__name__}: ")[2] or told
-        super().__init__(told)
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,8 @@ def decode(path: str, color: str, key: str, decoding: str = UPRIGHT, hint: str =
 
     Raises:
         Unreadable: it is damaged, cut off or no picture.
-        ConfigError: it is no regular file.
+        ConfigError: it is no regular file, or the system does not give it.
+        MemoryError: there is not enough of it.
     """
     with _opened(path, key, hint) as image:
         return as_color(image, color, decoding)
@@ -161,7 +158,12 @@ def _opened(path: str, key: str, hint: str) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             yield image
+    except MemoryError:
+        raise
     except Exception as error:
+        # The system's, of which pillow's own errors have no number: the file may be as good as before.
+        if isinstance(error, OSError) and error.errno not in (None, *OF_CONTENT):
+            raise ConfigError(f"{key}: {path}: cannot be read ({error.strerror})") from error
         # A damaged or hostile file breaks this and that in pillow's readers.
         raise Unreadable(
             f"{key}: {path} cannot be decoded: {why_not(error)}; replace or delete the file{hint}"

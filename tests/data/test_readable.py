@@ -1,5 +1,6 @@
 """Files that cannot be decoded: named before a run, or left out in a way that repeats itself."""
 
+import errno
 import shutil
 
 import pytest
@@ -77,6 +78,22 @@ def test_what_is_left_out_leaves_all_others_in_their_parts(pets, tmp_path):
     assert [[one for one in part if one not in DAMAGED] for part in whole] == found
 
 
+def test_what_was_left_out_may_not_go(pets):
+    kept = OwnFolder(pets, skip_corrupt=True).settled()
+    (pets / "dog/7.png").unlink()
+    with pytest.raises(ConfigError) as caught:
+        OwnFolder(pets, skip_corrupt=True, **kept).test()
+    assert str(caught.value) == (
+        "dataset.root: dataset.source.skipped names dog/7.png, which has gone; put any file there, so that "
+        "the parts stay what they were, or begin a new run with dataset.source.skipped=null, which divides "
+        "them anew"
+    )
+    (pets / "dog/7.png").touch()
+    assert names(OwnFolder(pets, **kept)) == names(OwnFolder(pets, skip_corrupt=True))
+    with pytest.raises(ConfigError, match=r"skipped names cat/nothere\.png, which has gone"):
+        OwnFolder(pets, skipped=["cat/nothere.png"]).train()
+
+
 def test_a_second_look_refuses_what_a_run_did_not_leave_out(pets):
     kept = OwnFolder(pets, skip_corrupt=True).settled()
     assert OwnFolder(pets, skip_corrupt=True, check=True, **kept).settled() == {"check": False}
@@ -108,6 +125,46 @@ def test_a_name_that_no_configuration_holds_is_not_left_out(pets):
     (pets / "cat/${oc.env:HOME}.png").write_bytes(b"x")
     with pytest.raises(ConfigError, match=r"\$\{oc\.env:HOME\}\.png cannot be decoded, nor be left out"):
         OwnFolder(pets, skip_corrupt=True).train()
+
+
+def test_a_name_that_a_configuration_takes_for_a_missing_value_is_not_left_out(pets):
+    (pets / "???").write_bytes(b"x")
+    rows = [
+        "file,label",
+        "???,cat",
+        *(f"cat/{i}.png,cat" for i in (0, 1, 2)),
+        "dog/0.png,dog",
+        "dog/1.png,dog",
+    ]
+    (pets / "t.csv").write_text("\n".join(rows))
+    with pytest.raises(ConfigError, match=r"\?\?\? cannot be decoded, nor be left out.* missing value"):
+        OwnTable(pets / "t.csv", skip_corrupt=True).train()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (
+            PermissionError(errno.EACCES, "Permission denied"),
+            ConfigError,
+            r"cat/1\.png: cannot be read \(Perm",
+        ),
+        (OSError(errno.EIO, "Input/output error"), ConfigError, r"cat/1\.png: cannot be read \(Input"),
+        (MemoryError("no room"), MemoryError, "no room"),
+    ],
+)
+def test_what_the_system_does_not_give_is_not_taken_for_damaged(pets, monkeypatch, error, kind, words):
+    opened = Image.open
+
+    def failing(path):
+        if str(path).endswith("cat/1.png"):
+            raise error
+        return opened(path)
+
+    monkeypatch.setattr(Image, "open", failing)
+    with pytest.raises(kind, match=words) as caught:
+        OwnFolder(pets, skip_corrupt=True).train()
+    assert type(caught.value) is kind
 
 
 def test_a_table_is_looked_through_alike(pets):

@@ -120,7 +120,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     warm.rest(lightning)
     if getattr(module, "counted", None) is not None:
         lightning.callbacks.append(ConfusionWriter(folder, getattr(about, "class_names", None)))
-    session.check_split(split["hash"])
+    session.check_split(split["hash"], split.get("files_hash"))
     warm.keep()
     _open(session, split, {"genotype.json": genotype, DESCRIBED: about}, found_of(session, source, data))
     session.summary |= {

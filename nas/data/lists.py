@@ -46,6 +46,14 @@ def lists_hash(lists: Mapping[str, str]) -> str | None:
     return digest.hexdigest()
 
 
+def names_hash(parts: Mapping[str, Sequence[str]]) -> str:
+    """Sha256 in hex of the file names of some parts, in their order: {part: names}."""
+    digest = hashlib.sha256()
+    for part, names in parts.items():
+        digest.update("".join(f"{name}\n" for name in (part, *names, "")).encode())
+    return digest.hexdigest()
+
+
 def given_lists(lists: Mapping[str, str | None] | None) -> dict[str, str]:
     """The list files that a configuration names; nothing where the parts are to be sampled.
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nas.analysis.metrics import OF_TASKS, Metric, with_asked
 from nas.data.class_weights import stand_in_weights
 from nas.data.draw_split import split
-from nas.data.lists import given_lists, list_lengths
+from nas.data.lists import given_lists, list_lengths, names_hash
 from nas.data.sampling import check_sampling
 from nas.data.sizes import training_size
 from nas.data.sources import ImageSource, example_of
@@ -112,7 +112,12 @@ class Images:
         indices, found = evaluation_indices(source, *drawn)
         train, valid = (part.tolist() for part in indices)
         data = EvaluationData(**data_arguments(config, source), indices=indices, tests=config.test)
-        return data, {"train": train, "valid": valid, "hash": found}
+        return data, {
+            "train": train,
+            "valid": valid,
+            "hash": found,
+            **_files_hash(source, *indices, config.test),
+        }
 
     def training_steps(self, config: Mapping, source: ImageSource) -> tuple[int | None, str]:
         """Of the images that are neither left out nor held out."""
@@ -328,3 +333,14 @@ def _check_shares(config: DictConfig, data: EvaluationData) -> None:
             f"hardware.devices: {processes} processes, but {count} {part} image{'s' * (count != 1)}, and "
             f"each needs one; choose at most hardware.devices={count}",
         )
+
+
+def _files_hash(source: ImageSource, train: Tensor, valid: Tensor, tests: bool) -> dict[str, str]:
+    """What tells files of the same places apart, by the names of each part; nothing where there are none."""
+    names = getattr(source.train(), "names", None)
+    if names is None:
+        return {}
+    parts = {"train": [names[i] for i in train.tolist()], "valid": [names[i] for i in valid.tolist()]}
+    if tests:
+        parts["test"] = getattr(source.test(), "names", [])
+    return {"files_hash": names_hash(parts)}

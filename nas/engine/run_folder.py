@@ -118,15 +118,15 @@ class Table:
         write_text(self.path, csv_table(self.columns, self.rows))
 
 
-def split_hash(folder: RunFolder, default: str) -> str:
-    """The hash in a folder's `split.json`: which data its run was started on; `default` where there is none.
+def split_hash(folder: RunFolder, default: str, key: str = "hash") -> str:
+    """A hash in a folder's `split.json`: which data its run was started on; `default` where there is none.
 
     Raises:
         ConfigError: the file is damaged.
     """
     return read_key(
         folder.read_json("split.json"),
-        "hash",
+        key,
         lambda value: isinstance(value, str),
         "a hash as text",
         str(folder / "split.json"),

@@ -195,11 +195,15 @@ class Session:
         if not (self.folder / kept).exists():
             self.folder.write_json(kept, self.earlier)
 
-    def check_split(self, found: str) -> None:
+    def check_split(self, found: str, files: str | None = None) -> None:
         """Refuses to continue a run on other images than those it was started on.
 
+        Args:
+            found: the hash of the places that the images of each part have among all.
+            files: the hash of their files' names; None where they have none. Older folders have none.
+
         Raises:
-            ConfigError: the folder's `split.json` names another hash than `found`.
+            ConfigError: the folder's `split.json` names another hash.
         """
         stored = split_hash(self.folder, found)
         require(
@@ -207,6 +211,11 @@ class Session:
             f"{self.folder / 'split.json'}: the run was started on another split of the data "
             f"(hash {stored[:12]}) than its config.yaml gives now ({found[:12]}); was it edited, or did the "
             "images change?",
+        )
+        require(
+            files is None or split_hash(self.folder, files, "files_hash") == files,
+            f"{self.folder / 'split.json'}: the run was started on other files than the data set holds now; "
+            "put those back that were added, deleted or renamed, or begin a new run",
         )
 
     def run(self, body: Callable[[], None]) -> None:

@@ -153,3 +153,23 @@ def _plain(value):
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def check_split(folder: RunFolder, found: str, files: str | None = None) -> None:
+    """Refuses a folder whose `split.json` names another hash; see `Session.check_split`.
+
+    Raises:
+        ConfigError: it does.
+    """
+    stored = split_hash(folder, found)
+    require(
+        stored == found,
+        f"{folder / 'split.json'}: the run was started on another split of the data "
+        f"(hash {stored[:12]}) than its config.yaml gives now ({found[:12]}); was it edited, or did the "
+        "images change?",
+    )
+    require(
+        files is None or split_hash(folder, files, "files_hash") == files,
+        f"{folder / 'split.json'}: the run was started on other files than the data set holds now; "
+        "put those back that were added, deleted or renamed, or begin a new run",
+    )

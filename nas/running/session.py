@@ -21,7 +21,7 @@ from nas.engine.machine.limits import processors
 from nas.engine.machine.peers import EndAtOnce, several, strategy_of
 from nas.engine.machine.stopping import sigterm_as_interrupt
 from nas.engine.provenance import device_name, git_commit, versions
-from nas.engine.run_folder import RunFolder, split_hash
+from nas.engine.run_folder import RunFolder, check_split
 from nas.engine.trainer import Stopped, build_trainer
 from nas.errors import require
 from nas.files import WriteFailed, write_failure, write_text
@@ -205,18 +205,7 @@ class Session:
         Raises:
             ConfigError: the folder's `split.json` names another hash.
         """
-        stored = split_hash(self.folder, found)
-        require(
-            stored == found,
-            f"{self.folder / 'split.json'}: the run was started on another split of the data "
-            f"(hash {stored[:12]}) than its config.yaml gives now ({found[:12]}); was it edited, or did the "
-            "images change?",
-        )
-        require(
-            files is None or split_hash(self.folder, files, "files_hash") == files,
-            f"{self.folder / 'split.json'}: the run was started on other files than the data set holds now; "
-            "put those back that were added, deleted or renamed, or begin a new run",
-        )
+        check_split(self.folder, found, files)
 
     def run(self, body: Callable[[], None]) -> None:
         """Runs the body and writes the summary, whatever happens.

@@ -17,7 +17,8 @@ class ConfigError(ValueError):
         told = str(message)
         if told.startswith("Caught "):
             # What a worker process raised, torch raises anew with the whole traceback for a message.
-            told = told.strip().rsplit("\n", 1)[-1].partition(f"{type(self).__name__}: ")[2] or told
+            named = f"\n{type(self).__module__}.{type(self).__qualname__}: "
+            told = told.rpartition(named)[2].strip()
         super().__init__(printable(shortened(told), keep="\n"))
 
 

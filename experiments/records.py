@@ -215,3 +215,16 @@ def provenance(runs: Sequence[Run], seeds: Iterable[int], *lines: str) -> str:
     hours = sum(run.get("seconds") or 0 for run in runs) / 3600
     took = f"- {hours:.1f} hours of one thread in all; seeds {', '.join(map(str, sorted(set(seeds))))}"
     return "\n".join([*origin(runs), *lines, took])
+
+
+def between(text: str, begin: str, end: str) -> tuple[str, str, str]:
+    """A page before, between and behind two markers.
+
+    Raises:
+        SystemExit: a marker is missing.
+    """
+    if begin not in text or end not in text:
+        raise SystemExit(f"{begin} or {end} is missing in the page")
+    before, _, rest = text.partition(begin)
+    inside, _, behind = rest.partition(end)
+    return before + begin, inside, end + behind

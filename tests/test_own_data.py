@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.first_run import NEXT
 from experiments.own_data import baselines, record, sets
+from experiments.records import between
 
 PAGE = record.PAGE.read_text(encoding="utf-8")
 
 
 def test_the_page_holds_what_was_recorded():
-    assert record.inside(PAGE)[1].strip() == record.tables(record.recorded()).strip()
+    assert between(PAGE, record.BEGIN, record.END)[1].strip() == record.tables(record.recorded()).strip()
 
 
 @pytest.mark.parametrize("name", record.SHOWN)
@@ -36,7 +38,7 @@ def test_the_path_leads_from_the_first_command_to_a_prediction(name, tmp_path):
     typed = [
         shlex.split(line)[3] for line in (tmp_path / "seed0.log").read_text().splitlines() if line[:2] == "$ "
     ]
-    assert typed == [f"nas.{one}" for one in ("search", *record.NEXT)]
+    assert typed == [f"nas.{one}" for one in ("search", *NEXT)]
 
 
 def test_plain_models_have_the_size_that_is_asked_for_and_learn():

@@ -21,6 +21,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
+from experiments.records import between
 from nas.domains.choose import choose
 from nas.domains.networks import source_of, space_of
 from nas.engine.learning import check_epochs, check_selection
@@ -183,19 +184,6 @@ def about() -> str:
         words = re.split(r"(?<! al)\.(?=\s|$)", " ".join(line.lstrip("# ") for line in header))[0]
         lines.append(f"| [`{name}`](../conf/method/{name}.yaml) | {words} |")
     return "\n".join(lines)
-
-
-def between(text: str, begin: str, end: str) -> tuple[str, str, str]:
-    """A page before, between and behind two markers.
-
-    Raises:
-        SystemExit: a marker is missing.
-    """
-    if begin not in text or end not in text:
-        raise SystemExit(f"{PAGE}: {begin} or {end} is missing")
-    before, _, rest = text.partition(begin)
-    inside, _, behind = rest.partition(end)
-    return before + begin, inside, end + behind
 
 
 def keep(words: str, begin: str = BEGIN, end: str = END) -> None:

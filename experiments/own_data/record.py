@@ -20,16 +20,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.first_run import NEXT, commands_in
 from experiments.own_data import baselines, sets
-from experiments.records import as_csv, markdown, spread
+from experiments.records import as_csv, between, markdown, spread
 from nas.files import write_text
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PAGE = ROOT / "docs/own_data.md"
 BEGIN, END = "<!-- results:own_data -->", "<!-- /results:own_data -->"
-# The labels of commands that runs print, in the order in which they are pasted.
-NEXT = ("derive", "evaluate", "export", "predict")
 SEEDS = (0, 1, 2)
 
 
@@ -123,11 +122,6 @@ print(model.predict("the first")[-1])
 """,
     ),
 }
-
-
-def commands_in(said: str) -> dict[str, str]:
-    """Label -> command of every line that is to be pasted."""
-    return dict(re.findall(r"^([a-z]+): +(python -m nas\..+)$", said, re.MULTILINE))
 
 
 def execute(words: Sequence[str], place: Path, log: Path) -> tuple[str, float]:
@@ -250,13 +244,6 @@ def tables(rows: Sequence[Mapping[str, object]]) -> str:
     return markdown(lines)
 
 
-def inside(text: str) -> tuple[str, str, str]:
-    """The page before, between and behind the markers of its table."""
-    before, _, rest = text.partition(BEGIN)
-    between, _, behind = rest.partition(END)
-    return before + BEGIN, between, END + behind
-
-
 def main(words: Sequence[str] | None = None) -> None:
     """Makes what is missing and prints the table."""
     parser = ArgumentParser(description=str(__doc__).splitlines()[0])
@@ -269,7 +256,7 @@ def main(words: Sequence[str] | None = None) -> None:
     print(tables(rows))
     if arguments.keep:
         write_text(HERE / "results" / "own_data.csv", as_csv(rows), parents=True)
-        before, _, behind = inside(PAGE.read_text(encoding="utf-8"))
+        before, _, behind = between(PAGE.read_text(encoding="utf-8"), BEGIN, END)
         write_text(PAGE, f"{before}\n{tables(rows)}{behind}")
 
 

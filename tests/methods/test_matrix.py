@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from experiments.methods import commands, matrix
+from experiments.records import between
 from tests.forks import finish
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -13,7 +14,7 @@ TEXT = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
 
 
 def inside(begin, end):
-    return matrix.between(TEXT, begin, end)[1].strip()
+    return between(TEXT, begin, end)[1].strip()
 
 
 def test_the_page_lists_every_method_and_every_space():

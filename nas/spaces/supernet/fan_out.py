@@ -155,7 +155,7 @@ class Candidate(nn.Module, ABC):
         Raises:
             NotImplementedError: it is not `summed`.
         """
-        raise NotImplementedError(f"{type(self).__name__}.result")
+        raise NotImplementedError(f"{type(self).__name__} is not summed, or must say what its result is")
 
     @abstractmethod
     def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:

@@ -49,8 +49,8 @@ struct Number<double> {
 };
 
 template <typename T>
-struct Pass : Channels<T, 64 / sizeof(T)> {
-  static constexpr int VS = 64 / sizeof(T);
+struct Pass : Channels<T, nas::WIDE<T>> {
+  static constexpr int VS = nas::WIDE<T>;
   using Base = Channels<T, VS>;
   using typename Base::V;
   using N = Number<T>;

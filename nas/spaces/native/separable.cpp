@@ -7,8 +7,10 @@ namespace {
 
 using nas::Buffer;
 using nas::Channels;
+using nas::NARROW;
 using nas::Norm;
 using nas::Step;
+using nas::WIDE;
 
 constexpr int STEPS = 2;
 
@@ -224,13 +226,13 @@ void backward(const Call<T>& call) {
 
 }  // namespace
 
-#define ENTRY_POINTS(T, NAME, WIDE, NARROW)                                 \
-  extern "C" void separable_forward_##NAME(const Call<T>* call) {           \
-    call->c > NARROW ? forward<T, WIDE>(*call) : forward<T, NARROW>(*call); \
-  }                                                                         \
-  extern "C" void separable_backward_##NAME(const Call<T>* call) {          \
-    call->c > NARROW ? backward<T, WIDE>(*call) : backward<T, NARROW>(*call); \
+#define ENTRY_POINTS(T, NAME)                                                                        \
+  extern "C" void separable_forward_##NAME(const Call<T>* call) {                                    \
+    call->c > NARROW<T> ? forward<T, WIDE<T>>(*call) : forward<T, NARROW<T>>(*call);                 \
+  }                                                                                                  \
+  extern "C" void separable_backward_##NAME(const Call<T>* call) {                                   \
+    call->c > NARROW<T> ? backward<T, WIDE<T>>(*call) : backward<T, NARROW<T>>(*call);               \
   }
 
-ENTRY_POINTS(float, float, 16, 8)
-ENTRY_POINTS(double, double, 8, 4)
+ENTRY_POINTS(float, float)
+ENTRY_POINTS(double, double)

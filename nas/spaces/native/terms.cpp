@@ -10,6 +10,8 @@ namespace {
 using nas::BLOCK;
 using nas::Buffer;
 using nas::Channels;
+using nas::NARROW;
+using nas::WIDE;
 
 // Laid out as `Call` in terms.py. M sums or gradients, [pixels][C], and P results, [pixels][C of a longer row].
 // Null: not asked for.
@@ -243,13 +245,13 @@ struct Pass : Channels<T, VS> {
 
 }  // namespace
 
-#define ENTRY_POINTS(T, NAME, WIDE, NARROW)                                                         \
-  extern "C" void terms_forward_##NAME(const Call<T>* call) {                                       \
-    call->c > NARROW ? Pass<T, WIDE>(*call).forward() : Pass<T, NARROW>(*call).forward();           \
-  }                                                                                                 \
-  extern "C" void terms_backward_##NAME(const Call<T>* call) {                                      \
-    call->c > NARROW ? Pass<T, WIDE>(*call).backward() : Pass<T, NARROW>(*call).backward();         \
+#define ENTRY_POINTS(T, NAME)                                                                         \
+  extern "C" void terms_forward_##NAME(const Call<T>* call) {                                         \
+    call->c > NARROW<T> ? Pass<T, WIDE<T>>(*call).forward() : Pass<T, NARROW<T>>(*call).forward();    \
+  }                                                                                                   \
+  extern "C" void terms_backward_##NAME(const Call<T>* call) {                                        \
+    call->c > NARROW<T> ? Pass<T, WIDE<T>>(*call).backward() : Pass<T, NARROW<T>>(*call).backward();  \
   }
 
-ENTRY_POINTS(float, float, 16, 8)
-ENTRY_POINTS(double, double, 8, 4)
+ENTRY_POINTS(float, float)
+ENTRY_POINTS(double, double)

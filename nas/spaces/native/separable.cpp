@@ -75,15 +75,23 @@ void affine_add(T* total, const T* z, const double* scale, const double* shift, 
                 int64_t pixels, int64_t C, bool add, int threads) {
   const Channels<T, VS> k(C);
   const auto a = k.pad_vector(scale), b = k.pad_vector(shift);
+  const int64_t part = nas::BLOCK, parts = (pixels + part - 1) / part;
 #pragma omp parallel for collapse(2) num_threads(threads)
   for (int64_t n = 0; n < images; ++n)
-    for (int64_t p = 0; p < pixels; ++p) {
-      const int64_t at = (n * pixels + p) * C;
+    for (int64_t block = 0; block < parts; ++block) {
+      const int64_t start = n * pixels + block * part, count = std::min(part, pixels - block * part);
       const T f = factor ? factor[n] : T(1);
-      for (int64_t cb = 0; cb < k.Cp; cb += VS) {
-        const auto value = (k.load(a.data() + cb) * k.get(z + at, cb) + k.load(b.data() + cb)) * f;
-        k.put(total + at, cb, add ? k.get(total + at, cb) + value : value);
-      }
+      T* const to = total + start * C;
+      const T* const from = z + start * C;
+      k.each_vector([=, &a, &b](int64_t cb, int left, auto whole) {
+        using K = Channels<T, VS>;
+        const auto ac = K::load(a.data() + cb), bc = K::load(b.data() + cb);
+        for (int64_t p = 0; p < count; ++p) {
+          T* const out = to + p * C + cb;
+          const auto value = (ac * K::template get<whole>(from + p * C + cb, left) + bc) * f;
+          K::template put<whole>(out, left, add ? K::template get<whole>(out, left) + value : value);
+        }
+      });
     }
 }
 
@@ -103,25 +111,27 @@ void reduce(const T* g, const T* factor, int64_t images, const T* z, const doubl
       const int64_t n = start / image;  // a block has one factor
       stop = std::min({end, start + nas::BLOCK, (n + 1) * image});
       const T f = factor ? factor[n] : T(1);
-      for (int64_t cb = 0; cb < k.Cp; cb += VS) {
+      k.each_vector([=, &k, &m](int64_t cb, int left, auto whole) {
+        using K = Channels<T, VS>;
         auto one = k.zero(), two = k.zero(), three = k.zero(), four = k.zero();
         const auto mc = k.load(m.data() + cb);
+        const T *gc = g + cb, *zc = z + cb;
         int64_t p = start;
         for (; p + 2 <= stop; p += 2) {
-          const auto v = k.get(g + p * C, cb), u = k.get(g + (p + 1) * C, cb);
+          const auto v = K::template get<whole>(gc + p * C, left), u = K::template get<whole>(gc + (p + 1) * C, left);
           one += v;
           two += u;
-          three += v * (k.get(z + p * C, cb) - mc);
-          four += u * (k.get(z + (p + 1) * C, cb) - mc);
+          three += v * (K::template get<whole>(zc + p * C, left) - mc);
+          four += u * (K::template get<whole>(zc + (p + 1) * C, left) - mc);
         }
         for (; p < stop; ++p) {
-          const auto v = k.get(g + p * C, cb);
+          const auto v = K::template get<whole>(gc + p * C, left);
           one += v;
-          three += v * (k.get(z + p * C, cb) - mc);
+          three += v * (K::template get<whole>(zc + p * C, left) - mc);
         }
         k.accumulate(own + cb, (one + two) * f);
         k.accumulate(own + k.Cp + cb, (three + four) * f);
-      }
+      });
     }
   }
   k.fold(partial, threads, 2 * k.Cp, 0, 2, out);

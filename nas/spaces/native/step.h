@@ -1,5 +1,6 @@
 // One step of a separable convolution, ReLU -> depthwise k x k -> pointwise 1x1, forward and backward (or without the
-// ReLU), with the batch norms around it folded in: the one before into the load, the statistics of the one after into the store.
+// ReLU), with the batch norms around it folded in: the one before into the load, the statistics of the one after into
+// the store.
 //
 // A step works image by image. An image's planes stay in the cache between the loops, so that memory sees one read of
 // the input and one write of the output; what lies between them is computed again in the backward pass, not stored.
@@ -8,8 +9,8 @@
 // planes are padded by the convolution's reach, so that no inner loop has a boundary. Every sum over pixels is taken
 // in the working type a row or an image at a time, and over those in double.
 //
-// Inner loops keep at least eight independent sums in registers: a fused multiply-add takes four cycles, and two
-// start in each.
+// Inner loops keep at least eight independent sums in registers, where there are so many: a fused multiply-add takes
+// four cycles, and two start in each.
 
 #pragma once
 
@@ -19,6 +20,9 @@
 #include <limits>
 
 #include "vectors.h"
+
+// Loops that are compiled by themselves keep what they need in registers; inlined into one another they do not.
+#define NOINLINE __attribute__((noinline))
 
 namespace nas {
 
@@ -89,23 +93,23 @@ struct Step : Channels<T, VS> {
   template <bool NORM>
   void load_input(const T* x, const T* mean, const T* gain, const T* bias, T* h) const {
     const V least = zero() + floor;
-    for (int64_t y = 0; y < H; ++y) {
-      T* row = h + ((y + pad) * Wp + pad) * Cp;
-      const T* in = x + y * W * C;
-      for (int64_t cb = 0; cb < Cp; cb += VS) {
+    const int64_t from = C, to = Cp, width = W;
+    for (int64_t y = 0; y < H; ++y)
+      this->each_vector([&, from, to, width](int64_t cb, int left, auto whole) {
         const V m = NORM ? load(mean + cb) : zero(), a = NORM ? load(gain + cb) : zero(),
                 b = NORM ? load(bias + cb) : zero();
-        for (int64_t i = 0; i < W; ++i) {
-          const V v = get(in + i * C, cb);
-          store(row + i * Cp + cb, Base::at_least(least, NORM ? (v - m) * a + b : v));
+        T* row = h + ((y + pad) * Wp + pad) * to + cb;
+        const T* in = x + y * width * from + cb;
+        for (int64_t i = 0; i < width; ++i, row += to, in += from) {
+          const V v = Base::template get<whole>(in, left);
+          store(row, Base::at_least(least, NORM ? (v - m) * a + b : v));
         }
-      }
-    }
+      });
   }
 
   // out[y][x] = sum over taps of in[y*s + ky*d][x*s + kx*d] * w[tap], PB neighbouring pixels at a time.
   template <int K, int PB>
-  void taps(const T* in, int64_t width, const T* w, int s, T* out, int64_t cb) const {
+  NOINLINE void taps(const T* in, int64_t width, const T* w, int s, T* out, int64_t cb) const {
     V acc[PB];
     for (int p = 0; p < PB; ++p) acc[p] = zero();
     for (int ky = 0; ky < K; ++ky)
@@ -119,7 +123,7 @@ struct Step : Channels<T, VS> {
 
   // The same at stride 1 and dilation DL: every input pixel is loaded once a row of taps.
   template <int K, int PB, int DL>
-  void slide(const T* in, int64_t width, const T* w, T* out, int64_t cb) const {
+  NOINLINE void slide(const T* in, int64_t width, const T* w, T* out, int64_t cb) const {
     V acc[PB];
     for (int p = 0; p < PB; ++p) acc[p] = zero();
     for (int ky = 0; ky < K; ++ky) {
@@ -166,7 +170,7 @@ struct Step : Channels<T, VS> {
 
   // out[p][:] = sum over c of in[p][c] * w[c][:], PB pixels and OB vectors at a time; both of width Cp.
   template <int PB, int OB>
-  void mix(const T* in, const T* w, T* out, int64_t ob) const {
+  NOINLINE void mix(const T* in, const T* w, T* out, int64_t ob) const {
     V acc[PB][OB];
     for (int p = 0; p < PB; ++p)
       for (int o = 0; o < OB; ++o) acc[p][o] = zero();
@@ -182,15 +186,21 @@ struct Step : Channels<T, VS> {
 
   void pointwise(const T* in, const T* w, int64_t count, T* out) const {
     int64_t ob = 0;
-    for (; ob + 5 * VS <= Cp || ob + 3 * VS == Cp; ob += 3 * VS) mix_all<8, 3>(in, w, count, out, ob);
-    for (; ob + 2 * VS <= Cp; ob += 2 * VS) mix_all<8, 2>(in, w, count, out, ob);
-    for (; ob < Cp; ob += VS) mix_all<16, 1>(in, w, count, out, ob);
+    if (MANY_REGISTERS) {
+      for (; ob + 5 * VS <= Cp || ob + 3 * VS == Cp; ob += 3 * VS) mix_all<8, 3>(in, w, count, out, ob);
+      for (; ob + 2 * VS <= Cp; ob += 2 * VS) mix_all<8, 2>(in, w, count, out, ob);
+      for (; ob < Cp; ob += VS) mix_all<16, 1>(in, w, count, out, ob);
+    } else {
+      for (; ob + 2 * VS <= Cp; ob += 2 * VS) mix_all<6, 2>(in, w, count, out, ob);
+      for (; ob < Cp; ob += VS) mix_all<12, 1>(in, w, count, out, ob);
+    }
   }
 
   template <int PB, int OB>
   void mix_all(const T* in, const T* w, int64_t count, T* out, int64_t ob) const {
     int64_t p = 0;
     for (; p + PB <= count; p += PB) mix<PB, OB>(in + p * Cp, w, out + p * Cp, ob);
+    for (; p + 4 <= count; p += 4) mix<4, OB>(in + p * Cp, w, out + p * Cp, ob);
     for (; p < count; ++p) mix<1, OB>(in + p * Cp, w, out + p * Cp, ob);
   }
 
@@ -229,7 +239,7 @@ struct Step : Channels<T, VS> {
 
   // dpw[o][c] += sum over pixels of dz[p][o] * d[p][c], CB vectors of c and OB of o at a time.
   template <int CB, int OB>
-  void outer(const T* dz, const T* d, int64_t count, double* dpw, int64_t cb, int64_t ob) const {
+  NOINLINE void outer(const T* dz, const T* d, int64_t count, double* dpw, int64_t cb, int64_t ob) const {
     V acc[OB][CB];
     for (int o = 0; o < OB; ++o)
       for (int c = 0; c < CB; ++c) acc[o][c] = zero();
@@ -246,33 +256,47 @@ struct Step : Channels<T, VS> {
   void pointwise_gradient(const T* dz, const T* d, int64_t count, double* dpw) const {
     constexpr int HALF = VS < 8 ? VS : 8;
     int64_t cb = 0;
-    for (; cb + 5 * VS <= Cp || cb + 3 * VS == Cp; cb += 3 * VS)
-      for (int64_t ob = 0; ob < C; ob += HALF) outer<3, HALF>(dz, d, count, dpw, cb, ob);
-    for (; cb + 2 * VS <= Cp; cb += 2 * VS)
-      for (int64_t ob = 0; ob < C; ob += HALF) outer<2, HALF>(dz, d, count, dpw, cb, ob);
-    for (; cb < Cp; cb += VS)
-      for (int64_t ob = 0; ob < C; ob += VS) outer<1, VS>(dz, d, count, dpw, cb, ob);
+    if (MANY_REGISTERS) {
+      for (; cb + 5 * VS <= Cp || cb + 3 * VS == Cp; cb += 3 * VS)
+        for (int64_t ob = 0; ob < C; ob += HALF) outer<3, HALF>(dz, d, count, dpw, cb, ob);
+      for (; cb + 2 * VS <= Cp; cb += 2 * VS)
+        for (int64_t ob = 0; ob < C; ob += HALF) outer<2, HALF>(dz, d, count, dpw, cb, ob);
+      for (; cb < Cp; cb += VS)
+        for (int64_t ob = 0; ob < C; ob += VS) outer<1, VS>(dz, d, count, dpw, cb, ob);
+    } else {
+      constexpr int FEW = VS < 4 ? VS : 4;
+      for (; cb + 2 * VS <= Cp; cb += 2 * VS)
+        for (int64_t ob = 0; ob < C; ob += FEW) outer<2, FEW>(dz, d, count, dpw, cb, ob);
+      for (; cb < Cp; cb += VS)
+        for (int64_t ob = 0; ob < C; ob += HALF) outer<1, HALF>(dz, d, count, dpw, cb, ob);
+    }
   }
 
   // ddw[tap][c] += sum over pixels of dd[p][c] * h[p moved by tap][c], R rows of taps at a time.
   template <int K, int R>
   void depthwise_gradient(const T* dd, const T* h, double* ddw) const {
-    for (int64_t cb = 0; cb < Cp; cb += VS)
-      for (int ky = 0; ky < K; ky += R) {
-        V acc[R * K];
-        for (int i = 0; i < R * K; ++i) acc[i] = zero();
-        for (int64_t y = 0; y < Ho; ++y) {
-          const T* from = h + ((y * stride + int64_t(ky) * dilation) * Wp) * Cp + cb;
-          const T* v = dd + y * Wo * Cp + cb;
-          for (int64_t x = 0; x < Wo; ++x, v += Cp, from += stride * Cp) {
-            const V value = load(v);
-            for (int r = 0; r < R; ++r)
-              for (int kx = 0; kx < K; ++kx)
-                acc[r * K + kx] += value * load(from + (r * Wp + kx) * dilation * Cp);
-          }
-        }
-        for (int i = 0; i < R * K; ++i) accumulate(ddw + (ky * K + i) * Cp + cb, acc[i]);
+    for (int64_t cb = 0; cb < Cp; cb += VS) {
+      int ky = 0;
+      for (; ky + R <= K; ky += R) tap_gradient<K, R>(dd, h, ddw, cb, ky);
+      for (; ky < K; ++ky) tap_gradient<K, 1>(dd, h, ddw, cb, ky);
+    }
+  }
+
+  template <int K, int R>
+  NOINLINE void tap_gradient(const T* dd, const T* h, double* ddw, int64_t cb, int ky) const {
+    V acc[R * K];
+    for (int i = 0; i < R * K; ++i) acc[i] = zero();
+    for (int64_t y = 0; y < Ho; ++y) {
+      const T* from = h + ((y * stride + int64_t(ky) * dilation) * Wp) * Cp + cb;
+      const T* v = dd + y * Wo * Cp + cb;
+      for (int64_t x = 0; x < Wo; ++x, v += Cp, from += stride * Cp) {
+        const V value = load(v);
+        for (int r = 0; r < R; ++r)
+          for (int kx = 0; kx < K; ++kx)
+            acc[r * K + kx] += value * load(from + (r * Wp + kx) * dilation * Cp);
       }
+    }
+    for (int i = 0; i < R * K; ++i) accumulate(ddw + (ky * K + i) * Cp + cb, acc[i]);
   }
 
   // Gradient of the depthwise convolution's input. Stride 1: the same convolution with the kernel turned around, on
@@ -319,30 +343,44 @@ struct Step : Channels<T, VS> {
     for (int p = 0; p < PB; ++p) store(out + 2 * p * Cp + cb, acc[p]);
   }
 
+  // dz = f*a*g + b*z + c over some pixels.
+  void norm_gradient(const T* g, const T* z, const T* a, const T* b, const T* c, T f, int64_t count, T* dz) const {
+    const int64_t from = C, to = Cp;
+    this->each_vector([=](int64_t cb, int left, auto whole) {
+      const V ac = load(a + cb) * f, bc = load(b + cb), cc = load(c + cb);
+      for (int64_t p = 0; p < count; ++p)
+        store(dz + p * to + cb, ac * Base::template get<whole>(g + p * from + cb, left) +
+                                    bc * Base::template get<whole>(z + p * from + cb, left) + cc);
+    });
+  }
+
   // A row of the gradient before the ReLU, and its sums of g and g*h, or of g and g*(x - mean).
   template <bool STATS, bool AFFINE>
   void mask(const T* dh, const T* h, const T* x, const T* mean, T* to, bool add, double* total) const {
-    for (int64_t cb = 0; cb < Cp; cb += VS) {
+    const int64_t from = Cp, apart = C, width = W;
+    const V least = zero() + floor;
+    this->each_vector([=](int64_t cb, int left, auto whole) {
       V one[2] = {zero(), zero()}, two[2] = {zero(), zero()};
-      const V m = AFFINE ? load(mean + cb) : zero(), least = zero() + floor;
+      const V m = AFFINE ? load(mean + cb) : zero();
       const auto pixel = [&](int64_t i, int chain) {
-        const V hidden = load(h + i * Cp + cb), v = hidden > least ? load(dh + i * Cp + cb) : zero();
+        const V hidden = load(h + i * from + cb), v = hidden > least ? load(dh + i * from + cb) : zero();
+        T* const out = to + i * apart + cb;
         if (STATS) {
           one[chain] += v;
-          two[chain] += v * (AFFINE ? get(x + i * C, cb) - m : hidden);
+          two[chain] += v * (AFFINE ? Base::template get<whole>(x + i * apart + cb, left) - m : hidden);
         }
-        put(to + i * C, cb, add ? get(to + i * C, cb) + v : v);
+        Base::template put<whole>(out, left, add ? Base::template get<whole>(out, left) + v : v);
       };
       int64_t i = 0;
-      for (; i + 2 <= W; i += 2) {
+      for (; i + 2 <= width; i += 2) {
         pixel(i, 0);
         pixel(i + 1, 1);
       }
-      for (; i < W; ++i) pixel(i, 0);
-      if (!STATS) continue;
+      for (; i < width; ++i) pixel(i, 0);
+      if (!STATS) return;
       accumulate(total + cb, one[0] + one[1]);
-      accumulate(total + Cp + cb, two[0] + two[1]);
-    }
+      accumulate(total + from + cb, two[0] + two[1]);
+    });
   }
 
   // Given g, the gradient of the normalised output, times `factor` [N] an image, and coefficients [3][C] with
@@ -379,11 +417,7 @@ struct Step : Channels<T, VS> {
         for (int64_t y = 0, rows; y < Ho; y += rows) {
           rows = std::min(Ho - y, (2 * nas::BLOCK + Wo - 1) / Wo);
           const int64_t start = y * Wo, count = rows * Wo;
-          for (int64_t cb = 0; cb < Cp; cb += VS) {
-            const V ac = load(a.data() + cb) * f, bc = load(b.data() + cb), cc = load(c0.data() + cb);
-            for (int64_t p = 0; p < count; ++p)
-              store(dz + p * Cp + cb, ac * get(gn + (start + p) * C, cb) + bc * get(zn + (start + p) * C, cb) + cc);
-          }
+          norm_gradient(gn + start * C, zn + start * C, a.data(), b.data(), c0.data(), f, count, dz);
           if (dpw) {
             depthwise(h + y * stride * Wp * Cp, Wp, w_dw.data(), stride, rows, Wo, d);
             pointwise_gradient(dz, d, count, own + 2 * Cp + k * k * Cp);
@@ -393,7 +427,7 @@ struct Step : Channels<T, VS> {
         if (ddw) {
           double* to = own + 2 * Cp;
           if (k == 3) depthwise_gradient<3, 3>(dd, h, to);
-          else if (k == 5) depthwise_gradient<5, 5>(dd, h, to);
+          else if (k == 5) depthwise_gradient<5, MANY_REGISTERS ? 5 : 2>(dd, h, to);
           else depthwise_gradient<7, 1>(dd, h, to);
         }
         if (!gh) continue;

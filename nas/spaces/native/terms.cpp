@@ -46,24 +46,20 @@ struct Pass : Channels<T, VS> {
   template <bool MOVED>
   void sums(const T* a, int64_t a_row, const T* b, int64_t b_row, const T* mean, int64_t start, int64_t stop,
             double* first, double* second) const {
-    for (int64_t cb = 0; cb < this->Cp; cb += VS) {
+    this->each_vector([=](int64_t cb, int left, auto whole) {
       V one[2] = {Base::zero(), Base::zero()}, two[2] = {Base::zero(), Base::zero()};
       const V m = Base::load(mean + cb);
+      const auto pixel = [&](int64_t p, int i) {
+        const V v = Base::template get<whole>(a + p * a_row + cb, left) - (MOVED ? m : Base::zero());
+        one[i] += v;
+        two[i] += v * (Base::template get<whole>(b + p * b_row + cb, left) - m);
+      };
       int64_t p = start;
-      for (; p + 2 <= stop; p += 2)
-        for (int i = 0; i < 2; ++i) {
-          const V v = this->get(a + (p + i) * a_row, cb) - (MOVED ? m : Base::zero());
-          one[i] += v;
-          two[i] += v * (this->get(b + (p + i) * b_row, cb) - m);
-        }
-      for (; p < stop; ++p) {
-        const V v = this->get(a + p * a_row, cb) - (MOVED ? m : Base::zero());
-        one[0] += v;
-        two[0] += v * (this->get(b + p * b_row, cb) - m);
-      }
+      for (; p + 2 <= stop; p += 2) pixel(p, 0), pixel(p + 1, 1);
+      for (; p < stop; ++p) pixel(p, 0);
       if (first) Base::accumulate(first + cb, one[0] + one[1]);
       Base::accumulate(second + cb, two[0] + two[1]);
-    }
+    });
   }
 
   // Runs `work(own, start, stop)` on blocks of pixels, each thread with `size` doubles of its own.
@@ -112,17 +108,17 @@ struct Pass : Channels<T, VS> {
     const T* from[N + 1];
     int64_t row[N + 1];
     for (int i = 0; i < N; ++i) from[i] = in.from[first + i], row[i] = in.row[first + i];
-    for (int64_t cb = 0; cb < this->Cp; cb += VS) {
+    this->each_vector([&, shift, out, out_row, add, start, stop](int64_t cb, int left, auto whole) {
       const V moved = shift ? Base::load(shift + cb) : Base::zero();
       V factor[N + 1];
       for (int i = 0; i < N; ++i) factor[i] = Base::load(in.factor[first + i] + cb);
       for (int64_t p = start; p < stop; ++p) {
-        T* const to = out + p * out_row;
-        V v = add ? this->get(to, cb) + moved : moved;
-        for (int i = 0; i < N; ++i) v += factor[i] * this->get(from[i] + p * row[i], cb);
-        this->put(to, cb, v);
+        T* const to = out + p * out_row + cb;
+        V v = add ? Base::template get<whole>(to, left) + moved : moved;
+        for (int i = 0; i < N; ++i) v += factor[i] * Base::template get<whole>(from[i] + p * row[i] + cb, left);
+        Base::template put<whole>(to, left, v);
       }
-    }
+    });
   }
 
   void forward() const {

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <type_traits>
 #include <vector>
 
 namespace nas {
@@ -40,14 +41,21 @@ struct LineAllocator {
 template <typename T>
 using Buffer = std::vector<T, LineAllocator<T>>;
 
-// Bytes of this processor's vectors. The compiler takes longer ones too, but cuts them into pieces that do not fit into the
-// registers together: sums then go through memory, 4 to 14 times slower (measured with AVX2).
+// Bytes of this processor's vectors. The compiler takes longer ones too, but cuts them into pieces that do not fit into
+// the registers together: sums then go through memory, 4 to 14 times slower (measured with AVX2).
 #if defined(__AVX512F__)
 constexpr int VECTOR = 64;
 #elif defined(__AVX__)
 constexpr int VECTOR = 32;
 #else
 constexpr int VECTOR = 16;
+#endif
+
+// Whether it has 32 vector registers or 16, by which loops choose how many sums they keep at once.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr bool MANY_REGISTERS = true;
+#else
+constexpr bool MANY_REGISTERS = false;
 #endif
 
 // Elements of a vector, and of the half one that serves where there are few channels.
@@ -81,6 +89,24 @@ struct Channels {
   void put(T* p, int64_t cb, V v) const {
     if (cb + VS <= C) store(p + cb, v);
     else put_part(p + cb, int(C - cb), v);
+  }
+  // The same where it is known whether the vector is whole, and of a partial one how many channels are left.
+  template <bool WHOLE>
+  static V get(const T* p, int left) {
+    return WHOLE ? load(p) : get_part(p, left);
+  }
+  template <bool WHOLE>
+  static void put(T* p, int left, V v) {
+    if (WHOLE) store(p, v);
+    else put_part(p, left, v);
+  }
+  // Runs `work(cb, left, whole)` on all vectors of channels. What a loop over pixels reads of `this` must be copied
+  // before: the compiler reads it again after each store.
+  template <typename Work>
+  void each_vector(Work work) const {
+    int64_t cb = 0;
+    for (; cb + VS <= C; cb += VS) work(cb, VS, std::true_type{});
+    if (cb < C) work(cb, int(C - cb), std::false_type{});
   }
 #ifdef __AVX512F__
   static constexpr bool MASKED = sizeof(V) == 64;

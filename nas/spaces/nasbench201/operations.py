@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from types import MappingProxyType
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from nas.spaces.modules import pool, relu_conv_bn
+from nas.spaces.native.average import average
 from nas.spaces.operations import NONE, SKIP_CONNECT, Catalogue, Published
 from nas.spaces.supernet.fan_out import Candidate, Draw, Growth, Shared, Sums, Term, add, add_wide
 from nas.spaces.supernet.stacked import StackedConv, StackedNorm
@@ -58,7 +58,7 @@ class MeanPoolCandidate(Term):
 
     def result(self, shared: Shared) -> Tensor:
         """The pooled source, [B, C, H, W]."""
-        return F.avg_pool2d(shared.x_BCHW, 3, 1, 1, count_include_pad=False)
+        return average(shared.execution.native, 1, shared.x_BCHW)
 
 
 def _dense(kernel: int) -> Published:

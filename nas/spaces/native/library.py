@@ -14,12 +14,11 @@ from nas.spaces.native.building import build, place_of
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
-SOURCES = tuple(FOLDER / name for name in ("separable.cpp", "terms.cpp", "recurrent.cpp"))
+SOURCES = tuple(FOLDER / name for name in ("separable.cpp", "terms.cpp", "average.cpp", "recurrent.cpp"))
 HEADERS = tuple(FOLDER / name for name in ("step.h", "vectors.h"))
-FUNCTIONS = tuple(
-    f"{kernel}_{direction}"
-    for kernel in ("separable", "terms", "recurrent")
-    for direction in ("forward", "backward")
+FUNCTIONS = (
+    "average",
+    *(f"{kernel}_{way}" for kernel in ("separable", "terms", "recurrent") for way in ("forward", "backward")),
 )
 # Not -ffast-math: it would switch denormals off for the whole process and let NaN pass unnoticed.
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-fno-math-errno", "-ffp-contract=fast")

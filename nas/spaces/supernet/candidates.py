@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.spaces.modules import one_further
+from nas.spaces.native.average import average
 from nas.spaces.native.separable import SeparableSpec, SeparableSum
 from nas.spaces.supernet.fan_out import Candidate, Draw, Growth, Shared, Sums, Term, add, add_wide
 from nas.spaces.supernet.stacked import StackedConv, StackedNorm
@@ -134,7 +135,7 @@ class PoolCandidate(Term):
         """Pooled, not yet normalised, [B, C, H', W']."""
         if self.kind == "max":
             return F.max_pool2d(shared.x_BCHW, 3, self.stride, 1)
-        return F.avg_pool2d(shared.x_BCHW, 3, self.stride, 1, count_include_pad=False)
+        return average(shared.execution.native, self.stride, shared.x_BCHW)
 
     def growth(self, draw: Draw) -> Growth:
         """The statistics of new channels are those of old ones."""

@@ -73,6 +73,7 @@ def _typed(folder: Folder) -> list[str]:
     if not os.path.lexists(path):
         return []
     try:
+        folder.keep_within("overrides.yaml")
         return read_overrides(path)
     except ConfigError as error:
         folder.problems["overrides.yaml"] = str(error)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from nas.analysis.confusion import FILE, Confusion, read_confusion
 from nas.analysis.summaries import check_summary
-from nas.errors import ConfigError
+from nas.errors import ConfigError, require
 from nas.genotype import Genotype, from_dict
 from nas.reading.csv_text import parse_csv
 from nas.reading.files import MEBIBYTE, read_text
@@ -41,10 +41,20 @@ class Folder:
         if not self.has(name):
             return instead
         try:
+            self.keep_within(name)
             return read(self.path / name)
         except ConfigError as error:
             self.problems[name] = _without_place(str(error), self.path)
             return instead
+
+    def keep_within(self, name: str) -> None:
+        """Refuses a link out of the folder: a page is passed on, and what it points at may be private here.
+
+        Raises:
+            ConfigError: it is one.
+        """
+        within = (self.path / name).resolve().is_relative_to(self.path.resolve())
+        require(within, f"{name} is a link out of the folder, which is not followed")
 
     def summary(self) -> dict[str, Any]:
         """`summary.json`, its results of their kinds; empty where it cannot be read."""

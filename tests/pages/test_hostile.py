@@ -111,3 +111,21 @@ def test_a_link_to_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(folder / "genotype.json")
     found = Folder(folder)
     assert found.genotype() is None and "a named pipe" in found.problems["genotype.json"]
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path, page_of, parsed):
+    """A page is made to be passed on: what lies elsewhere on this machine must not get into it."""
+    (tmp_path / "private.csv").write_text("epoch,weight_loss\n0,123456\n")
+    folder = write_search(tmp_path / "run")
+    for name in ("metrics.csv", "config.yaml"):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(tmp_path / "private.csv")
+    # A link to a folder, and one within it, are as good as the thing itself.
+    (tmp_path / "link").symlink_to(folder)
+    (folder / "weights.csv").write_text("epoch,weight_loss\n")
+    (folder / "inner.csv").symlink_to(folder / "weights.csv")
+    files = Folder(tmp_path / "link")
+    assert files.table("metrics.csv") == [] and files.config() == {}
+    assert "link out of the folder" in files.missing("metrics.csv", "curves")
+    assert files.table("inner.csv") == [] and "inner.csv" not in files.problems
+    assert "123456" not in parsed(page_of(folder)).text

@@ -1,6 +1,5 @@
 """`python -m nas.bench`: what a search step costs, against the literal supernet and the machine's best."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,14 +7,14 @@ from typing import Any
 
 import torch
 from hydra import compose
-from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from nas.analysis.cost.counting import supernet_cost
 from nas.analysis.cost.timing import MatrixProduct, Race, spread
+from nas.commands.bench_evaluation import EvaluationRivals
 from nas.data.class_weights import stand_in_weights
 from nas.domains.choose import choose
-from nas.domains.networks import check_sizes, genotype_of, network_of, source_of, space_of
+from nas.domains.networks import check_sizes, source_of, space_of
 from nas.engine import trainer
 from nas.engine.data_module import SearchData, search_split
 from nas.engine.machine import hardware
@@ -27,9 +26,10 @@ from nas.measure.bench_data import measure_data, read_images
 from nas.measure.bench_loop import Loops, measure_loop
 from nas.measure.bench_report import head, print_tables, relate
 from nas.measure.bench_variants import about_counts, about_share, about_stage, share_out, stage_supernet
+from nas.measure.literals import SIZES, build_literal, find_literal
 from nas.measure.operation_times import time_operations
-from nas.measure.original_steps import LITERAL_RNN, SIZES, OriginalSteps
-from nas.measure.steps import EvaluationSteps, SearchSteps, apply_hardware, draw_alive, numerics
+from nas.measure.original_steps import OriginalSteps
+from nas.measure.steps import SearchSteps, apply_hardware, draw_alive, numerics
 from nas.methods.layout import layout_of
 from nas.methods.relaxations import Softmax
 from nas.running.config import instantiate, plain, typed_keys
@@ -81,11 +81,13 @@ class Bench:
         self.alive: list[dict[str, Any]] = []
         self.stages: list[dict[str, Any]] = []  # all of them; the first is what is measured besides
         self.names: list[str] = []  # of the steps that this search has
-        self.domain.check_bench(config.bench, self.space)
+        self.domain.check_bench(config.bench, self.space, self.source)
         for share in config.bench.alive:
             self._draw_alive(share)
         # What cannot be had is found missing here, before minutes have been spent on measuring.
         self.reference = self._reference_class() if config.bench.reference else None
+        about = (self.space, self.source, self.domain, self.weights)
+        self.evaluation = EvaluationRivals(config, *about) if config.bench.evaluation else None
         data, at_hand = config.bench.data, config.dataset.root is None and self.domain.words(config) is None
         self.images = read_images(self.source) if (at_hand if data is None else data) else None
         self.loops = self._build_loops(path) if config.bench.loop else None
@@ -102,8 +104,10 @@ class Bench:
             self.alive.append(about_share(share, alive) | self._enter_other(f"alive_{index}_", alive=alive))
         for index in range(1, len(self.stages)):
             self.stages[index] |= self._enter_other(f"stage_{index}_", stage=index)
-        if settings.evaluation:
-            self._enter_evaluation()
+        if settings.validation:
+            self._enter_validation()
+        if self.evaluation is not None:
+            self.result |= self.evaluation.enter(self.race)
         product = MatrixProduct(settings.matmul_size, self.where.device, self.where.matrix_type())
         self.race.enter("matmul", product)
         rounds = {
@@ -251,23 +255,18 @@ class Bench:
         kept = alive if method.stages is None else method.kept()
         return supernet_cost(space_of_stage(self.space, method, stage), self.inputs, partial, kept)
 
-    def _reference_class(self, target: str | None = None) -> Callable:
+    def _reference_class(self) -> Callable:
         own = self.space.path_reference if self._method().relaxation.one_path else self.space.reference
-        target = target or self.config.bench.reference_target or own
+        target = self.config.bench.reference_target or own
         if target is None:
             raise ConfigError(
                 f"bench.reference=true: there is no literal supernet of space {self.space.name}; give one as "
                 "bench.reference_target, or set bench.reference=false"
             )
-        try:
-            return get_object(target)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ConfigError(
-                f"bench.reference_target={target}: cannot be imported ({error}); the reference lies in the "
-                "tests folder of a checkout: run the command from there, or set bench.reference=false"
-            ) from error
+        return find_literal(target, "bench.reference")
 
-    def _enter_reference(self) -> None:
+    def _original_steps(self) -> OriginalSteps:
+        """The steps of the authors' code on a literal supernet."""
         settings = self.config.bench
         torch.manual_seed(self.config.seed)
         groups = self.space.groups
@@ -276,16 +275,16 @@ class Bench:
         known["operations"] = next(iter(groups.values())).operations[0]
         stages = self._method().stages
         known |= {} if stages is None else {"partial": stages[0].partial}
-        known |= asdict(self.inputs)
         assert self.reference is not None
-        named = inspect.signature(self.reference).parameters
-        network = self.reference(**{name: value for name, value in known.items() if name in named})
+        network = build_literal(self.reference, known | asdict(self.inputs))
         where = replace(self.where, channels_last=settings.reference_channels_last)
         network = self.domain.reference(network, self.space)
         network = network.to(where.device, where.dtype).to(memory_format=where.layout())
-        alpha = settings.reference_alpha_gradients
         own = (network, self._method(), *self._batches(where))
-        steps = OriginalSteps(*own, where, self.task, alpha_gradients=alpha)
+        return OriginalSteps(*own, where, self.task, alpha_gradients=settings.reference_alpha_gradients)
+
+    def _enter_reference(self) -> None:
+        steps = self._original_steps()
         peaks = self._enter(steps, "reference_")
         reference = steps.counts()
         gpu = self._steps(self._gpu_profile()).counts()
@@ -304,32 +303,14 @@ class Bench:
         hardware = plain(compose("bench", overrides=["hardware=gpu"]).hardware)
         return hardware | {"accelerator": "cpu", "compile": False, "precision": self.hardware["precision"]}
 
-    def _enter_evaluation(self) -> None:
-        slow = self.hardware | {"channels_last": False, "native": False}
-        self.race.enter("evaluation", self._evaluation_steps(self.hardware).train)
-        self.race.enter("reference_evaluation", self._evaluation_steps(slow, reference=True).train)
-
-    def _evaluation_steps(self, hardware: dict, reference: bool = False) -> Any:
-        """The step of the evaluation network, or of what it is measured against."""
-        recipe, settings, where = self.config.recipe, self.config.bench, numerics(hardware)
-        torch.manual_seed(self.config.seed)
-        genotype = genotype_of(self.config, self.space, self.config.genotype)
-        network = network_of(self.config, self.space, genotype, self.source)
-        if reference:
-            network = self.domain.reference_network(
-                lambda: self._reference_class(LITERAL_RNN), genotype, network
-            )
-        if hasattr(network, "set_drop_path"):
-            network.set_drop_path(settings.evaluation_drop_path)
-        return EvaluationSteps(
-            apply_hardware(network, hardware),
-            instantiate(recipe.optimizer),
-            self.domain.task(self.space, recipe, self.weights, self.source),
-            recipe.clip,
-            self._batch(where, settings.evaluation_batch_size, 1),
-            where,
-            recipe.get("auxiliary_weight", 0.0),
-        )
+    def _enter_validation(self) -> None:
+        """The pass of a validation over one batch, and the literal supernet's."""
+        rivals: dict[str, SearchSteps] = {"validation": self._steps(self.hardware)}
+        if self.reference is not None:
+            rivals["reference_validation"] = self._original_steps()
+        for name, steps in rivals.items():
+            print(f"warming up {name}", flush=True)
+            self.race.enter(name, steps.validation)
 
 
 def _write(session: Any, result: dict[str, Any]) -> None:

@@ -26,12 +26,15 @@ class Domain(Protocol):
         unit: what multiply-adds are counted per, such as "image".
         sets: data sets that come with the project, in words.
         varies: whether the number of batches is another in every epoch.
+        layouts: names of a literal evaluation network's measurements, `{}` for the step -> whether it
+            computes channels-last.
     """
 
     name: str
     unit: str
     sets: str
     varies: bool
+    layouts: Mapping[str, bool]
 
     def written_for(self, recipe: Mapping) -> bool:
         """Whether a recipe trains networks of this domain."""
@@ -146,7 +149,7 @@ class Domain(Protocol):
         """Time steps of a piece; None where there are none."""
         ...
 
-    def check_bench(self, settings: Mapping, space: Space) -> None:
+    def check_bench(self, settings: Mapping, space: Space, source: Any) -> None:
         """Refuses what has no meaning here, or cannot be measured."""
         ...
 
@@ -154,6 +157,8 @@ class Domain(Protocol):
         """A literal supernet of the tests with our forward's signature."""
         ...
 
-    def reference_network(self, literal: Callable, genotype: Any, network: nn.Module) -> nn.Module:
-        """What an evaluation network is measured against; `literal()` finds the class of the tests."""
+    def reference_network(
+        self, literal: Callable, genotype: Any, network: nn.Module, source: Any, sizes: Mapping[str, Any]
+    ) -> nn.Module:
+        """A literal evaluation network of the tests that computes what ours, of these sizes, does."""
         ...

@@ -6,7 +6,9 @@ Shapes: N images, C channels, H rows, W columns.
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,7 +26,8 @@ from nas.engine.confusion import counted
 from nas.engine.data_module import EvaluationData, SearchData, evaluation_indices, search_split
 from nas.engine.evaluation_module import EvaluationModule
 from nas.engine.tasks import Classification
-from nas.errors import require
+from nas.errors import ConfigError, require
+from nas.measure.literals import build_literal
 from nas.measure.memory_fit import check_evaluation, check_search, fit_rows
 from nas.measure.shapes import check_network, check_supernet
 from nas.measure.steps import Numerics
@@ -32,6 +35,7 @@ from nas.measure.workload import image_steps, limited, processes_of
 from nas.methods.method import Method
 from nas.reading.pictures import SUFFIXES
 from nas.running.config import instantiate, plain
+from nas.spaces.signals import is_signal
 from nas.spaces.space import ImageInputs, Space
 
 
@@ -42,6 +46,7 @@ class Images:
     unit = "image"
     sets = "digits, cifar10, cifar100, imagenet16_120, imagenet, folder, arrays"
     varies = False
+    layouts: Mapping[str, bool] = MappingProxyType({"reference_{}": False, "reference_{}_channels_last": True})
 
     def written_for(self, recipe: Mapping) -> bool:
         """Recipes of texts say how long pieces are."""
@@ -209,16 +214,36 @@ class Images:
     def words(self, config: DictConfig) -> None:
         """Images have no time steps."""
 
-    def check_bench(self, settings: Mapping, space: Space) -> None:
-        """Everything can be measured."""
+    def check_bench(self, settings: Mapping, space: Space, source: ImageSource) -> None:
+        """Refuses to measure signals against literal networks, which are of pictures."""
+        asking = [key for key in ("reference", "evaluation") if settings[key]]
+        require(
+            not (asking and is_signal(source.image_shape)),
+            f"bench.{(*asking, '')[0]}=true: the literal networks are of pictures, and dataset {source.name} "
+            f"holds signals {list(source.image_shape)}; set it to false",
+        )
 
     def reference(self, literal: nn.Module, space: Space) -> nn.Module:
         """The literal supernet as it is."""
         return literal
 
-    def reference_network(self, literal: Callable, genotype: Any, network: nn.Module) -> nn.Module:
-        """Our network: with the kernels and the layout of the original it is the original."""
-        return network
+    def reference_network(
+        self,
+        literal: Callable,
+        genotype: Any,
+        network: nn.Module,
+        source: ImageSource,
+        sizes: Mapping[str, Any],
+    ) -> nn.Module:
+        """The literal network of our sizes."""
+        known = {**sizes, "genotype": genotype, **asdict(self.inputs(source))}
+        try:
+            return build_literal(literal, known)
+        except KeyError as error:
+            raise ConfigError(
+                f"bench.evaluation=true: the literal network has no operation {error.args[0]!r}; choose "
+                "another genotype, or set bench.evaluation=false"
+            ) from error
 
 
 def data_arguments(config: DictConfig, source: ImageSource) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -48,6 +49,7 @@ class Text:
     unit = "word"
     sets = "wikitext_mini, wikitext2, ptb, corpus"
     varies = True
+    layouts: Mapping[str, bool] = MappingProxyType({"reference_{}": False})
 
     def written_for(self, recipe: Mapping) -> bool:
         """Recipes of texts say how long segments are."""
@@ -222,7 +224,7 @@ class Text:
         """Of a usual segment."""
         return config.dataset.bptt.steps
 
-    def check_bench(self, settings: Mapping, space: Any) -> None:
+    def check_bench(self, settings: Mapping, space: Any, source: Any) -> None:
         """Refuses augmentation, loaders of images, and shares of connections."""
         check_text(settings, space)
 
@@ -230,9 +232,11 @@ class Text:
         """With masks drawn as ours are."""
         return LiteralWithMasks(literal, space.dropouts)
 
-    def reference_network(self, literal: Callable, genotype: Any, network: nn.Module) -> nn.Module:
+    def reference_network(
+        self, literal: Callable, genotype: Any, network: nn.Module, source: Any, sizes: Mapping[str, Any]
+    ) -> nn.Module:
         """The literal network with our sizes and dropouts."""
-        return literal_network(literal(), genotype, network)
+        return literal_network(literal, genotype, network)
 
 
 def data_arguments(config: DictConfig, source: TextSource) -> dict[str, Any]:

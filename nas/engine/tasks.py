@@ -80,6 +80,9 @@ class Task(Protocol):
     def train(self, network: nn.Module, batch, auxiliary_weight: float = 0.0) -> Result:
         """The training pass of an evaluation network; an auxiliary head's weighted loss is a penalty."""
 
+    def measure(self, network: nn.Module, batch) -> Result:
+        """The pass of an evaluation network that is measured."""
+
     def score(self, result: Result) -> Tensor:
         """What architectures are compared by on a batch, a scalar; the larger the better."""
 
@@ -244,6 +247,10 @@ class Language:
     def train(self, network: nn.Module, batch: TextBatch, auxiliary_weight: float = 0.0) -> Result:
         """Reads a segment; language models have no auxiliary head."""
         return self.run(network, batch)
+
+    def measure(self, network: nn.Module, batch: TextBatch) -> Result:
+        """Reads a segment; the penalties are no part of what is measured."""
+        return self.run(network, batch, train=False)
 
     def totals(self, part: str) -> dict[str, torchmetrics.Metric]:
         """None: all follows from the loss."""

@@ -10,14 +10,6 @@ from torch import Tensor, nn
 from nas.measure.steps import SearchSteps
 from nas.methods.updates import ArchitectureGradient, VirtualStep
 
-# A space's literal supernet (`Space.reference`) is called with what its signature names of the space itself,
-# `groups`, `image_shape`, `num_classes`, and the sizes below.
-LITERAL_RNN = "tests.reference.recurrent.LiteralNetwork"
-SIZES = (
-    "num_cells", "cells_per_stage", "init_channels", "stem_multiplier", "stem", "partial", "hidden_size",
-    "num_nodes",
-)  # fmt: skip
-
 
 class OriginalSteps(SearchSteps):
     """The steps as the authors' released code takes them, for a literal supernet to be measured with.

@@ -245,7 +245,7 @@ def draw_alive(space: Space, share: float, seed: int) -> dict[str, Tensor]:
 
 
 class EvaluationSteps:
-    """The training step of an evaluation network.
+    """A training step of an evaluation network, and a pass of inference.
 
     Args:
         network: as its task runs it, drop-path set.
@@ -282,6 +282,14 @@ class EvaluationSteps:
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
         self.optimizer.step()
+
+    @torch.no_grad()
+    def infer(self) -> None:
+        """What the network says of the batch, as it is tested."""
+        self.network.eval()
+        with self.where.cast():
+            self.task.measure(self.network, self.batch)
+        self.network.train()
 
     def loss(self) -> Tensor:
         """What is trained for, at the current weights."""

@@ -122,6 +122,7 @@ class Space(ABC):
         recipe_options: keys that a recipe may add, which its training needs and its cost does not depend on.
         reference: import path of a literal supernet to measure against (`nas.bench`); None if there is none.
         path_reference: the same for methods that run one path, whose literal twin does so too.
+        network_reference: import path of a literal evaluation network, likewise.
         single_paths: whether `supernet` takes `separate`, which gives every edge candidates of its own, and
             the supernet runs no more than `nas.op_weights.OpWeights.run` names.
         weighs_edges: whether the supernet weighs what goes past its candidates by `OpWeights.edges`.
@@ -135,6 +136,7 @@ class Space(ABC):
     recipe_options: tuple[str, ...] = ()
     reference: str | None = None
     path_reference: str | None = None
+    network_reference: str | None = None
     single_paths: bool = False
     weighs_edges: bool = False
 

@@ -12,10 +12,15 @@ from tests.conftest import command_line
 from tests.forks import finish
 
 ROOT = Path(__file__).resolve().parents[2]
-SPREADS = ("weight_seconds", "first_order_seconds", "second_order_seconds", "evaluation_seconds")
+SPREADS = (
+    "weight_seconds", "first_order_seconds", "second_order_seconds", "validation_seconds",
+    "evaluation_seconds", "inference_seconds",
+)  # fmt: skip
+OTHER_LAYOUT = ("reference_evaluation_channels_last_seconds", "reference_inference_channels_last_seconds")
 RATIOS = (
     "weight_ratio", "first_order_ratio", "second_order_ratio", "second_over_first", "bytes_ratio",
-    "operators_ratio", "gpu_bytes_ratio", "gpu_operators_ratio", "evaluation_ratio", "data_ratio",
+    "operators_ratio", "gpu_bytes_ratio", "gpu_operators_ratio", "validation_ratio", "evaluation_ratio",
+    "inference_ratio", "data_ratio",
 )  # fmt: skip
 NUMBERS = (
     "bytes_saved", "operators", "operators_with_views", "gflops", "gflops_matmul", "peak_memory",
@@ -37,15 +42,22 @@ def test_debug_fast_writes_every_key(tmp_path):
         "bench.data_seconds=0.05",
         "bench.reference=true",
         "bench.evaluation=true",
+        "bench.validation=true",
         folder=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "bench.json").read_text())
-    for key in (*SPREADS, *(f"reference_{key}" for key in SPREADS), "data_images_per_second"):
+    for key in (*SPREADS, *(f"reference_{key}" for key in SPREADS), *OTHER_LAYOUT, "data_images_per_second"):
         assert set(found[key]) == {"median", "min", "max", "n"} and found[key]["median"] > 0
     assert all(found[key] > 0 for key in (*RATIOS, *NUMBERS))
     assert found["operators_ratio"] == found["operators"] / found["reference_operators"]
     assert found["bytes_ratio"] == found["bytes_saved"] / found["reference_bytes_saved"]
+    # Of evaluations the original counts in the memory format that suits it.
+    for step in ("evaluation", "inference"):
+        keys = (f"reference_{step}_seconds", f"reference_{step}_channels_last_seconds")
+        fastest = min(found[key]["median"] for key in keys)
+        assert found[f"{step}_ratio"] == fastest / found[f"{step}_seconds"]["median"]
+    assert found["evaluation_reference"] == "tests.reference.literal_network.LiteralDartsNetwork"
     assert {"torch", "python"} <= set(found["versions"])
     assert (found["space"], found["dataset"], found["hardware"]) == ("darts", "digits", "cpu")
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -78,7 +90,7 @@ def test_the_recurrent_space_against_its_literal_networks(tmp_path):
     done = nas(
         "bench", "debug=fast", "space=darts_rnn", "dataset.bptt.steps=3", "recipe.hidden_size=4",
         "bench.matmul_size=64", "bench.evaluation_batch_size=4", "bench.reference=true",
-        "bench.evaluation=true", folder=tmp_path,
+        "bench.evaluation=true", "bench.validation=true", folder=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "bench.json").read_text())
@@ -93,6 +105,40 @@ def test_the_recurrent_space_against_its_literal_networks(tmp_path):
     # Embedding and bias of 3,867 words, the matrix of the first state, those of 3 nodes; 4 units.
     assert found["params"] == 3867 * (4 + 1) + 8 * 8 + 3 * 4 * 8
     assert found["operators_ratio"] < 0.5 and "words/s" in done.stdout
+
+
+CELL = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
+
+
+def test_an_evaluation_network_alone_beside_the_literal_one_of_its_space(run, tmp_path):
+    done = run(
+        "bench", *FAST, "space=nasbench201", "recipe=nasbench201", "recipe.cells_per_stage=1",
+        f"genotype='{CELL}'",
+        "bench.evaluation=true", "bench.validation=true", "bench.steps=[]", "bench.data=false",
+        "bench.evaluation_batch_size=4", f"hydra.run.dir={tmp_path}",
+    )  # fmt: skip
+    assert (done.status, done.err) == (0, "")
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert found["evaluation_reference"] == "tests.reference.literal_nasbench201.LiteralNasBench201Network"
+    assert found["evaluation_ratio"] > 0 and found["inference_ratio"] > 0
+    # Without bench.reference=true the validation is measured, and there is nothing to relate it to.
+    assert found["validation_seconds"]["n"] == 2 and "validation_ratio" not in found
+    assert "weight_seconds" not in found and "in channels-last" in done.out
+
+
+def test_a_space_without_a_literal_evaluation_network_is_measured_without_its_kernel(run, tmp_path):
+    given = (*FAST[:2], "space=dso_small", "recipe=dso_cifar10", "recipe.auxiliary_weight=0")
+    done = run("search", *given, "method=dsonas_random", f"hydra.run.dir={tmp_path / 'drawn'}")
+    assert done.status == 0, done.err
+    done = run(
+        "bench", *given, f"genotype={tmp_path / 'drawn'}", "bench.matmul_size=64", "bench.steps=[]",
+        "bench.evaluation=true", "bench.data=false", "bench.evaluation_batch_size=4",
+        f"hydra.run.dir={tmp_path / 'bench'}",
+    )  # fmt: skip
+    assert (done.status, done.err) == (0, "")
+    found = json.loads((tmp_path / "bench" / "bench.json").read_text())
+    assert found["evaluation_reference"] == "our network, without our kernel"
+    assert found["evaluation_ratio"] > 0 and "reference_inference_channels_last_seconds" in found
 
 
 def test_every_stage_of_a_search_in_stages(run, tmp_path):
@@ -161,6 +207,8 @@ def test_mistakes_are_one_message(run, tmp_path, override, words):
     done = run("bench", *given, *place)
     assert done.status == 2
     assert words in done.err and "Traceback" not in done.err
+    if "tests.nowhere" in override:
+        assert done.err.count("\n") == 1 and done.out == ""
 
 
 def test_missing_images_are_one_message(run, tmp_path):

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests.reference.literal_network import drop_path
+
 LAYERS = {"conv": 1, "norm": 2}  # places within ReLU, convolution, BN
 
 
@@ -118,6 +120,62 @@ class LiteralPaths(LiteralNasBench201):
         for cell in self.cells:
             if isinstance(cell, LiteralCell):
                 cell.__class__ = PathCell
+
+
+class InferCell(nn.Module):
+    """One operation an edge, affine, zeros computed; drop-path as ours has it, for the release knows none."""
+
+    def __init__(self, cell, channels):
+        super().__init__()
+        self.nodes = cell.nodes
+        self.layers = nn.ModuleList(
+            relu_conv_bn(channels, channels, int(edge.operation[-1]), 1, True)
+            if edge.operation.startswith("nor_conv")
+            else build(edge.operation, channels)
+            for node in cell.nodes
+            for edge in node
+        )
+
+    def forward(self, x, rate):
+        states = [x]
+        layers = iter(self.layers)
+        for node in self.nodes:
+            results = []
+            for edge in node:
+                h = next(layers)(states[edge.source])
+                if self.training and rate > 0 and edge.operation not in ("none", "skip_connect"):
+                    h = drop_path(h, rate)
+                results.append(h)
+            states.append(sum(results))
+        return states[-1]
+
+
+class LiteralNasBench201Network(nn.Module):
+    """The evaluation network; same arguments as `NasBench201Network`; there is no auxiliary head."""
+
+    def __init__(self, genotype, image_shape, num_classes, cells_per_stage, init_channels, auxiliary=False):
+        super().__init__()
+        self.rate = 0.0
+        self.stem = nn.Sequential(
+            nn.Conv2d(image_shape[0], init_channels, 3, padding=1, bias=False), nn.BatchNorm2d(init_channels)
+        )
+        self.cells = nn.ModuleList()
+        for stage in range(3):
+            channels = init_channels * 2**stage
+            if stage:
+                self.cells.append(Block(channels // 2, channels))
+            self.cells.extend(InferCell(genotype["cell"], channels) for _ in range(cells_per_stage))
+        self.last_norm = nn.BatchNorm2d(channels)
+        self.classifier = nn.Linear(channels, num_classes)
+
+    def set_drop_path(self, rate):
+        self.rate = rate
+
+    def forward(self, x):
+        x = self.stem(x)
+        for cell in self.cells:
+            x = cell(x, self.rate) if isinstance(cell, InferCell) else cell(x)
+        return self.classifier(self.last_norm(x).relu().mean((2, 3))), None
 
 
 def literal_view(fast, values):

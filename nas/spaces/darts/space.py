@@ -55,6 +55,7 @@ class DartsSpace(Space):
     family = "darts"
     recipe_sizes = ("num_cells", "init_channels", "stem")
     reference = "tests.reference.literal.LiteralDarts"
+    network_reference = "tests.reference.literal_network.LiteralDartsNetwork"
     single_paths = True
     weighs_edges = True
 

@@ -54,6 +54,7 @@ class NasBench201Space(Space):
     recipe_sizes = ("cells_per_stage", "init_channels")
     reference = "tests.reference.literal_nasbench201.LiteralNasBench201"
     path_reference = "tests.reference.literal_nasbench201.LiteralPaths"
+    network_reference = "tests.reference.literal_nasbench201.LiteralNasBench201Network"
     single_paths = True
     weighs_edges = True
 

@@ -94,6 +94,7 @@ class RecurrentSpace(Space):
     recipe_sizes = ("hidden_size", "embedding_size")
     recipe_options = ("dropout_input", "dropout_hidden", "dropout_x", "dropout_output", "dropout_embed")
     reference = "tests.reference.recurrent.LiteralSupernet"
+    network_reference = "tests.reference.recurrent.LiteralNetwork"
     single_paths = True
 
     def __init__(

@@ -46,7 +46,9 @@ class Images:
     unit = "image"
     sets = "digits, cifar10, cifar100, imagenet16_120, imagenet, folder, arrays"
     varies = False
-    layouts: Mapping[str, bool] = MappingProxyType({"reference_{}": False, "reference_{}_channels_last": True})
+    layouts: Mapping[str, bool] = MappingProxyType(
+        {"reference_{}": False, "reference_{}_channels_last": True}
+    )
 
     def written_for(self, recipe: Mapping) -> bool:
         """Recipes of texts say how long pieces are."""

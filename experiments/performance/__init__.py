@@ -1,0 +1,1 @@
+"""What a step costs beside the literal networks, as one table."""

@@ -9,7 +9,6 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from timm.layers import SelectAdaptivePool2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -245,7 +244,10 @@ class Classifier(nn.Module):
         return {"stem": r"^stem", "blocks": rf"^{blocks}\.(\d+)"}
 
 
-def _pool(kind: str) -> SelectAdaptivePool2d:
+def _pool(kind: str) -> nn.Module:
+    # Not above: an evaluation says what its network is and needs none, and timm takes as long as torch.
+    from timm.layers import SelectAdaptivePool2d
+
     # The plain mean is what the networks were trained with, to the last bit.
     pool = SelectAdaptivePool2d(pool_type="fast" if kind == "avg" else kind, flatten=bool(kind))
     pool.pool_type = kind

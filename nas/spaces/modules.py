@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 from nas.errors import require
@@ -13,6 +12,33 @@ from nas.spaces.norm import batch_norm
 
 if TYPE_CHECKING:
     from nas.spaces.supernet.fan_out import Execution
+
+
+class DropPath(nn.Module):
+    """Drops whole images in training and scales the others up (Huang et al. 2016; Larsson et al. 2017).
+
+    The draws are those of timm's class of that name, which is not used because importing timm takes as long
+    as importing torch.
+
+    Attributes:
+        drop_prob: probability of dropping an image's path.
+    """
+
+    def __init__(self, drop_prob: float = 0.0):
+        super().__init__()
+        self.drop_prob = drop_prob
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """[B, ...], each image dropped or divided by the probability of being kept."""
+        if not self.training or self.drop_prob == 0:
+            return x_BCHW
+        keep = 1 - self.drop_prob
+        mask_B = x_BCHW.new_empty(len(x_BCHW), *[1] * (x_BCHW.dim() - 1)).bernoulli_(keep)
+        return x_BCHW * (mask_B.div_(keep) if keep > 0 else mask_B)
+
+    def extra_repr(self) -> str:
+        """What is printed of it."""
+        return f"drop_prob={self.drop_prob:0.3f}"
 
 
 def set_drop_path(network: nn.Module, rate: float) -> None:

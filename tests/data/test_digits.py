@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from nas.data.digits import Digits
+from nas.data import digits
+from nas.data.digits import Digits, read_digits
 from nas.errors import ConfigError
 
 
@@ -12,6 +13,22 @@ def test_constants_are_those_of_the_training_images():
     assert Digits.mean[0] == pytest.approx(pixels.mean().item(), abs=5e-5)
     assert Digits.std[0] == pytest.approx(pixels.std(correction=0).item(), abs=5e-5)
     assert pixels.shape == (1437, *Digits.image_shape)
+
+
+def test_the_file_is_what_scikit_learn_gives():
+    from sklearn.datasets import load_digits
+
+    counts_NP, labels_N = read_digits()
+    expected = load_digits()
+    assert (counts_NP.numpy() == expected.data).all() and (labels_N.numpy() == expected.target).all()
+    assert counts_NP.shape == (1797, 64)
+
+
+def test_where_the_file_lies_elsewhere_scikit_learn_is_asked(monkeypatch):
+    here = read_digits()
+    monkeypatch.setattr(digits, "FILE", "nowhere.csv.gz")
+    for found, expected in zip(read_digits(), here, strict=True):
+        assert torch.equal(found, expected)
 
 
 def test_pixels_are_fifteen_times_the_ink():

@@ -6,7 +6,6 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from timm.layers import DropPath
 from torch import nn
 
 from nas.engine.decay import optimizer_of, sgd_but_biases, sgd_on_matrices
@@ -16,6 +15,7 @@ from nas.genotype import parse
 from nas.running.config import CONF, instantiate, register_resolvers
 from nas.spaces.dso.network import DsoNetwork
 from nas.spaces.dso.parts import build_operation
+from nas.spaces.modules import DropPath
 
 SIZES = ("blocks_per_stage", "init_channels", "stem", "dropout")
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from timm.layers import DropPath
 from torch import nn
 from torch.nn import functional as F
 
@@ -11,6 +10,7 @@ from nas.errors import ConfigError
 from nas.genotype import Cell, Genotype, parse
 from nas.spaces.dso.network import DsoNetwork, EvaluationBlock, EvaluationReduction
 from nas.spaces.dso.space import DsoSpace
+from nas.spaces.modules import DropPath
 from nas.spaces.space import ImageInputs
 
 DEAD = Cell(((),) * 4, (0,), 1)

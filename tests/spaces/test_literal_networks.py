@@ -12,6 +12,7 @@ from nas.domains.images import Images
 from nas.errors import ConfigError
 from nas.measure.literals import build_literal, find_literal
 from nas.spaces.darts.space import DartsSpace
+from nas.spaces.modules import DropPath
 from nas.spaces.nasbench201.space import NasBench201Space
 from nas.spaces.native.library import load_library
 from nas.spaces.operations import DARTS
@@ -116,3 +117,17 @@ def test_an_operation_without_a_twin_is_refused():
     literal = find_literal(DartsSpace.network_reference, "bench.evaluation")
     with pytest.raises(ConfigError, match="no operation 'noise'"):
         Images().reference_network(literal, genotypes.from_dict(genotype), None, source, dict(CIFAR))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
+def test_paths_are_dropped_as_timms_class_drops_them(rate):
+    """Bit by bit, the same draws."""
+    from timm.layers import DropPath as Theirs
+
+    x_BCHW = torch.randn(8, 2, 3, 3)
+    for training in (True, False):
+        found = []
+        for kind in (DropPath, Theirs):
+            torch.manual_seed(5)
+            found.append(kind(rate).train(training)(x_BCHW))
+        assert torch.equal(*found)

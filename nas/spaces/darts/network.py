@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 from nas.genotype import Cell, Genotype
 from nas.spaces.darts.layout import cell_places, reduction_positions
-from nas.spaces.modules import FactorizedReduce, SeparableConv, relu_conv_bn, set_drop_path
+from nas.spaces.modules import DropPath, FactorizedReduce, SeparableConv, relu_conv_bn, set_drop_path
 from nas.spaces.operations import DARTS
 from nas.spaces.signals import fit_to, is_signal
 from nas.spaces.space import SKIP

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,7 +28,7 @@ from nas.spaces.dso.parts import (
     places,
     stage_sizes,
 )
-from nas.spaces.modules import set_drop_path
+from nas.spaces.modules import DropPath, set_drop_path
 from nas.spaces.signals import fit_to, is_signal
 
 BLOCK = "block"

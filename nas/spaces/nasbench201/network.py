@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 from nas.genotype import Cell, Genotype
-from nas.spaces.modules import relu_conv_bn, set_drop_path
+from nas.spaces.modules import DropPath, relu_conv_bn, set_drop_path
 from nas.spaces.nasbench201.operations import NASBENCH201
 from nas.spaces.norm import batch_norm
 from nas.spaces.signals import fit_to

@@ -1,7 +1,7 @@
 """What a command imports before it has something to do with it: exact, for seconds drift and modules do not.
 
-`torch.optim` brings `torch._dynamo`, and Lightning brings torchmetrics, which brings torchvision, scipy.signal
-and matplotlib; none of these can be had without them.
+`torch.optim` brings `torch._dynamo`, and Lightning brings torchmetrics, which brings torchvision, scipy and
+matplotlib; none of these can be had without them.
 """
 
 import subprocess
@@ -35,10 +35,11 @@ finally:
 def imported(folder, *words):
     """Heavy modules that a command has imported when it ends, whatever its status."""
     code = WATCH.format(heavy=HEAVY)
+    around = {"PATH": "", "PYTHONPATH": f"{ROOT}:{folder}", "OMP_NUM_THREADS": "1", "HOME": str(folder)}
+    command = [sys.executable, "-c", code, *words]
     done = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, timeout=300,
-        env={"PATH": "", "PYTHONPATH": f"{ROOT}:{folder}", "OMP_NUM_THREADS": "1", "HOME": str(folder)}, check=False,
-    )  # fmt: skip
+        command, cwd=folder, capture_output=True, text=True, timeout=300, env=around, check=False
+    )
     lines = [line for line in done.stdout.splitlines() if line.startswith("HEAVY")]
     assert lines, done.stderr
     return set(lines[-1].split()[1:])

@@ -1,4 +1,4 @@
-"""`plan=true`: what a search would cost on this device, within a minute and before anyone pays.
+"""`plan=true`: what a search would cost on this device, within half a minute and before anyone pays.
 
 Sizes and memory come from shapes alone, then a few steps are measured where memory and time allow, on a
 smaller batch if need be. Hours are numbers of steps times seconds per step.
@@ -39,8 +39,8 @@ from nas.measure.workload import Workload
 from nas.methods.method import Method
 from nas.spaces.space import ImageInputs, Inputs, Space, network_sizes, recipe_fits
 
-# Of the minute that a plan may take, the part after Python and torch have started.
-SECONDS = 40.0
+# Of the half minute that a plan may take, the part after Python and torch have started.
+SECONDS = 22.0
 # Of that, what counting a network may take, and the estimate of a profile's own memory; of what a stage then
 # has left, pricing it from shapes.
 COUNT, ESTIMATE, PRICE = 0.25, 0.5, 0.5

@@ -152,7 +152,8 @@ def measure_steps(
             break
         left, known = until - clock(), Measured(points, batch_size)
         larger = [most, min(most, GROWTH * size)] if size < most else []
-        size = next((n for n in larger if (1 + rounds(n)) * sum(known.seconds(n).values()) <= left), None)
+        # A warm-up and one round; `_point` takes more of them while there is time.
+        size = next((n for n in larger if 2 * sum(known.seconds(n).values()) <= left), None)
     if not points:
         raise ConfigError(f"a batch of {least} takes longer than a plan may")
     return Measured(points, batch_size)

@@ -51,6 +51,15 @@ def test_the_whole_batch_is_measured_where_there_is_room_for_it(free):
     assert {len(values) for values in found.points[-1].seconds.values()} == {planned_steps.ROUNDS}
 
 
+def test_where_time_is_short_the_whole_batch_is_measured_fewer_times_rather_than_extrapolated(free):
+    free(None)
+    machine = Machine(per_image=0.1)
+    # Two images take 3.6 s twice; eight 5.4 s twice; sixteen 7.8 s, a warm-up and one of the three rounds.
+    found = machine.measure(16, until=37)
+    assert found.whole and machine.sizes == [2, 8, 16] and machine.now <= 37
+    assert len(found.points[-1].seconds["weight"]) == 1
+
+
 def test_what_takes_too_long_is_extrapolated_along_a_line(free):
     free(None)
     machine = Machine(per_image=0.1)

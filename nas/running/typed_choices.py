@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from nas.engine.machine.processes import MULTIRUN
 from nas.errors import require
 from nas.running.declared import CONF, read_file
 from nas.running.extensions import check_single, installed
@@ -25,7 +26,8 @@ SWEEPS = re.compile(r"\+{0,2}hydra(/|\.)(sweeper|launcher|sweep)\b")
 
 
 def check_choices(name: str, arguments: Sequence[str]) -> None:
-    """Refuses a number, null or the like for the option of a group, and an experiment of another command.
+    """Refuses a number, null or the like for the option of a group, an experiment of another command, and a
+    multirun of a protocol.
 
     Args:
         name: the command.
@@ -34,6 +36,10 @@ def check_choices(name: str, arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: with the options that there are.
     """
+    require(
+        name != "protocol" or not any(one in MULTIRUN for one in arguments),
+        "-m: a protocol starts its runs itself, side by side with hydra/launcher=workers; leave it out",
+    )
     folders = _folders(arguments)
     for text in arguments:
         key = re.match(r"\+{0,2}([\w/-]+)(@[\w.]*)?=", text)
@@ -126,10 +132,6 @@ def check_swept(name: str, overrides: Iterable[str]) -> None:
     chosen, typed = job.runtime.choices.get("sweep"), set(map(key_of, overrides))
     left = [str(key) for key in job.sweeper.get("params") or () if key_of(str(key)) not in typed]
     if name == "protocol":
-        require(
-            job.mode == RunMode.RUN,
-            "-m: a protocol starts its runs itself, side by side with hydra/launcher=workers; leave it out",
-        )
         return
     swept = [one for one in map(str, job.overrides.hydra) if SWEEPS.match(one)]
     # A job that a launcher starts by itself has a number, and words of its sweep among its own.

@@ -292,6 +292,12 @@ def test_what_cannot_be_is_refused_before_the_first_run(words, run, stood_in, tm
     assert not stood_in[1] and not (tmp_path / "a").exists()
 
 
+def test_a_multirun_of_a_protocol_is_refused_once_and_not_job_by_job(run):
+    done = run("protocol", "-m", "protocol=direct", "seed=0,1")
+    assert_refused(done, "-m", "hydra/launcher=workers")
+    assert "job" not in done.out + done.err
+
+
 def test_a_whole_row_is_refused_by_commands_of_single_runs(run):
     for command in ("search", "cost"):
         done = run(command, "experiment=darts/table1_random")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from nas.errors import require
 from nas.spaces.native.affine import SeparableAffine
@@ -12,6 +13,9 @@ from nas.spaces.norm import batch_norm
 
 if TYPE_CHECKING:
     from nas.spaces.supernet.fan_out import Execution
+
+# Channels of a vector of oneDNN's, the fewest that its 1x1 convolutions of a stride are right with.
+FEWEST = 8
 
 
 class DropPath(nn.Module):
@@ -144,6 +148,19 @@ def one_further(x_BCHW: Tensor) -> Tensor:
     return x_BCHW[:, :, min(1, x_BCHW.shape[2] - 1) :, 1:]
 
 
+def convolved(conv: nn.Conv2d, x_BCHW: Tensor) -> Tensor:
+    """A convolution; a 1x1 one of a stride over few channels reads its pixels first and strides no more.
+
+    oneDNN computes the gradient of such weights in memory that is too small: on processors without AVX-512
+    it breaks the heap, hangs or is wrong (its issue 6035).
+    """
+    strided = conv.kernel_size == (1, 1) and conv.stride != (1, 1)
+    if not (strided and conv.training and conv.in_channels < FEWEST and x_BCHW.device.type == "cpu"):
+        return conv(x_BCHW)
+    rows, columns = conv.stride
+    return F.conv2d(x_BCHW[:, :, ::rows, ::columns], conv.weight, conv.bias)
+
+
 class FactorizedReduce(nn.Module):
     """Halves the resolution: two 1x1 stride-2 convolutions on grids one pixel apart, concatenated, BN."""
 
@@ -160,7 +177,8 @@ class FactorizedReduce(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """[B, C_in, H, W] -> [B, C_out, H/2, W/2]; H and W must be even, or H 1."""
         x_BCHW = self.relu(x_BCHW)
-        return self.bn(torch.cat([self.conv_1(x_BCHW), self.conv_2(one_further(x_BCHW))], dim=1))
+        halves = convolved(self.conv_1, x_BCHW), convolved(self.conv_2, one_further(x_BCHW))
+        return self.bn(torch.cat(halves, dim=1))
 
 
 class Zero(nn.Module):

@@ -11,6 +11,7 @@ from nas.errors import ConfigError
 from nas.genotype import Edge
 from nas.running.config import CONF
 from nas.spaces.darts.space import DartsSpace
+from nas.spaces.modules import convolved
 from nas.spaces.operations import DARTS
 from nas.spaces.space import ImageInputs
 from tests.shared import shared_json
@@ -223,3 +224,25 @@ def test_op_weights_of_the_wrong_shape_are_refused():
         supernet(torch.randn(2, 1, 8, 8), {"normal": torch.ones(14, 2), "reduce": torch.ones(14, 3)})
     with pytest.raises(ConfigError, match="groups"):
         supernet(torch.randn(2, 1, 8, 8), {"normal": torch.ones(14, 3)})
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_strided_1x1_convolutions_of_few_channels_have_the_gradients_of_doubles(layout):
+    # With oneDNN's own gradient of these weights an AVX2 processor breaks the heap.
+    for c_in, size, stride in [
+        (2, (8, 8), (2, 2)),
+        (4, (7, 9), (2, 2)),
+        (7, (1, 12), (1, 2)),
+        (8, (8, 8), (2, 2)),
+    ]:
+        conv = torch.nn.Conv2d(c_in, 3, 1, stride, bias=False)
+        x_BCHW = torch.randn(4, c_in, *size).contiguous(memory_format=layout)
+        gradients = []
+        for dtype in (torch.float32, torch.float64):
+            conv.to(dtype).zero_grad()
+            inputs_BCHW = x_BCHW.to(dtype, copy=True).requires_grad_()
+            outputs_BCHW = convolved(conv, inputs_BCHW) if dtype == torch.float32 else conv(inputs_BCHW)
+            outputs_BCHW.square().sum().backward()
+            gradients.append((outputs_BCHW, inputs_BCHW.grad, conv.weight.grad))
+        for found, wanted in zip(*gradients, strict=True):
+            torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-5)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from nas.errors import ConfigError, require
 from nas.genotype_text import REDUCTION
+from nas.spaces.modules import convolved
 from nas.spaces.native.affine import SeparableAffine
 from nas.spaces.native.library import Library
 from nas.spaces.native.separable import SeparableSpec
@@ -92,7 +93,7 @@ class ConvNormRelu(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """[B, C_in, H, W] -> [B, C_out, ceil(H/stride), ceil(W/stride)]."""
-        return F.relu(self.norm(self.conv(x_BCHW)), inplace=True)
+        return F.relu(self.norm(convolved(self.conv, x_BCHW)), inplace=True)
 
 
 class Operation(nn.Module, ABC):

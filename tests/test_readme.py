@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.running.resuming import RESUMABLE
+from nas.running.beside_resume import RESUMABLE
 from tests.forks import finish
 
 ROOT = Path(__file__).resolve().parent.parent

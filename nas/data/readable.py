@@ -23,10 +23,10 @@ AT_ONCE = 256
 NAMED = 10
 # That may be left out: a configuration keeps their names, and more of them are another mistake.
 MOST_SKIPPED = 1000
-# After a message on one file.
+# After a message on one file, of a run that begins or of one that goes on.
 HINT = (
-    ", or leave out all that cannot be decoded with dataset.skip_corrupt=true (dataset.check=true names them "
-    "all before a run)"
+    ", or leave out all that cannot be decoded with dataset.skip_corrupt=true in a new run (dataset.check=true "
+    "names them all before it begins); a run that is resumed goes on when the file has been replaced"
 )
 # After one on all of them.
 HINT_AFTER_CHECK = ", or leave them out with dataset.skip_corrupt=true"

@@ -17,6 +17,7 @@ from hydra._internal import hydra as loading
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -24,6 +25,7 @@ from nas.errors import ConfigError, require
 from nas.printable import shown
 from nas.reading.json_text import read_object
 from nas.reading.plain import is_whole, walk
+from nas.running.beside_resume import check_uncomposed
 from nas.running.differences import PARTS, choice_of, differences
 from nas.running.older import read_now
 from nas.running.parts import compose
@@ -62,7 +64,12 @@ class Loader(ConfigLoaderImpl):
                 config_name, [*words, *overrides], run_mode, from_shell, validate_sweep_overrides
             )
 
-        config = composed()
+        try:
+            config = composed()
+        except HydraException:
+            if run_mode != RunMode.MULTIRUN:
+                check_uncomposed(config_name, overrides)
+            raise
         if not words and config_name in COMPLETED and "run" not in map(key_of, overrides):
             words = self._words_of_file(config_name, config, overrides)
             config = composed() if words else config

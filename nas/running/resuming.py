@@ -10,30 +10,14 @@ from omegaconf import DictConfig, OmegaConf
 from nas.errors import require
 from nas.printable import shown
 from nas.running import trust
+from nas.running.beside_resume import RESUMABLE, changes
 from nas.running.config_checks import check_saved
 from nas.running.lengthening import set_length
 from nas.running.older import read_now
-from nas.running.saved import read_config, read_overrides
-from nas.running.words import key_of
+from nas.running.saved import read_config
 
 # (this command's configuration, folder, what was typed) -> the configuration of the run that goes on.
 Continued = Callable[[DictConfig, Path, Sequence[str]], DictConfig]
-# What a resumed run may change: how it is computed and shown, and for how long, not what is computed.
-RESUMABLE = (
-    "hardware",
-    "logger",
-    "checkpoint",
-    "dataset.download",
-    "processes",
-    "resume_schedule",
-    "tabular.file",
-    "time_limit",
-    "traceback",
-    "trainer.enable_progress_bar",
-    "trainer.log_every_n_steps",
-    "trainer.max_epochs",
-    "trainer.profiler",
-)
 # Keys that came later than some run folders, and what these had without them.
 LATER: Mapping[str, Any] = {
     "epoch": None, "run": None, "choice": None, "init": None, "freeze_epochs": 0, "size": None, "time": None,
@@ -54,18 +38,7 @@ def resumed(config: DictConfig, folder: Path, overrides: Sequence[str]) -> DictC
         same == config.command,
         f"resume={config.resume}: it is a run of nas.{same}, not of nas.{config.command}",
     )
-    given, epochs = _given_before(folder), None
-    replaced = []
-    for override in overrides:
-        key = key_of(override).split("@")[0].replace("/", ".")
-        # Typing the whole first command again changes nothing.
-        if key in ("resume", "trust") or (override in given and key.split(".")[0] != "logger"):
-            continue
-        require(
-            any(key == allowed or key.startswith(f"{allowed}.") for allowed in RESUMABLE),
-            f"{override}: a resumed run keeps its settings; only {', '.join(RESUMABLE)} can change",
-        )
-        replaced.append((key, override))
+    replaced, epochs = changes(folder, overrides), None
     trust.check_saved(saved, config, folder, f"resume={config.resume}", [key for key, _ in replaced])
     check_saved(config.command, saved, f"resume={config.resume}: config.yaml")
     saved = read_now(saved, f"resume={config.resume}", continued=True)
@@ -127,10 +100,3 @@ def _check_record(saved: DictConfig, folder: Path, where: str, typed: Sequence[s
 def online(logger: Mapping) -> bool:
     """Whether a run with these `logger` keys is sent to somebody's server."""
     return logger.get("name") == "wandb" and logger.get("offline") is not True
-
-
-def _given_before(folder: Path) -> list[str]:
-    path = folder / "overrides.yaml"
-    # Of a key that was typed twice the last value held.
-    typed = read_overrides(path) if os.path.lexists(path) else []
-    return list({one.split("=", 1)[0]: one for one in typed}.values())

@@ -190,3 +190,23 @@ def test_what_a_run_has_found_is_found_anew_where_that_is_typed(pets, tmp_path):
         assert composed("evaluate", run, word, look=is_wanted) is wanted
     with pytest.raises(ConfigError, match=r"dataset\.sizing=auto: without effect beside .* say size=auto"):
         composed("evaluate", run, "dataset.sizing=auto", look=is_wanted)
+
+
+def test_a_resumed_run_whose_picture_was_damaged_says_what_works(run, pets, tmp_path):
+    searched = tmp_path / "search"
+    assert run("search", *given(pets, searched), *SEARCH).status == 0
+    stored = {file: file.read_bytes() for file in pets.glob("*/*.png")}
+    for file, found in stored.items():
+        file.write_bytes(found[:50])
+    more = (f"resume={searched}", "trainer.max_epochs=2", "resume_schedule=restart")
+    done = run("search", *more)
+    assert_refused(
+        done, "cannot be decoded: damaged", "skip_corrupt=true in a new run", "when the file has been replaced"
+    )
+    # The key of another data set than the command's own: no unknown one, and not taken either.
+    done = run("search", *more, "dataset.skip_corrupt=true")
+    assert_refused(done, "dataset.skip_corrupt=true: a resumed run keeps its settings; only hardware, ")
+    for file, found in stored.items():
+        file.write_bytes(found)
+    done = run("search", *more)
+    assert done.status == 0, done.err

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from PIL import Image
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.trainer.states import TrainerStatus
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -70,6 +71,8 @@ def quiet() -> None:
         ".*isinstance.treespec.*",
     ):
         warnings.filterwarnings("ignore", message=message)
+    # Pictures are read up to twice the size that pillow warns of, and refused in words beyond.
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def trainer_class() -> type:

@@ -5,6 +5,7 @@ Two ways are known, since networks go on seeing what they were trained on: `upri
 """
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,6 +117,10 @@ def why_not(error: BaseException) -> str:
     """Why a file could not be decoded, in a few words."""
     if isinstance(error, UnidentifiedImageError):
         return "no image"
+    if isinstance(error, Image.DecompressionBombError):
+        # Pillow's own limit; a warning comes with half of it, which is no reason to leave a picture out.
+        found, most = (f"{int(number):,}" for number in re.findall(r"\d+", str(error))[:2])
+        return f"too large ({found} pixels, and at most {most} are read; scale it down)"
     return f"damaged ({' '.join(str(error).split()) or type(error).__name__})"
 
 

@@ -1,6 +1,7 @@
 """Runs on pictures of one's own: what they say of these, what they leave out, and what they leave behind."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -201,7 +202,10 @@ def test_a_resumed_run_whose_picture_was_damaged_says_what_works(run, pets, tmp_
     more = (f"resume={searched}", "trainer.max_epochs=2", "resume_schedule=restart")
     done = run("search", *more)
     assert_refused(
-        done, "cannot be decoded: damaged", "skip_corrupt=true in a new run", "when the file has been replaced"
+        done,
+        "cannot be decoded: damaged",
+        "skip_corrupt=true in a new run",
+        "when the file has been replaced",
     )
     # The key of another data set than the command's own: no unknown one, and not taken either.
     done = run("search", *more, "dataset.skip_corrupt=true")
@@ -210,3 +214,24 @@ def test_a_resumed_run_whose_picture_was_damaged_says_what_works(run, pets, tmp_
         file.write_bytes(found)
     done = run("search", *more)
     assert done.status == 0, done.err
+
+
+def test_pictures_that_are_too_large_are_told_in_one_line_everywhere(run, pets, tmp_path, monkeypatch):
+    # Of 9 x 12 pixels pillow warns, which would be an error here; of 15 x 15 it refuses.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    trained, large = tmp_path / "trained", pets / "cat" / "large.png"
+    words = ("genotype=DARTS_V2", "dataset.check=true")
+    done = run("evaluate", *given(pets, trained), *words)
+    assert done.status == 0, done.err
+    Image.new("L", (15, 15)).save(large)
+    told = "too large (225 pixels, and at most 200 are read; scale it down)"
+    done = run("evaluate", *given(pets, tmp_path / "refused"), *words)
+    assert_refused(done, f"1 of 25 files cannot be decoded: cat/large.png: {told}", "skip_corrupt")
+    done = run("predict", f"model={trained}", f"input='{large}'", f"hydra.run.dir={tmp_path / 'one'}")
+    assert_refused(done, told)
+    done = run("predict", f"model={trained}", f"input='{pets}'", f"hydra.run.dir={tmp_path / 'all'}")
+    assert (done.status, done.err) == (0, "") and told in done.out
+    words = (f"run={trained}", "format=onnx", f"pictures='{large.parent}'", "images=20")
+    done = run("export", *words, f"hydra.run.dir={tmp_path / 'exported'}")
+    assert_refused(done, told)

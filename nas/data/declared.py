@@ -43,9 +43,11 @@ def check_source(source: Any) -> None:
     for name in ("mean", "std"):
         values = _numbers(getattr(source, name))
         if values is None or len(values) != shape[0]:
+            found_there = hasattr(source, "settled")
             raise ConfigError(
                 f"{where}: {name} must be a finite number for each of the {shape[0]} channels, not "
                 f"{getattr(source, name)!r}"
+                + (f"; dataset.source.{name}=null finds it out" if found_there else "")
             )
         require(
             name == "mean" or min(values) > 0, f"{where}: std must be above 0 in every channel, not {values}"

@@ -25,8 +25,9 @@ NAMED = 10
 MOST_SKIPPED = 1000
 # After a message on one file, of a run that begins or of one that goes on.
 HINT = (
-    ", or leave out all that cannot be decoded with dataset.skip_corrupt=true in a new run (dataset.check=true "
-    "names them all before it begins); a run that is resumed goes on when the file has been replaced"
+    ", or leave out all that cannot be decoded with dataset.skip_corrupt=true in a new run "
+    "(dataset.check=true names them all before it begins); a run that is resumed goes on when the file has "
+    "been replaced"
 )
 # After one on all of them.
 HINT_AFTER_CHECK = ", or leave them out with dataset.skip_corrupt=true"

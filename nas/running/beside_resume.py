@@ -1,4 +1,4 @@
-"""What may be typed beside `resume=`: how a run is computed and shown, and for how long, not what is computed."""
+"""What may be typed beside `resume=`: how a run is computed and shown and for how long, not what it is."""
 
 import os
 from collections.abc import Sequence

@@ -49,6 +49,9 @@ def read_now(saved: DictConfig, where: str, continued: bool = False) -> DictConf
         # In both places, so that whoever goes on from the run may type another value.
         for key, usual in (("normalisation", "imagenet"), ("check", False), ("skip_corrupt", False)):
             source[key] = saved.dataset[key] = usual
+    if isinstance(source, DictConfig) and source.get("_target_") in OWN_PICTURES and source.get("mean"):
+        # Found anew until runs kept it, while the mean was kept: of a picture in another colour, too many.
+        source.channels = source.get("channels") or len(source.mean)
     if isinstance(source, DictConfig) and source.get("_target_") == FOLDER and "check" not in source:
         source.check = saved.dataset.check = False
     # From before methods had parts: words and short keys that stand for them.

@@ -22,6 +22,7 @@ from nas.analysis.sampling import (
 )
 from nas.commands.derive_ranking import check_typed, ranking_of
 from nas.commands.derived_run import resize, with_run
+from nas.commands.same_files import handed_on
 from nas.commands.latency import check_pieces, pieces_of
 from nas.domains.budgets import what_fits
 from nas.domains.choose import of_space
@@ -87,7 +88,7 @@ def run(config: DictConfig, path: Path) -> None:
     session = Session(with_run(config), path)
     seed_run(config.seed)
     derivation = Derivation(session.config, budget, session.folder)
-    session.open(None)
+    session.open(None, handed_on(Path(session.config.run)))
     session.run(lambda: derivation.run(session))
 
 

@@ -21,8 +21,8 @@ from nas.commands.auto_size import clock_of, note_sizes
 from nas.commands.described import DESCRIBED, describe
 from nas.commands.found import files_of, found_of, tell
 from nas.commands.kernels import note_kernel
+from nas.commands.same_files import check_same, files_now, kept, tell_changed
 from nas.commands.warm_start import WarmStart
-from nas.data.found import Found
 from nas.domains.budgets import sized
 from nas.domains.choose import check_recipe, choose
 from nas.domains.domain import Domain
@@ -121,8 +121,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     if getattr(module, "counted", None) is not None:
         lightning.callbacks.append(ConfusionWriter(folder, getattr(about, "class_names", None)))
     session.check_split(split["hash"], split.get("files_hash"))
-    warm.keep()
-    _open(session, split, {"genotype.json": genotype, DESCRIBED: about}, found_of(session, source, data))
+    _open(session, source, data, split, {"genotype.json": genotype, DESCRIBED: about}, warm)
     session.summary |= {
         "split_hash": split["hash"],
         "genotype": str(genotype),
@@ -164,11 +163,19 @@ def _comparison(
     return partial(cells.compared, conditions_of(plain(config), size_overrides(config, space), split))
 
 
-def _open(session: Session, split: dict, described: dict[str, Any], found: Found | None) -> None:
-    """Opens the run folder with what is described in it, and says what was found."""
+def _open(
+    session: Session, source: Any, data: Any, split: dict, described: dict[str, Any], warm: WarmStart
+) -> None:
+    """Opens the run folder with what is described in it, and says what was found and what has changed."""
+    config, files = session.config, files_now(source)
+    check_same(session.folder.path, files)
+    warm.keep()
+    found = found_of(session, source, data)
     texts = {name: f"{one.to_json()}\n" for name, one in described.items()}
-    session.open(split, texts | files_of(found))
+    session.open(split, texts | files_of(found) | kept(files))
     tell(found)
+    if config.get("run") is not None and not session.resuming and session.leads:
+        tell_changed(Path(config.run), f"run={config.run}", files)
 
 
 def _check_lengths(config: DictConfig) -> None:

@@ -13,6 +13,7 @@ from nas.commands.auto_size import clock_of, note_sizes
 from nas.commands.found import files_of, found_of, tell
 from nas.commands.kernels import note_kernel
 from nas.commands.latency import command_for_supernet
+from nas.commands.same_files import check_same, files_now, kept
 from nas.commands.search_result import close, finish
 from nas.commands.search_training import Training
 from nas.domains.budgets import check_budget
@@ -256,7 +257,8 @@ class Search:
 
     def _open(self, data, times: dict[str, float] | None) -> None:
         """Opens the run folder, with everything in it that a resumed run needs."""
-        session, split = self.session, data.split
+        session, split, own = self.session, data.split, files_now(self.source)
+        check_same(session.folder.path, own)
         if not session.resuming:
             session.claim()
         if times is not None and session.leads:
@@ -265,6 +267,6 @@ class Search:
         new = session.leads and not session.resuming
         files = keep_lists(session.folder, getattr(data, "train_images", None), split, new=new)
         found = found_of(session, self.source, data)
-        session.open(split.to_dict(), files_of(found))
+        session.open(split.to_dict(), files_of(found) | kept(own))
         tell(found)
         session.summary |= {"split_hash": split.hash} | files

@@ -43,6 +43,11 @@ class FolderImages(Images):
         """The files as lists name them (`Listing.names`), in the order of indices."""
         return self._listing.names
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where they lie, in the order of indices."""
+        return self._listing.paths
+
     def __len__(self) -> int:
         return len(self.labels)
 

@@ -158,6 +158,27 @@ def test_earlier_run_folders_keep_pictures_and_numbers_as_they_were():
     assert Preprocessing(8, 8, (0.5,), (0.5,)).to_dict()["exif"] is False
 
 
+def test_an_earlier_run_on_grey_pictures_keeps_their_channel(run, pets, tmp_path):
+    evaluated = tmp_path / "evaluated"
+    for file in pets.glob("*/*.png"):
+        with Image.open(file) as image:
+            image.convert("L").save(file)
+    assert run("evaluate", *given(pets, evaluated), "genotype=DARTS_V2").status == 0
+    config = config_of(evaluated)
+    assert config.dataset.source.channels == len(config.dataset.source.mean) == 1
+    # Earlier versions kept the mean, and counted channels anew.
+    config.dataset.source.channels = None
+    OmegaConf.save(config, evaluated / "config.yaml")
+    for file in pets.glob("*/*.png"):
+        with Image.open(file) as image:
+            image.convert("RGB").save(file)
+    done = run("evaluate", f"resume={evaluated}", "trainer.max_epochs=2", "resume_schedule=restart")
+    assert done.status == 0 and config_of(evaluated).dataset.source.channels == 1, done.err
+    done = run("evaluate", f"run={evaluated}", "dataset.source.mean=[0.5,0.5,0.5]")
+    told = "mean must be a finite number for each of the 1 channels, not (0.5, 0.5, 0.5)"
+    assert_refused(done, told, "dataset.source.mean=null finds it out")
+
+
 def test_what_a_run_has_found_is_found_anew_where_that_is_typed(pets, tmp_path):
     def composed(name, *words, look=lambda config: OmegaConf.to_container(config, resolve=True)):
         return call(name, words, job=lambda config, folder: look(config)).value
@@ -235,3 +256,47 @@ def test_pictures_that_are_too_large_are_told_in_one_line_everywhere(run, pets, 
     words = (f"run={trained}", "format=onnx", f"pictures='{large.parent}'", "images=20")
     done = run("export", *words, f"hydra.run.dir={tmp_path / 'exported'}")
     assert_refused(done, told)
+
+
+def test_classes_that_have_changed_places_and_seen_test_pictures_are_told(run, pets, tmp_path):
+    for place in pets.iterdir():
+        for number, file in enumerate(sorted(place.iterdir())):
+            # Files of both classes are called alike; those of one are longer.
+            with Image.open(file) as image:
+                image.resize((9, 12) if place.name == "cat" else (20, 20)).save(place / f"p{number:02}.png")
+            file.unlink()
+    searched, derived, trained = tmp_path / "search", tmp_path / "derived", tmp_path / "trained"
+    assert run("search", *given(pets, searched), *SEARCH).status == 0
+    assert run("derive", f"run={searched}", f"hydra.run.dir={derived}").status == 0
+    again = ("trainer.max_epochs=1", "dataset.batch_size=4", f"hydra.run.dir={trained}")
+    done = run("evaluate", f"run={derived}", *again)
+    assert done.status == 0 and "its data have changed" not in done.out + done.err
+    more = ("trainer.max_epochs=2", "resume_schedule=restart")
+    # One file that was mended is no reason; two classes that have changed places are.
+    first = pets / "cat" / "p00.png"
+    stored = first.read_bytes()
+    first.write_bytes((pets / "dog" / "p00.png").read_bytes())
+    assert run("evaluate", f"resume={trained}", *more).status == 0
+    first.write_bytes(stored)
+    swap(pets)
+    for name, folder in (("search", searched), ("evaluate", trained)):
+        done = run(name, f"resume={folder}", "trainer.max_epochs=3", "resume_schedule=restart")
+        assert_refused(done, "files.json: the run was started on other files", "most files of class cat")
+    swap(pets)
+    # With more files another test part is drawn, of which the search has seen some.
+    for number in range(30):
+        (pets / "cat" / f"a{number:02}.png").write_bytes(stored)
+    done = run("evaluate", f"run={derived}", *again[:2], f"hydra.run.dir={tmp_path / 'other'}")
+    assert done.status == 0 and "its data have changed since (files: 30 added)" in done.out + done.err
+    assert "pictures of the test part were training pictures there" in done.out + done.err
+    # Folders of earlier versions have no such file.
+    (trained / "files.json").unlink()
+    for place in pets.glob("*/a*.png"):
+        place.unlink()
+    swap(pets)
+    assert run("evaluate", f"resume={trained}", "trainer.max_epochs=3", more[1]).status == 0
+
+
+def swap(pets):
+    for before, now in (("cat", "x"), ("dog", "cat"), ("x", "dog")):
+        (pets / before).rename(pets / now)

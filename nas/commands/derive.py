@@ -22,8 +22,8 @@ from nas.analysis.sampling import (
 )
 from nas.commands.derive_ranking import check_typed, ranking_of
 from nas.commands.derived_run import resize, with_run
-from nas.commands.same_files import handed_on
 from nas.commands.latency import check_pieces, pieces_of
+from nas.commands.same_files import handed_on
 from nas.domains.budgets import what_fits
 from nas.domains.choose import of_space
 from nas.domains.networks import (

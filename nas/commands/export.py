@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,14 @@ from nas.engine import checkpoints
 from nas.engine.run_folder import RunFolder
 from nas.engine.seeding import seed_run
 from nas.engine.trainer import quiet
-from nas.errors import require
-from nas.formats.catalogue import FORMATS, Format, Subject, chosen, why_not
+from nas.errors import ConfigError, require
+from nas.formats.catalogue import FORMATS, ONNX, Format, Subject, chosen, why_not
 from nas.formats.description import Description, TextDescription
 from nas.formats.writing import check_all, print_table, remove_different, write_all
 from nas.running.config import instantiate, typed_keys
 from nas.running.from_run import check_taken, name_cell, read_run
 from nas.running.places import PLACES
-from nas.running.printed import words_of_caller
+from nas.running.printed import command_with, words_of_caller
 from nas.running.saved import read_config, set_places
 from nas.running.session import Session
 from nas.running.words import key_of, pasted, quoted
@@ -71,6 +72,7 @@ class Made:
         network: as it was trained.
         description: what is said of it.
         written: what is written: the network, or of text a step of it.
+        example: tells a file to ask the network about, or words that stand for one.
     """
 
     export: ImageExport | TextExport
@@ -78,6 +80,7 @@ class Made:
     network: Any
     description: Description | TextDescription
     written: Any
+    example: Callable[[], str]
 
 
 def make(config: DictConfig, folder: Path | None, finished: dict[str, Any]) -> Made:
@@ -90,13 +93,15 @@ def make(config: DictConfig, folder: Path | None, finished: dict[str, Any]) -> M
     genotype = genotype_of(config, space, config.genotype, config.epoch)
     source = instantiate(offline(config.dataset.source))
     check_source(source)
-    export = EXPORTS[choose(space, source).name](config, space, source)
+    domain = choose(space, source)
+    export = EXPORTS[domain.name](config, space, source)
     formats = chosen(config.format, export.images, export.known, export.pixels)
     if folder is None:
         check_sizes(config, space)
     network, notes = trained(config, space, genotype, source, export, folder, finished)
     description = _as_trained(export.describe(genotype, notes), folder)
-    return Made(export, formats, network, description, export.written(network, description))
+    written = export.written(network, description)
+    return Made(export, formats, network, description, written, partial(domain.example, source))
 
 
 def _as_trained(
@@ -319,3 +324,16 @@ def _export(session: Any, subject: Subject, made: Made) -> None:
                 f"tolerance={config.tolerance} of the largest logit: {', '.join(wrong)}; these files "
                 "were removed"
             )
+    if any(one.name == "onnx" for one in formats) and not description.notes.get("untrained"):
+        _say_prediction(config, folder / ONNX, made.example)
+
+
+def _say_prediction(config: DictConfig, model: Path, example: Callable[[], str]) -> None:
+    """Prints the command that asks what was written; the pictures may lie on another machine."""
+    try:
+        given = example()
+    except (ConfigError, OSError):
+        given = "<your file>"
+    asks = command_with(config, model, given)
+    if asks is not None:
+        print(f"predict:    {asks}", flush=True)

@@ -255,7 +255,9 @@ class Session:
         config = self.config
         genotype = {"genotype": shown(str(config.genotype))} if "genotype" in config else {}
         recipe = {"recipe": config.recipe.name} if "recipe" in config else {}
-        words = genotype | self._choices() | recipe | {"seed": config.seed}
+        # A prediction draws nothing but where a network does.
+        model = {key: shown(str(config[key])) for key in ("model", "input") if "model" in config}
+        words = model or genotype | self._choices() | recipe | {"seed": config.seed}
         log.info("%s: %s", config.command, ", ".join(f"{name} {word}" for name, word in words.items()))
         if "hardware" in config:
             log.info("hardware %s: %s", config.hardware.name, device_name(config.hardware.accelerator))

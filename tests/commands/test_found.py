@@ -1,6 +1,7 @@
 """Runs on pictures of one's own: what they say of these, what they leave out, and what they leave behind."""
 
 import json
+import shlex
 import warnings
 
 import numpy as np
@@ -129,6 +130,12 @@ def test_an_earlier_network_goes_on_seeing_pictures_as_they_are_stored(run, pets
     exported = tmp_path / "exported"
     done = run("export", f"run={trained}", "format=onnx", "images=2", f"hydra.run.dir={exported}")
     assert done.status == 0, done.err
+    # What is printed runs as it is pasted; nothing is drawn, so that no seed heads it.
+    printed = next(one for one in done.out.splitlines() if one.startswith("predict: "))
+    pasted = shlex.split(printed.removeprefix("predict:"))[3:]
+    done = run("predict", *pasted, f"hydra.run.dir={tmp_path / 'pasted'}")
+    assert done.status == 0 and f"predict: model {exported / 'model.onnx'}, input {pets}" in done.out, done.err
+    assert "seed" not in done.out
     for model in (trained, exported / "model.onnx"):
         tables = []
         for name in ("stored", "turned"):
@@ -169,6 +176,7 @@ def test_an_earlier_run_on_grey_pictures_keeps_their_channel(run, pets, tmp_path
     # Earlier versions kept the mean, and counted channels anew.
     config.dataset.source.channels = None
     OmegaConf.save(config, evaluated / "config.yaml")
+    (evaluated / "files.json").unlink()
     for file in pets.glob("*/*.png"):
         with Image.open(file) as image:
             image.convert("RGB").save(file)

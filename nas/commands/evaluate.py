@@ -79,8 +79,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     genotype = genotype_of(config, space, *_genotype(session))
     source = source_of(config)
     domain, metrics = _measured(config, space, source)
-    note_sizes(session, source, genotype)
-    space = space_of(config)  # of the sizes that were chosen
+    space = _sized(session, space, source, genotype)
     seed_run(config.seed)
     check_sizes(config, space)
     _check_lengths(config)
@@ -152,6 +151,13 @@ def _measured(config: DictConfig, space: Any, source: Any) -> tuple[Domain, tupl
     if config.size is not None:
         domain.evaluation_data(config, source)
     return domain, metrics
+
+
+def _sized(session: Session, space: Any, source: Any, genotype: Any) -> Any:
+    """The space once sizes are settled, of which some spaces have their own."""
+    before = plain(session.config.space)
+    note_sizes(session, source, genotype)
+    return space if plain(session.config.space) == before else space_of(session.config)
 
 
 def _comparison(

@@ -19,7 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nas.errors import ConfigError, require
 from nas.printable import shown
@@ -32,6 +32,7 @@ from nas.running.parts import compose
 from nas.running.places import absolute
 from nas.running.saved import check_parts, read_config
 from nas.running.words import key_of
+from nas.running.words import word as written
 
 # The commands that take all of their settings from a run, and what that may be a run of.
 COMPLETED = ("evaluate", "export")
@@ -223,6 +224,9 @@ def _words(
         yield "size=null"
     if "dataset" in parts and type(saved.get("split_seed")) is int:
         yield f"split_seed={saved.split_seed}"
+    measured = saved.get("metrics")
+    if again and "dataset" in parts and "metrics" not in given and isinstance(measured, ListConfig):
+        yield f"metrics={written(list(measured))}"
     epochs = OmegaConf.select(saved, "trainer.max_epochs")
     own_length = type(epochs) is int and epochs != saved.recipe.get("epochs")
     if again and own_length and "recipe" in parts and "recipe.epochs" not in given:

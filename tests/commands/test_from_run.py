@@ -37,7 +37,7 @@ def folders(run, place):
     words = {
         "search": (*SIZES, *SHORT[:2], "split_seed=5", "dataset.augment.pad=0"),
         "derive": DERIVED,
-        "evaluate": ("choice=2", *SHORT, "recipe.clip=2.5", "dataset.fraction=0.5"),
+        "evaluate": ("choice=2", *SHORT, "recipe.clip=2.5", "dataset.fraction=0.5", "metrics=[f1]"),
         "export": ("format=safetensors", "images=1"),
     }
     printed: list[str] = []
@@ -123,7 +123,7 @@ def test_the_best_and_another_choice(folders, run, tmp_path):
     assert (described.genotype, described.sizes["init_channels"]) == (second, 4)
 
 
-def test_an_evaluation_is_done_again_as_it_was_but_for_the_seed(folders, run, tmp_path):
+def test_an_evaluation_is_done_again_as_it_was_but_for_the_seed(folders, run, composed, tmp_path):
     done = run(
         "evaluate",
         f"run={folders['evaluate']}",
@@ -144,6 +144,10 @@ def test_an_evaluation_is_done_again_as_it_was_but_for_the_seed(folders, run, tm
         numbers[0]["genotype"] == numbers[1]["genotype"]
         and numbers[0]["split_hash"] == numbers[1]["split_hash"]
     )
+    # What was asked for is measured again, unless something else is typed.
+    assert again.metrics == ["f1"] and "test_f1" in numbers[1]
+    assert composed("evaluate", f"run={folders['evaluate']}", "metrics=[]").metrics == []
+    assert composed("evaluate", f"run={folders['derive']}").metrics == []
     # Of seven test batches the first run has looked at one.
     assert all(one["train_loss"] == numbers[0]["train_loss"] for one in numbers)
 

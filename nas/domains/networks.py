@@ -136,7 +136,15 @@ def check_sizes(config: DictConfig, space: Any) -> None:
             f"{key}={OmegaConf.select(config, key)}: networks of space={space.name} are sized by "
             + (taken if suits else f"{', '.join(own)}, since recipe={config.recipe.name} is another space's"),
         )
-    if not suits:
+    if not suits and "sizing" in config.dataset:
+        # Data of one's own have one recipe for all spaces.
+        log.info(
+            "sizes: those of space %s hold (%s), and recipe %s says how its networks are trained",
+            space.name,
+            ", ".join(size_overrides(config, space)),
+            config.recipe.name,
+        )
+    elif not suits:
         log.warning(
             "recipe %s sizes networks of another space: the sizes of space %s hold (%s)",
             config.recipe.name,

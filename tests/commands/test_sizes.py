@@ -4,6 +4,7 @@ import json
 import shlex
 
 import pytest
+from PIL import Image
 
 CELL = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
 
@@ -54,6 +55,19 @@ def test_a_data_sets_own_recipe_leaves_the_sizes_to_the_space_and_says_so(run, c
         priced.append(json.loads(done.out))
     assert priced[0] == priced[1]
     assert "(space.cells_per_stage=2, space.init_channels=16)" in told[0]
+
+
+def test_a_recipe_of_data_of_ones_own_suits_every_space(run, caplog, tmp_path):
+    for number in range(10):
+        place = tmp_path / "ab"[number % 2] / f"{number}.png"
+        place.parent.mkdir(exist_ok=True)
+        Image.new("L", (8, 8), number).save(place)
+    words = (f"genotype='{CELL}'", "space=nasbench201", "dataset=folder", f"dataset.root={tmp_path}")
+    done = run("cost", *words)
+    assert done.status == 0, done.err
+    said = done.out + done.err + caplog.text
+    assert "another space" not in said
+    assert "space.cells_per_stage=5, space.init_channels=16" in done.out
 
 
 def test_the_sizes_that_are_named_are_those_that_are_priced(run):

@@ -1,8 +1,13 @@
 """The compiled kernel is built once for all checkouts and processes, and never changed under any of them."""
 
+import os
 import sys
 
+import pytest
+
+from nas.spaces.native import library
 from nas.spaces.native.building import place_of
+from nas.spaces.native.failures import note_of, noted
 from tests.forks import launch
 
 SOURCE = 'extern "C" int answer() { return 42; }\n'
@@ -51,3 +56,30 @@ def test_whatever_the_library_depends_on_names_its_folder(tmp_path, monkeypatch)
     monkeypatch.setattr("torch.__version__", "another")
     found.add(place_of([source], [header], ["-O3"]))
     assert len(found) == 4 and {place.parent.parent for place in found} == {tmp_path}
+
+
+def test_a_failed_compilation_is_remembered_and_the_line_says_how_to_try_again(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "cache"))
+    broken, tools = tmp_path / "broken.cpp", tmp_path / "tools"
+    broken.write_text("#error out of order\n")
+    monkeypatch.setattr(library, "SOURCES", (broken,))
+    assert library.load_library.__wrapped__() is None
+    [line] = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert "#error out of order" in line and "\n" not in line
+    place = place_of([broken], library.HEADERS, library.FLAGS)
+    # The next process asks no compiler, and says which file to delete.
+    monkeypatch.setattr(library, "build", lambda *_: pytest.fail("compiled again"))
+    caplog.clear()
+    assert library.load_library.__wrapped__() is None
+    [line] = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert "#error out of order" in line and f"to try again delete {note_of(place)} " in line
+    # Another compiler may do better.
+    tools.mkdir()
+    (tools / "other").write_text("#!/bin/sh\nexit 1\n")
+    os.chmod(tools / "other", 0o755)
+    monkeypatch.setenv("CXX", str(tools / "other"))
+    assert noted(place) is None
+    monkeypatch.delenv("CXX")
+    assert noted(place) is not None
+    note_of(place).unlink()
+    assert noted(place) is None

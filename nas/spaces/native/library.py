@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nas.spaces.native.building import build, place_of
+from nas.spaces.native.failures import forget, note, note_of, noted, why
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
@@ -40,11 +41,30 @@ def load_library() -> "Library | None":
                     "this)"
                 )
                 return None
-            build(place, SOURCES, FLAGS)
+            reason = noted(place)
+            if reason is not None:
+                log.warning(
+                    "the compiled kernel could not be built before (%s): using torch's own convolutions; to "
+                    "try again delete %s (hardware.native=false silences this)",
+                    reason,
+                    note_of(place),
+                )
+                return None
+            _build(place)
         return Library(ctypes.CDLL(str(place)), place.parent.name)
     except (RuntimeError, OSError, ImportError) as error:
-        log.warning("the compiled kernel could not be built (%s): using torch's own convolutions", error)
+        log.warning("the compiled kernel could not be built (%s): using torch's own convolutions", why(error))
         return None
+
+
+def _build(place: Path) -> None:
+    """Compiles the kernel; raises as `build`, and notes where the compiler refuses it."""
+    try:
+        build(place, SOURCES, FLAGS)
+    except RuntimeError as error:
+        note(place, error)
+        raise
+    forget(place)
 
 
 class Library:

@@ -79,8 +79,9 @@ class Found:
 
     @property
     def minutes(self) -> float | None:
-        """How long the search took; None for a draw."""
-        return self.search.get("seconds") / 60 if self.search.trained else None
+        """How long the search took; None for a draw, and for a folder that does not say."""
+        seconds = self.search.get("seconds")
+        return None if seconds is None or not self.search.trained else seconds / 60
 
 
 def read_summary(folder: Path) -> dict:

@@ -118,6 +118,10 @@ def test_columns_are_looked_up_and_scaled():
     assert list(row) == ["kind", "seed", "state", "epochs", "accuracy", "minutes"]
     assert list(row.values()) == ["kind", 7, "finished", 2, 25.0, None]
     assert markdown([row]).splitlines()[-1] == "| kind | 7 | finished | 2 | 25.00 |  |"
+    # A folder that was killed early does not say how long it took.
+    for seconds, minutes in (({"seconds": 90}, 1.5), ({}, None)):
+        learnt = Run(seconds, [{"weight_loss": 1.0}])
+        assert Found(("kind",), 7, learnt, evaluation).minutes == minutes
 
 
 def test_a_draw_gets_nothing_of_the_method():

@@ -25,6 +25,42 @@ PUBLISHED = (
     ("DARTS_V2", "darts_rnn", "the recurrent cell of DARTS, second order (Liu et al. 2019)"),
 )
 
+# What is seen on the pictures of docs/pictures, and the command whose run wrote each.
+RUNS = {
+    "confusion_digits.png": (
+        "Which digits a network of three epochs takes for which: rows are true classes, columns predictions.",
+        "python -m nas.evaluate dataset=digits",
+    ),
+    "evidence_accuracy.png": (
+        "Accuracy of each result, by methods; the band is the middle half of all cells of the table.",
+        "make evidence",
+    ),
+    "evidence_anytime.png": (
+        "Mean accuracy of the cell of each moment with its 95 % interval, per epoch and per second.",
+        "make evidence",
+    ),
+    "evidence_eigenvalues.png": (
+        "The dominant eigenvalue along the searches; those that collapsed are dashed.",
+        "make evidence",
+    ),
+    "genotype.png": (
+        "The cell of NAS-Bench-201's space that a first search on the digits finds, seed 0.",
+        "python -m nas.search experiment=start/digits",
+    ),
+    "latency_networks.png": (
+        "Latency of twenty random networks of the DARTS space, measured and as the sum of their pieces.",
+        "python -m nas.latency space=darts latency.validate=20",
+    ),
+    "report_search.png": (
+        "The page of a search on the digits: cells, op weights of every epoch, curves.",
+        "python -m nas.report folder=<run>",
+    ),
+    "report_sweep.png": (
+        "The page of a sweep of three methods and four seeds: means, intervals, differences from random.",
+        "python -m nas.report folder=<sweep> baseline=method=random",
+    ),
+}
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -66,7 +102,12 @@ def pictures() -> list[Picture]:
             "How far the finite difference of second-order DARTS points where the exact product does.",
             _fidelity,
         ),
-        Picture("digits", "Curves", "Searched and random cells of the digits, each trained once.", _digits),
+        Picture(
+            "digits",
+            "Curves",
+            "Searched and random cells of the digits, each trained once; beside them mean and deviation.",
+            _digits,
+        ),
     ]
 
 
@@ -82,16 +123,18 @@ def drawn() -> dict[str, bytes]:
 
 
 def page(others: Sequence[str]) -> str:
-    """The page; `others` are the names of pictures in docs/pictures, which runs have written."""
+    """The page; `others` are the names of pictures in docs/pictures, which `RUNS` knows."""
     parts = ["# Gallery", "Drawn by the functions that draw a run's pictures, as this site was built."]
     heading = ""
     for one in pictures():
         if one.part != heading:
             heading = one.part
             parts.append(f"## {heading}")
-        parts += [one.words, f"![{one.name}](gallery/{one.name}.svg)"]
+        parts += [one.words, f"![{one.words.replace('`', '')}](gallery/{one.name}.svg)"]
     parts += ["## From runs", "Pictures that runs and experiments of this project have written."]
-    parts += [f"![{name}](pictures/{name})\n\n*{name}*" for name in others]
+    for name in others:
+        words, command = RUNS[name]
+        parts += [f"![{words}](pictures/{name})", f"{words} By `{command}`."]
     return "\n\n".join(parts) + "\n"
 
 
@@ -120,4 +163,4 @@ def _digits(path: Path) -> None:
     groups: dict[str, list[float]] = {}
     for row in read_rows(DIGITS):
         groups.setdefault(row["cells"], []).append(100 * float(row["test_accuracy"]))
-    plots.draw_comparison(groups, path, "test accuracy (%)", "")
+    plots.draw_comparison(groups, path, "test accuracy (%)", "", (0, 100))

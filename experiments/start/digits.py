@@ -216,7 +216,7 @@ def draw_all(cells: Sequence[Cell], folder: Path) -> list[Path]:
     """Draws the accuracies of both kinds."""
     groups = {kind: [cell.accuracy for cell in _of(cells, kind)] for kind in (RANDOM, SEARCHED)}
     title = "Digits, one evaluation a cell"
-    return [plots.draw_comparison(groups, folder / "digits.png", "test accuracy (%)", title)]
+    return [plots.draw_comparison(groups, folder / "digits.png", "test accuracy (%)", title, (0, 100))]
 
 
 main = Experiment(parse, (plan,), places, collect, rows_of, report, draw_all, name="digits", check=check).main

@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+import statistics
 
 import numpy as np
 import pytest
@@ -319,6 +320,15 @@ def test_lines_with_a_gap(tmp_path):
 def test_a_comparison_leaves_out_failed_seeds(tmp_path):
     groups = {"searched": [97.0, 97.2, math.nan], "random": [96.5]}
     picture(plots.draw_comparison(groups, tmp_path / "dots.png", "accuracy (%)", "CIFAR-10"))
+
+
+def test_no_bar_of_a_comparison_leads_beyond_what_can_be(tmp_path, monkeypatch):
+    monkeypatch.setattr("nas.analysis.plots.lines.save", lambda figure, path: figure)
+    figure = plots.draw_comparison({"random": [10.0, 98.0, 97.0]}, tmp_path / "a.png", "%", "", (0, 100))
+    [bar] = figure.axes[0].containers
+    [(_, low), (_, high)] = bar[2][0].get_segments()[0]
+    mean, spread = statistics.mean([10.0, 98.0, 97.0]), statistics.stdev([10.0, 98.0, 97.0])
+    assert (low, high) == (pytest.approx(mean - spread), 100) and mean + spread > 100
 
 
 BAD_INPUT = {

@@ -1,5 +1,6 @@
 """The documentation site: every key is in its table, links stay within it, a browser finds what is typed."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -63,14 +64,28 @@ def test_the_gallery_is_drawn_without_torch():
     code = "import sys; from experiments.docs_site import hooks; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
-    found, page = gallery.drawn(), gallery.page(["a.png"])
-    assert len(found) >= 8 and "(pictures/a.png)" in page
+    found, page = gallery.drawn(), gallery.page(["genotype.png"])
+    assert len(found) >= 8 and "(pictures/genotype.png)" in page
     for name, content in found.items():
         assert (
             xml.fromstring(content).tag.endswith("svg")
             and len(content) > 5000
             and f"(gallery/{name})" in page
         )
+
+
+def test_every_picture_of_the_gallery_has_a_sentence_and_those_of_runs_their_command():
+    names = sorted(path.name for path in (ROOT / "docs/pictures").iterdir())
+    assert names == sorted(gallery.RUNS)
+    page, makefile = gallery.page(names), (ROOT / "Makefile").read_text()
+    alternatives = re.findall(r"!\[([^]]*)\]", page)
+    assert len(alternatives) == len(names) + len(gallery.pictures())
+    assert all(" " in words and words.endswith(".") for words in alternatives)
+    for name in names:
+        words, command = gallery.RUNS[name]
+        known = [f"make {one}" for one in re.findall(r"^(\w+):", makefile, re.MULTILINE)]
+        assert f"{words} By `{command}`." in page
+        assert command in known or importlib.util.find_spec(command.split()[2]) is not None
 
 
 def test_every_page_is_in_the_navigation():

@@ -113,7 +113,7 @@ def test_devices_are_read_as_lightning_reads_them(devices, found, profile, gpus)
     check_hardware(chosen)
 
 
-@pytest.mark.parametrize("devices", [0, -2, True, "all", "", [], [0, -1], [0.5], None, {"a": 1}])
+@pytest.mark.parametrize("devices", [0, -2, True, "all", "", [], [0, -1], [0.5], [True], None, {"a": 1}])
 def test_other_devices_are_refused(devices, profile, gpus):
     gpus(AMPERE)
     with pytest.raises(ConfigError, match=r"hardware\.devices="):

@@ -55,7 +55,13 @@ def draw_lines(
         return save(figure, path, caption)
 
 
-def draw_comparison(groups: Mapping[str, Sequence[float]], path: str | Path, ylabel: str, title: str) -> Path:
+def draw_comparison(
+    groups: Mapping[str, Sequence[float]],
+    path: str | Path,
+    ylabel: str,
+    title: str,
+    limits: tuple[float, float] = (-np.inf, np.inf),
+) -> Path:
     """Draws one dot per seed for every named group, with the mean and one standard deviation beside the dots.
 
     Args:
@@ -63,6 +69,7 @@ def draw_comparison(groups: Mapping[str, Sequence[float]], path: str | Path, yla
         path: a .png, .pdf or .svg file.
         ylabel: quantity and unit.
         title: text above the axes.
+        limits: least and greatest value that can be, such as 0 and 100 %: no bar leads beyond.
 
     Raises:
         ConfigError: a group holds something else than numbers or none at all, or the file cannot be written.
@@ -81,9 +88,9 @@ def draw_comparison(groups: Mapping[str, Sequence[float]], path: str | Path, yla
             aside = index - 0.12 + (np.arange(len(values)) % 5 - 2) * 0.045
             ax.plot(aside, values, "o", color=colour, alpha=0.75, markersize=7, markeredgecolor="white")
             mean, spread = values.mean(), values.std(ddof=1) if len(values) > 1 else 0.0
-            ax.errorbar(
-                index + 0.17, mean, yerr=spread or None, fmt="D", color=INK, capsize=6, markersize=6, lw=1.6
-            )
+            ends = np.clip((mean - spread, mean + spread), *limits)
+            bar = np.abs(ends - mean).reshape(2, 1) if spread else None
+            ax.errorbar(index + 0.17, mean, yerr=bar, fmt="D", color=INK, capsize=6, markersize=6, lw=1.6)
             note = f"{mean:.2f}" + (f" ± {spread:.2f}" if len(values) > 1 else "")
             ax.annotate(
                 note, (index + 0.17, mean), (8, 0), textcoords="offset points", va="center", fontsize=9.5

@@ -190,7 +190,7 @@ def _gpu_numbers(devices: Any, name: str) -> list[int]:
         require(devices >= 1, wrong)
         return list(range(devices))
     require(isinstance(devices, Sequence) and len(devices) > 0, wrong)
-    require(all(isinstance(number, int) and number >= 0 for number in devices), wrong)
+    require(all(type(number) is int and number >= 0 for number in devices), wrong)  # true is no number
     require(len(set(devices)) == len(devices), f"hardware={name}: hardware.devices={devices} names one twice")
     return list(devices)
 

@@ -87,7 +87,8 @@ class Clock(pl.Callback):
             self._begun = True
             first, last = trainer.current_epoch, self.epochs - 1
             ahead = f"epoch {last}" if first == last else f"epochs {first} to {last}"
-            log.info("%s, %s steps in the first", ahead, trainer.num_training_batches)
+            steps = trainer.num_training_batches
+            log.info("%s, %s step%s in the first", ahead, steps, "s" * (steps != 1))
             left = _epochs(self.epochs - first)
             if self.expected is None:
                 log.info("expected end: not known before steps have been timed (%s)", left)

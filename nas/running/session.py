@@ -256,7 +256,7 @@ class Session:
         genotype = {"genotype": shown(str(config.genotype))} if "genotype" in config else {}
         recipe = {"recipe": config.recipe.name} if "recipe" in config else {}
         # A prediction draws nothing but where a network does.
-        model = {key: shown(str(config[key])) for key in ("model", "input") if "model" in config}
+        model = {key: shown(str(config[key]), 400) for key in ("model", "input") if "model" in config}
         words = model or genotype | self._choices() | recipe | {"seed": config.seed}
         log.info("%s: %s", config.command, ", ".join(f"{name} {word}" for name, word in words.items()))
         if "hardware" in config:

@@ -134,7 +134,9 @@ def test_an_earlier_network_goes_on_seeing_pictures_as_they_are_stored(run, pets
     printed = next(one for one in done.out.splitlines() if one.startswith("predict: "))
     pasted = shlex.split(printed.removeprefix("predict:"))[3:]
     done = run("predict", *pasted, f"hydra.run.dir={tmp_path / 'pasted'}")
-    assert done.status == 0 and f"predict: model {exported / 'model.onnx'}, input {pets}" in done.out, done.err
+    assert done.status == 0 and f"predict: model {exported / 'model.onnx'}, input {pets}" in done.out, (
+        done.err
+    )
     assert "seed" not in done.out
     for model in (trained, exported / "model.onnx"):
         tables = []

@@ -14,6 +14,7 @@ from typing import Any
 
 from nas.errors import ConfigError, require
 from nas.printable import listed
+from nas.reading.files import MEBIBYTE
 from nas.reading.json_text import read_object
 from nas.reading.plain import is_whole
 
@@ -127,7 +128,7 @@ def _read(folder: Path) -> Files | None:
     path = folder / FILE
     if not os.path.lexists(path):
         return None
-    read = read_object(path)
+    read = read_object(path, at_most=64 * MEBIBYTE)
     for part in PARTS:
         rows = read.get(part)
         whole = isinstance(rows, Mapping) and all(map(_is_row, rows.values()))

@@ -154,10 +154,13 @@ def _print(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=escape(title))
+    table, console = Table(), Console()
     for place, name in enumerate(heads):
         table.add_column(name, justify="left" if place == 0 else "right")
     for row in rows:
         table.add_row(*map(escape, row))
-    Console().print(table)
+    # No title of the table, which a long path would be broken for.
+    console.print(Text(title), soft_wrap=True)
+    console.print(table)

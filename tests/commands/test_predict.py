@@ -143,6 +143,7 @@ def test_one_picture_gives_a_table(models, predict, place):
     name = place / "elsewhere" / "dark" / "0.png"
     done, folder = predict(models[0], name, "top=2")
     (row,) = rows(folder)
+    assert f"\n{name}\n" in done.out  # whole, however narrow the table below it is
     assert done.status == 0 and f"{float(row['probability']):.2%}" in done.out
     assert set(row) == {"file", "class", "probability", "class_2", "probability_2"}
 

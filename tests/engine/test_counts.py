@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from nas.engine.machine.execution import apply_execution
 from nas.errors import ConfigError
+from nas.measure.footprint import measure_footprint
 from nas.measure.original_steps import OriginalSteps
+from nas.measure.shapes import UNROLLED_COPIES
 from nas.measure.steps import SearchSteps, draw_alive, numerics
 from nas.running.config import register_resolvers
 from nas.spaces.darts.space import DartsSpace
@@ -85,6 +88,30 @@ def test_without_the_kernel_the_cpu_profile_keeps_less_than_the_literal_network(
     operators, kept = ratios(space, literal, profile("cpu") | {"native": False})
     assert operators <= 0.66
     assert kept <= 0.60
+
+
+def test_a_second_order_step_holds_what_a_weight_step_does_and_copies_of_the_weights():
+    """Exact bytes of tensors at the peak: what grows with the batch is one pass's, never two's."""
+    small = DartsSpace("darts", ["skip_connect", "sep_conv_3x3"], num_cells=3, init_channels=4)
+    where = numerics(HARDWARE | {"precision": "32-true"})
+
+    def peak_of(step):
+        def prepare(size):
+            torch.manual_seed(0)
+            network = apply_execution(small.supernet(ImageInputs(SHAPE, 10)).float(), profile("cpu"))
+            batches = [where.batch(size, ImageInputs(SHAPE, 10), seed) for seed in (1, 2)]
+            steps = SearchSteps(network, method_of(small, "unrolled"), *batches, where)
+            steps.weight()
+            state = [one for own in steps.optimizer.state.values() for one in own.values()]
+            held = [*steps.weights, *steps.alphas, *network.buffers(), *state]
+            return [one for one in held if isinstance(one, torch.Tensor)], getattr(steps, step)
+
+        return measure_footprint(prepare)
+
+    weight, second = peak_of("weight"), peak_of("second_order")
+    assert 0 < second.image_M.max() <= 1.02 * weight.image_M.max()
+    parameters = sum(one.nbytes for one in small.supernet(ImageInputs(SHAPE, 10)).parameters())
+    assert second.peak(64) - weight.peak(64) <= UNROLLED_COPIES * parameters
 
 
 def test_options_that_exclude_each_other_are_refused(space):

@@ -7,13 +7,16 @@ Shapes: B batch, C channels, H W space, K classes, F features.
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.errors import require
 from nas.genotype import Genotype, from_dict, load
+
+if TYPE_CHECKING:
+    from timm.layers import SelectAdaptivePool2d
 
 Levels = Sequence[tuple[int, int, str]]
 
@@ -244,7 +247,7 @@ class Classifier(nn.Module):
         return {"stem": r"^stem", "blocks": rf"^{blocks}\.(\d+)"}
 
 
-def _pool(kind: str) -> nn.Module:
+def _pool(kind: str) -> "SelectAdaptivePool2d":
     # Not above: an evaluation says what its network is and needs none, and timm takes as long as torch.
     from timm.layers import SelectAdaptivePool2d
 

@@ -145,7 +145,7 @@ def terms_sum(library, results, scales_MP, sums, running=None):
         [None] * len(results) if running is None else [tuple(one[None] for one in pair) for pair in running]
     )
     held_MP, summands = torch.ones(scales_MP.shape, dtype=torch.long), [Summand(1, pair) for pair in running]
-    return TermsSum.apply(library, summands, held_MP, scales_MP, *results, *sums)
+    return TermsSum.apply(library, False, summands, held_MP, scales_MP, *results, *sums)
 
 
 def test_only_gradients_that_are_asked_for(library):
@@ -234,3 +234,46 @@ def test_a_mean_far_from_zero_leaves_the_variance_its_digits(library, mean):
     torch.testing.assert_close(
         running[0][1].double(), 0.9 + 0.1 * x_BCHW.double().var((0, 2, 3)), rtol=1e-5, atol=0
     )
+
+
+@pytest.mark.parametrize("catalogue", [DARTS, NASBENCH201], ids=["darts", "nasbench201"])
+@pytest.mark.parametrize("started", [False, True])
+def test_a_network_that_is_looked_at_equals_torch_and_keeps_its_statistics(library, catalogue, started):
+    """Validation: norms by their running statistics, which nobody moves; three edges, one of them shorter."""
+    names = [name for name, one in catalogue.published.items() if one.edges or name == "none"]
+    operations = [names, names, names[::2]]
+    networks = [fan_out(operations, 6, native, catalogue).eval() for native in (library, None)]
+    for network in networks:
+        generator = torch.Generator().manual_seed(1)
+        for value in (*network.buffers(), *network.parameters()):
+            if value.is_floating_point():
+                value.data = torch.rand(value.shape, generator=generator).double() + 0.5
+    x_BCHW = torch.randn(3, 6, 7, 5).double().to(memory_format=torch.channels_last)
+    scales = {
+        name: torch.linspace(0.2, 1.1, len(held)).double() for name, held in networks[0].holders.items()
+    }
+    found = []
+    for network in networks:
+        before = states(network)
+        sums = [x_BCHW * (edge + 2) if started else None for edge in range(3)]
+        with torch.inference_mode():
+            network(x_BCHW, scales, sums)
+        assert states(network).keys() == before.keys()
+        for name, value in states(network).items():
+            assert torch.equal(value, before[name])
+        found.append([total.clone() for total in sums])
+    torch.testing.assert_close(*found, **EXACT)
+
+
+def test_where_a_gradient_is_asked_for_outside_of_training_torch_computes(library):
+    network = fan_out([["sep_conv_3x3", "max_pool_3x3"]], 4, library).eval()
+    x_BCHW = torch.randn(2, 4, 5, 5).double().requires_grad_()
+    scales = {name: torch.ones(1).double() for name in network.holders}
+    sums = [None]
+    network(x_BCHW, scales, sums)
+    literal = fan_out([["sep_conv_3x3", "max_pool_3x3"]], 4, None).eval()
+    theirs = [None]
+    literal(x_BCHW, scales, theirs)
+    gradients = [torch.autograd.grad(total.square().sum(), x_BCHW)[0] for total in (sums[0], theirs[0])]
+    assert gradients[0].abs().max() > 0
+    torch.testing.assert_close(*gradients, **EXACT)

@@ -20,6 +20,7 @@ template <typename T>
 struct Call {
   int64_t edges, n, h, w, c;
   int64_t kernel, stride, dilation, steps, threads, rectify;
+  int64_t fixed;  // forward alone: norms by running statistics, which stay; z has room for one edge
   double eps, momentum;
   const T* x;
   const T *depthwise[STEPS], *pointwise[STEPS];
@@ -149,13 +150,17 @@ void forward(const Call<T>& call) {
     std::vector<Affine<T>> norms;
     norms.reserve(STEPS);
     for (int s = 0; s < call.steps; ++s) {
-      T* z = call.z[s] + e * pixels * C;
+      T* z = call.z[s] + (call.fixed ? 0 : e * pixels * C);
       steps[s].forward(source, before, call.depthwise[s] + e * C * taps, call.pointwise[s] + e * C * C, z,
-                       stats.data());
+                       call.fixed ? nullptr : stats.data());
       double* norm = call.norm[s] + e * 2 * C;
-      for (int64_t c = 0; c < C; ++c)
-        nas::normalise(stats[c], stats[C + c], pixels, call.eps, call.momentum, norm + c, norm + C + c,
-                       call.running_mean[s] + e * C + c, call.running_var[s] + e * C + c);
+      for (int64_t c = 0; c < C; ++c) {
+        T *mean = call.running_mean[s] + e * C + c, *variance = call.running_var[s] + e * C + c;
+        if (call.fixed) nas::normalise_as_known(call.eps, norm + c, norm + C + c, mean, variance);
+        else
+          nas::normalise(stats[c], stats[C + c], pixels, call.eps, call.momentum, norm + c, norm + C + c, mean,
+                         variance);
+      }
       source = z;
       norms.emplace_back(call, s, e);
       before = norms.back().norm();

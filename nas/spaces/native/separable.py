@@ -18,7 +18,10 @@ from nas.spaces.norm import BN_EPS, BN_MOMENTUM
 
 @dataclass(frozen=True)
 class SeparableSpec:
-    """What stays the same: kernel 3, 5 or 7; stride, dilation and steps 1 or 2; a ReLU first or none."""
+    """What stays the same: kernel 3, 5 or 7; stride, dilation and steps 1 or 2; a ReLU first or none.
+
+    `fixed`: norms by their running statistics, which stay; there is no backward pass of that.
+    """
 
     library: Library
     kernel: int
@@ -26,6 +29,7 @@ class SeparableSpec:
     dilation: int
     steps: int
     rectify: bool = True
+    fixed: bool = False
 
 
 class DenseGradient(torch.autograd.Function):
@@ -52,6 +56,7 @@ class Call(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("edges", "n", "h", "w", "c")),
         *((name, ctypes.c_int64) for name in ("kernel", "stride", "dilation", "steps", "threads", "rectify")),
+        ("fixed", ctypes.c_int64),
         *((name, ctypes.c_double) for name in ("eps", "momentum")),
         ("x", ctypes.c_void_p),
         *((name, PAIR) for name in ("depthwise", "pointwise", "z", "norm", "running_mean", "running_var")),
@@ -66,7 +71,7 @@ class Call(ctypes.Structure):
 
 
 class SeparableSum(torch.autograd.Function):
-    """sums[i] + scales[i] * candidate_i(x) for the M edges of a candidate, in training mode.
+    """sums[i] + scales[i] * candidate_i(x) for the M edges of a candidate.
 
     Keeps, for the backward pass, the input and the pointwise convolutions' results: what lies between is
     computed again. Not twice differentiable: callers who need that use torch's own operators.
@@ -84,7 +89,7 @@ class SeparableSum(torch.autograd.Function):
         x = nhwc(x_BCHW)
         batch, height, width, channels = x.shape
         out = (batch, (height - 1) // spec.stride + 1, (width - 1) // spec.stride + 1, channels)
-        outputs = [x.new_empty(edges, *out) for _ in range(steps)]
+        outputs = [x.new_empty(1 if spec.fixed else edges, *out) for _ in range(steps)]
         norms = [x.new_empty(edges, 2, channels, dtype=torch.float64) for _ in range(steps)]
         results, fresh, in_place = open_sums(tensors[2 * steps :], out, x.dtype)
         scales = scales_M.double().contiguous()
@@ -144,6 +149,7 @@ def separable_call(
         steps=spec.steps,
         threads=torch.get_num_threads(),
         rectify=spec.rectify,
+        fixed=spec.fixed,
         eps=BN_EPS,
         momentum=BN_MOMENTUM,
         x=pointer(x),

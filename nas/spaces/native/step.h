@@ -204,7 +204,7 @@ struct Step : Channels<T, VS> {
     for (; p < count; ++p) mix<1, OB>(in + p * Cp, w, out + p * Cp, ob);
   }
 
-  // z = pointwise(depthwise(relu(norm(x)))); stats [2][C] = sums of z and z^2.
+  // z = pointwise(depthwise(relu(norm(x)))); stats [2][C] = sums of z and z^2, null: not asked for.
   void forward(const T* x, const Norm& norm, const T* dw, const T* pw, T* z, double* stats) {
     const auto w_dw = pad_rows(dw, k * k, true, k * k);
     const auto w_pw = pad_rows(pw, C, true, Cp);  // [c][o]
@@ -227,14 +227,14 @@ struct Step : Channels<T, VS> {
           T* to = z + (n * P + y * Wo) * C;
           if (C == Cp) o = to;
           pointwise(d, w_pw.data(), rows * Wo, o);
-          this->moments(o, rows * Wo, partial.data() + t * 2 * Cp);
+          if (stats) this->moments(o, rows * Wo, partial.data() + t * 2 * Cp);
           if (C == Cp) continue;
           for (int64_t p = 0; p < rows * Wo; ++p)
             for (int64_t cb = 0; cb < Cp; cb += VS) put(to + p * C, cb, load(o + p * Cp + cb));
         }
       }
     }
-    this->fold(partial, threads, 2 * Cp, 0, 2, stats);
+    if (stats) this->fold(partial, threads, 2 * Cp, 0, 2, stats);
   }
 
   // dpw[o][c] += sum over pixels of dz[p][o] * d[p][c], CB vectors of c and OB of o at a time.

@@ -18,6 +18,7 @@ using nas::WIDE;
 template <typename T>
 struct Call {
   int64_t edges, terms, pixels, c, threads;
+  int64_t fixed;            // forward alone: norms by running statistics, which stay
   double eps, momentum;
   const T* const* results;
   const int64_t* rows;      // [P]: from a pixel of a result to its next one
@@ -130,7 +131,7 @@ struct Pass : Channels<T, VS> {
     for (int64_t p = 0; p < P; ++p) around.push_back(this->pad_vector(call.results[p]));
     blocks(partial, P * 2 * Cp, [&](double* own, int64_t start, int64_t stop) {
       for (int64_t p = 0; p < P; ++p)
-        if (call.running_mean[p])
+        if (call.running_mean[p] && !call.fixed)
           sums<true>(call.results[p], call.rows[p], call.results[p], call.rows[p], around[p].data(), start, stop,
                      own + p * 2 * Cp, own + p * 2 * Cp + Cp);
     });
@@ -142,7 +143,9 @@ struct Pass : Channels<T, VS> {
         const double moved = total[p * 2 * C + c], by = around[p][c], count = double(call.pixels);
         const double sum = moved + count * by;
         const double squares = total[p * 2 * C + C + c] + 2 * by * moved + count * by * by;
-        if (call.running_mean[p])
+        if (call.running_mean[p] && call.fixed)
+          nas::normalise_as_known(call.eps, norm, norm + C, call.running_mean[p] + c, call.running_var[p] + c);
+        else if (call.running_mean[p])
           nas::normalise(sum, squares, call.pixels, call.eps, call.momentum, norm,
                          norm + C, call.running_mean[p] + c, call.running_var[p] + c);
         else

@@ -36,7 +36,7 @@ class Call(ctypes.Structure):
     """`Call` of terms.cpp."""
 
     _fields_ = [
-        *((name, ctypes.c_int64) for name in ("edges", "terms", "pixels", "c", "threads")),
+        *((name, ctypes.c_int64) for name in ("edges", "terms", "pixels", "c", "threads", "fixed")),
         *((name, ctypes.c_double) for name in ("eps", "momentum")),
         ("results", ADDRESSES),
         ("rows", NUMBERS),
@@ -53,19 +53,20 @@ class Call(ctypes.Structure):
 
 
 class TermsSum(torch.autograd.Function):
-    """sums[i] + the sum over p of scales[i, p] * BN_p(result p) where held[i, p], in training mode.
+    """sums[i] + the sum over p of scales[i, p] * BN_p(result p) where held[i, p].
 
     No normalised result is stored: an op weight times an affine-free batch norm is a factor and a summand a
     channel. Not twice differentiable: callers who need that use torch's own operators.
 
-    `apply(library, summands, held_MP, scales_MP, *results, *sums)`: a `Summand` for each tensor of results
+    `apply(library, fixed, summands, held_MP, scales_MP, *results, *sums)`: `fixed` for norms by their
+    running statistics, which has no backward pass; a `Summand` for each tensor of results
     [B, m*C, H', W'], whose m in order are P in all; `held_MP` are 64-bit integers, 0 where a result is not
     that of an edge, and scales are not read there; a sum [B, C, H', W'] is None where nothing has been added
     yet, and no two are the same.
     """
 
     @staticmethod
-    def forward(ctx, library, summands, held_MP, scales_MP, *tensors):
+    def forward(ctx, library, fixed, summands, held_MP, scales_MP, *tensors):
         """Returns the M new sums [B, C, H', W'], in place where there was one."""
         count = len(summands)
         results = [nhwc(result) for result in tensors[:count]]
@@ -75,7 +76,7 @@ class TermsSum(torch.autograd.Function):
         scales = scales_MP.double().contiguous()
         norm = scales.new_empty(scales.shape[1], 2, channels)
         call = _call(summands, held_MP, scales, results, norm)
-        call.sums, call.fresh = pointers(sums), (ctypes.c_int64 * len(sums))(*fresh)
+        call.sums, call.fresh, call.fixed = pointers(sums), (ctypes.c_int64 * len(sums))(*fresh), fixed
         library.run("terms_forward", first.dtype, call)
         ctx.mark_dirty(*in_place)
         ctx.library, ctx.summands, ctx.held, ctx.scales_dtype = library, summands, held_MP, scales_MP.dtype
@@ -89,19 +90,20 @@ class TermsSum(torch.autograd.Function):
         scales, norm, *results = ctx.saved_tensors
         count = len(results)
         gradients = tuple(nhwc(gradient) for gradient in gradients)
-        need_results = ctx.needs_input_grad[4 : 4 + count]
+        need_results = ctx.needs_input_grad[5 : 5 + count]
         d_results = [
             torch.empty_like(result) if needed else None
             for result, needed in zip(results, need_results, strict=True)
         ]
-        d_scales = torch.empty_like(scales) if ctx.needs_input_grad[3] else None
+        d_scales = torch.empty_like(scales) if ctx.needs_input_grad[4] else None
         call = _call(ctx.summands, ctx.held, scales, results, norm)
         call.sums = pointers(gradients)
         call.d_results, call.d_scales = _parts(ctx.summands, d_results), pointer(d_scales)
         ctx.library.run("terms_backward", results[0].dtype, call)
-        had_sum = ctx.needs_input_grad[4 + count :]
+        had_sum = ctx.needs_input_grad[5 + count :]
         passed = [g.permute(0, 3, 1, 2) if had else None for g, had in zip(gradients, had_sum, strict=True)]
         return (
+            None,
             None,
             None,
             None,

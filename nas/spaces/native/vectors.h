@@ -226,4 +226,11 @@ void normalise(double sum, double squares, int64_t count, double eps, double mom
   *running_var = T(*running_var + momentum * (unbiased - *running_var));
 }
 
+// The same from running statistics, as they are.
+template <typename T>
+void normalise_as_known(double eps, double* mean, double* invstd, const T* running_mean, const T* running_var) {
+  *mean = *running_mean;
+  *invstd = 1 / __builtin_sqrt(*running_var + eps);
+}
+
 }  // namespace nas

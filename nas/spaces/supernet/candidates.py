@@ -41,7 +41,8 @@ class SeparableCandidate(Candidate):
         execution = shared.execution
         # The kernel is of square convolutions.
         native = None if self.depthwise[0].flat else execution.native
-        if native is not None and self.training and native.supports(shared.x_BCHW, self.depthwise[0].kernel):
+        kernel = self.depthwise[0].kernel
+        if native is not None and shared.kernels(self.training) and native.supports(shared.x_BCHW, kernel):
             self._forward_native(native, shared.x_BCHW, scales_M, sums, targets)
         elif execution.wide and execution.recompute and self.training:
             add_wide(sums, targets, self._forward_recomputed(shared, scales_M))
@@ -105,7 +106,9 @@ class SeparableCandidate(Candidate):
 
     def _forward_native(self, native, x_BCHW, scales_M, sums, targets):
         kernel = self.depthwise[0].kernel
-        spec = SeparableSpec(native, kernel, self.stride, self.dilation, len(self.norm))
+        spec = SeparableSpec(
+            native, kernel, self.stride, self.dilation, len(self.norm), fixed=not self.training
+        )
         running = [(norm.running_mean, norm.running_var) for norm in self.norm]
         results = SeparableSum.apply(
             spec,

@@ -47,8 +47,9 @@ class Execution:
     Supernets know all three options, evaluation networks `native` alone.
 
     Attributes:
-        native: the compiled kernels for separable convolutions and weighted sums in training mode; None for
-            torch's operators, which alone can be differentiated twice.
+        native: the compiled kernels for separable convolutions and weighted sums, in training mode and, of
+            supernets, wherever no gradient is asked for; None for torch's operators, which alone can be
+            differentiated twice.
         wide: a candidate's m edges side by side in one operator: fewer launches, for a GPU.
         recompute: with `wide`, keeps only what batch norm read for the backward pass and computes the rest
             again; not differentiable twice.
@@ -101,6 +102,11 @@ class Shared:
         if self._relu is None:
             self._relu = F.relu(self.x_BCHW)
         return self._relu
+
+    @staticmethod
+    def kernels(training: bool) -> bool:
+        """Whether the compiled kernels have the pass: in training, or of a network that is only looked at."""
+        return training or not torch.is_grad_enabled()
 
     def repeated(self, m: int) -> Tensor:
         """ReLU of the source, m times side by side, [B, m*C, H, W]."""
@@ -305,7 +311,7 @@ class FanOut(nn.Module):
         native = self.execution.native
         # A single value per channel cannot be normalised: torch says so in its own words.
         several = len(x_BCHW) > 1 or max(x_BCHW.shape[2:]) > self.stride
-        if native is not None and not (self.training and several and native.supports(x_BCHW)):
+        if native is not None and not (shared.kernels(self.training) and several and native.supports(x_BCHW)):
             native = None
         # With dropout every edge has an identity of its own.
         done: Sequence[str] = ()
@@ -356,6 +362,7 @@ class FanOut(nn.Module):
         ]
         results = TermsSum.apply(
             native,
+            not self.training,
             summands,
             self.held_places,
             self._matrix(scales, self.summed, self.summed_places),

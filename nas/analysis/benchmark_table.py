@@ -26,6 +26,14 @@ _ARCHITECTURE = re.compile(
 )
 
 
+def check_architecture(arch: str, source: str) -> None:
+    """Raises `ConfigError` where a text is no architecture of NAS-Bench-201."""
+    require(
+        _ARCHITECTURE.fullmatch(arch) is not None,
+        f"{source}: {arch[:100]!r} is not a NAS-Bench-201 architecture (|op~0|+|op~0|op~1|+|op~0|op~1|op~2|)",
+    )
+
+
 def is_accuracy(column: str) -> bool:
     """Whether a column holds accuracies: its name ends in `_test` or `_val`."""
     return column.endswith(("_test", "_val"))
@@ -54,11 +62,7 @@ class BenchmarkTable:
         self._figures = {arch: dict(row) for arch, row in figures.items()}
         self._sorted: dict[str, list[float]] = {}
         for arch, row in self._figures.items():
-            require(
-                _ARCHITECTURE.fullmatch(arch) is not None,
-                f"{source}: {arch[:100]!r} is not a NAS-Bench-201 architecture "
-                "(|op~0|+|op~0|op~1|+|op~0|op~1|op~2|)",
-            )
+            check_architecture(arch, source)
             for column, value in row.items():
                 if is_accuracy(column):
                     self._sorted.setdefault(column, []).append(value)
@@ -151,15 +155,29 @@ def read_csv(file: str | Path, key: str = "tabular.file") -> BenchmarkTable:
         ConfigError: there is no such file, or it is not such a table; says in which line.
     """
     source = f"{key}={file}"
+    return BenchmarkTable(read_figures(file, source), source)
+
+
+def read_figures(file: str | Path, source: str, finite: bool = True) -> dict[str, dict[str, float]]:
+    """The figures of a table, architecture -> column -> figure, without those that are blank.
+
+    Args:
+        file: as for `read_csv`.
+        source: what a message begins with.
+        finite: whether a figure that is not finite is refused.
+
+    Raises:
+        ConfigError: there is no such file, or it is not such a table; says in which line.
+    """
     path = Path(file).expanduser()
     where = f"{source}: not a readable CSV file"
     content = read_bytes(path, source, LONGEST)
     if path.suffix == ".gz":
         content = decompress(content, where, LONGEST)
-    return BenchmarkTable(_figures(decode(content, where), source), source)
+    return _figures(decode(content, where), source, finite)
 
 
-def _figures(text: str, source: str) -> dict[str, dict[str, float]]:
+def _figures(text: str, source: str, finite: bool) -> dict[str, dict[str, float]]:
     header, rows = parse_csv(text, f"{source}: not a readable CSV file")
     require(
         "arch" in header,
@@ -173,15 +191,19 @@ def _figures(text: str, source: str) -> dict[str, dict[str, float]]:
         row = dict(zip(header, fields, strict=True))
         arch = row.pop("arch").strip()
         require(arch not in figures, f"{where} repeats the architecture {arch[:100]!r}")
-        figures[arch] = {name: _number(text, name, where) for name, text in row.items() if text.strip() != ""}
+        figures[arch] = {
+            name: _number(text, name, where, finite) for name, text in row.items() if text.strip() != ""
+        }
     require(len(figures) > 0, f"{source}: holds no architecture")
     return figures
 
 
-def _number(text: str, column: str, where: str) -> float:
+def _number(text: str, column: str, where: str, finite: bool) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = math.nan
-    require(math.isfinite(value), f"{where}: column {column!r} holds {text[:40]!r}, which is not a number")
+        value = None
+    good = value is not None and (math.isfinite(value) or not finite)
+    require(good, f"{where}: column {column!r} holds {text[:40]!r}, which is not a number")
+    assert value is not None
     return value

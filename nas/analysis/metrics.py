@@ -123,10 +123,17 @@ EIGENVALUE = Metric(
 )  # fmt: skip
 RANK = Metric("rank", False, parts=("table",), results=("table",))
 PARAMS = Metric("params", False, ("",), ("",), unit="M", factor=1e-6, decimals=3, least=0, most=2**63)
+# Of the architecture of a search on a table of costs, or under a budget (nas.analysis.costed).
+COST = Metric("cost", False, ("",), ("",), least=0)
+REGRET = Metric("regret_constrained", False, ("",), ("",), title="regret within the budget",
+    unit="points", decimals=2, least=0, most=100,
+)  # fmt: skip
+DISTANCE = replace(REGRET, name="front_distance", title="distance to the front")
 # What the task of a domain measures beside the loss; it is judged by the first.
 OF_TASKS = {"images": (ACCURACY, BALANCED, TOP5), "text": (PERPLEXITY,)}
 FURTHER = (
-    BITS, LOSS, RANK, replace(RANK, name="gap"), SKIPS, RATE, EIGENVALUE, PARAMS, replace(PARAMS, name="macs")
+    BITS, LOSS, RANK, replace(RANK, name="gap"), COST, REGRET, DISTANCE, SKIPS, RATE, EIGENVALUE, PARAMS,
+    replace(PARAMS, name="macs"),
 )  # fmt: skip
 
 

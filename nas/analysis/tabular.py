@@ -5,10 +5,12 @@ from a CSV file or from the official NATS-Bench files (Dong et al. 2021). Accura
 benchmark. No torch in here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from nas.analysis.benchmark_table import BenchmarkTable, fraction, read_csv
+from nas.analysis.constrained import Front
+from nas.analysis.cost_table import CostTable, operations_of, read_costs
 from nas.analysis.natsbench import read_natsbench
 from nas.errors import require, require_one_of
 from nas.genotype_text import form_of
@@ -24,10 +26,12 @@ class Tabular:
     Attributes:
         table: the figures.
         metric: the column that judges this run; None where none fits its data set.
+        costs: columns of costs beside it; None for none.
     """
 
     table: BenchmarkTable
     metric: str | None
+    costs: CostTable | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -44,6 +48,18 @@ class Tabular:
         if self.metric is None or arch not in self.table:
             return None
         return self.table.lookup(arch).get(self.metric)
+
+    def front(self, costs: Mapping[str, float], operations: Collection[str]) -> Front | None:
+        """Accuracy against a cost, over the architectures of these operations of which both are known.
+
+        None where no metric fits.
+        """
+        if self.metric is None:
+            return None
+        archs = [arch for arch in costs if arch in self.table and operations_of(arch) <= set(operations)]
+        figures = self.table.column(self.metric, archs)
+        both = [(costs[arch], value) for arch, value in zip(archs, figures, strict=True) if value is not None]
+        return Front([cost for cost, _ in both], [value for _, value in both])
 
     def row(self, arch: str) -> dict[str, float | int | None]:
         """An architecture as columns of `metrics.csv`: accuracies are fractions there, None where unknown."""
@@ -88,16 +104,21 @@ def open_tabular(settings: Mapping, family: str, dataset: str) -> Tabular | None
     """The table that the group `tabular` asks for; None if it asks for none.
 
     Args:
-        settings: keys `name`, `file`, `metric`; of `natsbench` also `epochs` and `cache`.
+        settings: keys `name`, `file`, `metric`; of `natsbench` also `epochs` and `cache`; `costs` where a run
+            has it.
         family: the space's family; `nas.genotype_text` says which have tables.
         dataset: the data set that is searched on; decides what `metric: auto` means.
 
     Raises:
         ConfigError: the space is not tabular, the table cannot be read, or it lacks the metric.
     """
-    name, file, metric = settings["name"], settings["file"], settings["metric"]
+    name, file, metric, costs = *(settings[key] for key in ("name", "file", "metric")), settings.get("costs")
     require_one_of("tabular.name", name, ("none", "csv", "natsbench"))
     if name == "none" and file is None:
+        require(
+            costs is None,
+            f"tabular.costs={costs}: costs stand beside accuracies, tabular.file=<CSV>",
+        )
         return None
     given = f"tabular={name}" if file is None else f"tabular.file={file}"
     require(
@@ -118,4 +139,8 @@ def open_tabular(settings: Mapping, family: str, dataset: str) -> Tabular | None
         metric = METRICS.get(dataset)
     if metric is not None:
         table.count(metric)  # refuses a column that is not there
-    return Tabular(table, metric)
+    found = None
+    if costs is not None:
+        found = read_costs(costs, table.columns)
+        found.tell()
+    return Tabular(table, metric, found)

@@ -13,6 +13,7 @@ from nas.analysis.blackbox import Budget, Searches, column_of, curve, mean_std, 
 from nas.analysis.natsbench import SCHEDULES, read_natsbench
 from nas.analysis.plots.incumbents import draw_incumbents
 from nas.analysis.tabular import open_tabular
+from nas.commands.costs import refuse as refuse_costs
 from nas.domains.networks import space_of
 from nas.engine.progress import watch
 from nas.errors import ConfigError, require, require_one_of
@@ -52,6 +53,7 @@ class BlackBox:
             len(self.architectures) > 1,
             f"space.operations: space={space.name} has one architecture with them, nothing to search",
         )
+        refuse_costs(config)
         tabular = open_tabular(plain(config.tabular), space.family, "")
         if tabular is None:
             raise ConfigError("tabular.file=null: name the table that is searched on, tabular.file=<file>")

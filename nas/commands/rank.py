@@ -7,6 +7,7 @@ from omegaconf import DictConfig, ListConfig
 
 from nas.analysis.sampling import every_architecture
 from nas.analysis.tabular import Tabular, open_tabular
+from nas.commands.costs import refuse as refuse_costs
 from nas.commands.rating import measures_of, rater_of, reads_images, split_of
 from nas.domains.choose import choose
 from nas.domains.networks import (
@@ -71,6 +72,7 @@ class Ranking:
         self.rater = rater_of(config, *parts, config.batches, "batches", config.init_seed)
 
     def _table(self) -> Tabular | None:
+        refuse_costs(self.config)
         found = open_tabular(plain(self.config.tabular), self.space.family, self.config.dataset.name)
         require(
             found is None or found.metric is not None,

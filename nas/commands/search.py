@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from nas.analysis.exploration import check_exploration
 from nas.analysis.tabular import open_tabular
+from nas.commands import costs
 from nas.commands.auto_size import clock_of, note_sizes
 from nas.commands.found import files_of, found_of, tell
 from nas.commands.kernels import note_kernel
@@ -113,6 +114,7 @@ class Search:
             layout=layout_of(space.groups),
         )
         self.space = space = limit_skips(space, method.max_skips)
+        self.costed = costs.of_table(plain(config.tabular), self.tabular, space)
         # Of stages each piece has a trainer of its own, which knows no more than its end.
         method.epochs = config.trainer.max_epochs
         method.weight_scheduler = with_restarts(method.weight_scheduler, restarts_of(plain(config.restarts)))
@@ -143,7 +145,7 @@ class Search:
         logger = build_logger(plain(self.config.logger), session.folder, plain(self.config), "search")
         done = False
         try:
-            finish(session, self.space, self.source, self.method, {}, self.tabular)
+            finish(session, self.space, self.source, self.method, {}, self.tabular, self.costed)
             done = True
         finally:
             close(logger, session, done)
@@ -247,6 +249,7 @@ class Search:
             hessian=plain(config.analysis.hessian),
             implicit_every=config.analysis.implicit.every,
             tabular=self.tabular,
+            costed=self.costed,
             samples=config.analysis.exploration.samples,
             seed=config.seed,
             sparse=self.method.drops_candidates,

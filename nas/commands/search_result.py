@@ -29,7 +29,7 @@ def close(logger, session: Session, done: bool) -> None:
     close_logger(logger, plain(session.config), {**session.summary, **table}, pictures, failed=not done)
 
 
-def finish(session, space, source, method, numbers, tabular, quiet: bool = False) -> None:
+def finish(session, space, source, method, numbers, tabular, costed=None, quiet: bool = False) -> None:
     """Derives, prices, looks up, draws and sums up.
 
     With `quiet` (a run that did not end) without the closing words.
@@ -51,6 +51,7 @@ def finish(session, space, source, method, numbers, tabular, quiet: bool = False
         Table(folder / "architecture.csv", columns).add(weight_rows(space, strengths, 0))
         GenotypeLog(folder.path).add(0, genotype)
         looked_up = {} if tabular is None else tabular.row(str(genotype))
+        looked_up |= {} if costed is None else costed.row(genotype)
         Table(folder / "metrics.csv", ("epoch", "num_skip", *looked_up)).add(
             [{"epoch": 0, "num_skip": count_skips(genotype), **looked_up}]
         )
@@ -71,6 +72,8 @@ def finish(session, space, source, method, numbers, tabular, quiet: bool = False
     }
     if tabular is not None:
         session.summary["table"] = tabular.report(str(genotype))
+    if costed is not None:
+        session.summary |= costed.report(genotype)
     draw_search(folder, space, method, genotype, session.caption)
     if quiet:
         return
@@ -86,6 +89,8 @@ def finish(session, space, source, method, numbers, tabular, quiet: bool = False
         say(f"result:     of epoch {session.summary['result_epoch']}")
     if tabular is not None:
         say(f"table:      {tabular.words(str(genotype))}")
+    if costed is not None:
+        say(f"cost:       {costed.words(genotype)}")
     say(f"run folder: {folder.path}")
     say(f"pictures:   {folder.figures}")
     if method.trains and method.relaxation.distribution:

@@ -138,7 +138,7 @@ class Training:
         session = self.session
         try:
             with remains(done):
-                tabular, source = self.recorder.tabular, self.data.source
-                finish(session, self.space, source, method, numbers, tabular, quiet=not done)
+                looked_up, source = (self.recorder.tabular, self.recorder.costed), self.data.source
+                finish(session, self.space, source, method, numbers, *looked_up, quiet=not done)
         finally:
             close(logger, session, done)

@@ -1,7 +1,6 @@
 """What a run writes after each epoch: the tables, the present genotype, and copies for the loggers."""
 
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from nas.analysis.costed import Costed
 from nas.analysis.exploration import COLUMNS as EXPLORATION
 from nas.analysis.exploration import explore
 from nas.analysis.hessian import dominant_in_basis, resolved_mode
@@ -21,7 +21,7 @@ from nas.engine.genotype_log import GenotypeLog
 from nas.engine.learning import undecided
 from nas.engine.loggers import go_back, log_architecture, log_row
 from nas.engine.progress import Clock, epoch_line
-from nas.engine.rows import WEIGHTS, count_skips, of_groups, weight_rows
+from nas.engine.rows import WEIGHTS, count_skips, number_of, of_groups, weight_rows
 from nas.engine.run_folder import RunFolder, Table
 from nas.engine.seeding import derive_seed
 from nas.engine.sparsity import ALIVE, SPARSITY, sparsity_rows, totals
@@ -80,7 +80,7 @@ class EpochRecorder(pl.Callback):
         if trainer.is_global_zero:
             self.table = Table(self.folder / "metrics.csv", self.columns, self.first_epoch)
             for row in self.table.rows:
-                self._note({name: _number(text) for name, text in row.items() if text != ""})
+                self._note({name: number_of(text) for name, text in row.items() if text != ""})
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tells the logger where the run continues."""
@@ -161,16 +161,6 @@ def _loss(pl_module: Any, batch: Any, op_weights: dict[str, Tensor]) -> Tensor:
     return pl_module.task.run(pl_module.supernet, batch, op_weights).loss
 
 
-def _number(text: str) -> int | float | None:
-    """A number of a table's cell; None for what somebody else wrote there."""
-    if re.fullmatch("-?[0-9]{1,18}", text):
-        return int(text)
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 class SearchRecorder(EpochRecorder):
     """Adds the op weights and the genotype of each epoch, the present genotype, and early warnings.
 
@@ -179,6 +169,7 @@ class SearchRecorder(EpochRecorder):
         hessian: keys `every`, `mode`, `batches`, `weight_decay` of `analysis.hessian`.
         implicit_every: steps between comparisons of the two implicit terms (`implicit.csv`); 0 for never.
         tabular: looks the present genotype up; None for no table.
+        costed: says what the present genotype costs; None for no cost.
         samples: architectures to draw and look up after each epoch (`exploration.csv`); 0 for none.
         seed: of those draws.
         sparse: whether the method drops candidates one by one: then what is alive is counted
@@ -196,6 +187,7 @@ class SearchRecorder(EpochRecorder):
         hessian: Mapping,
         implicit_every: int = 0,
         tabular: Tabular | None = None,
+        costed: Costed | None = None,
         samples: int = 0,
         seed: int = 0,
         sparse: bool = False,
@@ -222,14 +214,16 @@ class SearchRecorder(EpochRecorder):
         self.hessian = dict(hessian)
         self.implicit_every = implicit_every
         self.tabular = tabular
+        self.costed = costed
         self.samples = samples
         self.seed = seed
         self.sparse = sparse
         self.columns += ALIVE if sparse else tuple(f"{group}_entropy" for group in space.groups)
-        if tabular is not None:
-            self.columns += tabular.columns
-            # What the summary says under `table` needs no second place there.
-            self.passing += tabular.columns
+        looked_up = [one.columns for one in (tabular, costed) if one is not None]
+        # What is looked up, and may be left blank; the summary has more of it than a row.
+        self.looked_up = tuple(name for names in looked_up for name in names)
+        self.columns += self.looked_up
+        self.passing += self.looked_up
         # Of the leading process, from when a fit begins.
         self.weights_table: Table
         self.genotypes: GenotypeLog
@@ -308,7 +302,7 @@ class SearchRecorder(EpochRecorder):
         for row in self.table.rows:
             if int(row["epoch"]) <= epoch:
                 self._note(
-                    {name: _number(str(value)) for name, value in row.items() if value not in ("", None)}
+                    {name: number_of(str(value)) for name, value in row.items() if value not in ("", None)}
                 )
 
     def declared(self) -> tuple[str, ...]:
@@ -339,6 +333,9 @@ class SearchRecorder(EpochRecorder):
         if self.tabular is not None and genotype is not None:
             extras |= self.tabular.row(str(genotype))
             self.numbers["table"] = self.tabular.report(str(genotype))
+        if self.costed is not None and genotype is not None:
+            extras |= self.costed.row(genotype)
+            self.numbers |= self.costed.report(genotype)
         if trainer.is_global_zero:
             if self.samples:
                 self._explore(trainer, pl_module, scores)
@@ -358,8 +355,8 @@ class SearchRecorder(EpochRecorder):
         self.numbers |= {"hessian_mode": mode, "hessian_basis": label}
 
     def kept(self) -> tuple[str, ...]:
-        """The eigenvalues, where they are asked for, and what the table may leave blank."""
-        return self.eigenvalues if self.tabular is None else (*self.eigenvalues, *self.tabular.columns)
+        """The eigenvalues, where they are asked for, and what tables may leave blank."""
+        return (*self.eigenvalues, *self.looked_up)
 
     def _explore(self, trainer: pl.Trainer, pl_module: Any, scores: Mapping[str, Tensor]) -> None:
         """Draws, derives and looks up, with random numbers of its own: looking must not change the search."""

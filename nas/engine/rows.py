@@ -1,5 +1,6 @@
 """Rows and counts that describe an architecture in the tables of a run folder."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,3 +60,13 @@ def count_skips(genotype: Genotype) -> int:
 def counted_cell(genotype: Genotype) -> str:
     """The cell whose skip connections are counted."""
     return "normal" if "normal" in genotype else genotype.cells[0][0]
+
+
+def number_of(text: str) -> int | float | None:
+    """A number of a table's cell; None for what somebody else wrote there."""
+    if re.fullmatch("-?[0-9]{1,18}", text):
+        return int(text)
+    try:
+        return float(text)
+    except ValueError:
+        return None

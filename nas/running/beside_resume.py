@@ -20,6 +20,7 @@ RESUMABLE = (
     "processes",
     "resume_schedule",
     "tabular.file",
+    "tabular.costs",
     "time_limit",
     "traceback",
     "trainer.enable_progress_bar",

@@ -3,10 +3,12 @@
 import os
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 # Keys of `dataset` and `dataset.source` that name a place.
 PLACES = ("root", "file", "labels", "test_file", "test_labels")
+# Others that do, one or a list of them.
+TABLES = ("tabular.costs", "method.cost.table")
 
 
 def absolute(path: Any) -> Any:
@@ -15,9 +17,14 @@ def absolute(path: Any) -> Any:
 
 
 def make_absolute(config: DictConfig) -> None:
-    """Makes the places of a configuration's data absolute, in place; null stays."""
+    """Makes the places of a configuration's data, and of tables of costs, absolute, in place; null stays."""
     for part in ("dataset", "dataset.source"):
         node = OmegaConf.select(config, part)
         for key in PLACES if isinstance(node, DictConfig) else ():
             if key in node and not OmegaConf.is_interpolation(node, key):
                 node[key] = absolute(node[key])
+    for key in TABLES:
+        value = OmegaConf.select(config, key)
+        if value is not None:
+            listed = [absolute(one) for one in value] if isinstance(value, ListConfig) else absolute(value)
+            OmegaConf.update(config, key, listed, merge=False)

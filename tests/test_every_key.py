@@ -79,6 +79,7 @@ CASES = {
 # A key that does not matter everywhere -> settings under which it must.
 UNROLLED = {"method.update": "unrolled"}
 STAGED = {"method.stages": [{"epochs": 25, "partial": 2}, {"epochs": 25}]}
+PRICED = {"method.cost.weight": 0.1}
 WHEN = {
     "space.embedding_size": {"space.tied": False},
     "method.xi": UNROLLED,
@@ -88,8 +89,9 @@ WHEN = {
     "method.virtual_clip": UNROLLED,
     "method.anchor": {"method.lam": 0.1},
     "method.anchor_form": {"method.lam": 0.1},
-    "method.cost.of": {"method.cost.weight": 0.1},
-    "method.cost.form": {"method.cost.weight": 0.1},
+    **dict.fromkeys(("method.cost.of", "method.cost.form"), PRICED),
+    **dict.fromkeys(("method.cost.multiplier", "method.cost.rate"), PRICED | {"method.cost.budget": 1e6}),
+    "method.cost.table": PRICED | {"method.cost.of": "latency"},
     "method.widen": STAGED,
     "method.learning_rate_at_stage": STAGED,
     "method.architecture_optimizer.lr": {"method.tied_rate": False},
@@ -142,6 +144,9 @@ OTHER = {
     "method.anchor": ["none"],
     "method.cost.of": ["macs"],
     "method.cost.form": ["log"],
+    "method.cost.budget": [1e6],
+    "method.cost.multiplier": ["adaptive"],
+    "method.cost.table": ["somewhere/latency.json"],
     "method.anchor_form": ["optimizer"],
     "method.stages": [[{"epochs": 50}], None],
     "method.learning_rate_at_stage": ["continuous"],

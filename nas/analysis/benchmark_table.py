@@ -91,6 +91,11 @@ class BenchmarkTable:
         return arch in self._figures
 
     @property
+    def archs(self) -> tuple[str, ...]:
+        """The architectures, in the order of the table."""
+        return tuple(self._figures)
+
+    @property
     def accuracies(self) -> tuple[str, ...]:
         """The columns of accuracies that are not empty, by name."""
         return tuple(sorted(self._sorted))

@@ -21,6 +21,8 @@ class Costed:
         budget: what it may cost at most; None for any number.
         front: accuracies and costs of all architectures of the space; None without a table of accuracies.
         accuracy: architecture -> its accuracy in that table, in per cent; None where that is not known.
+        proxy: another cost that the search was held to in its place, such as multiply-adds; None for none.
+        fit: where candidates were given costs by a fit, its R2 and median relative error on others.
         rank: cost -> its rank among all, and how many share it; None where they are not known.
     """
 
@@ -31,6 +33,8 @@ class Costed:
     front: Front | None = None
     accuracy: Callable[[str], float | None] = lambda arch: None
     rank: Callable[[float], tuple[int, int]] | None = None
+    proxy: "Costed | None" = None
+    fit: tuple[float, float] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -75,6 +79,11 @@ class Costed:
                 found[REGRET] = round(best - accuracy, 6)
         if self.rank is not None:
             found["cost_rank"], found["cost_equals"] = (None, None) if cost is None else self.rank(cost)
+        if self.fit is not None:
+            found["cost_fit_r2"], found["cost_fit_error"] = self.fit
+        if self.proxy is not None:
+            own = self.proxy.report(genotype)
+            found |= {f"proxy_{key}": own[key] for key in ("cost_of", COST, "cost_unit", "cost_budget", MET)}
         return found
 
     def words(self, genotype: Genotype) -> str:
@@ -93,4 +102,4 @@ class Costed:
             line += f"; {found[REGRET]:.2f} points below the best within it"
         if found[DISTANCE] is not None:
             line += f"; {found[DISTANCE]:.2f} below the best at this cost or less"
-        return line
+        return line if self.proxy is None else f"{line}. Held to {self.proxy.words(genotype)}"

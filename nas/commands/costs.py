@@ -1,14 +1,29 @@
 """What a search's architecture costs: which cost is logged, in what unit, and within which budget."""
 
-from collections.abc import Mapping
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from omegaconf import DictConfig
+from torch import Tensor
+
+from nas.analysis.constrained import Front
+from nas.analysis.cost.linear import POOR, USELESS, LinearCosts, fit_costs, keeps_every_edge
+from nas.analysis.cost.whole_space import range_of
 from nas.analysis.cost_table import operations_of
 from nas.analysis.costed import Costed
 from nas.analysis.tabular import Tabular
+from nas.commands.cost_ranges import COUNTED, LATENCY, UNITS, counting, drawn, part, predictor
 from nas.errors import require
-from nas.genotype import Genotype
+from nas.genotype import Genotype, parse
 from nas.printable import shown
+from nas.running.config import plain
+
+log = logging.getLogger(__name__)
+# Architectures of a column that a fit looks at, those that are held out among them.
+LOOKED_AT = 2500
 
 
 def check_budget_value(key: str, budget: Any) -> None:
@@ -94,3 +109,121 @@ def column_costed(
         return column.rank(cost), column.equals(cost)
 
     return Costed(name, price, unit, budget, tabular.front(there, operations), tabular.accuracy, rank)
+
+
+def costed_of(
+    config: DictConfig, space: Any, source: Any, method: Any, tabular: Tabular | None
+) -> Costed | None:
+    """The cost that a search logs, if any; the method is told what its own cost is of.
+
+    Raises:
+        ConfigError: a cost is not known, a key is set that nothing reads, or no architecture is within the
+            budget.
+    """
+    settings = plain(config.tabular)
+    cost = method.cost
+    columns = () if tabular is None or tabular.costs is None else tuple(tabular.costs.columns)
+    own_unit = cost is not None and cost.of in columns and settings.get("cost") is None
+    unit = settings.get("cost_unit") if own_unit else None
+    logged = of_table({**settings, "cost_unit": None} if own_unit else settings, tabular, space)
+    if cost is None or (cost.of in COUNTED and cost.budget is None):
+        return logged
+    if cost.of in (*COUNTED, LATENCY):
+        own = _of_networks(config, space, source, method, tabular)
+    else:
+        require(
+            cost.of in columns,
+            f"method.cost.of={cost.of}: unknown; known are {', '.join((*COUNTED, LATENCY, *columns))}"
+            + ("" if columns else ", and the columns of tabular.costs=<CSV>"),
+        )
+        own = _of_column(tabular, space, cost, unit)
+    _let_measure(cost, own, space)
+    if logged is None:
+        return own
+    if logged.of != own.of:
+        return replace(logged, proxy=own)
+    require(
+        None in (logged.budget, own.budget) or logged.budget == own.budget,
+        f"tabular.budget={logged.budget}, method.cost.budget={own.budget}: one cost, two budgets",
+    )
+    return replace(own, unit=logged.unit, budget=own.budget if logged.budget is None else logged.budget)
+
+
+def _let_measure(cost: Any, own: Costed, space: Any) -> None:
+    """Lets the price follow what is derived; every architecture is priced once."""
+    known: dict[Genotype, float | None] = {}
+
+    def measure(scores: Mapping[str, Tensor]) -> float | None:
+        genotype = space.derive(scores)
+        if genotype not in known:
+            known[genotype] = own.price(genotype)
+        return known[genotype]
+
+    cost.measure = measure
+
+
+def _of_column(tabular: Tabular | None, space: Any, cost: Any, unit: str | None) -> Costed:
+    """A column as the cost of a method: what each candidate costs is fitted to it."""
+    assert tabular is not None and tabular.costs is not None
+    own = column_costed(tabular, cost.of, space, unit, cost.budget, "method.cost.budget")
+    operations = {one for group in space.groups.values() for row in group.operations for one in row}
+    values = tabular.costs.column(cost.of, "method.cost.of").values
+    archs = sorted(arch for arch in values if operations_of(arch) <= operations)
+    random.Random(0).shuffle(archs)
+    archs = archs[:LOOKED_AT]
+    where = f"method.cost.of={cost.of}"
+    genotypes = [parse(arch) for arch in archs]
+    linear = fit_costs(genotypes, [values[arch] for arch in archs], space.groups, where)
+    line = (
+        f"{where}: a cost for each operation of each edge, fitted to {linear.fitted:,} architectures; on "
+        f"{linear.held_out:,} others R2 {linear.r2:.3f}, median error {linear.error:.1%}"
+    )
+    require(linear.r2 >= USELESS, f"{line}. That is no sum over edges: below {USELESS} it is not gone by")
+    if linear.r2 < POOR:
+        log.warning(
+            "%s. Below %s the gradient leads astray; whether the budget is met goes by the table", line, POOR
+        )
+    else:
+        log.info("%s", line)
+    _tell(cost, linear, space, genotypes)
+    cost.estimate = lambda scores: linear(space.derive(scores), space.groups)
+    return replace(own, fit=(round(linear.r2, 6), round(linear.error, 6)))
+
+
+def _tell(cost: Any, linear: LinearCosts, space: Any, genotypes: list[Genotype]) -> None:
+    cost.told(linear.from_zero(space.groups, keeps_every_edge(genotypes, space.groups)))
+
+
+def _of_networks(config: DictConfig, space: Any, source: Any, method: Any, tabular: Tabular | None) -> Costed:
+    """Parameters, multiply-adds or latency of evaluation networks as the cost of a method."""
+    cost, some = method.cost, drawn(space)
+    price: Callable[[Genotype], float]
+    if cost.of == LATENCY:
+        price = predictor(config, space, source, cost.table)
+    else:
+        price = part(counting(config, space, source), COUNTED.index(cost.of))
+
+    found = range_of(price, some, space.groups, space.derive, f"method.cost.of={cost.of}")
+    if cost.of == LATENCY:
+        require(
+            found.linear is not None, "method.cost.of=latency: all networks of this space take the same time"
+        )
+        assert found.linear is not None
+        _tell(cost, found.linear, space, some)
+    require(
+        cost.budget is None or not found.exact or cost.budget >= found.smallest,
+        f"method.cost.budget={cost.budget}: no architecture of this space costs as little; {UNITS[cost.of]} "
+        f"of its evaluation networks run from {found.smallest:,.6g} to {found.largest:,.6g}",
+    )
+    front = None if tabular is None else _front(tabular, space, price)
+    accuracy = (lambda arch: None) if tabular is None else tabular.accuracy
+    return Costed(cost.of, price, UNITS[cost.of], cost.budget, front, accuracy)
+
+
+def _front(tabular: Tabular, space: Any, price: Callable[[Genotype], float]) -> Front | None:
+    """Accuracy in the table against what the networks of its architectures cost."""
+    operations = {one for group in space.groups.values() for row in group.operations for one in row}
+    if tabular.metric is None:
+        return None
+    there = [arch for arch in tabular.table.archs if operations_of(arch) <= operations]
+    return tabular.front({arch: price(parse(arch)) for arch in there}, operations)

@@ -91,6 +91,11 @@ def finish(session, space, source, method, numbers, tabular, costed=None, quiet:
         say(f"table:      {tabular.words(str(genotype))}")
     if costed is not None:
         say(f"cost:       {costed.words(genotype)}")
+    if method.budgeted and not method.within_budget():
+        say(
+            f"budget:     NOT met: no epoch in which alpha moved had an architecture known to be within "
+            f"method.cost.budget={method.cost.budget:g}; more epochs or a larger method.cost.rate"
+        )
     say(f"run folder: {folder.path}")
     say(f"pictures:   {folder.figures}")
     if method.trains and method.relaxation.distribution:

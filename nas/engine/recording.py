@@ -245,6 +245,7 @@ class SearchRecorder(EpochRecorder):
             _, *others = pl_module.method.bases()
             self.eigenvalues = ("hessian_eigenvalue", *(f"hessian_eigenvalue_{label}" for label in others))
         of_method = of_groups("concentration", pl_module.method.concentrations())
+        of_method |= pl_module.method.spending()
         self.columns = tuple(dict.fromkeys((*self.columns, *self.eigenvalues, *of_method)))
         super().on_fit_start(trainer, pl_module)
         if "hessian_eigenvalue" in self.numbers:
@@ -319,6 +320,7 @@ class SearchRecorder(EpochRecorder):
         extras: dict[str, Any] = {} if genotype is None else {"num_skip": count_skips(genotype)}
         extras |= of_groups("entropy", pl_module.method.entropy())
         extras |= of_groups("concentration", pl_module.method.concentrations())
+        extras |= pl_module.method.spending()
         if self.sparse:
             rows = sparsity_rows(self.space, pl_module.method, trainer.current_epoch)
             extras |= dict(zip(ALIVE, totals(rows), strict=True))

@@ -6,7 +6,7 @@ smaller batch if need be. Hours are numbers of steps times seconds per step.
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import torch
@@ -44,12 +44,21 @@ SECONDS = 22.0
 # Of that, what counting a network may take, and the estimate of a profile's own memory; of what a stage then
 # has left, pricing it from shapes.
 COUNT, ESTIMATE, PRICE = 0.25, 0.5, 0.5
+# The part that what architectures of the space cost may take.
+COST = 0.4
 WHOLE = "the whole search"
 # A side of images on which every step is quick, and which every stem and its reductions divide.
 SIDE = 32
 
 
-def print_plan(config: Mapping, space: Space, method: Method, work: Workload, dataset: str) -> None:
+def print_plan(
+    config: Mapping,
+    space: Space,
+    method: Method,
+    work: Workload,
+    dataset: str,
+    costs: Iterable[tuple[str, str]] = (),
+) -> None:
     """Prints sizes, memory and hours of the search that `config` describes; nothing is written.
 
     Args:
@@ -58,6 +67,7 @@ def print_plan(config: Mapping, space: Space, method: Method, work: Workload, da
         method: the search method; its alpha is moved by the measured steps.
         work: what the search reads.
         dataset: name of the data set.
+        costs: rows of what architectures cost; what finds them may take some seconds.
 
     Raises:
         ConfigError: a setting cannot be used.
@@ -81,6 +91,8 @@ def print_plan(config: Mapping, space: Space, method: Method, work: Workload, da
         return count_cost(lambda: space.network(genotype, work.inputs, **sizes), work.inputs.example)
 
     for row in _cost_rows(f"a random network (recipe {recipe['name']})", network_cost, work.unit):
+        table.add_row(*row)
+    for row in _rows_in_time(costs):
         table.add_row(*row)
     if method.trains:
         rows = [(f"{work.items} to train on", work.size)]
@@ -123,6 +135,18 @@ def _estimate_rows(space: Space, method: Method, work: Workload, until: float) -
             return work.memory_rows(space, method)
     except OutOfTime:
         return [("device memory by the operators of tiny steps", "not estimated: it would take too long")]
+
+
+def _rows_in_time(costs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The rows that are there in time; the last one says so where they are not."""
+    rows = []
+    try:
+        with Deadline(time.monotonic() + COST * SECONDS):
+            for row in costs:
+                rows.append(row)
+    except OutOfTime:
+        rows.append(("all architectures", "not priced: it would take too long"))
+    return rows
 
 
 def _cost_rows(name: str, count: Callable[[], Cost], unit: str) -> list[tuple[str, str]]:

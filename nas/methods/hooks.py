@@ -71,6 +71,10 @@ class Hooks:
         """Which candidates count, {group: bool [E, O]}, of a method that drops them one by one."""
         return {}
 
+    def spending(self) -> dict[str, float]:
+        """What is recorded each epoch of a search with a budget: the expected cost, and its price."""
+        return {}
+
     def compared(self, mask_EO: Tensor) -> Tensor:
         """Which op weights tell whether the search has learnt, out of those that are kept."""
         return mask_EO

@@ -1,6 +1,6 @@
 """A search method: a relaxation, an update, regularizers and a schedule put together; the owner of alpha."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from nas.errors import require
-from nas.methods.cost import ExpectedCost
+from nas.methods.budgeted import BUDGET, Priced, WithinBudget, priced
 from nas.methods.decided import Decided
 from nas.methods.edges import EdgeWeights
 from nas.methods.monitors import Monitor
-from nas.methods.parameters import Parameters
 from nas.methods.perturbations import Perturbation
 from nas.methods.regularizers import Regularizer
 from nas.methods.relaxations import Relaxation
@@ -22,7 +21,7 @@ from nas.methods.selections import Selection
 from nas.methods.updates import ArchitectureGradient, Bilevel, Update
 
 
-class Method(Parameters):
+class Method(Priced):
     """The architecture parameters, and how they move.
 
     Args:
@@ -42,7 +41,7 @@ class Method(Parameters):
         architecture_optimizer: parameters -> optimiser of alpha.
         max_skips: operations that only pass on which a derived normal cell (or the only one) has at most;
             None for any number.
-        cost: {`of`, `weight`, `form`}, see `ExpectedCost`; None, or a weight of 0, for none.
+        cost: the arguments of `ExpectedCost`; None, or neither a weight nor a budget, for none.
 
     Attributes:
         epochs: those of the whole search, where whoever trains has cut it into pieces.
@@ -90,11 +89,7 @@ class Method(Parameters):
             max_skips is None or max_skips >= 0, f"method.max_skips={max_skips}: must be null or at least 0"
         )
         self.max_skips = max_skips
-        self.cost = None if cost is None or not cost.get("weight") else ExpectedCost(**cost)
-        require(
-            self.cost is None or (update is not None and update.moves),
-            f"method.cost.weight: alpha of method {name} never moves, so that it could act on nothing; 0",
-        )
+        self.cost = priced(cost, name, update, monitors, selection)
         for key, norm in {"clip": clip, "architecture_clip": architecture_clip}.items():
             require(norm is None or norm > 0, f"method.{key}={norm}: must be null or positive")
         self.name = name
@@ -119,6 +114,8 @@ class Method(Parameters):
         self.update = update
         self.perturbation = perturbation
         self.monitors = {key: monitor for key, monitor in monitors.items() if monitor is not None}
+        if self.budgeted:
+            self.monitors[BUDGET] = WithinBudget(self.active, self.within_budget)
         self._check_parts()
         choosing = selection if selection is not None and selection.rivals else relaxation
         require(
@@ -232,11 +229,6 @@ class Method(Parameters):
         edges = None if self.edges is None else self.edges.relaxation.draws
         return "shared" in (self.relaxation.draws, edges) or self.perturbation is not None
 
-    def attach(self, costs: Callable[[], Mapping[str, Any]], guards: Mapping[str, Sequence[Any]]) -> None:
-        """Tells the method what candidates cost, if it asks; raises `ConfigError` where nobody has said."""
-        if self.cost is not None:
-            self.cost.attach(costs())
-
     def check_settings(self, several: bool, implicit_every: int) -> None:
         """Refuses several processes where each would go its own way; raises `ConfigError`."""
         require(
@@ -336,6 +328,7 @@ class Method(Parameters):
         assert self.update is not None  # a method that only draws takes no steps
         with self.update.stepping(self.alphas()):
             yield
+        self.move_price()
 
     def stage_scheduler(
         self, optimizer: torch.optim.Optimizer, previous: torch.optim.lr_scheduler.LRScheduler

@@ -39,6 +39,7 @@ class SparseMethod(Method):
         budget: {`macs`: multiply-adds or None, `params`: parameters or None} that the evaluation network's
             width is chosen for when the search ends.
         latency_table: for `adaptive=latency` the file that times are read from; None to measure them.
+        cost: as for `Method`; the expected cost is a weighted L1 norm of the factors then.
         init_scale: standard deviation of the factors' start around 1.
         warmup_epochs: epochs of pretraining.
         clip: global gradient norm of the weights, None for none.
@@ -79,6 +80,7 @@ class SparseMethod(Method):
         weight_optimizer: Callable | None = None,
         weight_scheduler: Callable | None = None,
         architecture_optimizer: Callable | None = None,
+        cost: Mapping | None = None,
     ):
         _check_update(update, weight_steps)
         require(
@@ -109,6 +111,12 @@ class SparseMethod(Method):
             weight_optimizer=weight_optimizer,
             weight_scheduler=weight_scheduler,
             architecture_optimizer=architecture_optimizer,
+            cost=cost,
+        )
+        require(
+            not (self.budgeted and self.budget),
+            "method.budget: chooses a width for what was found, which changes what method.cost.budget is of; "
+            "null for one or the other",
         )
         self.sparsity = Sparsity(gamma, adaptive, prune_every)
         if architecture_optimizer is not None:
@@ -130,6 +138,7 @@ class SparseMethod(Method):
             ConfigError: the costs of this space do not say what `adaptive` needs.
         """
         self.costs = costs()
+        super().attach(lambda: self.costs or {}, guards)
         self._guards = guards
         if not self.wants_times:
             # Once for nothing: what gamma cannot follow in this space is found now.
@@ -137,6 +146,7 @@ class SparseMethod(Method):
 
     def needs_no_times(self) -> None:
         """Times change which candidates die and not what a step needs."""
+        super().needs_no_times()
         if self.wants_times:
             self.sparsity.adaptive = "none"
             self.wants_times = False
@@ -206,6 +216,7 @@ class SparseMethod(Method):
             after = {group: self.candidates.take(group, factor_EO) for group, factor_EO in factors.items()}
             for group, factor_EO in guard(before, after, self._guards).items():
                 factors[group].copy_(factor_EO)
+        self.move_price()
 
     @torch.no_grad()
     def alive(self) -> dict[str, Tensor]:

@@ -64,6 +64,8 @@ KINDS: Mapping[str, Kind] = {
     "budget.params": kind("float null"),
     "method.budget.macs": kind("float null"),
     "method.budget.params": kind("float null"),
+    "method.cost.budget": kind("float null"),
+    "method.cost.table": kind("str null"),
     "method.relaxation": kind("str map"),
     "method.update": kind("str map null"),
     "method.perturbation": kind("map null"),

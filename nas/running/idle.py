@@ -15,6 +15,9 @@ SWITCHES: Mapping[str, tuple[str, Any]] = {
     "method.learning_rate_at_stage": ("method.stages", None),
     "method.cost.of": ("method.cost.weight", 0),
     "method.cost.form": ("method.cost.weight", 0),
+    "method.cost.table": ("method.cost.weight", 0),
+    "method.cost.multiplier": ("method.cost.budget", None),
+    "method.cost.rate": ("method.cost.budget", None),
     "analysis.hessian.mode": ("analysis.hessian.every", 0),
     "analysis.hessian.batches": ("analysis.hessian.every", 0),
     "analysis.hessian.weight_decay": ("analysis.hessian.every", 0),
@@ -49,6 +52,10 @@ def check_idle(config: DictConfig, overrides: Iterable[str]) -> None:
             continue
         other, off = switch
         watched = typed.startswith("analysis.hessian.") and _measured_for_a_monitor(config)
+        # A budget gives a price to a cost that has none at the start.
+        watched |= (
+            other == "method.cost.weight" and OmegaConf.select(config, "method.cost.budget") is not None
+        )
         require(
             watched or OmegaConf.select(config, other) != off,
             f"{typed}={shown(OmegaConf.select(config, typed))}: without effect where {other}={shown(off)}",

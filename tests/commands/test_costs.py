@@ -112,3 +112,135 @@ def test_costs_that_cannot_be_used_are_refused_before_anything_is_trained(
 def test_a_command_that_reads_no_costs_says_so(run, tables, tmp_path):
     done = run("rank", "space=nasbench201", *tables[0], f"hydra.run.dir={tmp_path / 'a'}")
     assert done.status == 2 and "nas.rank reads no costs" in done.err
+
+
+BUDGETED = (*DIRICHLET, "method.cost.rate=0.5", "trainer.max_epochs=4", "trainer.enable_progress_bar=false")
+
+
+def last_within(archs, figures, budget):
+    within = [epoch for epoch, one in enumerate(archs) if figures[one][1] <= budget]
+    return within[-1] if within else None
+
+
+@pytest.mark.parametrize("method", ["drnas_nb201", "darts1"])
+def test_the_result_is_within_the_budget_of_a_column(run, tables, tmp_path, method):
+    overrides, figures = tables
+    budget = 60
+    given = (*BUDGETED, f"method={method}", "method.cost.of=phone", f"method.cost.budget={budget}")
+    done = search(run, tmp_path, *given, *overrides, "tabular.cost_unit=ms")
+    assert (
+        "a cost for each operation of each edge, fitted to 2,000 architectures; on 500 others R2 1.000"
+        in done.out
+    )
+    metrics, found = rows(tmp_path / "metrics.csv"), summary(tmp_path)
+    price = 0.0
+    for row in metrics:
+        # Two steps an epoch, of which the second leaves the architecture that is recorded.
+        assert float(row["cost_multiplier"]) <= price + 2 * 0.5
+        price = float(row["cost_multiplier"])
+        assert float(row["expected_cost"]) > 0
+    chosen = last_within(derived(tmp_path), figures, budget)
+    assert found.get("result_epoch") == chosen
+    epoch = len(metrics) - 1 if chosen is None else chosen
+    assert found["genotype"] == derived(tmp_path)[epoch]
+    assert found["cost"] == figures[found["genotype"]][1] and found["budget_met"] is (chosen is not None)
+    assert (found["cost_of"], found["cost_unit"], found["cost_budget"]) == ("phone", "ms", budget)
+    assert found["cost_fit_r2"] == pytest.approx(1.0) and found["cost_fit_error"] < 1e-6
+    assert ("budget:     NOT met" in done.out) is (chosen is None)
+
+
+def test_a_budget_that_is_missed_is_said_in_one_line_and_nothing_is_hidden(run, tables, tmp_path):
+    overrides, _ = tables
+    # So little that no step comes there in time.
+    given = ("method=darts1", *TINY, "method.cost.of=phone", "method.cost.budget=2", "method.cost.rate=1e-6",
+             "method.warmup_epochs=1")  # fmt: skip
+    done = search(run, tmp_path, *given, *overrides)
+    found = summary(tmp_path)
+    assert found["status"] == "finished" and found["budget_met"] is False and "result_epoch" not in found
+    assert found["genotype"] == derived(tmp_path)[-1] and found["regret_constrained"] is None
+    [line] = [line for line in done.out.splitlines() if line.startswith("budget:")]
+    assert "NOT met: no epoch in which alpha moved had an architecture known to be within" in line
+
+
+@pytest.mark.parametrize("multiplier", ["lagrangian", "adaptive"])
+def test_a_killed_search_with_a_budget_goes_on_with_its_price(run, tables, tmp_path, multiplier):
+    given = (*BUDGETED, *tables[0], "method.cost.of=phone", "method.cost.budget=40", "method.cost.weight=0.3",
+             f"method.cost.multiplier={multiplier}")  # fmt: skip
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    search(run, whole, *given)
+    kill_at(tmp_path, ("nas.engine.checkpoints", "", "refuse_broken", 3, ""), "search", *given,
+            f"hydra.run.dir={killed}")  # fmt: skip
+    done = run("search", f"resume={killed}")
+    assert done.status == 0
+    for name in ("metrics.csv", "architecture.csv", "genotype.json"):
+        assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
+    assert summary(whole).get("result_epoch") == summary(killed).get("result_epoch")
+
+
+def test_multiply_adds_stand_in_for_a_device_and_both_are_told(run, tables, tmp_path):
+    overrides, figures = tables
+    given = (
+        *BUDGETED,
+        "method.cost.of=macs",
+        "method.cost.budget=3e4",
+        "tabular.cost=phone",
+        "tabular.budget=60",
+    )
+    done = search(run, tmp_path, *given, *overrides)
+    found = summary(tmp_path)
+    assert (found["cost_of"], found["cost"]) == ("phone", figures[found["genotype"]][1])
+    assert (found["proxy_cost_of"], found["proxy_cost"], found["proxy_cost_budget"]) == (
+        "macs", found["macs"], 3e4,
+    )  # fmt: skip
+    assert found["proxy_budget_met"] is (found["macs"] <= 3e4)
+    assert f". Held to macs {found['macs']:,} multiply-adds, " in done.out
+
+
+def test_a_table_of_this_device_prices_candidates(run, tables, tmp_path):
+    sizes = ("space=nasbench201", "dataset=digits", "recipe=nasbench201", "recipe.cells_per_stage=1",
+             "recipe.init_channels=2")  # fmt: skip
+    measured = tmp_path / "latency"
+    done = run("latency", *sizes, "latency.rounds=2", f"hydra.run.dir={measured}")
+    assert done.status == 0
+    folder = tmp_path / "search"
+    given = ("method=drnas_nb201", *TINY, "method.cost.of=latency", f"method.cost.table={measured}",
+             "method.cost.weight=0.5", *tables[0])  # fmt: skip
+    search(run, folder, *given)
+    found = summary(folder)
+    assert (found["cost_of"], found["cost_unit"], found["budget_met"]) == ("latency", "ms", None)
+    assert 0 < found["cost"] < 1000 and found["front_distance"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["method.cost.of=phone", "method.cost.budget=1"], "no architecture of this space costs as little"),
+        (["method.cost.of=params", "method.cost.budget=100"], "of its evaluation networks run"),
+        (["method.cost.of=watch", "method.cost.budget=9"], "macs, latency, phone, board, chip"),
+        (["method.cost.of=latency", "method.cost.budget=9"], "name its file or run folder"),
+        (["method.cost.of=chip", "method.cost.budget=9"], "all architectures cost the same"),
+        (["method.cost.budget=1e5", "method.cost.rate=0"], "method.cost.rate=0"),
+        (["method.cost.rate=0.1"], "without effect where method.cost.budget=null"),
+        (["method.cost.of=phone", "method.cost.budget=9", "tabular.cost=phone", "tabular.budget=8"],
+         "one cost, two budgets"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("plan", ["false", "true"])
+def test_a_budget_that_nothing_meets_is_refused_by_a_search_and_by_its_plan(
+    run, tables, tmp_path, overrides, words, plan
+):
+    given = (*DIRICHLET, *tables[0], *overrides, f"plan={plan}")
+    done = run("search", *given, f"hydra.run.dir={tmp_path / 'a'}")
+    assert done.status == 2 and words in done.err
+    assert not (tmp_path / "a/config.yaml").exists()
+
+
+def test_a_plan_prints_what_the_space_costs(run, tables, tmp_path):
+    overrides, figures = tables
+    done = run("search", *DIRICHLET, *overrides, "plan=true", f"hydra.run.dir={tmp_path / 'a'}")
+    assert done.status == 0
+    prices = sorted(price for _, price in figures.values())
+    text = " ".join(done.out.split())
+    assert "costs of all architectures" in text and "smallest / middle / largest" in text
+    assert f"phone (15,625 known) │ {prices[0]} / {prices[7812]} / {prices[-1]}" in text
+    assert "parameters │ 1" in text.replace("multiply-adds", "")

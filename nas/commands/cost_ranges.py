@@ -1,0 +1,107 @@
+"""What the architectures of a search's space cost: smallest, in the middle and largest, of each cost."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from nas.analysis.constrained import Front
+from nas.analysis.cost.latency_table import Predictor, read_table
+from nas.analysis.cost.pricing import EdgePrices, WholePrices
+from nas.analysis.cost.whole_space import CostRange, range_of
+from nas.analysis.cost_table import operations_of
+from nas.analysis.tabular import Tabular
+from nas.commands.latency import check_pieces, pieces_of
+from nas.domains.networks import cost_of, size_overrides
+from nas.errors import require
+from nas.genotype import Genotype
+from nas.running.printed import command_for
+
+COUNTED = ("params", "macs")
+LATENCY = "latency"
+UNITS = {"params": "parameters", "macs": "multiply-adds", LATENCY: "ms"}
+# Architectures that are drawn: where every edge has a choice, and where connections are dropped one by one.
+DRAWN, FEW = 1000, 20
+
+
+def drawn(space: Any, seed: int = 0) -> list[Genotype]:
+    """Distinct architectures of the space, every candidate of an edge as likely as another."""
+    generator = torch.Generator().manual_seed(seed)
+    found: dict[Genotype, None] = {}
+    for _ in range(DRAWN if has_choices(space) else FEW):
+        scores = {name: torch.rand(group.shape, generator=generator) for name, group in space.groups.items()}
+        if not has_choices(space):
+            scores = {name: score.where(score < 0.5, 0.0) for name, score in scores.items()}
+        found[space.derive(scores)] = None
+    return list(found)
+
+
+def has_choices(space: Any) -> bool:
+    """Whether an edge has candidates to choose among."""
+    return all(group.shape[1] > 1 for group in space.groups.values())
+
+
+def counting(config: DictConfig, space: Any, source: Any) -> Callable[[Genotype], tuple[int, int]]:
+    """Architecture -> parameters and multiply-adds of its evaluation network, without the auxiliary head."""
+
+    def price(genotype: Genotype) -> tuple[int, int]:
+        cost = cost_of(config, space, genotype, source=source)
+        return cost.params, cost.macs
+
+    return EdgePrices(price) if has_choices(space) else WholePrices(price)
+
+
+def predictor(config: DictConfig, space: Any, source: Any, table: str | None) -> Predictor:
+    """Architecture -> milliseconds of its evaluation network, as a sum over a table of `nas.latency`.
+
+    Raises:
+        ConfigError: there is no table, or the space's networks cannot be cut into pieces.
+    """
+    require(
+        table is not None,
+        "method.cost.table=null: method.cost.of=latency is read from a table, which python -m nas.latency "
+        "measures; name its file or run folder",
+    )
+    assert table is not None
+    check_pieces(space)
+    sizes = [f"++{one}" for one in size_overrides(config, space)]
+    again, where = command_for("latency", config, last=sizes, hardware=False), f"method.cost.table={table}"
+    pieces = pieces_of(config, space, source)
+    return Predictor(read_table(table, "method.cost.table"), pieces, again, True, where)
+
+
+def plan_rows(
+    config: DictConfig, space: Any, source: Any, method: Any, tabular: Tabular | None
+) -> Iterator[tuple[str, str]]:
+    """Rows of a plan: smallest, middle and largest cost of the space, in each unit that is known."""
+    yield "costs of all architectures", "smallest / middle / largest"
+    some, price = drawn(space), counting(config, space, source)
+    for place, name in enumerate(COUNTED):
+        found = range_of(part(price, place), some, space.groups, space.derive, name)
+        yield UNITS[name], _words(found)
+    if method.cost is not None and method.cost.of == LATENCY:
+        predict = predictor(config, space, source, method.cost.table)
+        found = range_of(predict, some, space.groups, space.derive, "method.cost.table")
+        yield "latency by method.cost.table (ms)", _words(found)
+    operations = {one for group in space.groups.values() for row in group.operations for one in row}
+    for name, column in tabular.costs.columns.items() if tabular is not None and tabular.costs else ():
+        costs = [cost for arch, cost in column.values.items() if operations_of(arch) <= operations]
+        if costs:
+            front = Front(costs, [0.0] * len(costs))
+            ends = CostRange(min(costs), front.quantile(0.5), max(costs), len(costs), True)
+            yield f"{name} ({len(costs):,} known)", _words(ends)
+
+
+def part(price: Callable[[Genotype], tuple[int, int]], place: int) -> Callable[[Genotype], float]:
+    """One of the two numbers of `counting`."""
+    return lambda genotype: price(genotype)[place]
+
+
+def _words(found: CostRange) -> str:
+    three = " / ".join(map(_short, (found.smallest, found.middle, found.largest)))
+    return three if found.exact or found.smallest == found.largest else f"{three} (of {found.drawn} drawn)"
+
+
+def _short(cost: float) -> str:
+    return f"{cost:,.0f}" if cost >= 10_000 else f"{cost:,.5g}"

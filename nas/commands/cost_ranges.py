@@ -52,7 +52,9 @@ def counting(config: DictConfig, space: Any, source: Any) -> Callable[[Genotype]
     return EdgePrices(price) if has_choices(space) else WholePrices(price)
 
 
-def predictor(config: DictConfig, space: Any, source: Any, table: str | None) -> Predictor:
+def predictor(
+    config: DictConfig, space: Any, source: Any, table: str | None, key: str = "method.cost.table"
+) -> Predictor:
     """Architecture -> milliseconds of its evaluation network, as a sum over a table of `nas.latency`.
 
     Raises:
@@ -60,15 +62,15 @@ def predictor(config: DictConfig, space: Any, source: Any, table: str | None) ->
     """
     require(
         table is not None,
-        "method.cost.table=null: method.cost.of=latency is read from a table, which python -m nas.latency "
-        "measures; name its file or run folder",
+        f"{key}=null: latency is read from a table, which python -m nas.latency measures; name its file or "
+        "run folder",
     )
     assert table is not None
     check_pieces(space)
     sizes = [f"++{one}" for one in size_overrides(config, space)]
-    again, where = command_for("latency", config, last=sizes, hardware=False), f"method.cost.table={table}"
+    again, where = command_for("latency", config, last=sizes, hardware=False), f"{key}={table}"
     pieces = pieces_of(config, space, source)
-    return Predictor(read_table(table, "method.cost.table"), pieces, again, True, where)
+    return Predictor(read_table(table, key), pieces, again, True, where)
 
 
 def plan_rows(

@@ -20,6 +20,7 @@ from nas.analysis.sampling import (
     log_probability,
     pareto_front,
 )
+from nas.commands.derive_front import folders_of, refuse_table, run_front
 from nas.commands.derive_ranking import check_typed, ranking_of
 from nas.commands.derived_run import resize, with_run
 from nas.commands.latency import check_pieces, pieces_of
@@ -58,6 +59,7 @@ from nas.running.config import instantiate, plain
 from nas.running.printed import command_for, command_of
 from nas.running.session import Session
 
+AGAIN = "a derivation cannot be continued; start it anew"
 AXES = {
     "params": "parameters (M)",
     "macs": "multiply-adds per {unit} (M)",
@@ -72,6 +74,12 @@ def run(config: DictConfig, path: Path) -> None:
         ConfigError: a setting cannot be used, or no architecture that was drawn keeps the budget.
         RunFailed: the derivation broke down.
     """
+    several = folders_of(config.run)
+    if several is not None:
+        require(config.resume is None, f"resume={config.resume}: {AGAIN}")
+        run_front(config, path, several)
+        return
+    refuse_table(config)
     budget = Budget(**plain(config.budget))
     for key, known in (("cost", ("edges", "whole")), ("front", (None, *COSTS))):
         require_one_of(key, config[key], known)
@@ -80,7 +88,7 @@ def run(config: DictConfig, path: Path) -> None:
     check_repeats(config.latency.warmup, config.latency.repeats)
     check_batches(config.supernet.batches, config.supernet.recalibrate_batches)
     check_typed(config)
-    require(config.resume is None, f"resume={config.resume}: a derivation cannot be continued; start it anew")
+    require(config.resume is None, f"resume={config.resume}: {AGAIN}")
     require(config.run is not None, "run=null: name the run folder of a search")
     trainer.quiet()
     hardware.check_hardware(config.hardware)

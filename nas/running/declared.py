@@ -74,6 +74,7 @@ KINDS: Mapping[str, Kind] = {
     "checkpoint@export": kind("str null"),
     "pictures": kind("str null"),
     "run": kind("str null"),
+    "run@derive": Kind(frozenset(["str", "list", "null"]), items=kind("str")),
     "choice": kind("int null", 1, 10**7),
     "init": kind("str null"),
     "front": kind("str null"),

@@ -1,0 +1,267 @@
+"""The front of several searches: what each has found, accuracy against cost, beside the exact one."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from rich.table import Table
+
+from nas.analysis.constrained import Front, hypervolume
+from nas.analysis.cost_table import operations_of
+from nas.analysis.plots.fronts import draw_fronts
+from nas.analysis.sampling import COSTS, pareto_front
+from nas.analysis.tabular import Tabular, open_tabular
+from nas.commands.cost_ranges import COUNTED, LATENCY, UNITS, counting, part, predictor
+from nas.commands.derived_run import with_run
+from nas.domains.networks import genotype_of, size_overrides, source_of, space_of
+from nas.engine import trainer
+from nas.engine.progress import console
+from nas.errors import require, require_one_of
+from nas.files import subfolder, write_text
+from nas.genotype import Genotype, parse
+from nas.printable import shown
+from nas.reading.csv_text import csv_table
+from nas.running.config import plain, typed_keys
+from nas.running.runs import read_runs
+from nas.running.session import Session
+
+# Keys that a front of several searches reads, beside those of groups.
+READ = ("run", "front", "trust", "traceback", "outputs", "latency.table", "dataset.root", "dataset.file")
+
+
+@dataclass
+class Point:
+    """What one search has found.
+
+    Attributes:
+        run: its folder.
+        genotype: the architecture.
+        cost: by the cost of the front; None where it is not known.
+        accuracy: in the table, in per cent; None where it is not known.
+        front: whether no other of the searches beats it.
+    """
+
+    run: Path
+    genotype: Genotype
+    cost: float | None = None
+    accuracy: float | None = None
+    front: bool = False
+
+
+def folders_of(run: Any) -> list[Path] | None:
+    """The searches that `run=` names if they are several: a list, or a folder of runs; None for one search.
+
+    Raises:
+        ConfigError: it names none that has found an architecture.
+    """
+    if isinstance(run, ListConfig):
+        require(len(run) > 0, "run=[]: name the run folders of searches")
+        return [Path(str(one)).expanduser().absolute() for one in run]
+    folder = None if run is None else Path(str(run)).expanduser().absolute()
+    if folder is None or (folder / "config.yaml").is_file() or not folder.is_dir():
+        return None
+    # Fewer would be one search, whose own folder says what it is.
+    found = [place for place in read_runs(folder).places if _has_found(place)]
+    require(
+        len(found) > 0,
+        f"run={run}: no run folder there (config.yaml is missing), and no search that has found a cell below",
+    )
+    return found
+
+
+def refuse_table(config: DictConfig) -> None:
+    """Refuses a table where one search alone is derived from, which does not look into it."""
+    typed = sorted(key for key in typed_keys() if key.split(".")[0] == "tabular")
+    require(
+        not typed,
+        f"{', '.join(typed)}: read where run= names several searches; a search looks its own architecture up",
+    )
+
+
+def _has_found(place: Path) -> bool:
+    text = place / "config.yaml"
+    return (place / "genotype.json").is_file() and "command: search" in text.read_text(encoding="utf-8")
+
+
+def run_front(config: DictConfig, path: Path, folders: Sequence[Path]) -> None:
+    """Draws the front as configured; see `conf/derive.yaml`.
+
+    Raises:
+        ConfigError: a setting cannot be used, or the searches cannot be compared.
+    """
+    groups = ("tabular", "recipe")
+    idle = [key for key in sorted(typed_keys()) if key not in READ and key.split(".")[0] not in groups]
+    require(
+        not idle,
+        f"{', '.join(idle)}: without effect where run= names several searches, whose found architectures are "
+        "compared",
+    )
+    require(
+        config.tabular.file is not None,
+        "tabular.file=null: the searches are compared by a table of accuracies; scores of different searches "
+        "have no common scale",
+    )
+    trainer.quiet()
+    comparison = Fronts(config, folders)
+    session = Session(comparison.config, path)
+    session.open(None)
+    session.run(lambda: comparison.run(session))
+
+
+class Fronts:
+    """The searches, and how they are judged: everything that can be refused is built on construction."""
+
+    def __init__(self, config: DictConfig, folders: Sequence[Path]):
+        configs = []
+        for folder in folders:
+            one = config.copy()
+            one.run = str(folder)
+            configs.append(with_run(one))
+        first = configs[0]
+        space, source = space_of(first), source_of(first)
+        for other in configs[1:]:
+            same = space_of(other)
+            require(
+                same.family == space.family and size_overrides(other, same) == size_overrides(first, space),
+                f"run={other.run}: its networks are not those of {first.run} ({same.name} with "
+                f"{', '.join(size_overrides(other, same))}; {space.name} with "
+                f"{', '.join(size_overrides(first, space))}), so that their costs do not compare",
+            )
+        self.space = space
+        self.tabular = self._table(first)
+        self.axis = config.front or "params"
+        self.price, self.unit = self._cost(first, source)
+        self.points = [
+            Point(Path(one.run), genotype_of(one, space, str(Path(one.run) / "genotype.json")))
+            for one in configs
+        ]
+        self.config: Any = OmegaConf.create(OmegaConf.to_container(first, resolve=True))
+        self.config.run = [str(folder) for folder in folders]
+
+    def _table(self, config: DictConfig) -> Tabular:
+        found = open_tabular(plain(config.tabular), self.space.family, config.dataset.name)
+        assert found is not None  # `run_front` asks for it
+        for key in ("cost", "budget"):
+            require(
+                config.tabular[key] is None,
+                f"tabular.{key}={config.tabular[key]}: front=<column> says which cost; no budget",
+            )
+        require(
+            found.metric is not None,
+            "tabular.metric=auto: no column of the table belongs to this data set; set it to one of "
+            f"{', '.join(found.table.accuracies)}",
+        )
+        return found
+
+    def _cost(self, config: DictConfig, source: Any) -> tuple[Callable[[Genotype], float | None], str | None]:
+        """Architecture -> the cost of the front, and its unit."""
+        if self.axis in COUNTED:
+            price = part(counting(config, self.space, source), COUNTED.index(self.axis))
+            return price, UNITS[self.axis]
+        if self.axis == LATENCY:
+            predict = predictor(config, self.space, source, config.latency.table, "latency.table")
+            return predict, UNITS[LATENCY]
+        columns = () if self.tabular.costs is None else tuple(self.tabular.costs.columns)
+        require_one_of("front", self.axis, (*COSTS, *columns))
+        assert self.tabular.costs is not None
+        values = self.tabular.costs.column(self.axis, "front").values
+        return (lambda genotype: values.get(str(genotype))), config.tabular.cost_unit
+
+    def run(self, session: Session) -> None:
+        """Looks up, writes, draws and prints."""
+        for point in self.points:
+            point.cost, point.accuracy = (
+                self.price(point.genotype),
+                self.tabular.accuracy(str(point.genotype)),
+            )
+        known = [one for one in self.points if one.cost is not None and one.accuracy is not None]
+        require(
+            len(known) > 0,
+            f"front={self.axis}: neither cost nor accuracy is known of what any of the searches has found",
+        )
+        costs, heights = [one.cost or 0.0 for one in known], [one.accuracy or 0.0 for one in known]
+        for one, on in zip(known, pareto_front(costs, heights), strict=True):
+            one.front = on
+        exact = self._exact()
+        found = list(zip(costs, heights, strict=True))
+        everything = exact.points() if exact is not None and len(exact) else found
+        # The dearest of all that there are; a guess is better than no accuracy at all.
+        reference = exact.quantile(1.0) if exact is not None and len(exact) else max(costs)
+        own, whole = hypervolume(found, reference), hypervolume(everything, reference)
+        session.summary |= {
+            "run": [str(one.run) for one in self.points],
+            "front": self.axis,
+            "front_unit": self.unit,
+            "metric": self.tabular.metric,
+            "searches": len(self.points),
+            "on_front": sum(one.front for one in known),
+            "reference_cost": reference,
+            "hypervolume": round(own, 6),
+            "hypervolume_exact": round(whole, 6) if exact is not None and len(exact) else None,
+        }
+        self._write(session, known)
+        label = f"{self.axis} ({self.unit})" if self.unit else self.axis
+        caption = f"run {session.folder.title}: {len(self.points)} searches, space {self.space.name}"
+        draw_fronts(
+            found, [one.front for one in known], [] if exact is None else everything,
+            session.folder.figures / "front.png", label, f"{self.tabular.metric} (%)", caption,
+        )  # fmt: skip
+        self._print(session, exact)
+
+    def _exact(self) -> Front | None:
+        """The front of all architectures of the table, of the chosen cost."""
+        operations = {one for group in self.space.groups.values() for row in group.operations for one in row}
+        archs = [arch for arch in self.tabular.table.archs if operations_of(arch) <= operations]
+        if self.axis in (*COUNTED, LATENCY):
+            costs = {arch: self.price(parse(arch)) for arch in archs}
+        else:
+            assert self.tabular.costs is not None
+            costs = dict(self.tabular.costs.column(self.axis, "front").values)
+        return self.tabular.front(
+            {arch: cost for arch, cost in costs.items() if cost is not None}, operations
+        )
+
+    def _write(self, session: Session, known: Sequence[Point]) -> None:
+        """Writes `front.csv`, and the architectures of the front, the most accurate first."""
+        rows: list[dict[str, object]] = [
+            {
+                "run": one.run, "genotype": str(one.genotype), self.axis: one.cost,
+                str(self.tabular.metric): one.accuracy, "front": "yes" if one.front else "no",
+            }
+            for one in self.points
+        ]  # fmt: skip
+        write_text(session.folder / "front.csv", csv_table(tuple(rows[0]), rows))
+        best = sorted((one for one in known if one.front), key=lambda one: -(one.accuracy or 0.0))
+        genotypes = list(dict.fromkeys(one.genotype for one in best))
+        folder = subfolder(session.folder / "genotypes")
+        for rank, genotype in enumerate(genotypes, start=1):
+            write_text(folder / f"rank_{rank:03d}.json", genotype.to_json() + "\n")
+        write_text(session.folder / "genotype.json", genotypes[0].to_json() + "\n")
+        session.summary["genotype"] = str(genotypes[0])
+
+    def _print(self, session: Session, exact: Front | None) -> None:
+        unit = f" ({self.unit})" if self.unit else ""
+        table = Table(title=f"what {len(self.points)} searches have found")
+        for heading in (
+            "run",
+            f"{self.axis}{unit}",
+            f"{self.tabular.metric} (%)",
+            "below the best at this cost",
+            "",
+        ):
+            table.add_column(heading, justify="left" if heading == "run" else "right")
+        for one in sorted(self.points, key=lambda one: (one.cost is None, one.cost)):
+            below = "" if exact is None or one.cost is None or one.accuracy is None else (
+                f"{exact.distance(one.cost, one.accuracy):.2f}"
+            )  # fmt: skip
+            cost = "not known" if one.cost is None else f"{one.cost:,.6g}"
+            accuracy = "not known" if one.accuracy is None else f"{one.accuracy:.2f}"
+            table.add_row(shown(one.run.name), cost, accuracy, below, "front" if one.front else "")
+        console().print(table)
+        found = session.summary
+        own, whole = found["hypervolume"], found["hypervolume_exact"]
+        share = f", {own / whole:.1%} of the exact front's" if whole else ""
+        print(f"hypervolume {own:,.6g} (to {self.axis} {found['reference_cost']:,.6g}, 0%){share}")
+        print(f"run folder: {session.folder.path}", flush=True)

@@ -36,12 +36,12 @@ def check_budget_value(key: str, budget: Any) -> None:
 
 
 def refuse(config: Any) -> None:
-    """Refuses tables of costs in a command that reads accuracies alone; raises `ConfigError`."""
+    """Refuses keys of costs in a command that logs none; raises `ConfigError`."""
     for key in ("costs", "cost", "cost_unit", "budget"):
         value = config.tabular.get(key)
         require(
             value is None,
-            f"tabular.{key}={value}: nas.{config.command} reads no costs; nas.search does",
+            f"tabular.{key}={value}: without effect in nas.{config.command}; nas.search logs costs",
         )
 
 

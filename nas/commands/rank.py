@@ -8,6 +8,7 @@ from omegaconf import DictConfig, ListConfig
 from nas.analysis.sampling import every_architecture
 from nas.analysis.tabular import Tabular, open_tabular
 from nas.commands.costs import refuse as refuse_costs
+from nas.commands.rank_devices import run_devices
 from nas.commands.rating import measures_of, rater_of, reads_images, split_of
 from nas.domains.choose import choose
 from nas.domains.networks import (
@@ -40,6 +41,9 @@ def run(config: DictConfig, path: Path) -> None:
         RunFailed: a measurement broke down.
     """
     require(config.resume is None, f"resume={config.resume}: a ranking cannot be continued; start it anew")
+    if config.tabular.costs is not None:
+        run_devices(config, path)
+        return
     typed = typed_keys()
     require(
         config.genotypes is None or "sample" not in typed,

@@ -110,8 +110,8 @@ def test_costs_that_cannot_be_used_are_refused_before_anything_is_trained(
 
 
 def test_a_command_that_reads_no_costs_says_so(run, tables, tmp_path):
-    done = run("rank", "space=nasbench201", *tables[0], f"hydra.run.dir={tmp_path / 'a'}")
-    assert done.status == 2 and "nas.rank reads no costs" in done.err
+    done = run("blackbox", "budget.queries=5", *tables[0], f"hydra.run.dir={tmp_path / 'a'}")
+    assert done.status == 2 and "without effect in nas.blackbox" in done.err
 
 
 BUDGETED = (*DIRICHLET, "method.cost.rate=0.5", "trainer.max_epochs=4", "trainer.enable_progress_bar=false")

@@ -18,6 +18,8 @@ from nas.errors import require
 from nas.genotype import Genotype
 from nas.running.printed import command_for
 
+# Architecture -> parameters and multiply-adds.
+Counting = Callable[[Genotype], tuple[int, int]]
 COUNTED = ("params", "macs")
 LATENCY = "latency"
 UNITS = {"params": "parameters", "macs": "multiply-adds", LATENCY: "ms"}
@@ -42,7 +44,7 @@ def has_choices(space: Any) -> bool:
     return all(group.shape[1] > 1 for group in space.groups.values())
 
 
-def counting(config: DictConfig, space: Any, source: Any) -> Callable[[Genotype], tuple[int, int]]:
+def counting(config: DictConfig, space: Any, source: Any) -> Counting:
     """Architecture -> parameters and multiply-adds of its evaluation network, without the auxiliary head."""
 
     def price(genotype: Genotype) -> tuple[int, int]:
@@ -74,18 +76,13 @@ def predictor(
 
 
 def plan_rows(
-    config: DictConfig, space: Any, source: Any, method: Any, tabular: Tabular | None
+    config: DictConfig, space: Any, source: Any, method: Any, tabular: Tabular | None, count: Counting
 ) -> Iterator[tuple[str, str]]:
-    """Rows of a plan: smallest, middle and largest cost of the space, in each unit that is known."""
+    """Rows of a plan: smallest, middle and largest cost of the space, in each unit that is known.
+
+    What is looked up comes first, since networks may take too long to be counted.
+    """
     yield "costs of all architectures", "smallest / middle / largest"
-    some, price = drawn(space), counting(config, space, source)
-    for place, name in enumerate(COUNTED):
-        found = range_of(part(price, place), some, space.groups, space.derive, name)
-        yield UNITS[name], _words(found)
-    if method.cost is not None and method.cost.of == LATENCY:
-        predict = predictor(config, space, source, method.cost.table)
-        found = range_of(predict, some, space.groups, space.derive, "method.cost.table")
-        yield "latency by method.cost.table (ms)", _words(found)
     operations = {one for group in space.groups.values() for row in group.operations for one in row}
     for name, column in tabular.costs.columns.items() if tabular is not None and tabular.costs else ():
         costs = [cost for arch, cost in column.values.items() if operations_of(arch) <= operations]
@@ -93,9 +90,17 @@ def plan_rows(
             front = Front(costs, [0.0] * len(costs))
             ends = CostRange(min(costs), front.quantile(0.5), max(costs), len(costs), True)
             yield f"{name} ({len(costs):,} known)", _words(ends)
+    some = drawn(space)
+    if method.cost is not None and method.cost.of == LATENCY:
+        predict = predictor(config, space, source, method.cost.table)
+        found = range_of(predict, some, space.groups, space.derive, "method.cost.table")
+        yield "latency by method.cost.table (ms)", _words(found)
+    for place, name in enumerate(COUNTED):
+        found = range_of(part(count, place), some, space.groups, space.derive, name)
+        yield UNITS[name], _words(found)
 
 
-def part(price: Callable[[Genotype], tuple[int, int]], place: int) -> Callable[[Genotype], float]:
+def part(price: Counting, place: int) -> Callable[[Genotype], float]:
     """One of the two numbers of `counting`."""
     return lambda genotype: price(genotype)[place]
 

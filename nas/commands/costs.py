@@ -15,7 +15,7 @@ from nas.analysis.cost.whole_space import range_of
 from nas.analysis.cost_table import operations_of
 from nas.analysis.costed import Costed
 from nas.analysis.tabular import Tabular
-from nas.commands.cost_ranges import COUNTED, LATENCY, UNITS, counting, drawn, part, predictor
+from nas.commands.cost_ranges import COUNTED, LATENCY, UNITS, Counting, drawn, part, predictor
 from nas.errors import require
 from nas.genotype import Genotype, parse
 from nas.printable import shown
@@ -112,9 +112,17 @@ def column_costed(
 
 
 def costed_of(
-    config: DictConfig, space: Any, source: Any, method: Any, tabular: Tabular | None
+    config: DictConfig, space: Any, source: Any, method: Any, tabular: Tabular | None, count: Counting
 ) -> Costed | None:
     """The cost that a search logs, if any; the method is told what its own cost is of.
+
+    Args:
+        config: of the search.
+        space: the search space.
+        source: the data set.
+        method: the search method.
+        tabular: the table that the configuration names.
+        count: architecture -> parameters and multiply-adds of its network.
 
     Raises:
         ConfigError: a cost is not known, a key is set that nothing reads, or no architecture is within the
@@ -129,7 +137,7 @@ def costed_of(
     if cost is None or (cost.of in COUNTED and cost.budget is None):
         return logged
     if cost.of in (*COUNTED, LATENCY):
-        own = _of_networks(config, space, source, method, tabular)
+        own = _of_networks(config, space, source, method, tabular, count)
     else:
         require(
             cost.of in columns,
@@ -194,14 +202,16 @@ def _tell(cost: Any, linear: LinearCosts, space: Any, genotypes: list[Genotype])
     cost.told(linear.from_zero(space.groups, keeps_every_edge(genotypes, space.groups)))
 
 
-def _of_networks(config: DictConfig, space: Any, source: Any, method: Any, tabular: Tabular | None) -> Costed:
+def _of_networks(
+    config: DictConfig, space: Any, source: Any, method: Any, tabular: Tabular | None, count: Counting
+) -> Costed:
     """Parameters, multiply-adds or latency of evaluation networks as the cost of a method."""
     cost, some = method.cost, drawn(space)
     price: Callable[[Genotype], float]
     if cost.of == LATENCY:
         price = predictor(config, space, source, cost.table)
     else:
-        price = part(counting(config, space, source), COUNTED.index(cost.of))
+        price = part(count, COUNTED.index(cost.of))
 
     found = range_of(price, some, space.groups, space.derive, f"method.cost.of={cost.of}")
     if cost.of == LATENCY:

@@ -11,7 +11,7 @@ from nas.analysis.exploration import check_exploration
 from nas.analysis.tabular import open_tabular
 from nas.commands import costs
 from nas.commands.auto_size import clock_of, note_sizes
-from nas.commands.cost_ranges import plan_rows
+from nas.commands.cost_ranges import counting, plan_rows
 from nas.commands.found import files_of, found_of, tell
 from nas.commands.kernels import note_kernel
 from nas.commands.latency import command_for_supernet
@@ -115,7 +115,8 @@ class Search:
             layout=layout_of(space.groups),
         )
         self.space = space = limit_skips(space, method.max_skips)
-        self.costed = costs.costed_of(config, space, source, method, self.tabular)
+        self.count = counting(config, space, source)
+        self.costed = costs.costed_of(config, space, source, method, self.tabular, self.count)
         # Of stages each piece has a trainer of its own, which knows no more than its end.
         method.epochs = config.trainer.max_epochs
         method.weight_scheduler = with_restarts(method.weight_scheduler, restarts_of(plain(config.restarts)))
@@ -129,7 +130,8 @@ class Search:
             config = plain(self.config)
             work = self.domain.workload(config, self.space, self.method, self.source)
             tell(found_of(self.session, self.source))
-            rows = plan_rows(self.config, self.space, self.source, self.method, self.tabular)
+            given = (self.config, self.space, self.source, self.method, self.tabular)
+            rows = plan_rows(*given, self.count)
             print_plan(config, self.space, self.method, work, self.source.name, rows)
 
     def check_result(self) -> None:

@@ -44,8 +44,8 @@ SECONDS = 22.0
 # Of that, what counting a network may take, and the estimate of a profile's own memory; of what a stage then
 # has left, pricing it from shapes.
 COUNT, ESTIMATE, PRICE = 0.25, 0.5, 0.5
-# The part that what architectures of the space cost may take.
-COST = 0.4
+# The part that what architectures of the space cost may take in any case.
+COST = 0.3
 WHOLE = "the whole search"
 # A side of images on which every step is quick, and which every stem and its reductions divide.
 SIDE = 32
@@ -92,14 +92,14 @@ def print_plan(
 
     for row in _cost_rows(f"a random network (recipe {recipe['name']})", network_cost, work.unit):
         table.add_row(*row)
-    for row in _rows_in_time(costs):
-        table.add_row(*row)
+    rows = []
     if method.trains:
         rows = [(f"{work.items} to train on", work.size)]
         rows += _estimate_rows(space, method, work, time.monotonic() + ESTIMATE * SECONDS)
         rows += _search_rows(config, space, method, work, end)[0]
-        for row in rows:
-            table.add_row(*row)
+    # Priced in the time that the steps have left, and shown before them.
+    for row in (*_rows_in_time(costs, max(end, time.monotonic() + COST * SECONDS)), *rows):
+        table.add_row(*row)
     console().print(table)
 
 
@@ -137,11 +137,11 @@ def _estimate_rows(space: Space, method: Method, work: Workload, until: float) -
         return [("device memory by the operators of tiny steps", "not estimated: it would take too long")]
 
 
-def _rows_in_time(costs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def _rows_in_time(costs: Iterable[tuple[str, str]], until: float) -> list[tuple[str, str]]:
     """The rows that are there in time; the last one says so where they are not."""
     rows = []
     try:
-        with Deadline(time.monotonic() + COST * SECONDS):
+        with Deadline(until):
             for row in costs:
                 rows.append(row)
     except OutOfTime:

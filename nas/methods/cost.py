@@ -127,7 +127,11 @@ class ExpectedCost:
         """E / U at strengths {group: [E, O]}, a scalar; 0 where nobody has said what candidates cost."""
         if not self.shares:
             return 0.0 * next(iter(strengths.values())).sum()
-        terms = [(strengths[g] * share_EO.to(strengths[g])).sum() for g, share_EO in self.shares.items()]
+        # To alpha's device once, and not in every step.
+        self.shares = {group: share_EO.to(strengths[group].device) for group, share_EO in self.shares.items()}
+        terms = [
+            (strengths[g] * share_EO.to(strengths[g].dtype)).sum() for g, share_EO in self.shares.items()
+        ]
         return torch.stack(terms).sum()
 
     def penalty(self, strengths: Mapping[str, Tensor]) -> Tensor:

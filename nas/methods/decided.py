@@ -37,20 +37,30 @@ class Decided:
         """Which edges of a group are decided, bool [E], on the device of a tensor of its shape."""
         if group not in self._rows:
             return like_EO.new_zeros(len(like_EO), dtype=torch.bool)
-        return self._rows[group].to(like_EO.device)
+        self._place(group, like_EO.device)
+        return self._rows[group]
 
     def applied(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{group: [..., E, O]} with the decided rows in their places."""
         result = dict(values)
-        for group, rows_E in self._rows.items():
+        for group in self._rows:
             value_EO = result[group]
-            choices_EO = self._choices[group].to(value_EO)
-            result[group] = torch.where(rows_E.to(value_EO.device)[:, None], choices_EO, value_EO)
+            self._place(group, value_EO.device)
+            choices_EO = self._choices[group].to(value_EO.dtype)
+            result[group] = torch.where(self._rows[group][:, None], choices_EO, value_EO)
         return result
+
+    def _place(self, group: str, device: torch.device) -> None:
+        """Keeps what is decided where it is asked for: a copy in every pass would be waited for."""
+        self._rows[group] = self._rows[group].to(device)
+        self._choices[group] = self._choices[group].to(device)
 
     def state(self) -> dict:
         """Plain containers for a checkpoint; empty where nothing is decided."""
-        return {group: {"rows": self._rows[group], "choices": self._choices[group]} for group in self._rows}
+        return {
+            group: {"rows": self._rows[group].cpu(), "choices": self._choices[group].cpu()}
+            for group in self._rows
+        }
 
     def load(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Takes what `state` gave."""

@@ -33,6 +33,10 @@ class EdgeWeights(nn.Module):
         assert layout is not None
         self.relaxation = relaxation
         self._rows = in_edges(layout)
+        for group, by_target in self._rows.items():
+            order = torch.tensor([row for rows in by_target.values() for row in rows])
+            # Beside the parameters, so that no pass copies it to their device.
+            self.register_buffer(f"order_{group}", order.argsort(), persistent=False)
         beta = {}
         for group, by_target in self._rows.items():
             for target, rows in by_target.items():
@@ -57,6 +61,6 @@ class EdgeWeights(nn.Module):
         result = {}
         for group, by_target in self._rows.items():
             parts = [values[f"{group}_{target}"][0] for target in by_target]
-            order = torch.tensor([row for rows in by_target.values() for row in rows])
-            result[group] = torch.cat(parts)[order.argsort().to(parts[0].device)]
+            order = self.get_buffer(f"order_{group}").to(parts[0].device)
+            result[group] = torch.cat(parts).index_select(0, order)
         return result

@@ -80,6 +80,7 @@ class Sparsity:
         self.gamma = gamma
         self.adaptive = adaptive
         self.prune_every = prune_every
+        self._placed: dict[str, tuple[Tensor, Tensor]] = {}
 
     @torch.no_grad()
     def scales(
@@ -112,19 +113,27 @@ class Sparsity:
                 f"method.adaptive={self.adaptive}: needs {what}, and there are none for group "
                 f"{', '.join(missing)}; use none"
             )
-        scale = _slowness if self.adaptive == "latency" else self._scale
-        return {
-            group: scale(alpha_EO != 0, known[group]).to(alpha_EO.device) for group, alpha_EO in alpha.items()
-        }
+        return {group: self._scale(group, alpha_EO != 0, known[group]) for group, alpha_EO in alpha.items()}
 
-    def _scale(self, alive_EO: Tensor, costs: GroupCosts) -> Tensor:
+    def _scale(self, group: str, alive_EO: Tensor, known: Any) -> Tensor:
         if self.adaptive == "flops":
-            return costs.share(alive_EO)
-        return costs.count(alive_EO) if self.adaptive == "count" else costs.memory_EO
+            return known.share(alive_EO).to(alive_EO.device)
+        if self.adaptive == "count":
+            return known.count(alive_EO).to(alive_EO.device)
+        if self.adaptive == "memory":
+            return self._constant(group, known.memory_EO, alive_EO.device)
+        return _slowness(alive_EO, self._constant(group, known, alive_EO.device))
+
+    def _constant(self, group: str, values_EO: Tensor, device: torch.device) -> Tensor:
+        """What never changes, on alpha's device: copied there once, and not in every step."""
+        given, placed = self._placed.get(group, (None, None))
+        if given is not values_EO or placed is None or placed.device != device:
+            placed = values_EO.to(device)
+            self._placed[group] = (values_EO, placed)
+        return placed
 
 
 def _slowness(alive_EO: Tensor, seconds_EO: Tensor) -> Tensor:
-    seconds_EO = seconds_EO.to(alive_EO.device)
     least = seconds_EO.where(alive_EO, torch.inf).amin()
     most = seconds_EO.where(alive_EO, -torch.inf).amax()
     return (0.5 + 0.5 * (seconds_EO - least) / (most - least)).where(alive_EO & (most > least), 1.0)

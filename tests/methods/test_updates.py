@@ -7,7 +7,7 @@ from torch import nn
 from nas.errors import ConfigError
 from nas.methods.agreement import implicit_agreement
 from nas.methods.functional import Trial, frozen
-from nas.methods.updates import Bilevel, FirstOrder, Unrolled
+from nas.methods.updates import Bilevel, FirstOrder, Unrolled, finite_difference_product
 from tests.methods.flat import update_of
 
 
@@ -157,6 +157,32 @@ def test_a_vanishing_vector_gives_a_zero_product():
     found = Unrolled(xi=0.0).gradient(problem, train, perfect)
     assert all(torch.isfinite(g).all() for g in found.gradients)
     assert torch.equal(found.implicit[0], torch.zeros(2).double())
+
+
+def test_the_difference_that_the_host_does_not_read_is_the_one_with_numbers_of_the_host():
+    problem, train, _ = make()
+    vector = [torch.randn_like(w) for w in problem.weights]
+    with Trial(problem.network, problem.weights) as trial:
+        (ours,) = finite_difference_product(problem, trial, train, vector, 0.01)
+        radius = 0.01 / float(torch.cat([v.flatten() for v in vector]).norm())
+        sides = []
+        for sign in (1.0, -1.0):
+            trial.restore_weights()
+            trial.rewind()
+            with torch.no_grad():
+                for weight, v in zip(problem.weights, vector, strict=True):
+                    weight.add_(v, alpha=sign * radius)
+            sides.append(problem.gradients(problem.loss(train), problem.alphas)[0])
+    torch.testing.assert_close(ours, (sides[0] - sides[1]) / (2 * radius), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("value", [0.0, torch.nan])
+def test_a_vector_without_a_direction_gives_zeros(value):
+    problem, train, _ = make()
+    vector = [torch.full_like(w, value) for w in problem.weights]
+    with Trial(problem.network, problem.weights) as trial:
+        (found,) = finite_difference_product(problem, trial, train, vector, 0.01)
+    assert torch.equal(found, torch.zeros_like(found))
 
 
 def test_the_optimiser_is_read_and_not_written():

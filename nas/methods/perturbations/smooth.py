@@ -107,7 +107,11 @@ class Adversarial(Random):
                 climbed[group] = moved_EO.clamp(own_EO - self.epsilon, own_EO + self.epsilon)
             worst = on_simplex(climbed, op_weights, kept)
         with torch.no_grad():
-            return worst if loss(worst) > before else op_weights
+            # Chosen where the losses are: to read them a host would wait for its GPU.
+            worse_loss = loss(worst) > before
+            return {
+                group: torch.where(worse_loss, worst[group], own_EO) for group, own_EO in op_weights.items()
+            }
 
 
 def on_simplex(

@@ -5,7 +5,6 @@ What they differ in is the gradient that alpha gets through a value that is 0 or
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from nas.errors import require, require_one_of
 from nas.methods.relaxations.categorical import Categorical, gumbel
@@ -170,7 +169,8 @@ def pair(alpha_EO: Tensor) -> tuple[Tensor, Tensor]:
 
 def largest(values_EO: Tensor) -> Tensor:
     """One-hot rows at the largest value, ties at the lower index; without a gradient."""
-    return F.one_hot(values_EO.detach().argmax(-1), values_EO.shape[-1]).to(values_EO.dtype)
+    places_E1 = values_EO.detach().argmax(-1, keepdim=True)
+    return torch.zeros_like(values_EO).scatter(-1, places_E1, 1.0)
 
 
 def through(drawn_EO: Tensor, soft_EO: Tensor) -> Tensor:

@@ -121,20 +121,26 @@ def finite_difference_product(
     Leaves the weights displaced: the trial puts them back.
     """
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(vector))))
-    if not norm > 0:
-        return [torch.zeros_like(a) for a in problem.alphas]
-    radius = float(epsilon / norm)
+    # Nothing here is read by the host, which would wait for all passes before: a vector without a direction
+    # moves no weight, whatever the radius.
+    some = norm > 0
+    radius = torch.where(some, epsilon / norm, 1.0)
     weights = list(problem.weights)
+    with torch.no_grad():
+        moved = torch._foreach_mul(list(vector), radius)
     sides = []
     # A difference of two nearby gradients drowns in half precision.
-    with torch.autocast(weights[0].device.type, enabled=False), frozen(weights):
+    # On no device there is no autocast, and asking for it is an error.
+    device = "cpu" if weights[0].is_meta else weights[0].device.type
+    with torch.autocast(device, enabled=False), frozen(weights):
         for sign in (1.0, -1.0):
             trial.restore_weights()
             with torch.no_grad():
-                torch._foreach_add_(weights, list(vector), alpha=sign * radius)
+                torch._foreach_add_(weights, moved, alpha=sign)
             trial.rewind()
             sides.append(problem.gradients(problem.loss(weight_batch), problem.alphas))
-    return [(plus - minus) / (2 * radius) for plus, minus in zip(*sides, strict=True)]
+    differences = [(plus - minus) / (2 * radius) for plus, minus in zip(*sides, strict=True)]
+    return [torch.where(some, difference, 0.0) for difference in differences]
 
 
 class VirtualStep:

@@ -46,7 +46,8 @@ class BlockCosts:
             name: sum(_macs(name, shape, flat) for shape in shapes) for name in (OUTPUT, *layout.operations)
         }
         self._output_macs = macs[OUTPUT]
-        self._macs = [macs[name] for name in self._operations]
+        self._macs_N = torch.tensor([macs[name] for name in self._operations], dtype=torch.float64)
+        self._separable_N = torch.tensor([name in SEPARABLE for name in self._operations])
         self._shortcut_macs = sum(
             _macs(OUTPUT, shape, flat) for shape, is_first in zip(shapes, first, strict=True) if is_first
         )
@@ -71,7 +72,8 @@ class BlockCosts:
         whole block: with half of the operations separable 1.5*M*N + 1). Nothing is cleaned first.
         """
         layout, alive_E = self.layout, alive_EO[:, 0].bool()
-        separable = torch.tensor([name in SEPARABLE for name in self._operations], device=alive_E.device)
+        # To where the factors are once, and not in every step.
+        separable = self._separable_N = self._separable_N.to(alive_E.device)
         fed = [
             layout.into(alive_E, level).any(dim=-1)
             if level in layout.factored_levels
@@ -88,8 +90,8 @@ class BlockCosts:
     def _searched(self, alive_EO: Tensor) -> Tensor:
         alive_E = self.layout.clean(alive_EO[:, 0].bool())
         held = self.layout.alive_operations(alive_E)
-        macs = torch.tensor(self._macs, dtype=torch.float64, device=held.device)
-        return (macs * held).sum() + self._output_macs * self.layout.into_output(alive_E).sum()
+        self._macs_N = self._macs_N.to(held.device)
+        return (self._macs_N * held).sum() + self._output_macs * self.layout.into_output(alive_E).sum()
 
     def piece(self, row: int, name: str) -> Piece:
         """The operation that a connection feeds, in the first of the blocks; the output as of one branch."""
@@ -121,14 +123,15 @@ class ReductionCosts:
         self.names_EO = [[name] for name in REDUCTIONS]
         pixels = ((height + 1) // 2) * ((width + 1) // 2)
         parameters = [2 * channels**2 * _weights(kernel, flat) for kernel in REDUCTIONS.values()]
-        self._macs = [pixels * one for one in parameters]
+        self._macs_N = torch.tensor([pixels * one for one in parameters], dtype=torch.float64)
+        self._whole = pixels * sum(parameters)
         moved = channels * height * width + 2 * channels * pixels
         memory_E = torch.tensor([moved + one for one in parameters], dtype=torch.float64)
         self.memory_EO = (memory_E / memory_E.max())[:, None]
 
     def share(self, alive_EO: Tensor) -> Tensor:
         """Multiply-adds of the living branches / those of both (equation 9), without dimension."""
-        return self._searched(alive_EO) / sum(self._macs)
+        return self._searched(alive_EO) / self._whole
 
     def count(self, alive_EO: Tensor) -> Tensor:
         """1: the authors' code weighs the sparsity of reduction blocks by no count."""
@@ -140,7 +143,8 @@ class ReductionCosts:
 
     def _searched(self, alive_EO: Tensor) -> Tensor:
         alive_E = alive_EO[:, 0].bool()
-        return (torch.tensor(self._macs, dtype=torch.float64, device=alive_E.device) * alive_E).sum()
+        self._macs_N = self._macs_N.to(alive_E.device)
+        return (self._macs_N * alive_E).sum()
 
     def piece(self, row: int, name: str) -> Piece:
         """A branch."""

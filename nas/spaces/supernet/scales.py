@@ -53,12 +53,21 @@ class ScalePlan:
                 self.sizes.append(len(positions))
                 order += [rows[p] * num_operations + group.operations[rows[p]].index(name) for p in positions]
         self.order = torch.tensor(order, dtype=torch.long)
+        self.by_source = torch.tensor([row for rows in self.rows.values() for row in rows], dtype=torch.long)
+        self.targets = torch.tensor([target for _, target in group.edges], dtype=torch.long)
+
+    def _place(self, device: torch.device) -> None:
+        """Takes the indices to where op weights are, once: a copy in every pass would be waited for."""
+        if self.order.device != device:
+            self.order, self.by_source, self.targets = (
+                index.to(device) for index in (self.order, self.by_source, self.targets)
+            )
 
     def __call__(self, weights_EO: Tensor) -> dict[int, dict[str, Tensor]]:
         """Source -> candidate -> op weights [m] of the edges that hold it."""
-        self.order = self.order.to(weights_EO.device)
+        self._place(weights_EO.device)
         scales: dict[int, dict[str, Tensor]] = {}
-        values = weights_EO.flatten()[self.order].split(self.sizes)
+        values = weights_EO.flatten().index_select(0, self.order).split(self.sizes)
         for (source, name), value in zip(self.keys, values, strict=True):
             scales.setdefault(source, {})[name] = value
         return scales
@@ -68,11 +77,16 @@ class ScalePlan:
         weights_EO = op_weights[name]
         run_EO, edges_E = op_weights.run.get(name), op_weights.edges.get(name)
         run = None if run_EO is None else self._run(run_EO)
-        beside = None if edges_E is None else {source: edges_E[rows] for source, rows in self.rows.items()}
+        self._place(weights_EO.device)
+        beside = None if edges_E is None else self._beside(edges_E)
         carried = {}
         if op_weights.carried and run_EO is not None and weights_EO.requires_grad:
             carried = self._carried((weights_EO * ~run_EO).sum(-1))
         return Route(self(weights_EO), run, beside, carried)
+
+    def _beside(self, edges_E: Tensor) -> dict[int, Tensor]:
+        parts = edges_E.index_select(0, self.by_source).split([len(rows) for rows in self.rows.values()])
+        return dict(zip(self.rows, parts, strict=True))
 
     def _run(self, run_EO: Tensor) -> dict[int, list[set[str]]]:
         names = [
@@ -82,7 +96,6 @@ class ScalePlan:
         return {source: [names[row] for row in rows] for source, rows in self.rows.items()}
 
     def _carried(self, values_E: Tensor) -> dict[int, Tensor]:
-        targets = [target for _, target in self.group.edges]
-        sums_N = values_E.new_zeros(max(targets) + 1)
-        sums_N = sums_N.index_add(0, torch.tensor(targets, device=values_E.device), values_E)
-        return {target: sums_N[target] for target in set(targets)}
+        targets = {target for _, target in self.group.edges}
+        sums_N = values_E.new_zeros(max(targets) + 1).index_add(0, self.targets, values_E)
+        return {target: sums_N[target] for target in targets}

@@ -8,14 +8,15 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 	done; echo python3)
 CODE := nas tests experiments
 ARGS ?=
+DEVICE ?= cuda
 EVALUATE_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup search test test-all docs matrix evidence lint format clean
+.PHONY: help setup search test test-all docs matrix evidence gpu-check lint format clean
 
 help: ## list the targets
 	@echo "make <target>"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## create .venv and install everything, once (PYTHON=... chooses the interpreter)
 
@@ -58,6 +59,10 @@ matrix: setup ## run every method in four spaces as a command, a quarter of an h
 
 evidence: setup ## go on with docs/evidence.md, days of a core in all (ARGS: --data, --table, --row ..., --plan, --record-only)
 	$(BIN)/python -m experiments.evidence $(ARGS)
+
+# Where nothing is installed but torch and numpy, PYTHON=... has them.
+gpu-check: ## whether all holds on a GPU and what it reaches, ten minutes, as gpu_check.json (DEVICE=cpu: the same, small)
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m experiments.gpu_check --device $(DEVICE) $(ARGS)
 
 lint: setup ## check style, formatting and types
 	$(BIN)/ruff check $(CODE)

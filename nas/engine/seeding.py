@@ -1,8 +1,5 @@
 """Random numbers that depend on the seed and the epoch alone, so that a resumed run draws the same ones."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,29 +15,6 @@ def derive_seed(*numbers: int) -> int:
 def seed_run(seed: int) -> None:
     """Seeds every generator of this process and of its loaders' workers."""
     pl.seed_everything(seed, workers=True, verbose=False)
-
-
-@contextmanager
-def drawing_from(generator: torch.Generator | None) -> Iterator[None]:
-    """Inside the block torch's global generator of that device draws in its place; None for no change.
-
-    The generator moves on by what is drawn, the global one stays where it is. That is for functions that
-    take no generator, such as torch's public distributions.
-    """
-    if generator is None:
-        yield
-        return
-    get, put = torch.get_rng_state, torch.set_rng_state
-    if generator.device.type == "cuda":
-        get = partial(torch.cuda.get_rng_state, generator.device)
-        put = partial(torch.cuda.set_rng_state, device=generator.device)
-    own = get()
-    put(generator.get_state())
-    try:
-        yield
-    finally:
-        generator.set_state(get())
-        put(own)
 
 
 class SeedEpochs(pl.Callback):

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas.engine.drawing import drawing_from
 from nas.engine.freezing import Freezing
-from nas.engine.seeding import drawing_from
 from nas.engine.tasks import Result, Task
 from nas.methods.functional import Trial, diagonal, frozen, twice_differentiable
 from nas.methods.method import Method

@@ -3,16 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
-import torchmetrics
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.analysis.metrics import ACCURACY, OF_TASKS, TOP, Metric
-from nas.engine.metrics import OF_PROBABILITIES, TOTALS
 from nas.errors import require
+
+if TYPE_CHECKING:
+    import torchmetrics
 
 Images = tuple[Tensor, Tensor]
 
@@ -86,7 +87,7 @@ class Task(Protocol):
     def score(self, result: Result) -> Tensor:
         """What architectures are compared by on a batch, a scalar; the larger the better."""
 
-    def totals(self, part: str) -> dict[str, torchmetrics.Metric]:
+    def totals(self, part: str) -> "dict[str, torchmetrics.Metric]":
         """What gathers the metrics that are not means over batches, on a part of the data."""
 
     def predictions(self, name: str, result: Result) -> Tensor | None:
@@ -160,15 +161,20 @@ class Classification:
         loss = self.loss(logits_BK, labels_B, train)
         return Result(loss, None, len(labels_B), scores, answers_B, given_BK)
 
-    def totals(self, part: str) -> dict[str, torchmetrics.Metric]:
+    def totals(self, part: str) -> "dict[str, torchmetrics.Metric]":
         """Those of so many classes, where their number is known."""
         if self.num_classes is None:
             return {}
+        # What a whole epoch is measured by brings torchmetrics and Lightning, which no step needs.
+        from nas.engine.metrics import TOTALS
+
         here = [metric.name for metric in self.metrics if part in metric.parts]
         return {name: TOTALS[name](self.num_classes) for name in here if name in TOTALS}
 
     def predictions(self, name: str, result: Result) -> Tensor | None:
         """The answers [B], or the probabilities of all classes [B, K]."""
+        from nas.engine.metrics import OF_PROBABILITIES
+
         if name not in OF_PROBABILITIES or result.logits is None:
             return result.answers
         logits_BK = result.logits
@@ -252,7 +258,7 @@ class Language:
         """Reads a segment; the penalties are no part of what is measured."""
         return self.run(network, batch, train=False)
 
-    def totals(self, part: str) -> dict[str, torchmetrics.Metric]:
+    def totals(self, part: str) -> "dict[str, torchmetrics.Metric]":
         """None: all follows from the loss."""
         return {}
 

@@ -1,7 +1,6 @@
 """How likely each candidate is to be the largest component of a Dirichlet draw."""
 
 import numpy as np
-from scipy.special import gammainc, gammaln
 
 # Below x = exp(LEFT) the incomplete gamma function is its first term to double precision.
 LEFT = -40.0
@@ -25,6 +24,8 @@ def dirichlet_argmax_log_probabilities(beta_EO: np.ndarray) -> np.ndarray:
     Returns:
         [E, O], float64; absolute error of the probabilities below 1e-9.
     """
+    from scipy.special import gammainc, gammaln
+
     beta_EO = np.asarray(beta_EO, dtype=np.float64)
     largest = beta_EO.max()
     right = np.log(largest + 40.0 + 12.0 * np.sqrt(largest))

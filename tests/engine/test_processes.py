@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas.engine.drawing import drawing_from
 from nas.engine.machine import processes
 from nas.engine.machine.drift import DriftCheck, Drifted, fingerprint
 from nas.engine.machine.peers import strategy_of
-from nas.engine.seeding import drawing_from
 from nas.errors import ConfigError
 from tests.methods.flat import relaxation_of
 

@@ -320,7 +320,7 @@ def built_trainer(config, folder, clip=None):
 
 def built_hardware(config, space, source, folder, calls):
     calls.clear()
-    hardware.check_hardware(config.hardware)
+    hardware.check_hardware(config.hardware, searches=True)
     hardware.use_device(config.hardware)
     with torch.device("meta"):
         supernet = apply_execution(space.supernet(choose(space, source).inputs(source)), config.hardware)

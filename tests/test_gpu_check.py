@@ -19,7 +19,7 @@ from nas.measure.steps import Numerics
 from nas.running.config import CONF, register_resolvers
 
 ROOT = Path(__file__).resolve().parent.parent
-STEPS = ("parity", "waits", "precision", "memory", "speed")
+STEPS = ("parity", "waits", "precision", "memory", "speed", "modes")
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 
 
@@ -47,6 +47,8 @@ def test_the_steps_of_a_space_are_checked_on_a_processor(tmp_path, capsys):
     assert rows["parity", "nasbench201 wide"]["numbers"]["distance_64"] < 1e-9
     assert rows["waits", "nasbench201 32-true"]["numbers"]["waits"] == 0
     assert rows["speed", "nasbench201 32-true"]["numbers"]["n"] == 2
+    assert rows["modes", "nasbench201 compile"]["verdict"] == "passed"
+    assert rows["modes", "nasbench201 graph"]["words"] == "a CUDA graph is recorded by a GPU"
     assert found["counts"]["failed"] == 0 and found["versions"]["torch"] == torch.__version__
 
 

@@ -24,12 +24,13 @@ import numpy as np
 import torch
 
 from experiments.gpu_check.cases import WAYS, cases
-from experiments.gpu_check.checks import memory, parity, precision_of, speed, waits
+from experiments.gpu_check.checks import memory, modes, parity, precision_of, speed, waits
 from experiments.gpu_check.rows import FAILED, Checks
 from experiments.gpu_check.searches import PRECISIONS, searches
 from nas.files import write_text
 
 REFUSED = 2
+MODES = ("graph", "compile")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -106,6 +107,7 @@ def _steps(checks: Checks, device: torch.device, small: bool, asked: Namespace) 
         planned += [("memory", "", partial(memory, case, device))]
         precision = "32-true" if small else "bf16-mixed"
         planned += [("speed", precision, partial(speed, case, device, precision, rounds))]
+        planned += [("modes", one, partial(modes, case, device, one)) for one in MODES]
         for check, what, measure in planned:
             if not asked.only or check in asked.only:
                 checks.run(check, f"{case.name} {what}".strip(), measure)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from experiments.gpu_check.cases import Case
 from experiments.gpu_check.rows import LeftOut
 from nas.analysis.cost.timing import Race
+from nas.engine.graphs import Recorder
 from nas.measure.footprint import LiveBytes, measure_footprint
 from nas.measure.steps import Numerics, SearchSteps
 from nas.measure.waits import DeviceWatch, counters
@@ -190,6 +191,39 @@ def speed(case: Case, device: torch.device, precision: str, rounds: int) -> Mapp
     for name in ("weight", "first_order"):
         found[f"{name}_ratio"] = seconds[f"literal_{name}"] / seconds[name]
     return found | {"n": rounds}
+
+
+def modes(case: Case, device: torch.device, mode: str) -> Mapping[str, Any]:
+    """Steps that are recorded as a graph, or compiled, beside the same steps as they are.
+
+    Raises:
+        LeftOut: there is nothing to record with, or the search cannot be recorded.
+        AssertionError: the steps end elsewhere.
+    """
+    if mode == "graph" and device.type != "cuda":
+        raise LeftOut("a CUDA graph is recorded by a GPU")
+    if mode == "graph" and case.text:
+        raise LeftOut("segments of a text differ in length")
+    where, way = numbers(device, "32-true"), "wide" if mode == "compile" else "recompute"
+    plain, other = case.search(where, way), case.search(where, way)
+    if mode == "graph":
+        other.taken.recorder = Recorder()
+    else:
+        # Generated code on a GPU; on a processor what the compiler sees of Python alone.
+        backend = "inductor" if device.type == "cuda" else "eager"
+        other.supernet.compile(backend=backend, fullgraph=True)
+    for steps in (plain, other):
+        for _ in range(5):
+            steps.search()
+    distance = max(_distance(a.detach(), b.detach()) for a, b in zip(other.alphas, plain.alphas, strict=True))
+    race = Race(device, warmup=1)
+    race.enter("plain", plain.search)
+    race.enter(mode, other.search)
+    seconds = {name: statistics.median(v) for name, v in race.seconds({"plain": 5, mode: 5}).items()}
+    # Draws of a graph are others than those of plain steps, and Adam makes steps of noise: alpha is near.
+    if not (distance < 1 and all(bool(weight.isfinite().all()) for weight in other.weights)):
+        raise AssertionError(f"alpha is {distance:.2g} of its size from that of plain steps")
+    return {"distance": distance, "plain_over_it": seconds["plain"] / seconds[mode]}
 
 
 def precision_of(case: Case, device: torch.device, precision: str) -> Mapping[str, Any]:

@@ -27,6 +27,7 @@ from nas.domains.networks import (
     space_of,
 )
 from nas.engine import checkpoints, trainer, watching
+from nas.engine.graphs import check_graph
 from nas.engine.learning import (
     StartValues,
     check_compile,
@@ -72,7 +73,7 @@ def run(config: DictConfig, path: Path) -> None:
     config = session.config
     # What fits a GPU can be planned without having it.
     if not (config.get("plan") and config.hardware.get("memory_gib")):
-        hardware.check_hardware(config.hardware)
+        hardware.check_hardware(config.hardware, searches=True)
     hardware.use_device(config.hardware)
     source = source_of(config)
     note_sizes(session, source)
@@ -159,6 +160,7 @@ class Search:
         session, config, folder, method = self.session, self.config, self.session.folder, self.method
         check_precision(config.hardware.precision)
         check_compile(config)
+        check_graph(config.hardware, method, self.domain.unit != "image")
         method.check_settings(several(config.hardware), config.analysis.implicit.every)
         self.domain.note_numbers(config.method.name)
         data = self.domain.search_data(config, self.source, method)
@@ -221,6 +223,7 @@ class Search:
             config.seed,
             lambda network: apply_execution(network, config.hardware),
             self.domain.task(space, None, weights, self.source),
+            bool(config.hardware.get("graph")),
         )
         stages.check()
         return stages

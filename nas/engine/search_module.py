@@ -144,6 +144,8 @@ class SearchModule(Measured):
         self.recent_batches = []
         assert self.trainer.max_epochs is not None
         self.method.begin_epoch(self.current_epoch, self.trainer.max_epochs)
+        if self.search_step.recorder is not None:
+            self.search_step.recorder.forget()
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One architecture step where the schedule has one, one weight step."""

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from nas.analysis.sampling import one_hot
 from nas.engine import checkpoints
+from nas.engine.graphs import Recorder
 from nas.engine.search_module import SearchModule, search_module
 from nas.engine.tasks import Classification, Task
 from nas.errors import ConfigError, require
@@ -85,6 +86,7 @@ class StageBuilder:
         seed: of the channels that are copied.
         execution: applies the hardware's options to a network.
         task: what is learnt.
+        graph: whether steps are recorded and repeated.
     """
 
     def __init__(
@@ -95,8 +97,10 @@ class StageBuilder:
         seed: int,
         execution: Callable[[nn.Module], nn.Module],
         task: Task | None = None,
+        graph: bool = False,
     ):
         self.space = space
+        self.graph = graph
         self.method = method
         self.inputs = inputs
         self.task = Classification() if task is None else task
@@ -183,7 +187,10 @@ class StageBuilder:
 
     def module(self, index: int) -> SearchModule:
         """The search of a stage."""
-        return search_module(self.supernet(index), self.method, self.task)
+        module = search_module(self.supernet(index), self.method, self.task)
+        if self.graph:
+            module.search_step.recorder = Recorder()
+        return module
 
     def start(self, leg: Leg) -> SearchModule:
         """The search of the first stage, whose start may be pruned as well."""

@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from nas.engine.drawing import drawing_from
 from nas.engine.freezing import Freezing
+from nas.engine.graphs import Recorder
 from nas.engine.tasks import Result, Task
 from nas.methods.functional import Trial, diagonal, frozen, twice_differentiable
 from nas.methods.method import Method
@@ -62,6 +64,7 @@ class Step:
     Attributes:
         weight_optimizer, architecture_optimizer: of the method; there once `build_optimizers` was called.
         freezing: holds candidates whose weights rest; None where no monitor freezes any.
+        recorder: repeats recorded passes in the place of new ones; None to run each.
         shared: where op weights are drawn from if all processes are to have the same draw; None for torch's
             global generator.
     """
@@ -76,6 +79,7 @@ class Step:
         self.weight_optimizer: torch.optim.Optimizer
         self.architecture_optimizer: torch.optim.Optimizer
         self.shared: torch.Generator | None = None
+        self.recorder: Recorder | None = None
         comparing = [monitor for monitor in method.monitors.values() if monitor.compares_gradients]
         self.freezing = Freezing(supernet, comparing) if comparing else None
         share_rates(supernet, method.rates)
@@ -155,12 +159,27 @@ class Step:
         self, weight_batch: Any, architecture_batch: Any, update: Update | None = None
     ) -> ArchitectureGradient:
         """Moves alpha by the gradient of the method's update, or of another one; weights stay."""
-        result = self.method.gradient(self.bilevel(), weight_batch, architecture_batch, update)
+        result = self._gradient(weight_batch, architecture_batch, update)
         self.frame.watch("architecture", result.loss)
         self.move_alpha(result)
         if self.freezing is not None:
             self.freezing.note(self._gradients_beside(architecture_batch, self.freezing.weights))
         return result
+
+    def _gradient(
+        self, weight_batch: Any, architecture_batch: Any, update: Update | None
+    ) -> ArchitectureGradient:
+        # Another update than the method's is for who measures or compares.
+        if self.recorder is None or update not in (None, self.method.update):
+            return self.method.gradient(self.bilevel(), weight_batch, architecture_batch, update)
+
+        def passes(*batches: Any) -> tuple[Tensor, list[Tensor]]:
+            found = self.method.gradient(self.bilevel(), *batches)
+            return found.loss, found.gradients
+
+        loss, gradients = self.recorder.run("architecture", passes, weight_batch, architecture_batch)
+        # The next replay writes where these are: the loss is looked at later, alpha moves at once.
+        return ArchitectureGradient(loss.clone(), list(gradients))
 
     def _gradients_beside(self, batch: Any, weights: Sequence[Tensor]) -> list[Tensor]:
         """Gradients of a batch's loss that leave no trace: the weight step draws what they have drawn."""
@@ -171,13 +190,35 @@ class Step:
     def weight(self, batch: Any, rests: bool = True) -> Result:
         """Moves the weights; alpha stays. If it does not rest it has its gradient from the same pass."""
         with frozen(self.alphas if rests else []):
-            result = self._trained(batch)
-            self.frame.watch("weight", result.loss)
-            self.weight_optimizer.zero_grad()
-            self.frame.backward(result.objective)
+            result = self._passes(batch) if self.recorder is None else self._repeated(batch, self.recorder)
         with nullcontext() if self.freezing is None else self.freezing.holding(self.weight_optimizer):
             self.frame.clip(self.weight_optimizer, self.method.clip, self.method.clip_value)
             self.frame.step(self.weight_optimizer)
+        return result
+
+    def _passes(self, batch: Any) -> Result:
+        """Forward and backward: leaves the gradients with the weights."""
+        result = self._trained(batch)
+        self.frame.watch("weight", result.loss)
+        self.weight_optimizer.zero_grad()
+        self.frame.backward(result.objective)
+        return result
+
+    def _repeated(self, batch: Any, recorder: Recorder) -> Result:
+        """The same by what was recorded, whose gradients lie in its own memory."""
+        moved = [*self.weights, *(alpha for alpha in self.alphas if alpha.requires_grad)]
+
+        def passes(batch: Any) -> tuple[Result, list[Tensor | None]]:
+            self.weight_optimizer.zero_grad()
+            result = self._trained(batch)
+            self.frame.backward(result.objective)
+            return result, [weight.grad for weight in moved]
+
+        result, gradients = recorder.run("weight", passes, batch)
+        for weight, gradient in zip(moved, gradients, strict=True):
+            weight.grad = gradient
+        result = tree_map(lambda leaf: leaf.detach().clone() if isinstance(leaf, Tensor) else leaf, result)
+        self.frame.watch("weight", result.loss)
         return result
 
     def joint(self, batch: Any) -> Result:

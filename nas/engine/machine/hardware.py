@@ -35,11 +35,12 @@ MOST_THREADS = 1024  # as hardware.threads
 BF16, COMPILE = (8, 0), (7, 0)
 
 
-def check_hardware(hardware: Mapping) -> None:
+def check_hardware(hardware: Mapping, searches: bool = False) -> None:
     """Refuses a profile that this machine cannot serve, and says what was found.
 
     Args:
         hardware: the `hardware` group.
+        searches: whether it is for the steps of a search, which alone are recorded.
 
     Raises:
         ConfigError: devices, nodes or a compiler are missing, or a GPU is too old for an option or for this
@@ -52,6 +53,7 @@ def check_hardware(hardware: Mapping) -> None:
         memory is None or (isinstance(memory, int | float) and memory > 0),
         f"hardware.memory_gib={memory}: must be null or a number of GiB above 0",
     )
+    _check_graph(hardware, searches)
     if accelerator in GPU:
         _check_gpus(hardware, _gpu_numbers(hardware["devices"], name))
     elif accelerator != "auto":
@@ -73,7 +75,7 @@ def check_hardware(hardware: Mapping) -> None:
 def lack(hardware: Mapping) -> str | None:
     """Why this machine cannot serve a profile, in words; None if it can."""
     try:
-        check_hardware(hardware)
+        check_hardware(hardware, searches=True)
     except ConfigError as error:
         return str(error)
     return None
@@ -253,6 +255,29 @@ def _has_kernels(capability: tuple[int, int], architectures: Sequence[str]) -> b
         if fits:
             return True
     return False
+
+
+def _check_graph(hardware: Mapping, searches: bool) -> None:
+    """That steps which are recorded are those of one GPU, and not compiled as well."""
+    if not hardware.get("graph"):  # not in older run folders
+        return
+    accelerator, off = hardware["accelerator"], "set hardware.graph=false"
+    require(searches, f"hardware.graph=true: the steps of searches alone are recorded; {off}")
+    require(
+        accelerator in GPU,
+        f"hardware.graph=true: a CUDA graph is recorded by a GPU, and hardware.accelerator={accelerator} is "
+        f"none; {off}",
+    )
+    require(
+        not hardware["compile"],
+        f"hardware.graph=true: what hardware.compile=true makes of a network was never recorded; {off}, or "
+        "hardware.compile=false",
+    )
+    require(
+        hardware["devices"] in (1, "1") and hardware["num_nodes"] == 1,
+        "hardware.graph=true: processes average gradients between passes, which is not recorded; set "
+        "hardware.devices=1, or hardware.graph=false",
+    )
 
 
 def _check_compiler(accelerator: str) -> None:

@@ -89,6 +89,7 @@ class Update:
         moves: whether alpha steps at all.
         by_probability: whether it goes by the probability of what was drawn, and not through the op weights.
         alike: whether several processes must have the same draws for it.
+        rewinds: whether it puts random generators back between its passes.
         num_children: draws that a step of the weights learns from, by their `mixture`.
     """
 
@@ -98,6 +99,7 @@ class Update:
     by_probability: bool = False
     alike: bool = False
     num_children: int = 1
+    rewinds: bool = False
 
     def mixture(self, losses_K: Tensor) -> Tensor:
         """What the weights are trained for, of the losses [K] of several children: their mean."""

@@ -21,6 +21,7 @@ class MixedLevel(FirstOrder):
     """
 
     name = "mixed_level"
+    rewinds = True
 
     def __init__(self, lam: float = 1.0):
         require(lam >= 0, f"method.update.lam={lam}: must be at least 0")

@@ -41,6 +41,7 @@ class Unrolled(Update):
     """
 
     name = "unrolled"
+    rewinds = True
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from experiments.gpu_check.rows import LeftOut
 from nas.analysis.cost.timing import Race
 from nas.engine.graphs import Recorder
 from nas.measure.footprint import LiveBytes, measure_footprint
+from nas.measure.roofline import CARDS, Assumed, stream_of
 from nas.measure.steps import Numerics, SearchSteps
 from nas.measure.waits import DeviceWatch, counters
 from nas.spaces.native.library import load_library
@@ -190,7 +192,20 @@ def speed(case: Case, device: torch.device, precision: str, rounds: int) -> Mapp
     found: dict[str, Any] = {f"{name}_per_second": 1 / seconds[name] for name in ("weight", "first_order")}
     for name in ("weight", "first_order"):
         found[f"{name}_ratio"] = seconds[f"literal_{name}"] / seconds[name]
-    return found | {"n": rounds}
+    if device.type == "cuda":
+        found |= {f"{name}_predicted_of_measured": predicted(ours, name, precision) / seconds[name]
+                  for name in ("weight", "first_order")}  # fmt: skip
+    return found | {"n": rounds, "predicted_ms": 1e3 * predicted(ours, "weight", precision)}
+
+
+def predicted(steps: SearchSteps, name: str, precision: str) -> float:
+    """Seconds of a step by the roofline: of this card, where its peaks are known, or of an A100."""
+    here = torch.cuda.get_device_name() if steps.where.device.type == "cuda" else ""
+    card = next((card for card in CARDS if card.name.split(" ")[0] in here), CARDS[1])
+    if precision in ("32-true", "64-true"):
+        card = replace(card, matrix=card.single, bytes_per_number=4)
+    # Numbers are counted, whatever they are stored in: the card's precision says how many bytes they have.
+    return stream_of(getattr(steps, name)).seconds(card, Assumed(), graph=False)
 
 
 def modes(case: Case, device: torch.device, mode: str) -> Mapping[str, Any]:

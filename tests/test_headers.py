@@ -1,5 +1,6 @@
 """What headers of experiments and docs/rows.md say is what the configurations are."""
 
+import json
 import re
 
 import pytest
@@ -75,6 +76,49 @@ def test_an_experiment_is_what_its_header_says(name, composed, steps_of_the_pape
     for here, paper in STEPS.findall(text):
         assert int(here.replace(",", "")) == steps(config)
         assert not paper or int(paper.replace(",", "")) == steps_of_the_paper
+
+
+def test_commands_on_a_gpu_compute_as_the_papers_did():
+    """In float32: what hardware=gpu has for first order and evaluations is bfloat16."""
+    commands = [line for text in EXPERIMENTS.values() for line in text.splitlines() if "#   command" in line]
+    named = [line for line in commands if re.search(r"hardware=(gpu|ddp8)\b", line)]
+    assert len(named) >= 190
+    assert not [line for line in named if "hardware.precision=32-true" not in line]
+
+
+@pytest.mark.parametrize(
+    ("name", "genotype"),
+    [("cifar10_first_order", "DARTS_V1"), ("table1_first_order", "DARTS_V1"),
+     ("evaluate_cifar10_nasnet", "NASNet")],
+)  # fmt: skip
+def test_parameters_that_a_header_counts_are_those_of_the_network(name, genotype, composed, shell):
+    counted = re.search(
+        r"(?:has|it has) (\d,\d{3},\d{3})(?: parameters by counting|\.)", EXPERIMENTS[f"darts/{name}"]
+    )
+    evaluation = name if name.startswith("evaluate") else "evaluate_cifar10"
+    typed = [] if evaluation == name else [f"genotype={genotype}"]
+    config = composed(f"darts/{evaluation}", "evaluate", typed)
+    assert config.genotype == genotype
+    sizes = [f"recipe.{key}={config.recipe[key]}" for key in ("init_channels", "num_cells")]
+    done = shell("cost", f"genotype={genotype}", "dataset=cifar10", "format=json", *sizes)
+    assert json.loads(done.out)["params"] == int(counted[1].replace(",", ""))
+
+
+def test_the_papers_searches_differ_from_the_codes_in_what_their_headers_say(composed):
+    """ImageNet: 8 candidates for 7. NAS-Bench-201: stages of 25 epochs for 50, K 8 -> 4 for 4 -> 2."""
+    code, paper = (plain(composed(f"drnas/imagenet_search{more}")) for more in ("", "_paper"))
+    assert paper["space"].pop("operations") == ["none", *code["space"].pop("operations")]
+    assert code == paper
+    for dataset in ("cifar10", "cifar100", "imagenet16"):
+        code, paper = (plain(composed(f"drnas/nb201_{dataset}_{more}")) for more in ("progressive", "paper"))
+        for given, epochs, first in ((code, 50, 4), (paper, 25, 8)):
+            stages = given["method"].pop("stages")
+            assert [stage["epochs"] for stage in stages] == [epochs, epochs]
+            assert [stage["partial"] for stage in stages] == [first, first // 2]
+            assert [stage["keep"] for stage in stages] == [None, 3]
+            assert given["trainer"].pop("max_epochs") == 2 * epochs
+            given["method"].pop("weight_scheduler")
+        assert code == paper
 
 
 @pytest.mark.parametrize("paper", ["darts", "drnas", "dsonas"])

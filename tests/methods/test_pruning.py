@@ -87,7 +87,7 @@ def test_the_authors_way_and_ours_have_the_law_of_the_dirichlet_over_the_kept():
         assert stats.ks_2samp(sample, direct[:, 0] * direct[:, 1]).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("anchor", ["l2", "kl"])
+@pytest.mark.parametrize("anchor", ["l2", "norm", "kl"])
 @pytest.mark.parametrize("update", ["first_order", "unrolled"])
 def test_dropped_parameters_rest_whatever_the_optimiser_remembers(anchor, update):
     method = method_of(lam=0.1, anchor=anchor, update=update)

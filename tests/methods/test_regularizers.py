@@ -71,6 +71,31 @@ def test_l2_penalty(lam):
     assert method.penalty().item() == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("lam", [0.0, 0.7])
+def test_norm_penalty_is_the_root_of_the_sum_over_every_number_of_every_group(lam):
+    method = method_of(lam=lam, anchor="norm")
+    numbers = [x for alpha in method.alphas() for row in alpha.tolist() for x in row]
+    length = math.sqrt(sum(x * x for x in numbers))
+    assert method.penalty().item() == pytest.approx(lam * length, rel=1e-12)
+    if lam:
+        found = torch.autograd.grad(method.penalty(), method.alphas())
+        literal = [lam * x / length for x in numbers]
+        torch.testing.assert_close(torch.cat([g.flatten() for g in found]).tolist(), literal)
+        assert math.sqrt(sum(x * x for x in literal)) == pytest.approx(lam), "its pull does not weaken"
+
+
+def test_norm_has_no_pull_where_eta_begins():
+    method = method_of(lam=0.7, anchor="norm")
+    with torch.no_grad():
+        for eta in method.alphas():
+            eta.zero_()
+    assert all(not g.any() for g in torch.autograd.grad(method.penalty(), method.alphas()))
+
+
+def test_norm_makes_other_steps_than_half_its_square():
+    assert (trajectory(method_of(lam=0.3, anchor="norm")) - trajectory(method_of(lam=0.3))).abs().max() > 1e-2
+
+
 def test_kl_penalty_is_the_closed_form_and_zero_at_the_start():
     """KL(Dir(b) || Dir(1)) = ln G(B) - sum ln G(b) - ln G(n) + sum (b - 1) (psi(b) - psi(B)), B = sum b."""
     method = method_of(lam=0.5, anchor="kl")
@@ -89,7 +114,7 @@ def test_kl_penalty_is_the_closed_form_and_zero_at_the_start():
     assert all(g.abs().max() < 1e-12 for g in torch.autograd.grad(penalty, method.alphas()))
 
 
-@pytest.mark.parametrize("anchor", ["l2", "kl"])
+@pytest.mark.parametrize("anchor", ["l2", "norm", "kl"])
 @pytest.mark.parametrize("update", ["first_order", "unrolled"])
 def test_the_gradient_is_that_of_the_update_plus_the_anchors(anchor, update):
     plain, anchored = (method_of(update=update, anchor=anchor, lam=lam) for lam in (0.0, 0.4))
@@ -127,6 +152,7 @@ def test_none_switches_it_off_whatever_lam_is():
         ({"anchor": "l1"}, "method.anchor=l1"),
         ({"anchor_form": "both"}, "method.anchor_form=both"),
         ({"anchor": "kl", "anchor_form": "optimizer"}, "method.anchor_form=optimizer"),
+        ({"anchor": "norm", "anchor_form": "optimizer"}, "not method.anchor=norm"),
         ({"anchor": "kl", "relaxation": "softmax"}, "method.anchor=kl"),
     ],
 )

@@ -17,8 +17,10 @@ class Anchor(Regularizer):
     """lam times a distance of eta from 0.
 
     Args:
-        kind: `l2`, (lam / 2) ||eta||^2, whose gradient lam * eta is what Adam's coupled decay adds; `kl`,
-            lam * KL(Dirichlet(beta) || Dirichlet(1)) summed over edges; or `none`, whatever lam is.
+        kind: `l2`, (lam / 2) ||eta||^2, whose gradient lam * eta is what Adam's coupled decay adds; `norm`,
+            lam ||eta||, the distance itself over all edges of all groups, whose gradient has the length lam
+            wherever eta is not 0, and none there; `kl`, lam * KL(Dirichlet(beta) || Dirichlet(1)) summed over
+            edges; or `none`, whatever lam is.
         form: `objective` adds the gradient of that term to the architecture gradient; `optimizer` (authors'
             code) hands lam to the architecture optimiser as its coupled weight decay. With a first-order
             optimiser both make the same steps.
@@ -29,13 +31,13 @@ class Anchor(Regularizer):
     """
 
     def __init__(self, kind: str = "l2", form: str = "objective", lam: float = 0.0):
-        require_one_of("method.anchor", kind, ("l2", "kl", "none"))
+        require_one_of("method.anchor", kind, ("l2", "norm", "kl", "none"))
         require_one_of("method.anchor_form", form, ("objective", "optimizer"))
         require(lam >= 0, f"method.lam={lam}: must be at least 0")
         require(
-            kind != "kl" or form == "objective",
-            f"method.anchor_form={form}: an optimiser's weight decay is the l2 distance and not "
-            "method.anchor=kl; use method.anchor_form=objective",
+            kind not in ("kl", "norm") or form == "objective",
+            f"method.anchor_form={form}: an optimiser's weight decay is half the square of the l2 norm and "
+            f"not method.anchor={kind}; use method.anchor_form=objective",
         )
         self.kind = kind
         self.form = form
@@ -57,6 +59,9 @@ class Anchor(Regularizer):
             return zero
         if self.kind == "l2":
             return self.lam / 2 * sum((alpha_EK.square().sum() for alpha_EK in alphas), zero)
+        if self.kind == "norm":
+            # Of the joined vector: torch gives a norm the gradient 0 at 0, where a root's is infinite.
+            return self.lam * torch.cat([alpha_EK.flatten() for alpha_EK in alphas]).norm()
         return self.lam * sum((self._divergence(relaxation, alpha_EK) for alpha_EK in alphas), zero)
 
     def _divergence(self, relaxation: Relaxation, alpha_EK: Tensor) -> Tensor:

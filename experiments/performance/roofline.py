@@ -126,22 +126,21 @@ def evaluation_steps(batch: int = 96) -> dict[str, Step]:
     return {"training": stream_of(steps.train)}
 
 
-def runs() -> list[Run]:
-    """The runs of the papers that the table is about."""
-    by_name = {case.name: case for case in cases(False)}
+RUNS = ("darts", "nasbench201", "drnas_stage1", "evaluation")
 
-    def searched(epochs: int) -> dict[str, int]:
-        return dict.fromkeys(("weight", "first order", "validation"), epochs * HALF)
 
-    return [
-        Run("DARTS, first order, 50 epochs", search_steps(by_name["darts"]), searched(50), 5,
-            literal_steps(by_name["darts"])),
-        Run("DrNAS in NAS-Bench-201, 100 epochs", search_steps(by_name["nasbench201"]), searched(100), 5,
-            literal_steps(by_name["nasbench201"])),
-        Run("DrNAS, stage 1 (K=6), 25 epochs", search_steps(by_name["drnas_stage1"]), searched(25), 0,
-            literal_steps(by_name["drnas_stage1"])),
-        Run("evaluation of DARTS_V2, 600 epochs", evaluation_steps(), {"training": 600 * WHOLE}, 120),
-    ]  # fmt: skip
+def run_of(name: str) -> Run:
+    """A run of the papers that the table is about, by its name in `RUNS`."""
+    if name == "evaluation":
+        return Run("evaluation of DARTS_V2, 600 epochs", evaluation_steps(), {"training": 600 * WHOLE}, 120)
+    case = next(case for case in cases(False) if case.name == name)
+    words, epochs, goal = {
+        "darts": ("DARTS, first order", 50, 5.0),
+        "nasbench201": ("DrNAS in NAS-Bench-201", 100, 5.0),
+        "drnas_stage1": ("DrNAS (K=6), stage 1", 25, 0.0),
+    }[name]
+    times = dict.fromkeys(("weight", "first order", "validation"), epochs * HALF)
+    return Run(f"{words}, {epochs} epochs", search_steps(case), times, goal, literal_steps(case))
 
 
 def table(found: Sequence[Run], assumed: Assumed) -> str:
@@ -187,8 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the tables, and puts them into the page if asked to."""
     parser = ArgumentParser(prog="python -m experiments.performance.roofline", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="write the tables into docs/performance.md")
+    parser.add_argument("--runs", nargs="*", choices=RUNS, default=RUNS, help="rows; all of them by default")
     asked = parser.parse_args(arguments)
-    words = table(runs(), Assumed())
+    words = table([run_of(name) for name in asked.runs], Assumed())
     print(words)
     if asked.keep:
         before, _, after = between(PAGE.read_text(encoding="utf-8"), BEGIN, END)

@@ -88,13 +88,13 @@ def _draw(folder: Path, quadratics: Mapping[float, Sequence[Sides]], digits: Seq
         left.set_xlabel("distance of the concentrations from 1")
         left.set_ylabel("gap: expected over bound")
         epochs = range(1, 1 + len(digits))
+        above = [one.expected - one.centre for one in digits]
         error = [2 * one.error for one in digits]
-        right.errorbar(
-            epochs, [one.expected for one in digits], yerr=error, color=LINE_COLOURS[0], label="expected"
-        )
-        right.plot(epochs, [one.bound for one in digits], "--", color=LINE_COLOURS[1], label="right side")
-        right.plot(epochs, [one.centre for one in digits], ":", color=INK, label="loss at the mean")
+        right.errorbar(epochs, above, yerr=error, fmt="-o", color=LINE_COLOURS[0], label="expected (2 s.e.)")
+        bounds = [one.bound - one.centre for one in digits]
+        right.plot(epochs, bounds, "--", color=LINE_COLOURS[1], label="right side")
+        right.set_ylim(bottom=0)
         right.set_xlabel("epoch")
-        right.set_ylabel("loss")
+        right.set_ylabel("above the loss at the mean")
         right.legend()
     return path

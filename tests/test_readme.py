@@ -117,7 +117,7 @@ def test_make_targets_that_documents_name_exist():
         target
         for name in ("README.md", "CONTRIBUTING.md")
         for words in re.findall(
-            r"(?:`|^)make ([a-z ]+)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE
+            r"(?:`|^)make ([a-z -]+)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE
         )
         for target in words.split()
     }

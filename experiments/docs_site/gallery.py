@@ -31,6 +31,11 @@ RUNS = {
         "Which digits a network of three epochs takes for which: rows are true classes, columns predictions.",
         "python -m nas.evaluate dataset=digits",
     ),
+    "cost_devices.png": (
+        "Whether latencies on one device rank cells of NAS-Bench-201 as those on another do.",
+        "python -m nas.rank space=nasbench201 dataset=cifar10 tabular.file=nb201.csv "
+        "tabular.costs=latencies.csv",
+    ),
     "evidence_accuracy.png": (
         "Accuracy of each result, by methods; the band is the middle half of all cells of the table.",
         "make evidence",

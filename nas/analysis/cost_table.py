@@ -18,6 +18,8 @@ from nas.printable import shown
 
 log = logging.getLogger(__name__)
 
+# What has a meaning already: our own costs, and columns of files that have costs beside them.
+TAKEN = ("params", "macs", "latency", "run", "genotype", "front", "arch")
 # A network with convolutions that takes less than this share of the column's median has not been run.
 LEAST = 0.05
 CONVOLUTION = "nor_conv"
@@ -150,6 +152,11 @@ def read_costs(
             require(
                 not is_accuracy(name),
                 f"{source}: column {name!r} holds accuracies by its name (_test, _val), not costs",
+            )
+            require(
+                name not in TAKEN,
+                f"{source}: column {name!r} has a name that means something else here ({', '.join(TAKEN)}); "
+                "rename it",
             )
             require(
                 name not in origin,

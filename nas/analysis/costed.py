@@ -22,6 +22,7 @@ class Costed:
         front: accuracies and costs of all architectures of the space; None without a table of accuracies.
         accuracy: architecture -> its accuracy in that table, in per cent; None where that is not known.
         proxy: another cost that the search was held to in its place, such as multiply-adds; None for none.
+        met: the key of whether it is within; not `budget_met` where another budget is told by that.
         fit: where candidates were given costs by a fit, its R2 and median relative error on others.
         rank: cost -> its rank among all, and how many share it; None where they are not known.
     """
@@ -35,20 +36,21 @@ class Costed:
     rank: Callable[[float], tuple[int, int]] | None = None
     proxy: "Costed | None" = None
     fit: tuple[float, float] | None = None
+    met: str = MET
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of `metrics.csv` that `row` fills."""
-        of_budget = () if self.budget is None else (MET,)
+        of_budget = () if self.budget is None else (self.met,)
         of_table = () if self.front is None else ((DISTANCE,) if self.budget is None else (REGRET, DISTANCE))
         return (COST, *of_budget, *of_table)
 
     def row(self, genotype: Genotype) -> dict[str, float | int | None]:
         """An architecture as columns of `metrics.csv`; None where something is not known."""
         found = self.report(genotype)
-        met = found[MET]
+        met = found[self.met]
         values: dict[str, float | int | None] = {
-            COST: found[COST], MET: None if met is None else int(met),
+            COST: found[COST], self.met: None if met is None else int(met),
             REGRET: found[REGRET], DISTANCE: found[DISTANCE],
         }  # fmt: skip
         return {name: values[name] for name in self.columns}
@@ -68,7 +70,7 @@ class Costed:
             COST: cost,
             "cost_unit": self.unit,
             "cost_budget": self.budget,
-            MET: met,
+            self.met: met,
             REGRET: None,
             DISTANCE: None,
         }
@@ -89,7 +91,7 @@ class Costed:
     def words(self, genotype: Genotype) -> str:
         """The same in one line for a person."""
         found = self.report(genotype)
-        cost, met = found[COST], found[MET]
+        cost, met = found[COST], found[self.met]
         unit = f" {self.unit}" if self.unit else ""
         if cost is None:
             line = f"{self.of}: not known of this architecture"

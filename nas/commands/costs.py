@@ -13,7 +13,7 @@ from nas.analysis.constrained import Front
 from nas.analysis.cost.linear import POOR, USELESS, LinearCosts, fit_costs, keeps_every_edge
 from nas.analysis.cost.whole_space import range_of
 from nas.analysis.cost_table import operations_of
-from nas.analysis.costed import Costed
+from nas.analysis.costed import MET, Costed
 from nas.analysis.tabular import Tabular
 from nas.commands.cost_ranges import COUNTED, LATENCY, UNITS, Counting, drawn, part, predictor
 from nas.errors import require
@@ -128,6 +128,21 @@ def costed_of(
         ConfigError: a cost is not known, a key is set that nothing reads, or no architecture is within the
             budget.
     """
+    found = _logged(config, space, source, method, tabular, count)
+    if found is None:
+        require(
+            tabular is None or tabular.costs is None or bool(config.get("plan")),
+            "tabular.costs: which of its columns? tabular.cost=<column> logs one, method.cost.of=<column> is "
+            "searched by",
+        )
+        return None
+    # Of a budget of the method's own the summary says whether it is met under the usual name.
+    return replace(found, met=f"cost_{MET}") if method.budget else found
+
+
+def _logged(
+    config: DictConfig, space: Any, source: Any, method: Any, tabular: Tabular | None, count: Counting
+) -> Costed | None:
     settings = plain(config.tabular)
     cost = method.cost
     columns = () if tabular is None or tabular.costs is None else tuple(tabular.costs.columns)

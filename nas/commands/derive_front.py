@@ -1,5 +1,6 @@
 """The front of several searches: what each has found, accuracy against cost, beside the exact one."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +19,17 @@ from nas.commands.derived_run import with_run
 from nas.domains.networks import genotype_of, size_overrides, source_of, space_of
 from nas.engine import trainer
 from nas.engine.progress import console
-from nas.errors import require, require_one_of
+from nas.errors import ConfigError, require, require_one_of
 from nas.files import subfolder, write_text
 from nas.genotype import Genotype, parse
 from nas.printable import shown
 from nas.reading.csv_text import csv_table
 from nas.running.config import plain, typed_keys
 from nas.running.runs import read_runs
+from nas.running.saved import read_config
 from nas.running.session import Session
 
+log = logging.getLogger(__name__)
 # Keys that a front of several searches reads, beside those of groups.
 READ = ("run", "front", "trust", "traceback", "outputs", "latency.table", "dataset.root", "dataset.file")
 
@@ -58,7 +61,8 @@ def folders_of(run: Any) -> list[Path] | None:
     """
     if isinstance(run, ListConfig):
         require(len(run) > 0, "run=[]: name the run folders of searches")
-        return [Path(str(one)).expanduser().absolute() for one in run]
+        # A search that is named twice is one.
+        return list(dict.fromkeys(Path(str(one)).expanduser().absolute() for one in run))
     folder = None if run is None else Path(str(run)).expanduser().absolute()
     if folder is None or (folder / "config.yaml").is_file() or not folder.is_dir():
         return None
@@ -81,8 +85,13 @@ def refuse_table(config: DictConfig) -> None:
 
 
 def _has_found(place: Path) -> bool:
-    text = place / "config.yaml"
-    return (place / "genotype.json").is_file() and "command: search" in text.read_text(encoding="utf-8")
+    if not (place / "genotype.json").is_file():
+        return False
+    try:
+        return read_config(place / "config.yaml", str(place)).get("command") == "search"
+    except ConfigError as error:
+        log.warning("left out: %s", error)
+        return False
 
 
 def run_front(config: DictConfig, path: Path, folders: Sequence[Path]) -> None:
@@ -122,6 +131,11 @@ class Fronts:
         first = configs[0]
         space, source = space_of(first), source_of(first)
         for other in configs[1:]:
+            require(
+                other.dataset.name == first.dataset.name or config.tabular.metric != "auto",
+                f"run={other.run}: a search on {other.dataset.name}, {first.run} on "
+                f"{first.dataset.name}; tabular.metric=<column> says by which accuracy they are compared",
+            )
             same = space_of(other)
             require(
                 same.family == space.family and size_overrides(other, same) == size_overrides(first, space),
@@ -132,6 +146,7 @@ class Fronts:
         self.space = space
         self.tabular = self._table(first)
         self.axis = config.front or "params"
+        self._refuse_idle(config)
         self.price, self.unit = self._cost(first, source)
         self.points = [
             Point(Path(one.run), genotype_of(one, space, str(Path(one.run) / "genotype.json")))
@@ -139,6 +154,15 @@ class Fronts:
         ]
         self.config: Any = OmegaConf.create(OmegaConf.to_container(first, resolve=True))
         self.config.run = [str(folder) for folder in folders]
+
+    def _refuse_idle(self, config: DictConfig) -> None:
+        """Refuses what was typed for another cost than that of the front; raises `ConfigError`."""
+        ours = self.axis in (*COUNTED, LATENCY)
+        idle = {"tabular.costs", "tabular.cost_unit"} if ours else set()
+        idle |= set() if self.axis == LATENCY else {"latency.table"}
+        idle |= set() if ours else {key for key in typed_keys() if key.startswith("recipe.")}
+        found = sorted(idle & set(typed_keys()))
+        require(not found, f"{', '.join(found)}: without effect where front={self.axis}")
 
     def _table(self, config: DictConfig) -> Tabular:
         found = open_tabular(plain(config.tabular), self.space.family, config.dataset.name)

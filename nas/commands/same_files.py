@@ -138,4 +138,4 @@ def _read(folder: Path) -> Files | None:
 
 
 def _is_row(row: Any) -> bool:
-    return isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and is_whole(row[1])
+    return isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and is_whole(row[1], -1)

@@ -137,6 +137,11 @@ def unrecordable(method: Method) -> str | None:
             f"method.update={update.name} puts random generators back between its passes, and a graph draws "
             "on and on; method.update=first_order could be recorded"
         )
+    if method.budgeted and not method.joint:
+        return (
+            "method.cost.budget moves the price of a cost after every step, and a graph keeps the one that "
+            "it was recorded at; method.cost.budget=null could be recorded"
+        )
     if relaxation.one_path or update.by_probability:
         return (
             f"which candidates are run the host decides anew in every pass of method={method.name}, and a "

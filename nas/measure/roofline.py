@@ -128,12 +128,22 @@ def _noted(packet: Any, args: tuple, kwargs: dict, made: Any) -> Operator:
             touched[id(leaf)] = leaf
     numbers = sum(t.numel() for t in touched.values() if t.is_floating_point())
     other = sum(t.nbytes for t in touched.values() if not t.is_floating_point())
-    count = flop_registry.get(packet)
+    count = _backward_flops if packet is aten.convolution_backward else flop_registry.get(packet)
     flops = 0 if count is None else count(*args, **kwargs, out_val=made)
     groups = 1
     if packet in CONVOLUTIONS:
         groups = args[8] if packet is aten.convolution else args[9]
     return Operator(str(packet), numbers, other, flops, groups > 1 and _is_depthwise(packet, args))
+
+
+def _backward_flops(
+    gradient: Tensor, x: Tensor, weight: Tensor, *others: Any, out_val: Any, **kwargs: Any
+) -> int:
+    """As many as forward for each gradient asked for; torch counts a weight's `groups` times too high."""
+    asked = sum(one is not None for one in out_val[:2])
+    # Behind a transposed convolution, whose weight is applied to each of its inputs.
+    pixels = x if others[4] else gradient
+    return asked * 2 * pixels.numel() * weight[0].numel()
 
 
 def _is_depthwise(packet: Any, args: tuple) -> bool:

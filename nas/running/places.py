@@ -8,7 +8,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 # Keys of `dataset` and `dataset.source` that name a place.
 PLACES = ("root", "file", "labels", "test_file", "test_labels")
 # Others that do, one or a list of them.
-TABLES = ("tabular.costs", "method.cost.table")
+TABLES = ("tabular.file", "tabular.costs", "method.cost.table")
 
 
 def absolute(path: Any) -> Any:

@@ -81,6 +81,7 @@ class Session:
                 f"hydra.run.dir={path}: a resumed run stays in its folder {config.resume}",
             )
             config = continued(config, path, HydraConfig.get().overrides.task)
+            make_absolute(config)
             self._take_folder(f"resume={config.resume}")
             old = self.folder.read_json("summary.json")
             self._before = float(

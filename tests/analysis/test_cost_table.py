@@ -151,3 +151,9 @@ def test_the_real_columns_have_the_nonsense_that_is_known_of_them(caplog):
     pixel2 = table.columns["pixel2"]
     counts = np.unique(list(pixel2.values.values()), return_counts=True)[1]
     assert len(counts) < 50 and pixel2.equals(15) == max(counts)
+
+
+@pytest.mark.parametrize("name", ["params", "latency", "run"])
+def test_a_column_whose_name_means_something_else_is_refused(tmp_path, name):
+    with pytest.raises(ConfigError, match=f"column '{name}' .* rename it"):
+        read_costs(table_file(tmp_path, COSTS.replace("board", name)))

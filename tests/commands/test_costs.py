@@ -244,3 +244,19 @@ def test_a_plan_prints_what_the_space_costs(run, tables, tmp_path):
     assert "costs of all architectures" in text and "smallest / middle / largest" in text
     assert f"phone (15,625 known) │ {prices[0]} / {prices[7812]} / {prices[-1]}" in text
     assert "parameters │ 1" in text.replace("multiply-adds", "")
+
+
+def test_a_budget_of_the_methods_own_keeps_its_word_beside_a_cost_that_is_logged(run, tables, tmp_path):
+    """The printed evaluation builds the network that the search has sized for `method.budget`."""
+    words = [one for one in TINY if not one.startswith("method")]
+    words += ["method=dsonas", "method.budget.params=3000000", "trainer.max_epochs=1", "tabular.budget=60"]
+    words += ["method.warmup_epochs=0", "method.gamma=1"]
+    done = run("search", *words, *tables[0], "tabular.cost=phone", f"hydra.run.dir={tmp_path / 'a'}")
+    assert (done.status, done.err) == (0, "")
+    found = summary(tmp_path / "a")
+    assert found["budget_met"] is True and "cost_budget_met" in found and found["cost_budget"] == 60
+
+
+def test_costs_of_which_no_column_is_named_are_refused(run, tables, tmp_path):
+    done = run("search", *TINY, *tables[0], f"hydra.run.dir={tmp_path / 'a'}")
+    assert done.status == 2 and "tabular.cost=<column>" in done.err and not (tmp_path / "a").exists()

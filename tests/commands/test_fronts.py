@@ -4,8 +4,10 @@ import csv
 import json
 
 import pytest
+from omegaconf import OmegaConf
 
 from nas.analysis.sampling import pareto_front
+from nas.commands.derive_front import _has_found, folders_of
 from tests.analysis.test_plots import picture
 from tests.commands.test_costs import tables
 from tests.commands.test_tabular import TINY
@@ -69,7 +71,7 @@ def test_the_front_of_a_folder_of_searches_beside_the_exact_one(run, searches, t
 
 def test_a_list_of_searches_by_the_size_of_their_networks(run, searches, tables, tmp_path):
     runs = f"run=[{searches}/0,{searches}/2]"
-    done = run("derive", runs, *tables[0], "front=params", f"hydra.run.dir={tmp_path / 'out'}")
+    done = run("derive", runs, *tables[0][:2], "front=params", f"hydra.run.dir={tmp_path / 'out'}")
     assert (done.status, done.err) == (0, "")
     with (tmp_path / "out/front.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -83,14 +85,16 @@ def test_a_list_of_searches_by_the_size_of_their_networks(run, searches, tables,
     [
         (["tabular.file=null", "tabular.costs=null"], "compared by a table of accuracies"),
         (["front=watch"], "front=watch"),
-        (["front=latency"], "latency.table=null: latency is read from a table"),
+        (["front=latency", "~costs"], "latency.table=null: latency is read from a table"),
         (["rank=supernet"], "without effect where run= names several searches"),
         (["tabular.metric=auto"], "tabular.metric=auto: no column of the table"),
         (["tabular.cost=phone"], "front=<column> says which cost"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(run, searches, tables, tmp_path, overrides, words):
-    done = run("derive", f"run={searches}", *tables[0], *overrides, f"hydra.run.dir={tmp_path / 'out'}")
+    given = [one for one in tables[0] if "~costs" not in overrides or not one.startswith("tabular.costs")]
+    given += [one for one in overrides if one != "~costs"]
+    done = run("derive", f"run={searches}", *given, f"hydra.run.dir={tmp_path / 'out'}")
     assert done.status == 2 and words in done.err
     assert not (tmp_path / "out/config.yaml").exists()
 
@@ -107,3 +111,19 @@ def test_folders_that_hold_no_searches_are_refused(run, searches, tables, tmp_pa
     # A table is no use to the derivation from one search.
     done = run("derive", f"run={searches}/0", tables[0][0], f"hydra.run.dir={tmp_path / 'out'}")
     assert done.status == 2 and "read where run= names several searches" in done.err
+
+
+def test_what_belongs_to_another_cost_is_refused_and_a_strangers_folder_left_out(
+    run, searches, tables, tmp_path
+):
+    overrides, _ = tables
+    given = (f"run={searches}", *overrides, f"hydra.run.dir={tmp_path / 'out'}")
+    for front, idle in (("params", "tabular.cost_unit=ms"), ("phone", "latency.table=/nowhere")):
+        done = run("derive", *given, f"front={front}", idle)
+        assert done.status == 2 and idle.split("=")[0] in done.err and f"front={front}" in done.err
+    folder = tmp_path / "strange"
+    folder.mkdir()
+    (folder / "config.yaml").write_bytes(b"\xff\xfecommand: search")
+    (folder / "genotype.json").write_text("{}")
+    assert not _has_found(folder)
+    assert folders_of(OmegaConf.create([str(folder), str(folder)])) == [folder]

@@ -204,12 +204,13 @@ METHODS = {
     "gdas": r"method=gdas",
     "enas": r"method=enas",
     "oles": r"method\.monitors\.",
+    "darts1 method.cost.budget=4000": r"method\.cost\.budget",
 }
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_that_cannot_be_recorded_is_refused_with_its_key(name):
-    method = search_steps((f"method={name}", *IMAGES)).method
+    method = search_steps((*f"method={name}".split(), *IMAGES)).method
     with pytest.raises(ConfigError, match=rf"hardware\.graph=true: .*{METHODS[name]}.*hardware\.graph=false"):
         check_graph(HARDWARE, method, text=False)
 

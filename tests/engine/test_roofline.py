@@ -29,6 +29,19 @@ def test_depthwise_convolutions_are_told_from_dense_ones():
     assert [one.flops for one in step.operators] == [2 * 2 * 4 * 64 * 9, 2 * 2 * 6 * 64 * 4]
 
 
+@pytest.mark.parametrize("groups", [1, 4, 16])
+def test_a_gradient_of_a_convolution_takes_what_the_convolution_does(groups):
+    """Of the input, and of the weights, which torch's own counter takes for `groups` times as much."""
+    conv = torch.nn.Conv2d(16, 16, 3, padding=1, groups=groups, bias=False)
+    out = conv(torch.randn(2, 16, 8, 8, requires_grad=True))
+    (backward,) = [
+        one
+        for one in stream_of(lambda: out.backward(torch.ones_like(out))).operators
+        if "backward" in one.name
+    ]
+    assert backward.flops == 2 * (2 * 2 * 16 * 64 * 9 * (16 // groups))
+
+
 @pytest.mark.parametrize(
     ("operator", "seconds"),
     [

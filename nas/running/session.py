@@ -81,7 +81,6 @@ class Session:
                 f"hydra.run.dir={path}: a resumed run stays in its folder {config.resume}",
             )
             config = continued(config, path, HydraConfig.get().overrides.task)
-            make_absolute(config)
             self._take_folder(f"resume={config.resume}")
             old = self.folder.read_json("summary.json")
             self._before = float(
@@ -90,9 +89,9 @@ class Session:
             self.earlier = old
         else:
             self._refuse_used()
-            make_absolute(config)
             for key in ("resume_schedule", "restarts"):
                 require(not config.get(key), f"{key}={config.get(key)}: only of a resumed run, with resume=")
+        make_absolute(config)
         seed = config.seed
         require(
             isinstance(seed, int) and 0 <= seed < 2**32,
@@ -301,6 +300,8 @@ class Session:
         done = earlier.get("status") == "finished" and type(end) is int and epochs_done >= end
         if done:
             say(f"{self.folder.path} is finished already ({epochs_done} epochs); nothing is left to do")
+            if self._lock is not None:
+                self._lock.release()  # not when the garbage collector comes by
         return done
 
     @property

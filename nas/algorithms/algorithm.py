@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -44,10 +45,15 @@ class Algorithm(ABC):
     Attributes:
         architectures: all, one at random, and neighbours; set by `start`.
         draws: the only source of chance; set by `start`.
+        constrained: whether architectures may lie above the budget of a cost; set before `start`.
+        passes_over: of the class: whether `tell` passes over a reward of nan, which stands for such an
+            architecture, so that `ask` draws anew. Where it does not, that reward is 0.
     """
 
     architectures: Architectures
     draws: Draws
+    constrained: bool = False
+    passes_over: ClassVar[bool] = False
 
     def start(self, architectures: Architectures, draws: Draws) -> None:
         """Begins anew, for as many seeds as `draws` has."""
@@ -59,7 +65,7 @@ class Algorithm(ABC):
 
     @abstractmethod
     def tell(self, codes_SE: np.ndarray, rewards_S: np.ndarray) -> None:
-        """What was asked for, and its rewards in percent."""
+        """What was asked for, and its rewards in percent; nan if it `passes_over` what is not queried."""
 
     def draw(self) -> np.ndarray:
         """Codes [S, E] of architectures that are drawn uniformly."""

@@ -8,6 +8,8 @@ from nas.algorithms.algorithm import Algorithm
 class Random(Algorithm):
     """Asks for architectures that are drawn uniformly, with replacement."""
 
+    passes_over = True
+
     def ask(self) -> np.ndarray:
         return self.draw()
 

@@ -13,7 +13,8 @@ class Reinforce(Algorithm):
     """Every edge draws its candidate from a softmax of its own; Adam follows the score function.
 
     Its estimate of the gradient of the expected reward is (R - b) grad log p(architecture), where b is the
-    moving average of the rewards, this one included, without the bias of its start.
+    moving average of the rewards, this one included, without the bias of its start. What is above the budget
+    of a cost has no reward, and an advantage of 0.
 
     Args:
         lr: Adam's learning rate.
@@ -23,6 +24,8 @@ class Reinforce(Algorithm):
     Raises:
         ConfigError: a number is out of its range.
     """
+
+    passes_over = True
 
     def __init__(self, lr: float, momentum: float, spread: float):
         require(lr > 0, f"algorithm.lr={lr}: must be positive")
@@ -38,7 +41,7 @@ class Reinforce(Algorithm):
         missing_EO = torch.arange(int(sizes_E.max())) >= sizes_E[:, None]
         self._logits_SEO = logits_SEO.masked_fill(missing_EO, -torch.inf)
         self._optimizer = torch.optim.Adam([self._logits_SEO], lr=self.lr)
-        self._average_S, self._weight = np.zeros(len(draws)), 0.0
+        self._average_S, self._weight_S = np.zeros(len(draws)), np.zeros(len(draws))
 
     def ask(self) -> np.ndarray:
         below_SEO = self._logits_SEO.softmax(-1).cumsum(-1).numpy()
@@ -47,9 +50,13 @@ class Reinforce(Algorithm):
         return np.minimum(drawn_SE, self.architectures.sizes_E - 1)
 
     def tell(self, codes_SE: np.ndarray, rewards_S: np.ndarray) -> None:
-        self._average_S = self.momentum * self._average_S + (1 - self.momentum) * rewards_S
-        self._weight = self.momentum * self._weight + 1 - self.momentum
-        advantages_S = torch.from_numpy(rewards_S - self._average_S / self._weight)
+        had_S = ~np.isnan(rewards_S)
+        average_S = self.momentum * self._average_S + (1 - self.momentum) * rewards_S
+        self._average_S = np.where(had_S, average_S, self._average_S)
+        weight_S = self.momentum * self._weight_S + 1 - self.momentum
+        self._weight_S = np.where(had_S, weight_S, self._weight_S)
+        gained_S = rewards_S - self._average_S / np.maximum(self._weight_S, np.finfo(float).tiny)
+        advantages_S = torch.from_numpy(np.where(had_S, gained_S, 0.0))
         self._logits_SEO.grad = -score_function(self._logits_SEO, torch.from_numpy(codes_SE), advantages_S)
         self._optimizer.step()
 

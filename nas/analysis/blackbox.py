@@ -2,6 +2,10 @@
 
 An incumbent is what a search has found so far: of the architectures that it has asked for, the first with the
 highest reward. Nothing here trains; a reward and its cost are looked up.
+
+What a network costs on a device is known before it is trained. So what lies above a budget of that kind is
+not queried: it takes nothing of the search's own budget and is never an incumbent. The algorithm draws
+another in its place where it draws at all; else it is told the lowest reward there is, 0.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +22,8 @@ from nas.printable import shown
 LARGEST = 20_000_000
 # Points of a curve over seconds.
 POINTS = 200
+# What is asked for above a cost's budget is free, so a search might not end: questions, at most, per query.
+IN_VAIN = 100
 
 
 @dataclass(frozen=True)
@@ -53,37 +59,55 @@ class Budget:
 
 @dataclass(frozen=True)
 class Searches:
-    """What S searches have asked for in up to Q queries.
+    """What S searches have asked for, in up to Q questions.
 
     Attributes:
         index_QS: which architecture, by its place among all.
-        made_S: how many of its Q queries the budget of a seed had room for.
-        rewards_QS: what they were told.
-        spent_QS: seconds up to and with each query; None where queries cost none.
+        made_S: how many of its Q questions the budget of a seed had room for.
+        rewards_QS: what they were told; -inf of what is above a cost's budget.
+        spent_QS: queries or seconds up to and with each question; None where each is one query.
+        along: what is spent, `queries` or `seconds`.
     """
 
     index_QS: np.ndarray
     made_S: np.ndarray
     rewards_QS: np.ndarray
     spent_QS: np.ndarray | None
+    along: str = "queries"
+
+    def queries(self) -> np.ndarray:
+        """How many architectures each seed has paid for, [S]."""
+        made_QS = np.arange(len(self.index_QS))[:, None] < self.made_S
+        return (made_QS & np.isfinite(self.rewards_QS)).sum(0)
 
     def incumbents(self) -> np.ndarray:
-        """Which query of a seed gave its incumbent after each query, [Q, S]; what was not made gives none."""
+        """Which question of a seed gave its incumbent after each, [Q, S]; -1 where none has yet."""
         queries_Q = np.arange(len(self.index_QS))[:, None]
         rewards_QS = np.where(queries_Q < self.made_S, self.rewards_QS, -np.inf)
         highest_QS = np.maximum.accumulate(rewards_QS)
-        better_QS = np.ones_like(rewards_QS, dtype=bool)
-        better_QS[1:] = rewards_QS[1:] > highest_QS[:-1]
-        return np.maximum.accumulate(np.where(better_QS, queries_Q, 0))
+        better_QS = np.isfinite(rewards_QS)
+        better_QS[1:] &= rewards_QS[1:] > highest_QS[:-1]
+        return np.maximum.accumulate(np.where(better_QS, queries_Q, -1))
+
+    def last(self) -> np.ndarray:
+        """The place of what each seed has found among all architectures, [S]; -1 of a seed without any."""
+        seeds_S = np.arange(len(self.made_S))
+        query_S = self.incumbents()[self.made_S - 1, seeds_S]
+        return np.where(query_S < 0, -1, self.index_QS[query_S, seeds_S])
 
     def points(self) -> Iterator[tuple[float, np.ndarray]]:
-        """The points of a curve, and how many queries each seed has made there, [S]: queries, or seconds."""
+        """The points of a curve, queries or seconds, and how many questions each seed has put there, [S]."""
         if self.spent_QS is None:
             yield from ((done, np.minimum(done, self.made_S)) for done in range(1, len(self.index_QS) + 1))
             return
-        seeds = np.arange(len(self.made_S))
-        for seconds in np.linspace(0, self.spent_QS[self.made_S - 1, seeds].max(), POINTS + 1)[1:]:
-            yield round(float(seconds), 6), np.minimum((self.spent_QS <= seconds).sum(0), self.made_S)
+        most = self.spent_QS[self.made_S - 1, np.arange(len(self.made_S))].max()
+        points = (
+            range(1, round(float(most)) + 1)
+            if self.along == "queries"
+            else [round(float(seconds), 6) for seconds in np.linspace(0, most, POINTS + 1)[1:]]
+        )
+        for point in points:
+            yield point, np.minimum((self.spent_QS <= point).sum(0), self.made_S)
 
 
 def most_queries(budget: Budget, seeds: int, seconds_N: np.ndarray | None) -> int:
@@ -112,6 +136,7 @@ def search(
     rewards_N: np.ndarray,
     seconds_N: np.ndarray | None = None,
     watch: Callable[[Sequence], Iterable] = iter,
+    within_N: np.ndarray | None = None,
 ) -> Searches:
     """Lets an algorithm ask until the budget of every seed is spent.
 
@@ -123,29 +148,43 @@ def search(
         rewards_N: what the algorithm is told of each architecture, in percent.
         seconds_N: what a query costs, above 0; None for a budget of queries.
         watch: shows how far it is.
+        within_N: which architectures are within the budget of a cost; None for all. A seed whose algorithm
+            goes on to ask for others ends after `IN_VAIN` questions a query, without having spent its budget.
 
     Raises:
         ConfigError: the budget is too large to be held, or the algorithm asks for what there is not.
     """
-    seeds, limit = len(draws), budget.seconds or np.inf
+    seeds = len(draws)
+    algorithm.constrained = within_N is not None
     algorithm.start(architectures, draws)
+    most = most_queries(budget, seeds, seconds_N)
+    beyond = np.nan if algorithm.passes_over else 0.0
+    told_N = rewards_N if within_N is None else np.where(within_N, rewards_N, beyond)
+    price_N = np.ones(len(rewards_N)) if seconds_N is None else seconds_N
+    if within_N is not None:
+        most = max(most, min(most * IN_VAIN, LARGEST // seeds))
+        price_N = np.where(within_N, price_N, 0.0)
+    limit = budget.queries if budget.seconds is None else budget.seconds
+    counted = within_N is None and seconds_N is None
     asked, spent, spent_S = [], [], np.zeros(seeds)
-    for _ in watch(range(most_queries(budget, seeds, seconds_N))):
+    for _ in watch(range(most)):
         if bool((spent_S >= limit).all()):
             break
         codes_SE = algorithm.ask()
         index_S = _index(codes_SE, architectures, seeds, algorithm)
-        algorithm.tell(codes_SE, rewards_N[index_S])
+        algorithm.tell(codes_SE, told_N[index_S])
         asked.append(index_S)
-        if seconds_N is not None:
-            spent_S = spent_S + seconds_N[index_S]
+        spent_S = spent_S + price_N[index_S]
+        if not counted:
             spent.append(spent_S)
-    index_QS = np.array(asked, dtype=np.int32)
-    if seconds_N is None:
+    index_QS, spent_QS = np.array(asked, dtype=np.int32), np.array(spent)
+    if counted:
         return Searches(index_QS, np.full(seeds, len(index_QS)), rewards_N[index_QS], None)
     # A query is made if there was something left before it.
-    made_S = 1 + (np.array(spent)[:-1] < limit).sum(0)
-    return Searches(index_QS, made_S, rewards_N[index_QS], np.array(spent))
+    made_S = 1 + (spent_QS[:-1] < limit).sum(0)
+    seen_N = rewards_N if within_N is None else np.where(within_N, rewards_N, -np.inf)
+    along = "queries" if seconds_N is None else "seconds"
+    return Searches(index_QS, made_S, seen_N[index_QS], spent_QS, along)
 
 
 def _index(codes_SE: Any, architectures: Any, seeds: int, algorithm: Any) -> np.ndarray:
@@ -173,15 +212,14 @@ def curve(searches: Searches, figures: Mapping[str, np.ndarray]) -> list[dict[st
         (mean) and `<name>_std` (sample standard deviation; None of a single seed).
     """
     incumbents_QS, seeds_S = searches.incumbents(), np.arange(len(searches.made_S))
-    along = "queries" if searches.spent_QS is None else "seconds"
     rows = []
     for point, made_S in searches.points():
-        there_S = seeds_S[made_S > 0]
+        query_S = np.where(made_S > 0, incumbents_QS[made_S - 1, seeds_S], -1)
+        there_S = seeds_S[query_S >= 0]
         if len(there_S) == 0:
             continue
-        query_S = incumbents_QS[made_S[there_S] - 1, there_S]
-        index_S = searches.index_QS[query_S, there_S]
-        row: dict[str, float | int | None] = {along: point, "n": len(there_S)}
+        index_S = searches.index_QS[query_S[there_S], there_S]
+        row: dict[str, float | int | None] = {searches.along: point, "n": len(there_S)}
         for name, figure_N in figures.items():
             row[name], row[f"{name}_std"] = mean_std(figure_N[index_S])
         rows.append(row)

@@ -1,5 +1,6 @@
 """`python -m nas.blackbox`: searches that see an architecture's figure alone, on the table of a benchmark."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,16 @@ from nas.analysis.blackbox import Budget, Searches, column_of, curve, mean_std, 
 from nas.analysis.natsbench import SCHEDULES, read_natsbench
 from nas.analysis.plots.incumbents import draw_incumbents
 from nas.analysis.tabular import open_tabular
-from nas.commands.costs import refuse as refuse_costs
+from nas.commands.blackbox_costs import costs_of
 from nas.domains.networks import space_of
 from nas.engine.progress import watch
 from nas.errors import ConfigError, require, require_one_of
 from nas.files import write_text
 from nas.reading.csv_text import csv_table
-from nas.running.config import instantiate, plain, typed_keys
+from nas.running.config import RunFailed, instantiate, plain, typed_keys
 from nas.running.session import Session
 
+log = logging.getLogger(__name__)
 REWARD = "reward"
 
 
@@ -53,7 +55,6 @@ class BlackBox:
             len(self.architectures) > 1,
             f"space.operations: space={space.name} has one architecture with them, nothing to search",
         )
-        refuse_costs(config)
         tabular = open_tabular(plain(config.tabular), space.family, "")
         if tabular is None:
             raise ConfigError("tabular.file=null: name the table that is searched on, tabular.file=<file>")
@@ -74,6 +75,22 @@ class BlackBox:
         self.shown = tabular.metric or next(
             (name for name in self.finals if name == f"{stem}_test"), next(iter(self.finals))
         )
+        self.costs = costs_of(config, tabular, self.shown, space, self.genotypes)
+        self.within_N = None if self.costs is None else self.costs.within_N
+        self._check_within()
+
+    def _check_within(self) -> None:
+        if self.within_N is not None:
+            lowest, given = float(self.rewards_N[self.within_N].min()), self.config.reward.metric
+            require(
+                lowest >= 0,
+                f"reward.metric={given}: goes down to {lowest:g}, and of what is above tabular.budget an "
+                "algorithm may be told 0; rewards must not be negative",
+            )
+
+    def _best(self, figure_N: np.ndarray) -> float:
+        """The best of the table, of what is within the budget where there is one."""
+        return float((figure_N if self.within_N is None else figure_N[self.within_N]).max())
 
     def _seconds(self, table: BenchmarkTable) -> np.ndarray | None:
         name, seconds = self.config.reward.seconds, self.budget.seconds
@@ -119,55 +136,76 @@ class BlackBox:
         draws = Draws(self.seeds)
         found = search(
             self.algorithm, self.architectures, draws, self.budget, self.rewards_N, self.seconds_N,
-            lambda steps: watch("asking", steps),
+            lambda steps: watch("asking", steps), self.within_N,
         )  # fmt: skip
         rows = curve(found, {REWARD: self.rewards_N} | self.finals)
+        if not rows:
+            raise RunFailed(
+                f"none of {len(self.seeds)} seeds has asked for an architecture within tabular.budget; give "
+                "them more queries (budget.queries, budget.seconds) or a higher tabular.budget"
+            )
         write_text(session.folder / "curve.csv", csv_table(tuple(rows[0]), rows))
         last_S = self._write_seeds(session, found)
+        self._tell_unspent(found, last_S)
         title = f"{config.algorithm.name}, {len(self.seeds)} seeds, reward {config.reward.metric}"
-        best = float(self.finals[self.shown].max())
+        best = self._best(self.finals[self.shown])
         draw_incumbents(rows, self.shown, best, session.folder.figures / "curve.png", title, session.caption)
-        chosen = self.genotypes[last_S[self.rewards_N[last_S].argmax()]]
+        there_S = last_S[last_S >= 0]
+        chosen = self.genotypes[there_S[self.rewards_N[there_S].argmax()]]
         write_text(session.folder / "genotype.json", chosen.to_json() + "\n")
         session.summary |= {
             "algorithm": config.algorithm.name,
-            "n": len(self.seeds),
-            "queries": round(float(found.made_S.mean()), 6),
+            "n": len(there_S),
+            "queries": round(float(found.queries().mean()), 6),
             "genotype": str(chosen),
             "reward_metric": config.reward.metric,
         }
-        self._sum_up(session, last_S)
+        self._sum_up(session, there_S)
+        if self.costs is not None:
+            session.summary |= self.costs.report(last_S, self.finals[self.shown])
+        print(f"run folder: {session.folder.path}", flush=True)
+
+    def _tell_unspent(self, found: Searches, last_S: np.ndarray) -> None:
+        """Says of how many seeds the algorithm went on to ask for what is above the budget."""
+        limit = self.budget.queries if self.budget.seconds is None else self.budget.seconds
+        if self.within_N is None or found.spent_QS is None:
+            return
+        unspent = int((found.spent_QS[-1] < limit).sum())
+        if unspent:
+            log.warning(
+                "%d of %d seeds ended with queries left, %d of them with nothing: what they asked for was "
+                "above tabular.budget", unspent, len(self.seeds), int((last_S < 0).sum()),
+            )  # fmt: skip
 
     def _write_seeds(self, session: Session, found: Searches) -> np.ndarray:
-        """Writes `seeds.csv`, what each seed has found; returns the architectures' places [S]."""
-        seeds = np.arange(len(self.seeds))
-        last_S = found.index_QS[found.incumbents()[found.made_S - 1, seeds], seeds]
+        """Writes `seeds.csv`, what each seed has found; returns the architectures' places [S], -1 of none."""
+        last_S = found.last()
+        spent_S: list = [None] * len(self.seeds)
+        if found.spent_QS is not None and found.along == "seconds":
+            spent_S = list(found.spent_QS[found.made_S - 1, np.arange(len(self.seeds))])
         rows = []
-        for seed, made, index, spent in zip(
-            self.seeds,
-            found.made_S,
-            last_S,
-            [None] * len(seeds) if found.spent_QS is None else found.spent_QS[found.made_S - 1, seeds],
-            strict=True,
-        ):
-            row = {"seed": seed, "queries": made, "seconds": spent, REWARD: self.rewards_N[index]}
-            finals = {name: figure_N[index] for name, figure_N in self.finals.items()}
-            rows.append(row | finals | {"genotype": self.names[index]})
+        for seed, made, place, spent in zip(self.seeds, found.queries(), last_S, spent_S, strict=True):
+            row = {"seed": seed, "queries": made, "seconds": spent}
+            for name, figure_N in ({REWARD: self.rewards_N} | self.finals).items():
+                row[name] = figure_N[place] if place >= 0 else None
+            row |= {} if self.costs is None else self.costs.of(place)
+            rows.append(row | {"genotype": self.names[place] if place >= 0 else None})
         write_text(session.folder / "seeds.csv", csv_table(tuple(rows[0]), rows))
         return last_S
 
     def _sum_up(self, session: Session, last_S: np.ndarray) -> None:
         """Adds mean, deviation, optimum and regret of every figure to the summary, and prints them."""
-        n, best = len(self.seeds), float(self.finals[self.shown].max())
+        n, best = len(last_S), self._best(self.finals[self.shown])
         means = {name: mean_std(figure_N[last_S])[0] for name, figure_N in self.finals.items()}
         # What nas.sweeps makes a table of.
         standing = {"metric": self.shown, "best": best, "gap": round(best - means[self.shown], 6)}
         session.summary["table"] = means | standing
+        best_heading = "best of the table" if self.within_N is None else "best within the budget"
         table = Table(title=f"what the incumbents of {n} seeds reach (%)")
-        for heading in ("figure", "mean ± std", "n", "best of the table", "regret"):
+        for heading in ("figure", "mean ± std", "n", best_heading, "regret"):
             table.add_column(heading, justify="left" if heading == "figure" else "right")
         for name, figure_N in ({REWARD: self.rewards_N} | self.finals).items():
-            (mean, spread), best = mean_std(figure_N[last_S]), float(figure_N.max())
+            (mean, spread), best = mean_std(figure_N[last_S]), self._best(figure_N)
             session.summary |= {
                 name: mean,
                 f"{name}_std": spread,
@@ -178,7 +216,6 @@ class BlackBox:
             named = f"{name} ({self.config.reward.metric})" if name == REWARD else name
             table.add_row(named, reached, str(n), f"{best:.2f}", f"{best - mean:.2f}")
         Console().print(table)
-        print(f"run folder: {session.folder.path}", flush=True)
 
 
 def algorithm_of(config: DictConfig) -> Algorithm:

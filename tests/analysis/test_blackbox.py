@@ -89,6 +89,58 @@ def test_the_budget_is_met_exactly(name, rewards):
         assert costs[:-1].sum() < 50 <= costs.sum() == timed.spent_QS[made - 1, seed]
 
 
+@pytest.mark.parametrize("seconds", [False, True], ids=["queries", "seconds"])
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_above_a_budget_of_costs_is_free_and_never_found(name, seconds, rewards):
+    within_N = np.random.default_rng(2).random(len(CELLS)) < 0.2
+    seconds_N = 1.0 + np.arange(len(CELLS)) % 5 if seconds else None
+    budget = Budget(seconds=50) if seconds else Budget(30)
+    some = [
+        search(algorithm(name), CELLS, Draws(seeds), budget, rewards, seconds_N, within_N=within_N)
+        for seeds in (range(5), [3])
+    ]
+    for searches, seed in ((some[0], 3), (some[1], 0)):
+        asked = searches.index_QS[: searches.made_S[seed], seed]
+        paid = asked[within_N[asked]]
+        spent = (np.ones(len(CELLS)) if seconds_N is None else seconds_N)[paid]
+        limit = budget.queries or budget.seconds
+        assert spent[:-1].sum() < limit <= spent.sum() and searches.queries()[seed] == len(paid) < len(asked)
+        assert searches.last()[seed] == paid[rewards[paid].argmax()]
+        if not seconds:
+            rows = curve(searches, {"reward": rewards})
+            assert [row["queries"] for row in rows] == list(range(1, 31))
+            assert rows[-1]["reward"] == pytest.approx(rewards[searches.last()].mean(), abs=1e-6)
+    # Whatever runs beside it.
+    assert some[0].last()[3] == some[1].last()[0]
+    made = some[1].made_S[0]
+    assert (some[0].index_QS[:made, 3] == some[1].index_QS[:made, 0]).all()
+
+
+@pytest.mark.parametrize("name", ["evolution", "reinforce"])
+def test_no_learner_loses_to_chance_for_a_budget_of_costs(name, rewards):
+    """They go on among what is within, where to be told a reward of 0 would have driven them away."""
+    costs_N = np.random.default_rng(3).uniform(0, 1, (6, 5))[np.arange(6), CELLS.all()].sum(1)
+    within_N = costs_N <= np.quantile(costs_N, 0.3)
+    ends = {
+        one: rewards[
+            search(
+                algorithm(one), CELLS, Draws(range(100)), Budget(300), rewards, None, iter, within_N
+            ).last()
+        ]
+        for one in (name, "random")
+    }
+    assert wilcoxon(ends[name], ends["random"], alternative="greater").pvalue < 1e-3
+
+
+def test_a_search_that_only_asks_for_what_is_above_the_budget_ends(rewards):
+    within_N = np.ones(len(CELLS), dtype=bool)
+    codes_SE = np.zeros((2, 6), dtype=np.int64)
+    within_N[CELLS.index(codes_SE)] = False
+    searches = search(Told(codes_SE), CELLS, Draws(range(2)), Budget(3), rewards, within_N=within_N)
+    assert searches.queries().tolist() == [0, 0] and searches.last().tolist() == [-1, -1]
+    assert curve(searches, {"reward": rewards}) == []
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [({}, "budget.queries=null"), ({"queries": 1, "seconds": 2.0}, "one of the two"),

@@ -114,6 +114,64 @@ def test_an_algorithm_of_ones_own_is_added_as_the_document_says(run, tables, tmp
     assert done.status == 0 and "climbing" not in sys.modules
 
 
+@pytest.fixture(scope="module")
+def costs(tmp_path_factory):
+    """What the 64 cells cost, a millisecond a convolution, as overrides; of three nothing is known."""
+    lines = ["arch,phone"]
+    for number, operations in enumerate(itertools.product(TWO, repeat=6)):
+        lines.append(f"{arch(*operations)},{operations.count(TWO[1]) + 1 if number > 2 else ''}")
+    file = tmp_path_factory.mktemp("costs") / "phones.csv"
+    file.write_text("\n".join(lines))
+    return f"tabular.costs={file}", "tabular.cost=phone", "tabular.cost_unit=ms"
+
+
+def test_a_budget_of_costs_is_kept_to_and_regret_is_to_the_best_within_it(run, tables, costs, tmp_path):
+    done = run("blackbox", *SMALL, *tables, *costs, "tabular.budget=4", f"hydra.run.dir={tmp_path / 'a'}")
+    assert done.status == 0, done.err
+    assert "best within the budget" in done.out
+    summary = json.loads((tmp_path / "a/summary.json").read_text())
+    seeds = rows(tmp_path / "a/seeds.csv")
+    assert all(float(row["cost"]) <= 4 and row["queries"] == "9" for row in seeds)
+    assert (summary["cost_of"], summary["cost_unit"], summary["cost_budget"]) == ("phone", "ms", 4)
+    assert summary["budget_met"] is True
+    # Three convolutions and accuracy 91.5 are the most that 4 ms allow.
+    assert summary["cifar10_test_best"] == 91.5
+    mean = statistics.mean(91.5 - float(row["cifar10_test"]) for row in seeds)
+    assert summary["regret_constrained"] == summary["cifar10_test_regret"] == pytest.approx(mean, abs=1e-6)
+    assert summary["cost"] == pytest.approx(statistics.mean(float(row["cost"]) for row in seeds))
+    assert summary["front_distance"] == pytest.approx(
+        statistics.mean(90 + (float(row["cost"]) - 1) / 2 - float(row["cifar10_test"]) for row in seeds)
+    )
+
+
+def test_a_cost_without_a_budget_is_told_and_changes_nothing(run, tables, costs, tmp_path):
+    for name, words in (("plain", ()), ("told", costs)):
+        assert run("blackbox", *SMALL, *tables, *words, f"hydra.run.dir={tmp_path / name}").status == 0
+    plain, told = (rows(tmp_path / name / "seeds.csv") for name in ("plain", "told"))
+    assert [row["genotype"] for row in plain] == [row["genotype"] for row in told]
+    assert all("cost" in row for row in told) and "cost" not in plain[0]
+    summary = json.loads((tmp_path / "told/summary.json").read_text())
+    assert (summary["budget_met"], summary["regret_constrained"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("tabular.budget=0.5",),
+            "tabular.budget=0.5: no architecture of this space costs as little; phone runs",
+        ),
+        (("tabular.cost=watch",), "tabular.cost=watch: "),
+        (("tabular.cost=null", "tabular.cost_unit=null"), "which of its columns? tabular.cost=<column>"),
+        (("tabular.costs=null",), "tabular.cost=phone: a column of which file?"),
+    ],
+)
+def test_costs_that_say_nothing_are_refused(run, tables, costs, tmp_path, words, message):
+    done = run("blackbox", *SMALL, *tables, *costs, *words, f"hydra.run.dir={tmp_path / 'a'}")
+    assert_refused(done, message)
+    assert not (tmp_path / "a").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -1,0 +1,1 @@
+"""Searches for six devices within three budgets each, held against the true constrained optimum."""

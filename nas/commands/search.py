@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from nas.analysis.exploration import check_exploration
 from nas.analysis.tabular import open_tabular
-from nas.commands import costs
+from nas.commands import costs, same_costs
 from nas.commands.auto_size import clock_of, note_sizes
 from nas.commands.cost_ranges import counting, plan_rows
 from nas.commands.found import files_of, found_of, tell
@@ -269,6 +269,7 @@ class Search:
         """Opens the run folder, with everything in it that a resumed run needs."""
         session, split, own = self.session, data.split, files_now(self.source)
         check_same(session.folder.path, own)
+        same_costs.check_same(session.folder.path, self.method)
         if not session.resuming:
             session.claim()
         if times is not None and session.leads:
@@ -277,6 +278,6 @@ class Search:
         new = session.leads and not session.resuming
         files = keep_lists(session.folder, getattr(data, "train_images", None), split, new=new)
         found = found_of(session, self.source, data)
-        session.open(split.to_dict(), files_of(found) | kept(own))
+        session.open(split.to_dict(), files_of(found) | kept(own) | same_costs.kept(self.method))
         tell(found)
         session.summary |= {"split_hash": split.hash} | files

@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from tests.analysis.test_tabular import OPERATIONS, arch
+from tests.commands.test_bad_input import assert_refused
 from tests.commands.test_resume import kill_at
 from tests.commands.test_tabular import DIRICHLET, TINY, accuracy, derived, rows, search, summary
 
@@ -175,6 +176,23 @@ def test_a_killed_search_with_a_budget_goes_on_with_its_price(run, tables, tmp_p
     for name in ("metrics.csv", "architecture.csv", "genotype.json"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
     assert summary(whole).get("result_epoch") == summary(killed).get("result_epoch")
+
+
+def test_a_search_goes_on_with_the_costs_that_it_began_with(run, tables, tmp_path):
+    overrides, figures = tables
+    begun, copy, other = tmp_path / "begun", tmp_path / "copy.csv", tmp_path / "other.csv"
+    search(run, begun, *BUDGETED, *overrides, "method.cost.of=phone", "method.cost.budget=60",
+           "trainer.max_epochs=2")  # fmt: skip
+    copy.write_text("arch,phone\n" + "".join(f"{a},{price}\n" for a, (_, price) in figures.items()))
+    other.write_text("arch,phone\n" + "".join(f"{a},{200 - price}\n" for a, (_, price) in figures.items()))
+    more = ("search", f"resume={begun}", "resume_schedule=restart", "trainer.max_epochs=3")
+    done = run(*more, f"tabular.costs={other}")
+    assert_refused(done, "the search began with other costs of 'phone' than tabular.costs holds now")
+    assert len(rows(begun / "metrics.csv")) == 2
+    assert run(*more, f"tabular.costs={copy}").status == 0
+    assert len(rows(begun / "metrics.csv")) == 3
+    (begun / "costs.json").write_text('{"of": "phone", "shares": {"cell": "many"}}')
+    assert_refused(run(*more[:3], "trainer.max_epochs=4"), "costs.json: damaged")
 
 
 def test_multiply_adds_stand_in_for_a_device_and_both_are_told(run, tables, tmp_path):

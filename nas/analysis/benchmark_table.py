@@ -183,7 +183,13 @@ def read_figures(file: str | Path, source: str, finite: bool = True) -> dict[str
 
 
 def _figures(text: str, source: str, finite: bool) -> dict[str, dict[str, float]]:
-    header, rows = parse_csv(text, f"{source}: not a readable CSV file")
+    # Spreadsheets put a byte-order mark before the first name, and people a blank behind a comma.
+    header, rows = parse_csv(text.removeprefix("\ufeff"), f"{source}: not a readable CSV file")
+    header = [name.strip() for name in header]
+    twice = sorted({shown(name, 40) for name in header if header.count(name) > 1})
+    require(
+        not twice, f"{source}: not a readable CSV file: columns must be named each once: {', '.join(twice)}"
+    )
     require(
         "arch" in header,
         f"{source}: the first line must name the columns, each once, among them 'arch'; found "

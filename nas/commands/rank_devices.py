@@ -6,6 +6,7 @@ import numpy as np
 from omegaconf import DictConfig
 from rich.table import Table
 
+from nas.analysis.cost_table import operations_of
 from nas.analysis.plots.transfer import draw_transfer
 from nas.analysis.tabular import open_tabular
 from nas.analysis.transfer import SHARES, SUFFICES, Transfer, fewest, in_order_of_likeness, transfer
@@ -41,7 +42,9 @@ def run_devices(config: DictConfig, path: Path) -> None:
         "tabular.metric=auto: no column of the table belongs to this data set; set it to one of "
         f"{', '.join(tabular.table.accuracies)}",
     )
-    archs = tabular.table.archs
+    operations = {one for group in space.groups.values() for row in group.operations for one in row}
+    archs = [arch for arch in tabular.table.archs if operations_of(arch) <= operations]
+    require(len(archs) > 1, f"{tabular.table.source}: has no two architectures of this space to be ranked")
     columns = {
         name: np.array([one.values.get(arch, np.nan) for arch in archs])
         for name, one in tabular.costs.columns.items()

@@ -60,6 +60,13 @@ def test_a_csv_file_answers_look_ups(tmp_path, name, caplog):
     assert table.gap(SKIPS, "cifar10_test") == pytest.approx(39.7)
 
 
+def test_a_table_of_a_spreadsheet_is_read(tmp_path):
+    """It begins with a byte-order mark, ends lines its own way, and has blanks behind commas."""
+    lines = f"\ufeffarch, cifar10_test\r\n{arch(*['none'] * 6)}, 93.5\r\n"
+    (tmp_path / "table.csv").write_bytes(lines.encode())
+    assert read_csv(tmp_path / "table.csv").best("cifar10_test") == 93.5
+
+
 def test_equals_share_the_better_rank_and_blanks_have_none(tmp_path):
     table = read_csv(table_file(tmp_path))
     ranks = [table.rank(a, "cifar10_test") for a in (CONVS, SKIPS, POOLS, EMPTY)]

@@ -33,6 +33,14 @@ def test_columns_are_ranked_against_each_other(run, tables, tmp_path):
     picture(tmp_path / "figures/devices.png")
 
 
+def test_the_architectures_are_those_of_the_space(run, tables, tmp_path):
+    few = "space.operations=[none,nor_conv_3x3]"
+    assert run("rank", *SPACE, *tables[0], few, f"hydra.run.dir={tmp_path}").status == 0
+    with (tmp_path / "devices.csv").open(newline="") as file:
+        found = {(row["known"], row["target"]): row for row in csv.DictReader(file)}
+    assert int(found["phone", "chip"]["n"]) == 64
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [

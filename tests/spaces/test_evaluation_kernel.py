@@ -9,21 +9,12 @@ from torch.nn import functional as F
 
 from nas import genotype as genotypes
 from nas.spaces.darts.space import DartsSpace
-from nas.spaces.native.library import load_library
 from nas.spaces.operations import DARTS
 from nas.spaces.space import ImageInputs
 from nas.spaces.supernet.fan_out import Execution
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
-
-
-@pytest.fixture(scope="module")
-def library():
-    found = load_library()
-    if found is None:
-        pytest.skip("the compiled kernel cannot be built here")
-    return found
 
 
 def separable(name, channels, stride, library=None):

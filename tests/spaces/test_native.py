@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from nas.spaces.nasbench201.operations import NASBENCH201
-from nas.spaces.native.library import load_library
 from nas.spaces.native.terms import Summand, TermsSum
 from nas.spaces.norm import BN_EPS, BN_MOMENTUM
 from nas.spaces.operations import DARTS
@@ -19,14 +18,6 @@ from nas.spaces.supernet.fan_out import Execution, FanOut, Shared
 
 TERMS = ["max_pool_3x3", "avg_pool_3x3", "skip_connect"]
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
-
-
-@pytest.fixture(scope="module")
-def library():
-    found = load_library()
-    if found is None:
-        pytest.skip("the compiled kernel cannot be built here")
-    return found
 
 
 def fan_out(operations, channels, native, catalogue=DARTS):

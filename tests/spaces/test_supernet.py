@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from nas.errors import ConfigError
 from nas.spaces.darts.space import DartsSpace
-from nas.spaces.native.library import load_library
 from nas.spaces.space import ImageInputs
 from nas.spaces.supernet.growth import growth_maps, inherit
 from tests.reference.literal import LiteralDarts
@@ -19,14 +18,6 @@ DARTS = [
     "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
 ]  # fmt: skip
 MIXED_LISTS = [["skip_connect", "sep_conv_3x3"], ["dil_conv_5x5", "max_pool_3x3"], ["none", "avg_pool_3x3"]]
-
-
-@pytest.fixture(scope="module")
-def library():
-    found = load_library()
-    if found is None:
-        pytest.skip("the compiled kernel cannot be built here")
-    return found
 
 
 def pair(operations, channels=4, num_cells=3, num_nodes=3, partial=1):

@@ -233,7 +233,8 @@ def trained(
     require(file.is_file(), f"checkpoint={file}: there is no such file")
     _check_genotype(file, genotype)
     checkpoint = checkpoints.load(file)
-    network = load_weights(build, export.weights(checkpoint), file)
+    advice = advice_on_weights(config, folder)
+    network = load_weights(build, export.weights(checkpoint), file, advice)
     notes = {"untrained": False, "epochs": int(checkpoint.get("epoch", -1)) + 1}
     for name in ("test_accuracy", "test_perplexity") if config.checkpoint is None else ():
         if name in finished:
@@ -254,13 +255,33 @@ def _check_genotype(file: Path, genotype: Any) -> None:
     )
 
 
-def load_weights(build: Callable[[], Any], state: dict[str, Any], file: Path) -> Any:
+def advice_on_weights(config: DictConfig, folder: Path | None) -> str:
+    """What is said last where weights are not those of the network that is described.
+
+    Args:
+        config: with the data set.
+        folder: the run that all of it comes from; None where it was typed.
+    """
+    if folder is None:
+        return "; the run folder of the evaluation as run= brings them along"
+    source = config.dataset.source
+    if "channels" in source and source.channels is None and source.get("mean") is None:
+        return (
+            "; its config.yaml leaves the colours to the pictures, and those that lie there now may have "
+            "others: name those that it was trained on (dataset.root=, dataset.file=), or write the number "
+            "into it (dataset.source.channels: 1 for grey, 3 for colour)"
+        )
+    return f"; {folder} has been changed since, or what was typed or lies in its data set does not fit it"
+
+
+def load_weights(build: Callable[[], Any], state: dict[str, Any], file: Path, advice: str) -> Any:
     """A network with the weights of an evaluation's checkpoint, without those of an auxiliary head.
 
     Args:
         build: makes the network, once its outline is that of the weights.
         state: tensors by name.
         file: that held them.
+        advice: what is said last where they do not fit.
 
     Raises:
         ConfigError: they are those of another network; nothing of its size has been allocated then.
@@ -280,7 +301,6 @@ def load_weights(build: Callable[[], Any], state: dict[str, Any], file: Path) ->
         f"checkpoint={file}: its weights are those of another network than genotype, space, dataset and "
         "recipe describe"
     )
-    advice = "; the run folder of the evaluation as run= brings them along"
     check_outline(build, shapes_of(found), words, advice)
     network = build()
     checkpoints.load_into(network, found, words, advice)

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
 from nas.commands.described import describe, read_described
-from nas.commands.export import DECIDED, check_finished, load_weights, offline
+from nas.commands.export import DECIDED, advice_on_weights, check_finished, load_weights, offline
 from nas.commands.export_text import best_weights
 from nas.data.declared import check_source
 from nas.domains.networks import genotype_of, network_of, space_of
@@ -123,7 +123,8 @@ def _of_folder(config: DictConfig, folder: Path, where: str) -> Model:
     checkpoint = checkpoints.load(file)
     text = isinstance(description, TextDescription)
     state = best_weights(checkpoint) if text else checkpoint["state_dict"]
-    network = load_weights(lambda: _network(merged, description), state, file)
+    advice = advice_on_weights(merged, folder)
+    network = load_weights(lambda: _network(merged, description), state, file, advice)
     notes = {"model": str(folder), **_told(description), "trained_epochs": epochs}
     whole = with_preparation(network, description)
     return Model(description, _placed(whole, plain(config.hardware)), notes)

@@ -32,6 +32,8 @@ from nas.running.config import plain, typed_keys
 log = logging.getLogger(__name__)
 # That timing the steps of one size may take, and the most of `time` that it may.
 SECONDS, PART = 6.0, 0.1
+# That of the smallest may, where a busy machine could not time any.
+PATIENCE = 60.0
 # Of `time`, what steps may take: starting, checkpoints and pictures take the rest.
 SHARE = 0.85
 
@@ -155,6 +157,8 @@ class Sizing:
         workers = self.config.dataset.get("num_workers", 0)
         reading = reading_seconds(self.source, workers) * self.phase.read * amount
         least = min(self.phase.least, planned) if free else planned
+        if self.phase is not FORESEEN:
+            log.info("size=auto: timing steps on this device, some seconds for each size that is tried")
         each, timed = 0.0, None
         for rung in rungs:
             # In proportion to multiply-adds, and small networks take longer than that.
@@ -162,13 +166,16 @@ class Sizing:
             if least * expected > seconds and rung is not rungs[-1]:
                 continue
             self._set(rung)
-            whole = self._whole()
+            whole = self._whole(SECONDS)
             if whole is None:
                 # A step of a smaller network may be short enough to be timed.
                 continue
             each, timed = whole / planned + reading, rung
             if least * each <= seconds:
                 break
+        if timed is None and 60 * PART * self.minutes > SECONDS:
+            whole = self._whole(PATIENCE)
+            each, timed = (0.0, None) if whole is None else (whole / planned + reading, rungs[-1])
         if timed is None:
             self._unknown()
             return
@@ -182,9 +189,13 @@ class Sizing:
             rescale_epochs(self.config, taken, self.typed)
         self._set({self.phase.epoch_keys[0]: taken})
 
-    def _whole(self) -> float | None:
-        """Seconds of all epochs that are configured; None, with the reason in `choice`, if nobody knows."""
-        seconds, whole = min(SECONDS, PART * 60 * self.minutes), None
+    def _whole(self, most: float) -> float | None:
+        """Seconds of all epochs that are configured; None, with the reason in `choice`, if nobody knows.
+
+        Args:
+            most: seconds that finding out may take.
+        """
+        seconds, whole = min(most, PART * 60 * self.minutes), None
         # The first time something may be compiled, which no later step pays for.
         for _ in range(2):
             if self.phase is SEARCH:

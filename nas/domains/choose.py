@@ -27,7 +27,7 @@ def choose(space: Any, source: Any) -> Domain:
     require(
         wanted is found,
         f"space={space.name}: its networks read {wanted.name}, but dataset={source.name} holds {found.name}; "
-        f"choose dataset={wanted.sets}",
+        f"choose {found.spaces} for it, or dataset={wanted.sets}",
     )
     return found
 

@@ -25,6 +25,7 @@ class Domain(Protocol):
         name: `images` or `text`, as spaces and sources have it.
         unit: what multiply-adds are counted per, such as "image".
         sets: data sets that come with the project, in words.
+        spaces: what reads them, as it is typed.
         varies: whether the number of batches is another in every epoch.
         layouts: names of a literal evaluation network's measurements, `{}` for the step -> whether it
             computes channels-last.
@@ -33,6 +34,7 @@ class Domain(Protocol):
     name: str
     unit: str
     sets: str
+    spaces: str
     varies: bool
     layouts: Mapping[str, bool]
 

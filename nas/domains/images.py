@@ -44,7 +44,8 @@ class Images:
 
     name = "images"
     unit = "image"
-    sets = "digits, cifar10, cifar100, imagenet16_120, imagenet, folder, arrays"
+    sets = "digits, cifar10, cifar100, imagenet16_120, imagenet, folder, csv, arrays"
+    spaces = "space=darts, nasbench201, dso"
     varies = False
     layouts: Mapping[str, bool] = MappingProxyType(
         {"reference_{}": False, "reference_{}_channels_last": True}
@@ -289,6 +290,7 @@ class ImageWork:
 
     unit = "image"
     items = "images"
+    first = 2
 
     def __init__(self, config: Mapping, space: Space, method: Method, source: ImageSource):
         self.config = config

@@ -48,6 +48,7 @@ class Text:
     name = "text"
     unit = "word"
     sets = "wikitext_mini, wikitext2, ptb, corpus"
+    spaces = "space=darts_rnn method=darts1_rnn"
     varies = True
     layouts: Mapping[str, bool] = MappingProxyType({"reference_{}": False})
 
@@ -257,6 +258,8 @@ class TextWork:
 
     unit = "word"
     items = "words"
+    # A cell waits for one time step after another, whose seconds hardly depend on the number of columns.
+    first = 32
 
     def __init__(self, config: Mapping, space: Any, method: Method, source: TextSource):
         self.config = config

@@ -343,7 +343,7 @@ def _timed(
         return SearchSteps(network(), method, weight, architecture, where, work.task, valid)
 
     try:
-        return measure_steps(build, footprint, size, where.device, until)
+        return measure_steps(build, footprint, size, where.device, until, first=work.first)
     except ConfigError as error:
         return str(error) if scaled is None else scaled
 

@@ -30,14 +30,20 @@ def training_seconds(
     """
     sizes = (batch_size,) if device.type == "cuda" else sorted({min(size, batch_size) for size in SIZES})
     points = []
-    for size in sizes:
+    for place, size in enumerate(sizes):
+        # One batch alone would be taken for proportional, so that each has its share of the time.
+        share = (until - time.monotonic()) / (len(sizes) - place)
+        enough = time.monotonic() + share
+        taken: list[float] = []
         try:
             with Deadline(until):
                 steps = build(size)
                 seconds_of(steps.train, device, time.perf_counter)
-                taken = [seconds_of(steps.train, device, time.perf_counter) for _ in range(ROUNDS)]
+                while len(taken) < ROUNDS and (not taken or time.monotonic() < enough):
+                    taken.append(seconds_of(steps.train, device, time.perf_counter))
         except OutOfTime:
-            break
+            if not taken:
+                break
         except torch.OutOfMemoryError:
             return None, f"not measured: a batch of {size} does not fit the GPU's memory"
         points.append(Point(size, {"train": taken}, 0))

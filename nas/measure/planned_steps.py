@@ -118,6 +118,7 @@ def measure_steps(
     device: torch.device,
     until: float,
     clock: Callable[[], float] = time.monotonic,
+    first: int = 2,
 ) -> Measured:
     """Times the steps of a search on the largest batch that memory and time allow.
 
@@ -128,6 +129,7 @@ def measure_steps(
         device: where.
         until: when to have ended, by the clock.
         clock: seconds from some moment on.
+        first: images or columns to begin with, where they fit.
 
     Raises:
         ConfigError: not even the smallest batch could be measured; the message says why.
@@ -144,7 +146,7 @@ def measure_steps(
         return ROUNDS if size == most else 1
 
     points: list[Point] = []
-    size: int | None = least
+    size: int | None = max(least, min(most, first))
     while size is not None:
         try:
             points.append(_point(build, size, device, rounds(size), until, clock))
@@ -153,7 +155,12 @@ def measure_steps(
         left, known = until - clock(), Measured(points, batch_size)
         larger = [most, min(most, GROWTH * size)] if size < most else []
         # A warm-up and one round; `_point` takes more of them while there is time.
-        size = next((n for n in larger if 2 * sum(known.seconds(n).values()) <= left), None)
+        within = next((n for n in larger if 2 * sum(known.seconds(n).values()) <= left), None)
+        if within is None and len(points) == 1 and larger and sum(known.seconds(size).values()) <= left:
+            # One batch does not say what a step takes whatever its size, nearly all of it in a recurrent
+            # network; the deadline ends a second one that takes too long.
+            within = larger[-1]
+        size = within
     if not points:
         raise ConfigError(f"a batch of {least} takes longer than a plan may")
     return Measured(points, batch_size)

@@ -20,12 +20,15 @@ class Workload(Protocol):
         size: how many there are to train on and where that number comes from, or that nobody knows, in words.
         inputs: what the space's networks are sized by.
         task: what is learnt.
+        first: images or columns of the first batch that is timed: few enough for slow machines, and enough
+            for the seconds to be those of what is in it.
     """
 
     unit: str
     items: str
     step_items: int
     size: str
+    first: int
 
     @property
     def inputs(self) -> Inputs: ...

@@ -103,6 +103,7 @@ def test_a_plan_prices_a_search_on_a_text_that_is_not_there(run, tmp_path):
     [
         ("search", "space=darts_rnn", "space=darts_rnn: its networks read text, but dataset=digits"),
         ("search", "dataset=wikitext_mini", "its networks read images, but dataset=wikitext_mini"),
+        ("search", "dataset=wikitext_mini", "; choose space=darts_rnn method=darts1_rnn for it, or dataset="),
         ("search", "space=darts_rnn dataset=ptb", "dataset.root"),
         ("search", "space=darts_rnn dataset=wikitext2 dataset.root=null", "dataset.root"),
         ("search", "space=darts_rnn dataset=wikitext_mini dataset.batch_size=60000", "dataset.batch_size"),

@@ -126,6 +126,22 @@ def test_what_an_evaluation_cannot_measure_is_refused_before_anything_is_timed(
     assert not (tmp_path / "run").exists()
 
 
+def test_the_smallest_sizes_are_given_longer_where_a_busy_machine_could_time_none(priced, own, monkeypatch):
+    priced(1e-6, 1e-6)
+    price = sizing.search_price
+
+    def slow(config, seconds, source):
+        return price(config) if seconds > sizing.SECONDS else (None, "too slow")
+
+    monkeypatch.setattr(sizing, "search_price", slow)
+    _, said = settled("search", *own())
+    smallest = {"space.num_cells": 3, "space.init_channels": 4}
+    assert smallest.items() <= said["sized"]["search"].items() and said["sized_seconds"]["search"]
+    # A tenth of the time is all that may be spent on it.
+    with pytest.raises(ConfigError, match=r"time=0\.5: too slow; so type sizes and epochs"):
+        settled("search", *own(), "time=0.5")
+
+
 def test_everything_that_is_typed_stays_and_nothing_is_measured(run, monkeypatch, tmp_path):
     monkeypatch.setattr(sizing, "search_price", None)
     monkeypatch.setattr(sizing, "training_price", None)

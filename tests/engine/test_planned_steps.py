@@ -31,9 +31,9 @@ class Machine:
         method = SimpleNamespace(joint=False)
         return SimpleNamespace(weight=step, architecture=step, validation=step, method=method)
 
-    def measure(self, batch_size, until):
+    def measure(self, batch_size, until, first=2):
         device = torch.device("cpu")
-        return measure_steps(self.build, PRICE, batch_size, device, until, lambda: self.now)
+        return measure_steps(self.build, PRICE, batch_size, device, until, lambda: self.now, first)
 
 
 @pytest.fixture
@@ -66,6 +66,34 @@ def test_what_takes_too_long_is_extrapolated_along_a_line(free):
     found = machine.measure(1024, until=60)
     assert not found.whole and machine.sizes == [2, 8, 32] and machine.now <= 60
     assert found.seconds()["weight"] == pytest.approx(1 + 0.1 * 1024)
+
+
+def test_a_second_batch_tells_a_step_that_costs_the_same_whatever_its_size(free):
+    free(None)
+    machine = Machine(per_image=0.01)
+    # Proportional to that of two columns the step of eight would take 24.5 s twice; it takes 3.24 s.
+    found = machine.measure(32, until=14)
+    assert machine.sizes == [2, 8] and machine.now <= 14
+    assert found.seconds()["weight"] == pytest.approx(1.32)
+
+
+def test_measuring_may_begin_with_more_where_they_fit(free):
+    free(None)
+    machine = Machine(per_image=0.01)
+    found = machine.measure(64, until=9, first=32)
+    assert machine.sizes == [32] and [point.size for point in found.points] == [32]
+    free(33 * MIB)
+    machine = Machine(per_image=0.01)
+    machine.measure(64, until=1000, first=32)
+    assert machine.sizes == [int(33 * planned_steps.SHARE - 1)]
+
+
+def test_a_second_batch_that_takes_too_long_is_left_at_the_deadline(free):
+    free(None)
+    machine = Machine(per_image=1)
+    found = machine.measure(32, until=30)
+    assert machine.sizes == [2, 8] and [point.size for point in found.points] == [2]
+    assert found.seconds()["weight"] == pytest.approx(3 * 16)
 
 
 def test_no_batch_is_built_beyond_the_free_memory(free):

@@ -59,6 +59,9 @@ def load_library() -> "Library | None":
 
 def _build(place: Path) -> None:
     """Compiles the kernel; raises as `build`, and notes where the compiler refuses it."""
+    log.info(
+        "compiling a kernel for this processor, once for all runs on it (hardware.native=false goes without)"
+    )
     try:
         build(place, SOURCES, FLAGS)
     except RuntimeError as error:

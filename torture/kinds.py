@@ -44,7 +44,6 @@ class Kind:
         resumes: whether it is continued; else it is repeated into a fresh folder.
         every: whether it is tried at every write, and not at a few moments alone.
         measures: names of files that hold measurements alone.
-        target: what names where it writes; `{run}` is the folder.
     """
 
     name: str
@@ -54,13 +53,12 @@ class Kind:
     resumes: bool = False
     every: bool = True
     measures: tuple[str, ...] = ()
-    target: str = "hydra.run.dir={run}"
 
     def typed(self, sources: Mapping[str, Path], run: Path) -> list[str]:
         """The words behind the command, with the folder that it is to write."""
         given = quoted(sources[self.source]) if self.source else ""
         words = [one.replace("{source}", given) for one in self.overrides]
-        return [*words, self.target.replace("{run}", quoted(run))]
+        return [*words, f"hydra.run.dir={quoted(run)}"]
 
 
 def _search(method: str, *overrides: str, name: str = "", every: bool = True) -> Kind:
@@ -87,7 +85,6 @@ KINDS = (
     ),
     Kind("derive", "derive", ("run={source}", "samples=4", "keep=2"), "search-darts1"),
     Kind("export", "export", ("run={source}", "format=safetensors", "images=2"), "evaluate"),
-    Kind("report", "report", ("folder={source}",), "search-darts1", target="output={run}/report.html"),
     Kind(
         "latency", "latency",
         ("dataset=digits", "latency.rounds=2", "latency.warmup=1", "debug=fast", "traceback=false", *RECIPE),

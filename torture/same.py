@@ -58,7 +58,7 @@ def read(path: Path, run: Path) -> Any:
         return [json.loads(line) for line in text.splitlines()]
     if path.suffix == ".csv":
         return list(csv.DictReader(io.StringIO(text)))
-    return text
+    return text.splitlines()
 
 
 def unlike(one: Any, other: Any, where: str = "") -> Iterator[str]:

@@ -107,7 +107,7 @@ def goes_on(kind: Kind, whole: Whole, sources: dict[str, Path], run: Path, place
     """
     if not kind.resumes and run.is_dir():
         before, fresh = fingerprint(run), place / "again" / "run"
-        done = again(kind, fresh, place, sources)
+        done = again(kind, fresh, fresh.parent, sources)
         held(fingerprint(run) == before, "repeating it has changed what was broken off")
         run = fresh
     else:

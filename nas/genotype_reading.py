@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.errors import ConfigError, require
-from nas.genotype_spellings import Read, operation_name, read_index, read_list, read_nni, refuse_numbers
+from nas.genotype_spellings import (
+    Read,
+    expression,
+    operation_name,
+    read_index,
+    read_list,
+    read_nni,
+    refuse_numbers,
+)
 from nas.genotype_text import DSO, NASBENCH201
 
 # What stands around a text that was copied: a byte-order mark, quotes, the end of a line of Python.
@@ -144,7 +152,7 @@ def listed(found: Sequence[Found], most: int = 10) -> str:
 
 def _read_literature(text: str) -> Read:
     try:
-        call = ast.parse(_NUMPY.sub(r"\1", text), mode="eval").body
+        call = expression(_NUMPY.sub(r"\1", text))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ConfigError(f"genotype: cannot parse {text[:60]!r} ({error})") from error
     if not isinstance(call, ast.Call) or call.args:

@@ -215,6 +215,12 @@ def test_a_switch_of_nni_that_is_no_place_is_refused(switch):
         g.parse(json.dumps(spelt))
 
 
+@pytest.mark.parametrize("family", ["darts", "darts_rnn", "nasbench201"])
+def test_a_family_with_a_form_of_its_own_is_read_in_that_alone(family):
+    with pytest.raises(ConfigError, match=f"architectures of {family} have a form of their own, such as"):
+        g.parse(f"{family}(cell:1[1=none(0)]>1)")
+
+
 def test_odd_python_is_read_without_a_warning(recwarn):
     with pytest.raises(ConfigError):
         g.parse(TEXT.replace("'sep_conv_3x3'", r"'\d'", 1))

@@ -16,6 +16,11 @@ from torture.room import Room
 ROOMS = (
     "kills",
     "disk",
+    "hostile",
+    "fuzz",
+    "keys",
+    "numbers",
+    "exports",
 )  # fmt: skip
 # `<room>:<plant>` and the chamber's folder, for commands that are started while a fault is planted.
 PLANT, KEPT = "TORTURE_PLANT", "TORTURE_KEPT"

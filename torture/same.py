@@ -13,7 +13,7 @@ import torch
 
 # Names under which times and measured durations are kept: of JSON, of columns, of checkpoints.
 TIMES = re.compile(
-    r"(^|_)(seconds|minutes|hours|ms|date|time|per_second|throughput|milliseconds)($|_)|^(pid|host)$"
+    r"(^|_)(seconds|minutes|hours|ms|date|time|per_second|throughput|milliseconds|processor_share)($|_)|^(pid|host)$"
 )
 # What a run says as it goes on: lines with times, and one more where it was resumed.
 SAID = (".log", "output.txt")

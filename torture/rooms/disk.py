@@ -17,7 +17,7 @@ from torture.commands import Ended, command, finish, held, start, until_stopped
 from torture.faults import Fault
 from torture.kinds import KINDS, Kind, drawn, in_turn, spread
 from torture.room import Case, Outcome, Plant
-from torture.wholes import Whole, Wholes, goes_on, same_end
+from torture.wholes import Whole, Wholes, again, goes_on, same_end
 
 # What a disk says, and whether it goes on saying so.
 ERRORS = (("ENOSPC", True), ("EIO", False), ("EROFS", True), ("EDQUOT", False), ("EIO", True))
@@ -120,7 +120,7 @@ class Disk:
             held(until_stopped(process), "it ended before its write")
             there = run.is_dir()
             if deed == "second-run":
-                second = command(kind.command, *words, place=folder)
+                second = again(kind, run, folder, sources)
             elif there:
                 befall(run, deed, moved)
         finally:
@@ -210,7 +210,7 @@ PLANTS = {
     "folders": Plant(
         "nobody looks whether the folder is still the same", _unchecked_identity, _cases("replaced")
     ),
-    "kept": Plant("the message does not say what is kept", _silent),
+    "silent": Plant("the message does not say what is kept", _silent),
 }
 
 

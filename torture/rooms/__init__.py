@@ -15,7 +15,12 @@ from torture.room import Room
 # Names of modules in here, in the order of the table; what is not built is not here.
 ROOMS = (
     "kills",
+    "signals",
     "disk",
+    "checkpoints",
+    "sweeps",
+    "long",
+    "distributed",
 )  # fmt: skip
 # `<room>:<plant>` and the chamber's folder, for commands that are started while a fault is planted.
 PLANT, KEPT = "TORTURE_PLANT", "TORTURE_KEPT"

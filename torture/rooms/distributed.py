@@ -1,6 +1,7 @@
 """Runs of two processes, of which one is killed, at a write or a moment, or hangs."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,11 +22,12 @@ from torture.wholes import Whole
 
 # torchrun whose processes are forks.
 TORCHRUN = ("tests.ddp.torchrun", "--standalone", "--nproc-per-node=2", "-m", "nas.search")
+# Seconds that a process waits for the others (`processes.timeout`), and those in which a run has ended then.
+TIMEOUT, ENDS = 60, 300
 TYPED = (
     "method=darts1", *CELLS, "trainer.max_epochs=3", "hardware.devices=2", "hardware.native=false",
+    f"processes.timeout={TIMEOUT}",
 )  # fmt: skip
-# Seconds that a process waits for the others (`processes.timeout`), and those in which a run has ended then.
-TIMEOUT, ENDS = 20, 120
 MOMENTS = 6
 
 
@@ -70,8 +72,9 @@ class Distributed:
     def whole(self) -> Whole:
         """The run that nothing happens to."""
         if self._whole is None:
-            place = self.folder / f"whole-{os.getpid()}"
+            place = self.folder / "whole"
             run = place / "run"
+            shutil.rmtree(place, ignore_errors=True)
             armed = faults.armed(run, place / "notes")
             done = finish(_start(place, *TYPED, f"hydra.run.dir={run}", variables=armed), time.monotonic())
             held(done.status == 0, f"two processes do not run: status {done.status}, {done.last}")
@@ -81,7 +84,7 @@ class Distributed:
     def run(self, case: Case, folder: Path) -> Outcome:
         """Starts two processes, takes one away, and goes on."""
         whole, run = self.whole(), folder / "run"
-        words = [*TYPED, f"hydra.run.dir={run}", f"processes.timeout={TIMEOUT}"]
+        words = [*TYPED, f"hydra.run.dir={run}"]
         if "at" in case.options:
             armed = faults.armed(run, folder / "notes", Fault(case.options["at"], "kill"))
             done = finish(_start(folder, *words, variables=armed), time.monotonic(), ENDS)
@@ -96,8 +99,7 @@ class Distributed:
         goes_on = [f"resume={run}"] if (run / "config.yaml").is_file() else words
         again = finish(_start(folder, *goes_on), time.monotonic())
         held(again.status == 0, f"does not go on: status {again.status}, {again.last}")
-        # The time-out was typed for this run alone.
-        found = [one for one in differences(whole.run, run) if "timeout" not in one]
+        found = differences(whole.run, run)
         held(not found, f"{len(found)} differences, the first: {'; '.join(found[:3])}")
         held(not left_behind(run), f"left over: {', '.join(left_behind(run))}")
         return Outcome("held")

@@ -1,4 +1,4 @@
-"""Long runs: memory, threads and open files of a process over many steps or jobs, as slopes with intervals."""
+"""Long runs: memory, threads and open files of a process over many steps or jobs; slopes with intervals."""
 
 import os
 import time

@@ -95,6 +95,10 @@ def text(
     if failed:
         parts.append("What failed:")
         parts.append("\n".join(f"- {one.room} `{one.case}`: {one.said}" for one in failed))
+    measured = [one for one in chamber.tried() if one.verdict == "held" and one.said]
+    if measured:
+        parts.append("What was measured:")
+        parts.append("\n".join(f"- {one.room} `{one.case}`: {one.said}" for one in measured))
     for name, room in abouts.items():
         mine = [one for one in by_cell if one.room == name and one.cell]
         if mine:

@@ -51,7 +51,6 @@ class Kills:
 
     def _of(self, kind: Kind, seed: int) -> Iterator[Case]:
         cell = {"kind": kind.name, "cell": kind.name}
-        writes = self.wholes.of(kind).writes
         random = drawn(seed, kind.name)
         moments = [
             Case(f"{kind.name}_moment={number}", cell | {"moment": round(random.random(), 3)})
@@ -61,6 +60,7 @@ class Kills:
         if not kind.every:
             yield from moments + whole
             return
+        writes = self.wholes.of(kind).writes
         order = spread(len(writes))
         kills = [Case(f"{kind.name}_k={at:03d}", cell | {"at": at, "action": "kill"}) for at in order]
         torn = [

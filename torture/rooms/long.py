@@ -93,6 +93,7 @@ def judged(looks: Sequence[Look]) -> str:
     """
     held(len(looks) >= 3 * BLOCKS, f"only {len(looks)} looks at the process")
     for name in ("threads", "files"):
+        # Not the very last look: what closes at the end may have opened others for it.
         first, last = getattr(looks[0], name), getattr(looks[-len(looks) // BLOCKS], name)
         held(last <= first, f"{name}: {first} at first and {last} at last")
     size = len(looks) // BLOCKS

@@ -125,6 +125,9 @@ class Checkpoints:
         kind = next(one for one in (SEARCH, EVALUATE) if one.name == case.options["kind"])
         whole = self.wholes.of(kind)
         run = Path(shutil.copytree(whole.run, folder / "run"))
+        # It says where it lies; one that is finished already would go on to say so of the other folder.
+        config = run / "config.yaml"
+        config.write_text(config.read_text().replace(str(whole.run.parent), str(folder)))
         found = sorted((run / "checkpoints").glob("epoch=*.ckpt"), reverse=True)
         held(len(found) == 2, f"{len(found)} checkpoints, and not 2")
         for path in found if case.options.get("all") else found[:1]:

@@ -13,6 +13,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from nas.engine.machine.stopping import sigterm_as_interrupt
 from torture import faults, keeping
 from torture.chamber import Chamber
 from torture.record import Tried, revision
@@ -50,14 +51,15 @@ def main(words: Sequence[str] | None = None) -> int:
     chamber = Chamber(given.folder, rooms, given.seed, revision(), given.minutes)
     found: list[Tried]
     try:
-        if given.case is not None:
-            found = [chamber.one(given.case)]
-            print(f"{found[0].room} {found[0].case}: {found[0].verdict} {found[0].said}".rstrip())
-        elif given.plants:
-            found = chamber.plants()
-        else:
-            chamber.go()
-            found = chamber.tried()
+        with sigterm_as_interrupt():
+            if given.case is not None:
+                found = [chamber.one(given.case)]
+                print(f"{found[0].room} {found[0].case}: {found[0].verdict} {found[0].said}".rstrip())
+            elif given.plants:
+                found = chamber.plants()
+            else:
+                chamber.go()
+                found = chamber.tried()
     except LookupError as error:
         print(error, file=sys.stderr)
         return 2

@@ -80,29 +80,37 @@ class Chamber:
         found = []
         for room in self.rooms:
             for name, plant in room.plants.items():
-                begun, red, cases = time.monotonic(), "", 0
-                with planted(room, name, self.folder):
-                    for case in room.cases(self.seed):
-                        if plant.cases and case.name not in plant.cases:
-                            continue
-                        if cases == PATIENCE:
-                            break
-                        cases += 1
-                        place = self.folder / "planted" / room.name / name
-                        outcome = self._outcome(room, case, place)
-                        shutil.rmtree(place, ignore_errors=True)
-                        if outcome.verdict == "failed":
-                            red = f"{case.name}: {outcome.said}"
-                            break
+                begun = time.monotonic()
+                try:
+                    red, cases = self._seen(room, name)
+                except Exception as error:
+                    red, cases = "", 0
+                    self.console.print(f"{room.name}: {type(error).__name__}: {error}", markup=False)
                 said = red or f"no case of {cases} has seen it: {plant.about}"
-                one = self._written(
-                    room, Case(name), Outcome("held" if red else "failed", said, cases), begun, plant=name
-                )
+                outcome = Outcome("held" if red else "failed", said, cases)
+                found.append(self._written(room, Case(name), outcome, begun, plant=name))
                 self.console.print(
                     f"{room.name} {name}: {'caught' if red else 'NOT CAUGHT'}, {said}", markup=False
                 )
-                found.append(one)
         return found
+
+    def _seen(self, room: Room, name: str) -> tuple[str, int]:
+        """What the first case says that sees a plant, empty where none does; and how many were tried."""
+        place, cases = self.folder / "planted" / room.name / name, 0
+        for case in room.cases(self.seed):
+            if room.plants[name].cases and case.name not in room.plants[name].cases:
+                continue
+            if cases == PATIENCE:
+                break
+            cases += 1
+            with planted(room, name, self.folder):
+                outcome = self._outcome(room, case, place)
+            # A case that fails without the plant too has not seen it.
+            seen = outcome.verdict == "failed" and self._outcome(room, case, place).verdict == "held"
+            shutil.rmtree(place, ignore_errors=True)
+            if seen:
+                return f"{case.name}: {outcome.said}", cases
+        return "", cases
 
     def attempt(self, room: Room, case: Case) -> Tried:
         """Tries one case; its folder stays where it failed."""

@@ -100,9 +100,12 @@ def finish(process: "subprocess.Popen | Fork", begun: float, timeout: float = PA
     """
     try:
         out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired as error:
+    except BaseException as error:
+        # Whoever stops the chamber stops what it has started.
         process.kill()
         process.communicate()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
         raise Failed(f"it did not end within {timeout:.0f} s: {' '.join(process.args[3:6])} ...") from error
     assert process.returncode is not None
     return Ended(process.returncode, out or "", err or "", time.monotonic() - begun)

@@ -55,14 +55,14 @@ def _line(one: Row) -> tuple[object, ...]:
 
 
 def keep(chamber: Chamber) -> None:
-    """Writes what was tried into torture/results and the page; plants too, as far as they were tried."""
+    """Writes what was tried into torture/results and the page; of each plant its last trial."""
     origin = {"seed": chamber.seed, "commit": chamber.commit, "machine": device_name("cpu")}
     by_cell = rows(chamber, cells=True, reach=True)
     days = sorted({one.date for one in chamber.tried()})
     origin["date"] = " to ".join(dict.fromkeys(days[:1] + days[-1:]))
     _write("cells.csv", [asdict(one) | origin for one in by_cell])
     _write("failures.csv", [asdict(one) for one in chamber.tried() if one.verdict != "held"])
-    plants = [one for one in chamber.record.of(chamber.commit, chamber.seed) if one.plant]
+    plants = list({(one.room, one.plant): one for one in chamber.record.tried if one.plant}.values())
     _write("plants.csv", [asdict(one) for one in plants])
     page = PAGE.read_text(encoding="utf-8")
     before, _, behind = between(page, BEGIN, END)
@@ -95,6 +95,10 @@ def text(
     if failed:
         parts.append("What failed:")
         parts.append("\n".join(f"- {one.room} `{one.case}`: {one.said}" for one in failed))
+    measured = [one for one in chamber.tried() if one.verdict == "held" and one.said]
+    if measured:
+        parts.append("What was measured:")
+        parts.append("\n".join(f"- {one.room} `{one.case}`: {one.said}" for one in measured))
     for name, room in abouts.items():
         mine = [one for one in by_cell if one.room == name and one.cell]
         if mine:
@@ -107,12 +111,13 @@ def text(
                 abouts[one.room].plants[one.plant].about,
                 "yes" if one.verdict == "held" else "**no**",
                 one.inputs,
+                one.commit[:12],
             )
             for one in plants
-            if one.room in abouts
+            if one.room in abouts and one.plant in abouts[one.room].plants
         ]
         parts.append("Faults that were planted, and whether their room saw them:")
-        parts.append(grid(("room", "planted", "seen", "after cases"), lines))
+        parts.append(grid(("room", "planted", "seen", "after cases", "commit"), lines))
     return "\n\n".join(parts) + "\n"
 
 

@@ -11,6 +11,9 @@ from pathlib import Path
 from nas.engine.provenance import ROOT, git_commit
 from torture.room import Verdict
 
+# What a verdict depends on.
+CODE = ("nas", "conf", "torture", "tests", "experiments", ":!torture/results", ":!experiments/*.md")
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -44,16 +47,16 @@ class Tried:
 
 
 def revision() -> str:
-    """The commit, with a mark of its own for each state of changed files."""
+    """The commit, with a mark of its own for each state of changed code; pages and records are none."""
     commit = git_commit()
     if commit is None:
         return "unknown"
     head, changed, _ = commit.partition("+")
     if not changed:
         return head[:12]
-    line = ["git", "-C", str(ROOT), "diff", "HEAD"]
+    line = ["git", "-C", str(ROOT), "diff", "HEAD", "--", *CODE]
     text = subprocess.run(line, capture_output=True, check=True).stdout
-    return f"{head[:12]}+{hashlib.sha256(text).hexdigest()[:8]}"
+    return f"{head[:12]}+{hashlib.sha256(text).hexdigest()[:8]}" if text else head[:12]
 
 
 def today() -> str:

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
-# Names under which times and measured durations are kept: of JSON, of columns, of checkpoints.
+# Names of times, measured durations and the state of the code, in JSON, columns and checkpoints.
 TIMES = re.compile(
-    r"(^|_)(seconds|minutes|hours|ms|date|time|per_second|throughput|milliseconds)($|_)|^(pid|host)$"
+    r"(^|_)(seconds|minutes|hours|ms|date|time|per_second|throughput|milliseconds|processor_share)($|_)"
+    r"|^(pid|host|git_commit)$"
 )
 # What a run says as it goes on: lines with times, and one more where it was resumed.
 SAID = (".log", "output.txt")

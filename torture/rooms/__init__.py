@@ -15,11 +15,16 @@ from torture.room import Room
 # Names of modules in here, in the order of the table; what is not built is not here.
 ROOMS = (
     "kills",
+    "signals",
     "disk",
+    "checkpoints",
     "hostile",
     "fuzz",
     "keys",
     "numbers",
+    "distributed",
+    "long",
+    "sweeps",
     "exports",
 )  # fmt: skip
 # `<room>:<plant>` and the chamber's folder, for commands that are started while a fault is planted.

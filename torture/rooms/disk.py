@@ -1,4 +1,4 @@
-"""Disks that are full, break or become read-only at a write; folders that go; two runs in one; wrong clocks."""
+"""Disks that are full, break or are read-only from a write on; folders that go; two runs in one; clocks."""
 
 import errno
 import os
@@ -17,12 +17,12 @@ from torture.commands import Ended, command, finish, held, start, until_stopped
 from torture.faults import Fault
 from torture.kinds import KINDS, Kind, drawn, in_turn, spread
 from torture.room import Case, Outcome, Plant
-from torture.wholes import Whole, Wholes, goes_on, same_end
+from torture.wholes import Whole, Wholes, again, goes_on, same_end
 
 # What a disk says, and whether it goes on saying so.
 ERRORS = (("ENOSPC", True), ("EIO", False), ("EROFS", True), ("EDQUOT", False), ("EIO", True))
 # What is done to a folder while a run waits at a write.
-DEEDS = ("deleted", "moved", "read-only", "second run")
+DEEDS = ("deleted", "moved", "replaced", "read-only", "second-run", "clock")
 PLACES = 6
 
 
@@ -69,9 +69,9 @@ class Disk:
             if writes[at - 1].startswith("write")
         ]
         deeds = [
-            Case(f"{kind.name}_k={at:03d}_{deed.replace(' ', '-')}", cell | {"at": at, "deed": deed})
-            for at in (random.randint(1, len(writes)) for _ in range(PLACES))
-            for deed in (*DEEDS, "clock")
+            Case(f"{kind.name}_{deed}={number}", cell | {"at": random.randint(1, len(writes)), "deed": deed})
+            for number in range(PLACES)
+            for deed in DEEDS
         ]
         yield from in_turn(by_error, short, deeds)
 
@@ -119,12 +119,10 @@ class Disk:
         try:
             held(until_stopped(process), "it ended before its write")
             there = run.is_dir()
-            if deed == "second run":
-                second = command(kind.command, *words, place=folder)
+            if deed == "second-run":
+                second = again(kind, run, folder, sources)
             elif there:
-                run.rename(moved) if deed == "moved" else shutil.rmtree(
-                    run
-                ) if deed == "deleted" else run.chmod(0o500)
+                befall(run, deed, moved)
         finally:
             os.kill(process.pid, signal.SIGCONT)
         done = finish(process, begun)
@@ -142,15 +140,29 @@ class Disk:
                 told(one)
             same_end(kind, whole, run)
         elif done.status == 0:
+            held(not there or deed == "read-only", "it has not noticed that its folder is another one")
             same_end(kind, whole, run)
         else:
             told(done)
             if deed == "read-only":
                 same_end(kind, whole, goes_on(kind, whole, sources, run, folder))
-            elif deed == "moved" and moved.is_dir():
-                held(not run.exists(), "a folder that was moved away is there again")
+            elif moved.is_dir():
+                held(deed == "replaced" or not run.exists(), "a folder that was moved away is there again")
+                shutil.rmtree(run, ignore_errors=True)
                 moved.rename(run)
                 same_end(kind, whole, goes_on(kind, whole, sources, run, folder))
+
+
+def befall(run: Path, deed: str, moved: Path) -> None:
+    """Does something to a run folder: `deleted`, `moved`, `replaced` (by a copy), `read-only`."""
+    if deed == "deleted":
+        shutil.rmtree(run)
+    elif deed == "read-only":
+        run.chmod(0o500)
+    else:
+        run.rename(moved)
+        if deed == "replaced":
+            shutil.copytree(moved, run)
 
 
 def told(done: Ended, reason: str = "") -> None:
@@ -183,16 +195,22 @@ def _unlocked() -> AbstractContextManager[Any]:
     return mock.patch.object(locks, "_lock", lambda file: True)
 
 
-def _unnamed() -> AbstractContextManager[Any]:
-    from nas import files
+def _silent() -> AbstractContextManager[Any]:
+    from nas.engine.run_folder import RunFolder
 
-    return mock.patch.object(files, "DISK", ())
+    return mock.patch.object(RunFolder, "kept", lambda folder, again, trains=True: "")
+
+
+def _cases(deed: str) -> tuple[str, ...]:
+    return tuple(f"{KINDS[0].name}_{deed}={number}" for number in range(PLACES))
 
 
 PLANTS = {
-    "locks": Plant("a run folder is not locked", _unlocked),
-    "folders": Plant("a folder that has gone in mid-run is not noticed, but made anew", _unchecked_identity),
-    "errors": Plant("errors of the disk are not known as such", _unnamed),
+    "locks": Plant("a run folder is not locked", _unlocked, _cases("second-run")),
+    "folders": Plant(
+        "nobody looks whether the folder is still the same", _unchecked_identity, _cases("replaced")
+    ),
+    "silent": Plant("the message does not say what is kept", _silent),
 }
 
 

@@ -51,7 +51,6 @@ class Kills:
 
     def _of(self, kind: Kind, seed: int) -> Iterator[Case]:
         cell = {"kind": kind.name, "cell": kind.name}
-        writes = self.wholes.of(kind).writes
         random = drawn(seed, kind.name)
         moments = [
             Case(f"{kind.name}_moment={number}", cell | {"moment": round(random.random(), 3)})
@@ -61,6 +60,7 @@ class Kills:
         if not kind.every:
             yield from moments + whole
             return
+        writes = self.wholes.of(kind).writes
         order = spread(len(writes))
         kills = [Case(f"{kind.name}_k={at:03d}", cell | {"at": at, "action": "kill"}) for at in order]
         torn = [
@@ -120,7 +120,10 @@ def _in_place() -> Iterator[None]:
     def replacing(path: Path, parents: bool = False) -> Iterator[Path]:
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)
-        yield path
+        beside = path.with_name(f".{path.name}.{files.this_process()}.tmp")
+        yield beside
+        path.write_bytes(beside.read_bytes())
+        beside.unlink()
 
     with mock.patch.object(files, "replacing", replacing):
         yield
@@ -152,7 +155,7 @@ def _tables_not_cut() -> Iterator[None]:
 
 
 PLANTS = {
-    "in-place": Plant("files are written in their place, and not beside it and renamed", _in_place),
+    "in-place": Plant("what was written beside a file is copied over it, not renamed", _in_place),
     "leftovers": Plant("what a killed run has left is not swept away", _nothing_swept),
     "optimizers": Plant("a resumed run begins with fresh optimisers", _optimizers_forgotten),
     "tables": Plant("tables are not cut back to the checkpoint", _tables_not_cut),

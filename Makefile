@@ -6,13 +6,14 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; exit 0; }; \
 	done; echo python3)
-CODE := nas tests experiments
+CODE := nas tests experiments torture
 ARGS ?=
 DEVICE ?= cuda
+TORTURE ?=
 EVALUATE_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup search test test-all docs matrix evidence gpu-check lint format clean
+.PHONY: help setup search test test-all torture docs matrix evidence gpu-check lint format clean
 
 help: ## list the targets
 	@echo "make <target>"
@@ -50,6 +51,9 @@ test: setup ## run the tests but for those of tests/slow.txt (ARGS go to pytest)
 
 test-all: setup ## run all tests, before a release and after a change of processes, launchers or kernels
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+torture: setup ## faults by the thousand, hours of a core; goes on (TORTURE=<minutes>: a share; ARGS: --room kills --plants --keep)
+	OMP_NUM_THREADS=1 $(BIN)/python -m torture $(if $(TORTURE),--minutes $(TORTURE)) $(ARGS)
 
 docs: setup ## build the documentation site into build/site; its search needs "python -m http.server -d build/site"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build $(ARGS)

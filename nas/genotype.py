@@ -24,6 +24,7 @@ from nas.genotype_text import Form, form_of
 from nas.printable import shown
 from nas.reading.files import MEBIBYTE, read_text
 from nas.reading.json_text import parse_json
+from nas.reading.plain import WHOLE
 
 SCHEMA = 1
 # Bytes of a table of architectures; all of NAS-Bench-201 takes 2 MB.
@@ -154,6 +155,9 @@ def _index(value: object) -> int:
     """A node index; refuses fractions, words and truth values rather than rounding them."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{shown(value)} is not a whole number")
+    if abs(value) >= WHOLE:
+        # Python refuses to write down very long numbers, and so would every message about it.
+        raise TypeError(f"{shown(value)} is beyond every node")
     return value
 
 

@@ -14,8 +14,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.errors import ConfigError, require
-from nas.genotype_spellings import Read, operation_name, read_index, read_list, read_nni, refuse_numbers
-from nas.genotype_text import DSO, NASBENCH201
+from nas.genotype_spellings import (
+    Read,
+    expression,
+    operation_name,
+    read_index,
+    read_list,
+    read_nni,
+    refuse_numbers,
+)
+from nas.genotype_text import DSO, FORMS, NASBENCH201, form_of
+from nas.printable import shown
 
 # What stands around a text that was copied: a byte-order mark, quotes, the end of a line of Python.
 WRAPPING = "\ufeff \t\r\n'\"`,;"
@@ -144,7 +153,7 @@ def listed(found: Sequence[Found], most: int = 10) -> str:
 
 def _read_literature(text: str) -> Read:
     try:
-        call = ast.parse(_NUMPY.sub(r"\1", text), mode="eval").body
+        call = expression(_NUMPY.sub(r"\1", text))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ConfigError(f"genotype: cannot parse {text[:60]!r} ({error})") from error
     if not isinstance(call, ast.Call) or call.args:
@@ -228,18 +237,26 @@ def _read_named(text: str) -> Read:
     """What `nas.genotype_text.write_named` writes; white space between cells and between nodes may be any.
 
     Raises:
-        ConfigError: the text is malformed, or a cell or node is there twice or a node outside of its cell.
+        ConfigError: the text is malformed, of a family of another form, or a cell or node is there twice or a
+            node outside of its cell.
     """
     whole = re.fullmatch(r"\w+\s*\((.*)\)", text.strip(), re.DOTALL)
     family = text.partition("(")[0].strip()
     if whole is None:
         raise ConfigError(f"genotype: expected {family}(name:nodes[...]>output; ...), found {text[:60]!r}")
+    space = {"DSO": DSO}.get(family, family)
+    # Else it would be written in that form, which holds less.
+    require(
+        space == DSO or space not in FORMS,
+        f"genotype: {shown(text, 60)}: architectures of {family} have a form of their own, such as "
+        f"{form_of(space).example}",
+    )
     cells: dict[str, dict] = {}
     for part in whole[1].split(";"):
         name, cell = _read_cell(part.strip())
         require(name not in cells, f"genotype: cell {name[:60]!r} is there twice")
         cells[name] = cell
-    return {"DSO": DSO}.get(family, family), cells
+    return space, cells
 
 
 def _read_cell(text: str) -> tuple[str, dict]:

@@ -11,6 +11,7 @@ import itertools
 import json
 import random
 import re
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -58,12 +59,20 @@ def read_index(text: str) -> Read:
 
 
 def operation_name(value: object) -> str:
-    """The name itself; raises `ConfigError` where an operation is no text, such as None or b'none'."""
-    if isinstance(value, str):
-        return value
-    raise ConfigError(
-        f"genotype: operation {shown(value, 60)} is a {type(value).__name__}; it must be a text"
+    """The name itself.
+
+    Raises:
+        ConfigError: it is no text, such as None or b'none', or no text form could hold it.
+    """
+    if not isinstance(value, str):
+        raise ConfigError(
+            f"genotype: operation {shown(value, 60)} is a {type(value).__name__}; it must be a text"
+        )
+    require(
+        re.fullmatch(r"[A-Za-z0-9_.]+", value) is not None,
+        f"genotype: operation {shown(repr(value), 60)}: must be a name of letters, digits, _ and dots",
     )
+    return value
 
 
 def refuse_numbers(text: str) -> Read:
@@ -146,13 +155,33 @@ def _one_shot_edges(found: Mapping[str, Any], cell: str, node: int) -> list[dict
     switch = found[f"{cell}_n{node}_switch"]
     for one in switch:
         # The label of a candidate, or its position.
-        label = one if isinstance(one, str) else f"{cell}_n{node}_p{int(one)}"
+        label = one if isinstance(one, str) else f"{cell}_n{node}_p{_position(one)}"
         operation = found[label]
-        name = operation if isinstance(operation, str) else list(ONE_SHOT)[int(operation)]
+        name = operation if isinstance(operation, str) else list(ONE_SHOT)[_position(operation)]
         edges.append({"operation": ONE_SHOT.get(name, name), "source": int(label.rpartition("_p")[2])})
     if len(edges) != 2:
         raise ValueError(f"{cell}_n{node}_switch={switch!r} chooses {len(edges)} inputs, not 2")
     return edges
+
+
+def _position(value: object) -> int:
+    """A place in a list; refuses fractions, truth values and places from the end."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError(f"{shown(value)} is no position")
+    return value
+
+
+def expression(text: str) -> ast.expr:
+    """The tree of one of Python's expressions.
+
+    Of one that is spelt oddly, such as with an escape that stands for nothing, Python would warn.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: it is none.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text, mode="eval").body
 
 
 def _constants(text: str) -> Any:
@@ -162,7 +191,7 @@ def _constants(text: str) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        return ast.literal_eval(text)
+        return ast.literal_eval(expression(text))
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
         raise ConfigError(
             f"genotype: {shown(text, 60)} is neither JSON nor a constant of Python's"

@@ -35,7 +35,10 @@ def shown(value: object, limit: int = 80) -> str:
     if isinstance(value, int) and value.bit_length() > 4 * limit:
         # Python refuses to write down very long numbers.
         return f"a whole number of {value.bit_length():,} bits"
-    text = value if isinstance(value, str) else repr(value)
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except (ValueError, RecursionError):
+        text = f"a {type(value).__name__} that holds a very long number, or is nested very deeply"
     # Cut before escaping too: what is thrown away need not be looked at.
     text = printable(text[: limit + 1])
     return text if len(text) <= limit else f"{text[: max(1, limit - 3)]}..."

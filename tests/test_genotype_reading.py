@@ -196,6 +196,38 @@ def test_an_operation_that_is_no_text_is_refused(text, operation):
         g.parse(text.replace(first, operation, 1))
 
 
+@pytest.mark.parametrize("operation", ["''", "' none'", "'a b'", "'a~b'"])
+def test_an_operation_that_no_text_could_hold_is_refused(operation):
+    with pytest.raises(ConfigError, match="must be a name of letters"):
+        g.parse(TEXT.replace("'sep_conv_3x3'", operation, 1))
+
+
+@pytest.mark.parametrize("source", ["0x" + "f" * 6000, "[0x" + "f" * 6000 + "]", str(2**63)])
+def test_a_node_of_a_number_that_python_does_not_write_down_is_refused(source):
+    with pytest.raises(ConfigError, match="genotype: "):
+        g.parse(TEXT.replace(", 0)", f", {source})", 1))
+
+
+@pytest.mark.parametrize("switch", [float("inf"), float("nan"), 1.5, True, -1])
+def test_a_switch_of_nni_that_is_no_place_is_refused(switch):
+    spelt = one_shot(lambda label, i: switch if i else i, "sepconv3x3")
+    with pytest.raises(ConfigError, match="is no position"):
+        g.parse(json.dumps(spelt))
+
+
+@pytest.mark.parametrize("family", ["darts", "darts_rnn", "nasbench201"])
+def test_a_family_with_a_form_of_its_own_is_read_in_that_alone(family):
+    with pytest.raises(ConfigError, match=f"architectures of {family} have a form of their own, such as"):
+        g.parse(f"{family}(cell:1[1=none(0)]>1)")
+
+
+def test_odd_python_is_read_without_a_warning(recwarn):
+    with pytest.raises(ConfigError):
+        g.parse(TEXT.replace("'sep_conv_3x3'", r"'\d'", 1))
+    assert g.parse(f"A = {TEXT}  # \\d") == V2
+    assert not recwarn.list
+
+
 def test_a_text_is_never_looked_for_on_the_disk(monkeypatch):
     monkeypatch.setattr("os.path.lexists", lambda path: pytest.fail(f"looked for {path}"))
     assert g.load(TEXT) == V2

@@ -20,11 +20,13 @@ from nas.analysis.sweep_comparison import TESTS, Asked, compared, comparison_mar
 from nas.analysis.sweeps import Run
 from nas.commands.sweep_courses import draw_courses
 from nas.errors import ConfigError, require
+from nas.files import failing
 from nas.printable import printable, shown
 from nas.reading.plain import is_number, read_key
 from nas.reading.yaml_text import read_mapping
 from nas.running import launching, multirun
 from nas.running.config import FAILURE, USER_ERROR, RunFailed, plain, report
+from nas.running.locks import FolderLock
 from nas.running.own_files import check_table_folder
 from nas.running.runs import read_runs
 from nas.running.words import pasted, quoted
@@ -43,6 +45,11 @@ class SweepReport(Callback):
 
     def __init__(self, objective: str | Sequence[str] | None = None):
         self.objective = objective
+        self._lock: FolderLock | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a launcher sends to its workers, who hold no lock."""
+        return self.__dict__ | {"_lock": None}
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Composes every job and checks its values, which takes moments; a sweep takes days."""
@@ -50,11 +57,25 @@ class SweepReport(Callback):
             multirun.check_launcher(config)
             multirun.check_sweeper(config, self.objective)
             multirun.check_jobs(config)
+            self._claim(config)
         except Exception as error:
             sys.exit(report(error, config.hydra.job.config_name))
         launching.own_gpus()
         # Where a launcher breaks down, this is how the end of the process finds the sweep.
         HydraConfig.instance().set_config(config)
+
+    def _claim(self, config: DictConfig) -> None:
+        """Takes the folder of all jobs: two multiruns at once would each start every job.
+
+        Raises:
+            ConfigError: another multirun is at work in it, or it cannot be written to.
+        """
+        if config.get("plan"):
+            return
+        folder = Path(config.hydra.sweep.dir).absolute()
+        with failing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FolderLock(folder, f"hydra.sweep.dir={config.hydra.sweep.dir}")
 
     def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
         """Gives the sweeper what it asked for; a job without it is a failed trial."""
@@ -70,6 +91,9 @@ class SweepReport(Callback):
             status = report_sweep(Path(config.hydra.sweep.dir).absolute())
         except Exception as error:
             sys.exit(report(error, config.hydra.job.config_name))
+        finally:
+            if self._lock is not None:
+                self._lock.release()
         if status:
             sys.exit(status)
 

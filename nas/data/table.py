@@ -149,7 +149,9 @@ def _check_files(rows: Sequence[Row], root: Path, where: str) -> None:
 
 def _sorted(labels: set[str]) -> tuple[str, ...]:
     if all(label.isascii() and label.isdigit() for label in labels):
-        return tuple(sorted(labels, key=lambda label: (int(label), label)))
+        # Of whole numbers the longer is the larger; int() reads no very long ones.
+        digits = {label: label.lstrip("0") for label in labels}
+        return tuple(sorted(labels, key=lambda label: (len(digits[label]), digits[label], label)))
     return tuple(sorted(labels))
 
 

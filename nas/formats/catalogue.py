@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torch.export import ExportedProgram
 
@@ -23,14 +24,20 @@ Predict = Callable[..., Any]
 
 
 class Subject:
-    """What is exported: a network in evaluation mode, and what it is.
+    """What is exported: a network of float32 in evaluation mode, and what it is.
 
     Raises:
-        ConfigError: there is no such opset.
+        ConfigError: there is no such opset, or the network computes in other numbers.
     """
 
     def __init__(self, network: nn.Module, description: Description | TextDescription, opset: int):
         check_opset(opset)
+        others = sorted({str(one.dtype) for one in network.parameters() if one.dtype != torch.float32})
+        require(
+            not others,
+            f"the network computes in {', '.join(others)}, and files hold networks of torch.float32; export "
+            "network.float()",
+        )
         self.network = network.eval()
         self.description = description
         self.opset = opset

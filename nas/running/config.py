@@ -164,7 +164,8 @@ def command(name: str) -> Callable[[], None]:
             # comes from composing the configuration, before a job: a job ends the process itself.
             if "-m" in sys.argv[1:] or "--multirun" in sys.argv[1:]:
                 sys.exit(_broken(error, name))
-            processes.tell(printable(shortened(f"the configuration cannot be composed: {error}"), keep="\n"))
+            told = " ".join(f"the configuration cannot be composed: {error}".split())
+            processes.tell(printable(shortened(told)))
             sys.exit(USER_ERROR)
 
     return main

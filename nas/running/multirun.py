@@ -13,6 +13,7 @@ from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
@@ -63,14 +64,24 @@ def _jobs(typed: Sequence[str]) -> list[list[str]]:
     number = 1
     for one in overrides:
         if one.is_sweep_override() and one.is_discrete_sweep():
-            # A range may have no end that is reached in a lifetime.
-            number *= sum(1 for _ in islice(one.sweep_string_iterator(), MANY + 1))
+            number *= _length(one)
         require(
             number <= MANY,
             f"{shown(one.input_line or '')}: a multirun of more than {MANY:,} jobs; sweep fewer",
         )
     (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     return jobs
+
+
+def _length(override: Override) -> int:
+    """How many values are swept over, up to one more than a multirun may have jobs."""
+    try:
+        # A range may have no end that is reached in a lifetime.
+        return sum(1 for _ in islice(override.sweep_string_iterator(), MANY + 1))
+    except ArithmeticError as error:
+        raise ConfigError(
+            f"{shown(override.input_line or '')}: a range from, to or by something that is no number"
+        ) from error
 
 
 def read_jobs(path: Path) -> tuple[list[list[str]], bool, str]:

@@ -9,13 +9,20 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from nas.domains.networks import space_of, unread_sizes
+from nas.engine.divergence import Diverged
 from nas.engine.machine import processes
 from nas.running import held, trust
 from nas.running.config import CONF, plain
 from nas.running.declared import read_file
 from nas.running.differences import PARTS, choice_of, differences
 from nas.running.resuming import online
-from nas.running.words import key_of, pasted, quoted, word
+from nas.running.words import key_of, pasted, quoted, shown, word
+
+# Of the commands that train: the learning rate and the norm that gradients are clipped to.
+STEPS = {
+    "search": ("method.weight_optimizer.lr", "method.clip"),
+    "evaluate": ("recipe.optimizer.lr", "recipe.clip"),
+}
 
 
 def again(config: DictConfig, folder: Path) -> str:
@@ -147,3 +154,15 @@ def _profile(config: DictConfig) -> list[str]:
 def _choice(group: str, config: DictConfig) -> str | None:
     chosen = HydraConfig.get().runtime.choices.get(group) if config.get("resume") is None else None
     return choice_of(group, config, chosen)
+
+
+def to_try(error: BaseException, config: DictConfig) -> str:
+    """What helps where numbers became nan or infinite, with what is set now; nothing of any other error."""
+    if not isinstance(error, Diverged) or config.command not in STEPS:
+        return ""
+    found = [(key, OmegaConf.select(config, key)) for key in STEPS[config.command]]
+    words = [f"{'a' if value is None else 'a lower'} {key} (now {shown(value)})" for key, value in found]
+    precision = config.hardware.precision
+    if not str(precision).startswith(("32", "64")):
+        words.append(f"hardware.precision=32-true (now {shown(precision)})")
+    return f"\nin a new run try {', '.join(words[:-1])} or {words[-1]}"

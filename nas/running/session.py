@@ -245,7 +245,7 @@ class Session:
                 where = ""
             elif not_told is not None:
                 where = f"{not_told}; "
-            raise RunFailed(f"{told}\n{where}{self._kept()}") from error
+            raise RunFailed(f"{told}{printed.to_try(error, self.config)}\n{where}{self._kept()}") from error
         finally:
             if self._lock is not None:
                 self._lock.release()

@@ -88,6 +88,9 @@ def test_what_is_kept_is_the_last_good_state(run, tmp_path, monkeypatch, case):
         spoil(spoiling)
         done = run(name, *overrides, f"hydra.run.dir={tmp_path}")
     assert done.status == 1 and words in done.err and "nan or infinite" in done.err
+    key = "method.weight_optimizer.lr (now 0.025)" if name == "search" else "recipe.optimizer.lr (now 0.05)"
+    clip = "method.clip" if name == "search" else "recipe.clip"
+    assert f"in a new run try a lower {key} or a lower {clip} (now 5.0)" in done.err
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["status"] == "failed" and words in summary["error"]
     assert all(math.isfinite(value) for value in summary.values() if isinstance(value, float))

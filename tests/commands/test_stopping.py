@@ -35,13 +35,13 @@ def unheard():
         signal.signal(signal.SIGTERM, before)
 
 
-def terminate_at(monkeypatch, holder, name):
-    """Sends SIGTERM to this process at the next call of a function, and never again."""
+def terminate_at(monkeypatch, holder, name, number=signal.SIGTERM):
+    """Sends a signal to this process at the next call of a function, and never again."""
     original = getattr(holder, name)
 
     def patched(*args, **kwargs):
         monkeypatch.setattr(holder, name, original)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         return original(*args, **kwargs)
 
     monkeypatch.setattr(holder, name, patched)
@@ -62,6 +62,30 @@ def test_a_run_says_that_it_was_stopped_and_goes_on(run, tiny, tmp_path, monkeyp
     assert run("search", f"resume={tmp_path}").status == 0
     found = json.loads((tmp_path / "summary.json").read_text())
     assert (found["status"], found["epochs"]) == ("finished", 3)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_a_terminal_that_is_gone_and_a_scheduler_s_warning_stop_a_run(
+    run, tiny, tmp_path, monkeypatch, number
+):
+    with monkeypatch.context() as patch:
+        terminate_at(patch, search_result, "draw_search", number)
+        done = run("search", *tiny, f"hydra.run.dir={tmp_path}")
+    assert done.status == 130 and f"resume={tmp_path}" in done.out
+    assert json.loads((tmp_path / "summary.json").read_text())["status"] == "stopped"
+    assert signal.getsignal(number) is signal.SIG_DFL
+    assert run("search", f"resume={tmp_path}").status == 0
+    assert json.loads((tmp_path / "summary.json").read_text())["status"] == "finished"
+
+
+def test_a_run_that_does_not_mind_its_terminal_goes_on(run, tiny, tmp_path, monkeypatch):
+    """As `nohup` starts it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        terminate_at(monkeypatch, search_result, "draw_search", signal.SIGHUP)
+        assert run("search", *tiny, f"hydra.run.dir={tmp_path}").status == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_handler_that_calls_ours_decides_when_to_stop():

@@ -127,6 +127,23 @@ def test_a_sweep_into_the_folder_of_another_is_refused_and_touches_nothing(sweep
     assert before == {path: path.read_bytes() for path in (tmp_path / "sweep").rglob("*.*") if path.is_file()}
 
 
+def test_two_sweeps_do_not_work_in_one_folder(sweep, start, tiny, tmp_path):
+    """Their jobs are others, so that nothing else keeps them apart."""
+    folder = tmp_path / "sweep"
+    more = ("trainer.max_epochs=200", "trainer.enable_progress_bar=false", "seed=0,1")
+    process = start("search", "-m", *tiny, *more, f"hydra.sweep.dir={folder}")
+    deadline = time.monotonic() + 100
+    while not list(folder.glob("0/checkpoints/*.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    done = sweep("method=random", "seed=5,6", "hydra.sweep.subdir=${seed}")
+    assert done.status == 2 and f"hydra.sweep.dir={folder}: process {process.pid} on" in done.err, done.err
+    assert not (folder / "5").exists() and not (folder / "table.md").exists()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert sweep("method=random", "seed=5,6", "hydra.sweep.subdir=${seed}").status == 1
+    assert not (folder / ".lock").exists()
+
+
 def test_a_plan_has_no_table(sweep, tmp_path):
     done = sweep("plan=true", "seed=0,1")
     assert done.status == 0

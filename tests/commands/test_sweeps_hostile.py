@@ -154,6 +154,7 @@ def test_an_odd_multirun_yaml_is_a_warning(folder, case):
         ("['seed=range(0,1,0.0000000001)']", "more than 100,000 jobs"),
         (f"['seed={'[' * 3000}']", "cannot be parsed"),
         ("['seed=0,,']", "cannot be parsed"),
+        ("['seed=range(nan)']", "a range from, to or by something that is no number"),
     ],
 )
 def test_a_multirun_of_jobs_without_end_is_a_warning(folder, task, words):

@@ -10,6 +10,7 @@ from nas.data.checks import check_images
 from nas.data.declared import check_source
 from nas.data.own_folder import OwnFolder
 from nas.data.own_table import OwnTable
+from nas.data.table import read_table
 from nas.errors import ConfigError
 
 
@@ -39,6 +40,12 @@ def test_a_table_gives_what_the_folder_gives(pictures):
         check_images(source, images, part)
         assert images.names == other.names and torch.equal(images.labels, other.labels)
         assert all(torch.equal(images[i][0], other[i][0]) for i in range(len(images)))
+
+
+def test_labels_that_are_numbers_are_in_their_order_however_long(pictures):
+    labels = ["10", "9", "007", "9" * 5000, "8" * 5000]
+    file = table(pictures, rows=[f"cat/{i}.png,{label}" for i, label in enumerate(labels)])
+    assert read_table(file, pictures, {})[None].classes == ("007", "9", "10", "8" * 5000, "9" * 5000)
 
 
 def test_paths_may_start_elsewhere_and_be_absolute(pictures, tmp_path_factory):

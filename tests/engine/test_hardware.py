@@ -113,11 +113,18 @@ def test_devices_are_read_as_lightning_reads_them(devices, found, profile, gpus)
     check_hardware(chosen)
 
 
-@pytest.mark.parametrize("devices", [0, -2, True, "all", "", [], [0, -1], [0.5], [True], None, {"a": 1}])
+@pytest.mark.parametrize("devices", [0, -2, True, "all", "", "²", [], [0, -1], [0.5], [True], None, {"a": 1}])
 def test_other_devices_are_refused(devices, profile, gpus):
     gpus(AMPERE)
     with pytest.raises(ConfigError, match=r"hardware\.devices="):
         check_hardware(profile("gpu", devices=devices))
+
+
+def test_a_number_of_processes_is_one_that_is_read_as_one(profile, monkeypatch):
+    with pytest.raises(ConfigError, match=r"hardware\.devices=²"):
+        count_devices(profile("cpu", devices="²"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "²")
+    assert threads_of(profile("cpu", threads=None)) >= 1
 
 
 def test_a_gpu_that_is_named_must_be_there_and_named_once(profile, gpus):

@@ -110,3 +110,10 @@ def test_formats_that_a_network_has_no_place_in_say_why():
         with pytest.raises(ConfigError, match=f"format={name}: .*{words}"):
             chosen(name, **given)
     assert [one.name for one in FORMATS.values() if not one.built] == ["torch_export", "onnx"]
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_network_of_other_numbers_than_files_hold_is_refused(kind):
+    description, step, _ = step_of("DARTS_V2")
+    with pytest.raises(ConfigError, match=rf"computes in {kind}, and files hold .* network\.float\(\)"):
+        Subject(step.to(kind), description, 18)

@@ -17,6 +17,7 @@ from pytorch_lightning.plugins.environments import LSFEnvironment, TorchElasticE
 
 from nas.engine.machine.limits import processors
 from nas.engine.machine.memory import keep_freed_memory
+from nas.engine.machine.processes import NUMBER
 from nas.errors import ConfigError, require, require_whole
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ def threads_of(hardware: Mapping) -> int:
     if hardware["threads"]:
         return hardware["threads"]
     given = os.environ.get(THREADS, "").split(",")[0].strip()
-    if given.isdigit() and int(given):
+    if NUMBER.fullmatch(given) and int(given):
         return min(int(given), MOST_THREADS)
     return max(1, processors() // count_devices(hardware))
 
@@ -135,7 +136,7 @@ def count_devices(hardware: Mapping) -> int:
         return len(_gpu_numbers(devices, hardware["name"]))
     if devices == "auto":
         return 1
-    number = int(devices) if isinstance(devices, str) and devices.strip().isdigit() else devices
+    number = int(devices) if isinstance(devices, str) and NUMBER.fullmatch(devices.strip()) else devices
     require(
         isinstance(number, int) and not isinstance(number, bool) and number >= 1,
         f"hardware.devices={devices}: with accelerator={hardware['accelerator']} it must be a number of "
@@ -182,7 +183,7 @@ def _gpu_numbers(devices: Any, name: str) -> list[int]:
         '"0,2"), or -1 or auto for all'
     )
     if isinstance(devices, str) and devices.strip() not in ("auto", "-1"):
-        require(re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*,?\s*", devices) is not None, wrong)
+        require(re.fullmatch(r"\s*\d{1,9}\s*(,\s*\d{1,9}\s*)*,?\s*", devices) is not None, wrong)
         numbers = [int(part) for part in devices.split(",") if part.strip()]
         devices = numbers if "," in devices else numbers[0]
     if isinstance(devices, str) or devices == -1:

@@ -7,6 +7,7 @@ Nothing here imports torch by being imported.
 
 import logging
 import os
+import re
 import sys
 import time
 import warnings
@@ -20,6 +21,8 @@ from nas.files import Writer, this_process
 
 # Seconds that a process which does not lead waits for what the leading one has to say.
 PATIENCE = 10.0
+# A count as it is typed or set; isdigit() knows others, which int() does not read.
+NUMBER = re.compile("[0-9]{1,9}")
 TOLD = "nas/told"
 # What the leading process leaves in the environment of those that Lightning's launcher starts.
 STARTED_BY = "NAS_STARTED_BY"
@@ -36,7 +39,7 @@ def is_one(devices: Any, nodes: int) -> bool | None:
     """
     if isinstance(devices, str):
         named = [part for part in devices.split(",") if part.strip()]
-        devices = named if "," in devices else int(devices) if devices.strip().isdigit() else None
+        devices = named if "," in devices else int(devices) if NUMBER.fullmatch(devices.strip()) else None
     if nodes != 1:
         return False
     if isinstance(devices, Sequence):

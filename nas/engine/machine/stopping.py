@@ -14,6 +14,8 @@ from nas.errors import causes
 WORKER_ENDED = "killed by signal: Terminated"
 # Seconds within which the signal arrives at all processes of a job.
 PATIENCE = 2.0
+# A terminal that is gone, and what a scheduler sends before it ends a job (Slurm's `--signal=USR1@60`).
+ALSO = ("SIGHUP", "SIGUSR1")
 
 
 class Sigterm:
@@ -64,7 +66,8 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
     Inside of those Lightning has a handler that lets the batch end first and calls ours besides. Within
     another such block there is one handler for both, so that a second signal does not break into what the
-    first one began.
+    first one began. SIGHUP and SIGUSR1, which would end the process at once, count as SIGTERM; where they are
+    ignored (`nohup`) or somebody else's they stay so.
 
     Raises:
         KeyboardInterrupt: the signal came, or an error was what it did to a worker.
@@ -75,6 +78,10 @@ def sigterm_as_interrupt() -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     told = before if isinstance(before, Sigterm) else Sigterm()
     signal.signal(signal.SIGTERM, told)
+    also = [one for name in ALSO if (one := getattr(signal, name, None)) is not None]
+    also = [one for one in also if signal.getsignal(one) is signal.SIG_DFL]
+    for one in also:
+        signal.signal(one, _as_sigterm)
     try:
         yield
     except Exception as error:
@@ -82,9 +89,16 @@ def sigterm_as_interrupt() -> Iterator[None]:
             raise KeyboardInterrupt from error
         raise
     finally:
+        for one in also:
+            signal.signal(one, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, before)
         if told is not before:
             told.forget()
+
+
+def _as_sigterm(number: int, frame: FrameType | None) -> None:
+    # Lightning lets the batch end where SIGTERM comes, and a loader's worker ends in torch's own way.
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _says(error: BaseException | None, words: str) -> bool:

@@ -20,7 +20,9 @@ from experiments.rows.items import (
 PAPERS = {"darts": "DARTS", "drnas": "DrNAS", "dsonas": "DSO-NAS"}
 REASONS = """## Rows without a file
 
-Why each has none, or in which other space its file searches, with the tables that it is in."""
+Why each has none, or in which other space its file searches, with the tables that it is in. Parameters and
+GPU days are those of DARTS's table 1; how networks of papers that were not at hand are made is general
+knowledge, not checked."""
 FILES = """## Every file
 
 Made of the headers: what a file is of, the paper's figure, and what it costs. Its command and what differs

@@ -19,6 +19,7 @@ from nas.analysis.statistics import LEVEL
 from nas.analysis.sweep_comparison import TESTS, Asked, compared, comparison_markdown, csv_columns
 from nas.analysis.sweeps import Run
 from nas.commands.sweep_courses import draw_courses
+from nas.commands.sweep_exploration import draw_exploring
 from nas.errors import ConfigError, require
 from nas.files import failing
 from nas.printable import printable, shown
@@ -41,10 +42,12 @@ class SweepReport(Callback):
     Args:
         objective: the figure, or figures, that a sweeper improves which looks at results; None for the one
             of `multirun.objectives`.
+        figure: what the plots at the end show; None for the first figure there is.
     """
 
-    def __init__(self, objective: str | Sequence[str] | None = None):
+    def __init__(self, objective: str | Sequence[str] | None = None, figure: str | None = None):
         self.objective = objective
+        self.figure = figure
         self._lock: FolderLock | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -87,8 +90,11 @@ class SweepReport(Callback):
         """Prints and writes the table of the sweep's folder; ends the process if a run did not finish."""
         if config.get("plan"):
             return
+        folder = Path(config.hydra.sweep.dir).absolute()
         try:
-            status = report_sweep(Path(config.hydra.sweep.dir).absolute())
+            # Where all runs failed there is none, and the table says why.
+            known = sweeps.figure_names(read_runs(folder).runs)
+            status = report_sweep(folder, figure=self.figure if self.figure in known else None)
         except Exception as error:
             sys.exit(report(error, config.hydra.job.config_name))
         finally:
@@ -180,6 +186,12 @@ def report_sweep(
         curves = draw_courses(folder, found, main_figure, over, level, _caption(folder, runs))
         if curves is not None:
             print(f"curve: {curves}", flush=True)
+    explored = draw_exploring(folder, found, over, _caption(folder, runs))
+    if explored is not None:
+        print(f"drawn: {explored}", flush=True)
+    if figure is not None:
+        words = ["python", "-m", "nas.sweeps", f"folder={quoted(folder)}", f"figure={figure}"]
+        print(f"again: {pasted(words)}", flush=True)
     print(f"page:  {_page(folder, over, figure, baseline, test, level)}", flush=True)
     if found.refused:
         return USER_ERROR

@@ -154,6 +154,40 @@ def check_evaluation(
     _check(config["hardware"], room, demand, config["dataset"]["batch_size"], "dataset.batch_size")
 
 
+@dataclass(frozen=True)
+class Need:
+    """What one network of a search is estimated to need.
+
+    Attributes:
+        stage: which, in words; empty where a search has one.
+        step: bytes of a step's tensors at their peak.
+        device: bytes of the device, with libraries and what rests there.
+        limit: bytes that the device has.
+    """
+
+    stage: str
+    step: float
+    device: float
+    limit: float
+
+
+def search_needs(
+    config: Mapping, space: Space, method: Method, source: ImageSource, images: int
+) -> list[Need]:
+    """The same estimates as numbers, of every stage; empty where there is no limit to compare with.
+
+    Arguments are those of `check_search`. Nothing limits the time that it takes.
+    """
+    room = _room(config, source, images)
+    if room is None or not method.trains:
+        return []
+    size = config["dataset"]["batch_size"]
+    return [
+        Need(one.stage, one.footprint.peak(size), room.needed(one.footprint, size), room.limit)
+        for one in _search_demands(config, space, method, source)
+    ]
+
+
 def fit_rows(
     config: Mapping,
     space: Space,

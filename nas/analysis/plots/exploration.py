@@ -51,7 +51,50 @@ def draw_exploration(
         return save(figure, path, caption)
 
 
-def _draw_accuracies(ax: Axes, data: Mapping[str, np.ndarray]) -> None:
+def draw_explorations(
+    runs: Mapping[str, Sequence[Mapping[str, float | None]]],
+    path: str | Path,
+    ylabel: str = "accuracy (%)",
+    caption: str | None = None,
+) -> Path:
+    """Draws the same range, mean and derived architecture of several searches, a panel each.
+
+    Args:
+        runs: title of a panel -> the rows of its `exploration.csv`.
+        path: a .png, .pdf or .svg file.
+        ylabel: which accuracy it is.
+        caption: a line below all.
+
+    Raises:
+        ConfigError: there is no run, a value is no number, or the file cannot be written.
+    """
+    require(len(runs) >= 1, "figure: no exploration to draw")
+    across = min(len(runs), 3)
+    down = math.ceil(len(runs) / across)
+    with styled():
+        figure = new_figure(400 * across + 60, 340 * down + 90)
+        axes = figure.subplots(down, across, squeeze=False).ravel()
+        for ax, (title, rows) in zip(axes, runs.items(), strict=False):
+            data = {
+                name: numbers([row.get(name, math.nan) for row in rows], f"column {name!r}")
+                for name in COLUMNS
+            }
+            _draw_accuracies(ax, data, best="best of the table")
+            ax.set_title(title, loc="left", fontsize=10)
+            ax.set_xlabel("epoch")
+            whole_numbers(ax)
+        for ax in axes[len(runs) :]:
+            ax.set_axis_off()
+        for ax in axes[::across]:
+            ax.set_ylabel(ylabel)
+        labels = [ax.get_legend_handles_labels() for ax in axes]
+        handles = {name: handle for pair in labels for handle, name in zip(*pair, strict=True)}
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+        return save(figure, path, caption)
+
+
+def _draw_accuracies(ax: Axes, data: Mapping[str, np.ndarray], best: str | None = None) -> None:
+    """One panel; `best` names the line of the table's best, None for its number too."""
     epochs, percent = data["epoch"], {name: 100 * values for name, values in data.items()}
     samples = np.nanmax(data["samples"])
     if len(epochs) == 1:
@@ -70,5 +113,6 @@ def _draw_accuracies(ax: Axes, data: Mapping[str, np.ndarray]) -> None:
     ax.plot(
         epochs, percent["derived"], color=LINE, lw=2.4, label="derived architecture", **markers(len(epochs))
     )
-    best = np.nanmax(percent["best"])
-    ax.axhline(best, color=FAINT, linestyle=":", lw=1.6, label=f"best of the table ({best:.2f})")
+    highest = np.nanmax(percent["best"])
+    label = best or f"best of the table ({highest:.2f})"
+    ax.axhline(highest, color=FAINT, linestyle=":", lw=1.6, label=label)

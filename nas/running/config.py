@@ -212,7 +212,7 @@ class _Task:
                 print(pasted(["python", "-m", "nas.sweeps", where]), flush=True)
             sys.exit(INTERRUPTED)
         except Exception as error:
-            if config.traceback and processes.leads():
+            if config.traceback is True and processes.leads():
                 traceback.print_exc()
             if not sweep and OmegaConf.is_missing(job.job, "num"):
                 sys.exit(report(error, name))

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from nas.errors import ConfigError, require
 from nas.running.declared import HYDRA_KEYS, Declared, declared, ranged
 from nas.running.idle import check_idle
-from nas.running.kinds import Kind, either, kind
+from nas.running.kinds import Kind, either, kind, of_examples
 from nas.running.layers import of_another_class, raw
 from nas.running.parts import OF_RELAXATIONS, SHORT, WITH_ALL, compose, unread_keys
 from nas.running.signatures import kinds_of, kinds_of_target, named, parameters_of, takes, target_of
@@ -296,6 +296,11 @@ def _check_below(
             require(given in right, f"{here}={shown(given)}: must be {shown(right[0])} here")
         kind = known.by_hand(here) or ranged(here, signature.get(str(key))) or known.kind(here)
         held = isinstance(value, DictConfig) and kind is not None and "map" in kind.types
+        if held and known.by_hand(here) is None and "_target_" not in value:
+            # Where files have a number a node may build one; a group of keys is none.
+            usual_kind = of_examples(known.examples.get(here, ()))
+            plain_one = usual_kind is None or "map" in usual_kind.types
+            require(plain_one, f"{here}={shown(given)}: must be {usual_kind.words() if usual_kind else ''}")
         node = config._get_node(key)
         assert node is not None
         if kind is not None and node._is_interpolation() == referring and not held:

@@ -42,6 +42,8 @@ BAD_SEARCH = [
     ("analysis.hessian.every=-1", "analysis.hessian.every=-1"),
     ("analysis.implicit.every=-1", "analysis.implicit.every=-1"),
     ("logger=foo", "tensorboard"),
+    ("traceback=inf", "traceback=inf: must be true or false"),
+    ("method.architecture_optimizer.lr={a:1}", "method.architecture_optimizer.lr={"),
 ]
 BAD_EVALUATE = [
     ("genotype=null", "genotype=null"),

@@ -84,6 +84,8 @@ class Exports:
         except ConfigError as error:
             held(str(error) and "\n" not in str(error), f"refused in more than a line: {error} ({said})")
             return Outcome("held", f"refused: {str(error)[:200]}")
+        if not fmt.same_draws and any(getattr(one, "draws", False) for one in network.modules()):
+            return Outcome("not tried", f"{fmt.name} draws other numbers than torch: nothing to compare")
         compared(subject, fmt, read, rng, said)
         return Outcome("held")
 

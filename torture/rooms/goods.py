@@ -21,7 +21,7 @@ OWN = ("size=null", "dataset.source.test_share=0.3", *CELLS, "dataset.batch_size
 DRAWN = ("space=nasbench201", "method=random", "space.cells_per_stage=1", "space.init_channels=2", *FEW)
 MINE = """# @package _global_
 trainer:
-  max_epochs: 1
+  log_every_n_steps: 1
 """
 
 
@@ -248,7 +248,7 @@ WARES: Mapping[str, Ware] = {
     ),
     "configurations": Ware(
         _written(lambda: {"experiment/mine.yaml": MINE.encode()}),
-        (("search", "--config-dir={given}", "experiment=mine", *CELLS),),
+        (("search", "--config-dir={given}", "experiment=mine", *CELLS, "trainer.max_epochs=1"),),
         {"experiment/mine.yaml": (0,)},
     ),
 }  # fmt: skip

@@ -263,7 +263,7 @@ DATA: Mapping[str, Any] = MappingProxyType(
     }
 )  # fmt: skip
 # Data that no run can learn from, and none may accept.
-REFUSED = ("nan", "inf", "-inf", "none", "nan-labels", "one-class")
+REFUSED = ("nan", "inf", "-inf", "none", "nan-labels")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nas.engine.machine import processes
-from nas.engine.machine.stopping import sigterm_as_interrupt
+from nas.engine.machine.stopping import deaf_at_the_end, sigterm_as_interrupt
 from nas.errors import ConfigError, causes, require
 from nas.files import write_failure
 from nas.printable import printable, shortened
@@ -209,6 +209,7 @@ class _Task:
                 where = f"folder={quoted(os.path.abspath(job.sweep.dir))}"
                 print("the sweep is stopped too; what it has, what is missing and how to go on:")
                 print(pasted(["python", "-m", "nas.sweeps", where]), flush=True)
+            deaf_at_the_end()
             sys.exit(INTERRUPTED)
         except Exception as error:
             if config.traceback and processes.leads():

@@ -44,7 +44,7 @@ def test_a_kill_is_tried_by_its_name_and_written_down(folder):
     (one,) = tried(folder)
     assert (one["room"], one["case"], one["verdict"]) == ("kills", CASE, "held")
     assert not (folder / "cases/kills" / CASE).exists()
-    done = chamber(folder, "--room", "kills", "--case", "no-such")
+    done = chamber(folder, "--room", "checkpoints", "--case", "no-such")
     assert done.returncode == 2 and "--case no-such" in done.stderr
 
 

@@ -1,10 +1,12 @@
 """A command of the project as a process: a fork that has everything imported, with faults and plants."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,8 +104,11 @@ def finish(process: "subprocess.Popen | Fork", begun: float, timeout: float = PA
         out, err = process.communicate(timeout=timeout)
     except BaseException as error:
         # Whoever stops the chamber stops what it has started.
-        process.kill()
-        process.communicate()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        # What it has started in groups of their own may hold its streams.
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=10)
         if not isinstance(error, subprocess.TimeoutExpired):
             raise
         raise Failed(f"it did not end within {timeout:.0f} s: {' '.join(process.args[3:6])} ...") from error

@@ -56,6 +56,13 @@ class Budget:
             value = getattr(self, key)
             require(value is None or value > 0, f"budget.{key}={value}: must be positive")
 
+    @property
+    def limit(self) -> float:
+        """What a search may spend, in the unit that is given."""
+        found = self.queries if self.seconds is None else self.seconds
+        assert found is not None
+        return found
+
 
 @dataclass(frozen=True)
 class Searches:
@@ -164,7 +171,7 @@ def search(
     if within_N is not None:
         most = max(most, min(most * IN_VAIN, LARGEST // seeds))
         price_N = np.where(within_N, price_N, 0.0)
-    limit = budget.queries if budget.seconds is None else budget.seconds
+    limit = budget.limit
     counted = within_N is None and seconds_N is None
     asked, spent, spent_S = [], [], np.zeros(seeds)
     for _ in watch(range(most)):

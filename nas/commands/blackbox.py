@@ -167,10 +167,9 @@ class BlackBox:
 
     def _tell_unspent(self, found: Searches, last_S: np.ndarray) -> None:
         """Says of how many seeds the algorithm went on to ask for what is above the budget."""
-        limit = self.budget.queries if self.budget.seconds is None else self.budget.seconds
         if self.within_N is None or found.spent_QS is None:
             return
-        unspent = int((found.spent_QS[-1] < limit).sum())
+        unspent = int((found.spent_QS[-1] < self.budget.limit).sum())
         if unspent:
             log.warning(
                 "%d of %d seeds ended with queries left, %d of them with nothing: what they asked for was "

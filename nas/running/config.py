@@ -21,7 +21,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nas.engine.machine import processes
-from nas.engine.machine.stopping import sigterm_as_interrupt
+from nas.engine.machine.stopping import deaf_at_the_end, sigterm_as_interrupt
 from nas.errors import ConfigError, causes, require
 from nas.files import write_failure
 from nas.printable import printable, shortened
@@ -152,8 +152,7 @@ def command(name: str) -> Callable[[], None]:
             task = _Task(name)
             with sigterm_as_interrupt(), from_run.completing():
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(task)()
-            # A sweep that runs ends by its table, which knows; one that plans has none.
-            if task.worst:
+            if task.worst:  # a sweep that runs ends by its table, which knows; one that plans has none
                 sys.exit(task.worst)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
@@ -164,8 +163,8 @@ def command(name: str) -> Callable[[], None]:
             # comes from composing the configuration, before a job: a job ends the process itself.
             if "-m" in sys.argv[1:] or "--multirun" in sys.argv[1:]:
                 sys.exit(_broken(error, name))
-            told = " ".join(f"the configuration cannot be composed: {error}".split())
-            processes.tell(printable(shortened(told)))
+            said = f"the configuration cannot be composed: {error}"
+            processes.tell(printable(shortened(" ".join(said.split()))))
             sys.exit(USER_ERROR)
 
     return main
@@ -210,6 +209,7 @@ class _Task:
                 where = f"folder={quoted(os.path.abspath(job.sweep.dir))}"
                 print("the sweep is stopped too; what it has, what is missing and how to go on:")
                 print(pasted(["python", "-m", "nas.sweeps", where]), flush=True)
+            deaf_at_the_end()
             sys.exit(INTERRUPTED)
         except Exception as error:
             if config.traceback is True and processes.leads():

@@ -78,6 +78,28 @@ def test_a_terminal_that_is_gone_and_a_scheduler_s_warning_stop_a_run(
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "finished"
 
 
+# The first signal as the run is drawn, the second as the interpreter ends: what is registered first is last.
+TWICE = """
+import atexit, os, signal, sys
+number = int(sys.argv[1])
+atexit.register(os.kill, os.getpid(), number)
+from nas.commands import search_result
+search_result.draw_search = lambda *given, **options: os.kill(os.getpid(), number)
+sys.argv = sys.argv[2:]
+import nas.search
+nas.search.main()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_a_signal_that_comes_once_more_changes_nothing(tiny, tmp_path, name):
+    words = ["nas.search", *tiny, f"hydra.run.dir={tmp_path / 'run'}"]
+    line = [sys.executable, "-c", TWICE, signal.Signals[name].value, *words]
+    done = finish(line, env=environment_of(tmp_path))
+    assert (done.returncode, done.stderr) == (130, ""), done.stdout
+    assert f"resume={tmp_path / 'run'}" in done.stdout
+
+
 def test_a_run_that_does_not_mind_its_terminal_goes_on(run, tiny, tmp_path, monkeypatch):
     """As `nohup` starts it."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -1,5 +1,6 @@
 """SIGTERM, which a scheduler sends before it kills, as a request to stop: what Ctrl-C is at a terminal."""
 
+import atexit
 import signal
 import threading
 import time
@@ -94,6 +95,17 @@ def sigterm_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
         if told is not before:
             told.forget()
+
+
+def deaf_at_the_end() -> None:
+    """Lets no further signal break into the end of this process: it was stopped, and has said so."""
+    atexit.register(_ignore)
+
+
+def _ignore() -> None:
+    for name in ("SIGINT", "SIGTERM", *ALSO):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _as_sigterm(number: int, frame: FrameType | None) -> None:

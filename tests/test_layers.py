@@ -27,7 +27,7 @@ ALLOWED = {
     "errors": {"printable"},
     "reading": {"errors", "printable"},
     "genotype": {"errors", "genotype_reading", "genotype_text", "printable", "reading"},
-    "genotype_reading": {"errors", "genotype_spellings", "genotype_text"},
+    "genotype_reading": {"errors", "genotype_spellings", "genotype_text", "printable"},
     "genotype_spellings": {"errors", "genotype_text", "printable"},
     "genotype_text": {"errors"},
     "files": {"errors"},

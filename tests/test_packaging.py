@@ -167,7 +167,7 @@ def test_a_workflow_names_what_there_is(path, run):
     for line in lines:
         words = shlex.split(line)
         if words[0] == "make":
-            assert set(words[1:]) <= TARGETS, line
+            assert {word for word in words[1:] if "=" not in word} <= TARGETS, line
         elif words[0].startswith("nas-"):
             ((name, *rest),) = ours(line)
             assert name in COMMANDS
@@ -180,7 +180,7 @@ def test_a_workflow_names_what_there_is(path, run):
 def test_the_workflow_has_the_versions_and_systems_that_are_promised():
     (path,) = WORKFLOWS
     jobs = yaml.safe_load(path.read_text())["jobs"]
-    assert {"lint", "test", "docs", "wheel", "other-systems"} == set(jobs)
+    assert {"lint", "test", "whole", "torture", "docs", "wheel", "other-systems"} == set(jobs)
     told = re.findall(r"Python :: (3\.\d+)\"", (ROOT / "pyproject.toml").read_text())
     assert jobs["test"]["strategy"]["matrix"]["python"] == told
     assert jobs["other-systems"]["strategy"]["matrix"]["system"] == ["macos-latest", "windows-latest"]

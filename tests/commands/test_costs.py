@@ -111,8 +111,9 @@ def test_costs_that_cannot_be_used_are_refused_before_anything_is_trained(
 
 
 def test_a_command_that_reads_no_costs_says_so(run, tables, tmp_path):
-    done = run("blackbox", "budget.queries=5", *tables[0], f"hydra.run.dir={tmp_path / 'a'}")
-    assert done.status == 2 and "without effect in nas.blackbox" in done.err
+    words = ("space=nasbench201", "dataset=digits", tables[0][0], tables[0][1], "tabular.budget=5")
+    done = run("rank", *words, f"hydra.run.dir={tmp_path / 'a'}")
+    assert done.status == 2 and "tabular.budget=5: without effect in nas.rank" in done.err
 
 
 BUDGETED = (*DIRICHLET, "method.cost.rate=0.5", "trainer.max_epochs=4", "trainer.enable_progress_bar=false")

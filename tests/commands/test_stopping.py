@@ -68,12 +68,17 @@ def test_a_run_says_that_it_was_stopped_and_goes_on(run, tiny, tmp_path, monkeyp
 def test_a_terminal_that_is_gone_and_a_scheduler_s_warning_stop_a_run(
     run, tiny, tmp_path, monkeypatch, number
 ):
-    with monkeypatch.context() as patch:
-        terminate_at(patch, search_result, "draw_search", number)
-        done = run("search", *tiny, f"hydra.run.dir={tmp_path}")
+    # These tests may themselves have been started by `nohup`.
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with monkeypatch.context() as patch:
+            terminate_at(patch, search_result, "draw_search", number)
+            done = run("search", *tiny, f"hydra.run.dir={tmp_path}")
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
     assert done.status == 130 and f"resume={tmp_path}" in done.out
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "stopped"
-    assert signal.getsignal(number) is signal.SIG_DFL
     assert run("search", f"resume={tmp_path}").status == 0
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "finished"
 
@@ -82,6 +87,8 @@ def test_a_terminal_that_is_gone_and_a_scheduler_s_warning_stop_a_run(
 TWICE = """
 import atexit, os, signal, sys
 number = int(sys.argv[1])
+if signal.getsignal(number) is signal.SIG_IGN:
+    signal.signal(number, signal.SIG_DFL)
 atexit.register(os.kill, os.getpid(), number)
 from nas.commands import search_result
 search_result.draw_search = lambda *given, **options: os.kill(os.getpid(), number)

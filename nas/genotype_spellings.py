@@ -69,7 +69,7 @@ def operation_name(value: object) -> str:
             f"genotype: operation {shown(value, 60)} is a {type(value).__name__}; it must be a text"
         )
     require(
-        re.fullmatch(r"[A-Za-z0-9_.]+", value) is not None,
+        re.fullmatch(r"[\w.]+", value) is not None,
         f"genotype: operation {shown(repr(value), 60)}: must be a name of letters, digits, _ and dots",
     )
     return value

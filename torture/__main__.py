@@ -38,7 +38,10 @@ def parse(words: Sequence[str] | None = None) -> Namespace:
     parser.add_argument(
         "--keep", action="store_true", help="the record goes into torture/results and docs/reliability.md"
     )
-    return parser.parse_args(words)
+    given = parser.parse_args(words)
+    if given.keep and (given.case is not None or set(given.room) != set(ROOMS)):
+        parser.error("--keep: the record is of all rooms; leave --room and --case out")
+    return given
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -1,6 +1,7 @@
 """The chamber: cases of all rooms in turn, each in a folder of its own, as long as there is time."""
 
 import shutil
+import socket
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -141,8 +142,10 @@ class Chamber:
     def _written(self, room: Room, case: Case, outcome: Outcome, begun: float, plant: str = "") -> Tried:
         seconds = round(time.monotonic() - begun, 2)
         cell = str(case.options.get("cell", ""))
+        # What is kept of it is read elsewhere.
+        said = outcome.said.replace(str(self.folder), "<folder>").replace(socket.gethostname(), "<host>")
         one = Tried(
-            room.name, case.name, cell, self.seed, outcome.verdict, outcome.said, seconds, outcome.inputs,
+            room.name, case.name, cell, self.seed, outcome.verdict, said, seconds, outcome.inputs,
             self.commit, today(), plant,
         )  # fmt: skip
         self.record.add(one)

@@ -74,7 +74,7 @@ def plan(device: str, arguments: Namespace) -> list[Chain]:
             words += [
                 f"tabular.costs=[{costs}]",
                 f"method.cost.of={column}",
-                f"method.cost.budget={budget:g}",
+                f"method.cost.budget={budget!r}",
             ]
         folder = pipeline.folder_of(arguments, place, seed)
         chains.append(Chain(place, seed, folder, (*words, *arguments.overrides), found=""))

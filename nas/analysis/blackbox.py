@@ -111,10 +111,11 @@ class Searches:
         points = (
             range(1, round(float(most)) + 1)
             if self.along == "queries"
-            else [round(float(seconds), 6) for seconds in np.linspace(0, most, POINTS + 1)[1:]]
+            else np.linspace(0, most, POINTS + 1)[1:].tolist()
         )
         for point in points:
-            yield point, np.minimum((self.spent_QS <= point).sum(0), self.made_S)
+            made_S = np.minimum((self.spent_QS <= point).sum(0), self.made_S)
+            yield (round(point, 6) if self.along == "seconds" else point), made_S
 
 
 def most_queries(budget: Budget, seeds: int, seconds_N: np.ndarray | None) -> int:

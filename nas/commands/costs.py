@@ -41,7 +41,8 @@ def refuse(config: Any) -> None:
         value = config.tabular.get(key)
         require(
             value is None,
-            f"tabular.{key}={value}: without effect in nas.{config.command}; nas.search and nas.blackbox log costs",
+            f"tabular.{key}={value}: without effect in nas.{config.command}; nas.search and nas.blackbox "
+            "log costs",
         )
 
 

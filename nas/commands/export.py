@@ -255,21 +255,22 @@ def _check_genotype(file: Path, genotype: Any) -> None:
     )
 
 
-def advice_on_weights(config: DictConfig, folder: Path | None) -> str:
+def advice_on_weights(config: DictConfig, folder: Path | None, typed: bool = True) -> str:
     """What is said last where weights are not those of the network that is described.
 
     Args:
         config: with the data set.
         folder: the run that all of it comes from; None where it was typed.
+        typed: whether the command takes keys of a data set.
     """
     if folder is None:
         return "; the run folder of the evaluation as run= brings them along"
     source = config.dataset.source
+    named = "name those that it was trained on (dataset.root=, dataset.file=), or " if typed else ""
     if "channels" in source and source.channels is None and source.get("mean") is None:
         return (
             "; its config.yaml leaves the colours to the pictures, and those that lie there now may have "
-            "others: name those that it was trained on (dataset.root=, dataset.file=), or write the number "
-            "into it (dataset.source.channels: 1 for grey, 3 for colour)"
+            f"others: {named}write the number into it (dataset.source.channels: 1 for grey, 3 for colour)"
         )
     return f"; {folder} has been changed since, or what was typed or lies in its data set does not fit it"
 

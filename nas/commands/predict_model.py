@@ -123,7 +123,7 @@ def _of_folder(config: DictConfig, folder: Path, where: str) -> Model:
     checkpoint = checkpoints.load(file)
     text = isinstance(description, TextDescription)
     state = best_weights(checkpoint) if text else checkpoint["state_dict"]
-    advice = advice_on_weights(merged, folder)
+    advice = advice_on_weights(merged, folder, typed=False)
     network = load_weights(lambda: _network(merged, description), state, file, advice)
     notes = {"model": str(folder), **_told(description), "trained_epochs": epochs}
     whole = with_preparation(network, description)

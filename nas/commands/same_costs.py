@@ -5,6 +5,7 @@ That table may lie elsewhere when the search goes on, and hold something else.
 """
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def kept(method: Any) -> dict[str, str]:
     if cost is None:
         return {}
     shares = {group: share_EO.tolist() for group, share_EO in cost.shares.items()}
-    return {FILE: json.dumps({"of": cost.of, "shares": shares}) + "\n"}
+    return {FILE: json.dumps({"of": cost.of, "scale": cost.scale, "shares": shares}) + "\n"}
 
 
 def check_same(folder: Path, method: Any) -> None:
@@ -43,13 +44,19 @@ def check_same(folder: Path, method: Any) -> None:
         return
     begun = read_object(path)
     try:
+        scale = float(begun["scale"])
         before = {str(group): torch.tensor(rows).double() for group, rows in begun["shares"].items()}
     except (KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"{path}: damaged ({error}); shares must be numbers [E, O] a group") from error
-    same = before.keys() == cost.shares.keys() and all(
-        before[group].shape == now_EO.shape
-        and torch.allclose(before[group], now_EO.cpu(), rtol=CLOSE, atol=CLOSE)
-        for group, now_EO in cost.shares.items()
+    alike = begun.get("of") == cost.of and math.isclose(scale, cost.scale or 0.0, rel_tol=CLOSE)
+    same = (
+        alike
+        and before.keys() == cost.shares.keys()
+        and all(
+            before[group].shape == now_EO.shape
+            and torch.allclose(before[group], now_EO.cpu(), rtol=CLOSE, atol=CLOSE)
+            for group, now_EO in cost.shares.items()
+        )
     )
     where = "method.cost.table" if cost.of == "latency" else "tabular.costs"
     require(

@@ -146,7 +146,8 @@ def measure_steps(
         return ROUNDS if size == most else 1
 
     points: list[Point] = []
-    size: int | None = max(least, min(most, first))
+    smallest = max(least, min(most, first))
+    size: int | None = smallest
     while size is not None:
         try:
             points.append(_point(build, size, device, rounds(size), until, clock))
@@ -162,7 +163,7 @@ def measure_steps(
             within = larger[-1]
         size = within
     if not points:
-        raise ConfigError(f"a batch of {least} takes longer than a plan may")
+        raise ConfigError(f"a batch of {smallest} takes longer than a plan may")
     return Measured(points, batch_size)
 
 

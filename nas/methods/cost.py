@@ -51,6 +51,7 @@ class ExpectedCost:
         measure: scores -> what the architecture that is derived from them costs; None where nobody has said,
             or where that is not known.
         estimate: the same by a fit, which knows all; None where there is no fit.
+        scale: what an architecture costs at op weights of 1/O, in the cost's unit; None before it is told.
 
     Raises:
         ConfigError: a value is unknown or out of range.
@@ -90,6 +91,7 @@ class ExpectedCost:
         self.measure: Callable[[Mapping[str, Tensor]], float | None] | None = None
         self.estimate: Callable[[Mapping[str, Tensor]], float] | None = None
         self.shares: dict[str, Tensor] = {}
+        self.scale: float | None = None
         self.idle = False
 
     def told(self, costs: Mapping[str, Tensor]) -> None:
@@ -100,6 +102,7 @@ class ExpectedCost:
         """
         uniform = sum(float(cost_EO.sum()) / cost_EO.shape[1] for cost_EO in costs.values())
         require(uniform > 0, f"method.cost.of={self.of}: no candidate of this space has any; use another")
+        self.scale = uniform
         self.shares = {group: cost_EO.double() / uniform for group, cost_EO in costs.items()}
 
     def attach(self, costs: Callable[[], Mapping[str, Any]]) -> None:

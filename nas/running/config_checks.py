@@ -296,7 +296,9 @@ def _check_below(
             require(given in right, f"{here}={shown(given)}: must be {shown(right[0])} here")
         kind = known.by_hand(here) or ranged(here, signature.get(str(key))) or known.kind(here)
         held = isinstance(value, DictConfig) and kind is not None and "map" in kind.types
-        if held and known.by_hand(here) is None and "_target_" not in value:
+        theirs = signature.get(str(key))
+        takes_one = theirs is not None and "map" in theirs.types
+        if held and not takes_one and known.by_hand(here) is None and "_target_" not in value:
             # Where files have a number a node may build one; a group of keys is none.
             usual_kind = of_examples(known.examples.get(here, ()))
             plain_one = usual_kind is None or "map" in usual_kind.types

@@ -11,7 +11,7 @@ from nas.algorithms import Algorithm, Evolution, LocalSearch, Random, Reinforce
 from nas.algorithms.algorithm import Draws
 from nas.algorithms.reinforce import score_function
 from nas.analysis.benchmark_table import read_csv
-from nas.analysis.blackbox import Budget, curve, search
+from nas.analysis.blackbox import Budget, Searches, curve, search
 from nas.errors import ConfigError
 from nas.running.config import CONF
 from nas.spaces.architectures import Architectures
@@ -114,6 +114,16 @@ def test_what_is_above_a_budget_of_costs_is_free_and_never_found(name, seconds, 
     assert some[0].last()[3] == some[1].last()[0]
     made = some[1].made_S[0]
     assert (some[0].index_QS[:made, 3] == some[1].index_QS[:made, 0]).all()
+
+
+def test_the_last_point_of_a_curve_has_the_last_query(rewards):
+    """Whatever is rounded of what it has spent."""
+    index_QS = np.array([[0], [1], [2]])
+    spent_QS = np.array([[100.1234567], [200.23456741], [300.12345641]])
+    told_QS = np.array([[10.0], [20.0], [90.0]])
+    searches = Searches(index_QS, np.array([3]), told_QS, spent_QS, "seconds")
+    rows = curve(searches, {"told": told_QS[:, 0]})
+    assert (rows[-1]["told"], rows[-1]["seconds"]) == (90, 300.123456)
 
 
 @pytest.mark.parametrize("name", ["evolution", "reinforce"])

@@ -187,8 +187,11 @@ def test_a_search_goes_on_with_the_costs_that_it_began_with(run, tables, tmp_pat
     copy.write_text("arch,phone\n" + "".join(f"{a},{price}\n" for a, (_, price) in figures.items()))
     other.write_text("arch,phone\n" + "".join(f"{a},{200 - price}\n" for a, (_, price) in figures.items()))
     more = ("search", f"resume={begun}", "resume_schedule=restart", "trainer.max_epochs=3")
-    done = run(*more, f"tabular.costs={other}")
-    assert_refused(done, "the search began with other costs of 'phone' than tabular.costs holds now")
+    halved = tmp_path / "halved.csv"
+    halved.write_text("arch,phone\n" + "".join(f"{a},{price / 2}\n" for a, (_, price) in figures.items()))
+    for file in (other, halved):
+        done = run(*more, f"tabular.costs={file}")
+        assert_refused(done, "the search began with other costs of 'phone' than tabular.costs holds now")
     assert len(rows(begun / "metrics.csv")) == 2
     assert run(*more, f"tabular.costs={copy}").status == 0
     assert len(rows(begun / "metrics.csv")) == 3

@@ -13,8 +13,9 @@ from pathlib import Path
 from tests.forks import SKETCHES, Fork, launch
 from torture.rooms import PLANT
 
-START = "import torture.inside; torture.inside.main()"
 ROOT = Path(__file__).resolve().parent.parent
+# Wherever it is started.
+START = f"import sys; sys.path.insert(1, {str(ROOT)!r}); import torture.inside; torture.inside.main()"
 # Seconds after which a command is said to hang.
 PATIENCE = 600.0
 

@@ -6,6 +6,7 @@ python -c "import torture.inside; torture.inside.main()" nas.search ...
 import ctypes
 import os
 import runpy
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,10 @@ from torture import faults, rooms
 def main() -> None:
     """Runs the module that is named first with what comes behind it, as `python -m` does."""
     name, *arguments = sys.argv[1:]
+    # A chamber that was started in the background, or by nohup, ignores them; what it tries must not.
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
     with ExitStack() as held:
         if rooms.PLANT in os.environ:
             room, _, plant = os.environ[rooms.PLANT].partition(":")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from experiments.devices.__main__ import ANY, PROXY, main, parse, places, plan
-from experiments.devices.record import algorithm
 from experiments.devices.targets import Tables
+from experiments.evidence.reference import algorithm
 from nas.analysis.benchmark_table import read_csv
 from nas.analysis.cost_table import read_costs
 from nas.spaces.nasbench201 import NasBench201Space

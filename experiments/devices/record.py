@@ -9,17 +9,14 @@ import numpy as np
 
 from experiments.devices.targets import QUERIES, Standing, Tables
 from experiments.drawing import picture
+from experiments.evidence.reference import ALGORITHMS, algorithm
 from experiments.records import Run, between, provenance, read_run, sections, spread, titled
-from nas import algorithms
 from nas.analysis.plots.names import FAINT, LINE_COLOURS
 from nas.files import write_bytes, write_text
-from nas.reading.yaml_text import read_mapping
-from nas.running.config import CONF
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[1] / "docs" / "devices.md"
 BEGIN, END = "<!-- python -m experiments.devices --keep -->", "<!-- end of the record -->"
-ALGORITHMS = ("random", "evolution", "local_search", "reinforce")
 ANY, PROXY = "any", "macs"
 
 
@@ -136,14 +133,6 @@ def _blackbox_row(name: str, tables: Tables, device: str, arguments: Namespace) 
         row |= {f"within, {share:.0%}": f"{len(known_S)} of {len(regrets_S)}"}
         row |= {f"regret, {share:.0%}": spread(known_S.tolist())}
     return row
-
-
-def algorithm(name: str) -> algorithms.Algorithm:
-    """A black-box algorithm with the numbers that nas.blackbox has by default."""
-    given = read_mapping(CONF / "algorithm" / f"{name}.yaml")
-    kind = getattr(algorithms, given.pop("_target_").rpartition(".")[2])
-    given.pop("name")
-    return kind(**given)
 
 
 def draw(runs: Sequence[Found], folder: Path, tables: Tables, arguments: Namespace) -> list[Path]:

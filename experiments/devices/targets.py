@@ -51,6 +51,7 @@ class Tables:
         self._final_N = column_of(accuracies, FIGURE, "--table", self.names, accuracies.accuracies)
         self._final = dict(zip(self.names, self._final_N.tolist(), strict=True))
         self._costs = costs
+        self._fronts: dict[str, Front] = {}
         self._rewards_N = None
         if rewards is not None:
             known = rewards.accuracies
@@ -58,8 +59,10 @@ class Tables:
 
     def front(self, device: str) -> Front:
         """Accuracy against what a device takes, of all architectures of which it is known."""
-        values = self._costs.column(device, "--devices").values
-        return Front(list(values.values()), [self._final[arch] for arch in values])
+        if device not in self._fronts:
+            values = self._costs.column(device, "--devices").values
+            self._fronts[device] = Front(list(values.values()), [self._final[arch] for arch in values])
+        return self._fronts[device]
 
     def budget(self, device: str, share: float) -> float:
         """What a share of all architectures do not exceed there."""

@@ -75,13 +75,8 @@ def _blackbox(
     final_N = column_of(table, FIGURE, "--table", names, table.accuracies)
     result: dict[str, dict[str, list[float]]] = {}
     for name in ALGORITHMS:
-        # With the numbers that nas.blackbox has by default.
-        given = read_mapping(CONF / "algorithm" / f"{name}.yaml")
-        algorithm = getattr(algorithms, given.pop("_target_").rpartition(".")[2])
-        given.pop("name")
-        done = search(
-            algorithm(**given), architectures, Draws(range(seeds)), Budget(queries=max(COUNTS)), rewards_N
-        )
+        budget = Budget(queries=max(COUNTS))
+        done = search(algorithm(name), architectures, Draws(range(seeds)), budget, rewards_N)
         incumbents_QS = done.incumbents()
         result[name] = {}
         for count in COUNTS:
@@ -89,6 +84,14 @@ def _blackbox(
             mean, spread = mean_std(final_N[index_S])
             result[name][str(count)] = [round(mean, 4), round(spread or 0.0, 4)]
     return result
+
+
+def algorithm(name: str) -> algorithms.Algorithm:
+    """A black-box algorithm with the numbers that nas.blackbox has by default."""
+    given = read_mapping(CONF / "algorithm" / f"{name}.yaml")
+    kind = getattr(algorithms, given.pop("_target_").rpartition(".")[2])
+    given.pop("name")
+    return kind(**given)
 
 
 def origin_of(table_file: Path, search_file: Path | None) -> dict[str, str]:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nas.commands.memory_room import SMALLEST, largest_search_batch, largest_training_batch, room
@@ -180,7 +181,7 @@ class Sizing:
             self._unknown()
             return
         if least * each > seconds:
-            self._too_short(least, each)
+            self._too_short(least, each, reading)
         taken = max(least, min(planned, int(seconds / each) if each else planned)) if free else planned
         self.choice.seconds = taken * each
         if not free:
@@ -211,13 +212,31 @@ class Sizing:
         require(not self._asked(), f"{words}; so type sizes and epochs, and leave time out")
         log.warning("%s; epochs are as configured", words)
 
-    def _too_short(self, least: int, each: float) -> None:
+    def _too_short(self, least: int, each: float, reading: float) -> None:
         words = (
             f"time={self.minutes:g}: {least} epochs of the smallest {self.phase.what} take about "
             f"{duration(least * each / SHARE)} on this device"
         )
+        alone = self._with_one_thread()
+        if alone is not None and 2 * (alone + reading) < each:
+            words += (
+                f", and {duration(least * (alone + reading) / SHARE)} with hardware.threads=1, because "
+                "threads wait for one another where others use the processors: type that, or wait for them"
+            )
         require(not self._asked(), f"{words}; give it that long, or type sizes and epochs")
         log.warning("%s", words)
+
+    def _with_one_thread(self) -> float | None:
+        """Seconds of an epoch's steps with one thread; None where there is one, or nobody knows."""
+        threads = torch.get_num_threads()
+        if threads == 1 or self.config.hardware.accelerator != "cpu":
+            return None
+        torch.set_num_threads(1)
+        try:
+            whole = self._whole(SECONDS)
+        finally:
+            torch.set_num_threads(threads)
+        return None if whole is None else whole / int(self.config.trainer.max_epochs)
 
     def _asked(self) -> bool:
         """Whether a time was typed for this very run, and not for one that may follow it."""

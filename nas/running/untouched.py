@@ -28,7 +28,13 @@ from omegaconf.basecontainer import BaseContainer
 # Loggers whose lines belong to a run, whichever thread of it writes them.
 OF_RUNS = ("nas", "pytorch_lightning", "lightning", "lightning_fabric", "torch", "py", "hydra")
 # Those that a run makes quieter, by name, whether they are there yet or not.
-QUIETER = ("pytorch_lightning", "lightning", "lightning_fabric", "torch.utils.cpp_extension")
+QUIETER = (
+    "pytorch_lightning",
+    "lightning",
+    "lightning_fabric",
+    "torch.utils.cpp_extension",
+    "matplotlib.font_manager",
+)
 
 
 @contextmanager
@@ -63,6 +69,8 @@ def logged(job_logging: Mapping[str, Any], verbose: Any = False) -> Iterator[Non
         handler.addFilter(lambda record: _of_run(record, thread))
     root.handlers = [*own, _Others(before, level, thread)]
     root.setLevel((config.get("root") or {}).get("level", level))
+    for name, words in (config.get("loggers") or {}).items():
+        logging.getLogger(name).setLevel(words["level"])
     for name in [verbose] if isinstance(verbose, str) else verbose if isinstance(verbose, list) else ():
         logging.getLogger(name).setLevel(logging.DEBUG)
     if verbose is True:

@@ -48,6 +48,7 @@ def state():
     root = logging.getLogger()
     loggers = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
     quieter = ("pytorch_lightning", "lightning", "lightning_fabric", "torch.utils.cpp_extension")
+    quieter += ("matplotlib.font_manager",)
     return {
         "folder": os.getcwd(),
         "environment": dict(os.environ),

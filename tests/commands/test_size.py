@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 import nas
@@ -124,6 +125,30 @@ def test_what_an_evaluation_cannot_measure_is_refused_before_anything_is_timed(
     done = run("evaluate", *words)
     assert done.status == 2 and told in done.err and done.err.count("\n") == 1, done.err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "threads, told",
+    [
+        (2, "11h45m on this device, and 11m46s with hardware.threads=1, because"),
+        (1, "11m46s on this device; give it that long"),
+    ],
+)
+def test_where_threads_wait_for_one_another_one_of_them_is_named_as_the_way_out(
+    own, monkeypatch, threads, told
+):
+    def price(config, *_):
+        return (60.0 if torch.get_num_threads() == 1 else 3600.0) * config.trainer.max_epochs, "made up"
+
+    monkeypatch.setattr(sizing, "search_price", price)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with pytest.raises(ConfigError, match=f"take about {told}"):
+            settled("search", *own(), "time=1")
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_smallest_sizes_are_given_longer_where_a_busy_machine_could_time_none(priced, own, monkeypatch):

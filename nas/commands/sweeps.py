@@ -29,7 +29,7 @@ from nas.running import launching, multirun
 from nas.running.config import FAILURE, USER_ERROR, RunFailed, plain, report
 from nas.running.locks import FolderLock
 from nas.running.own_files import check_table_folder
-from nas.running.runs import read_runs
+from nas.running.runs import Found, read_runs
 from nas.running.words import pasted, quoted
 
 
@@ -92,9 +92,16 @@ class SweepReport(Callback):
             return
         folder = Path(config.hydra.sweep.dir).absolute()
         try:
+            found = read_runs(folder)
+            known = sweeps.figure_names(found.runs)
             # Where all runs failed there is none, and the table says why.
-            known = sweeps.figure_names(read_runs(folder).runs)
-            status = report_sweep(folder, figure=self.figure if self.figure in known else None)
+            if self.figure is not None and known and self.figure not in known:
+                print(
+                    f"warning: hydra.callbacks.sweep.figure={shown(self.figure)}: no run has it; plots show "
+                    f"{known[0]}, others are {', '.join(known[1:]) or 'none'}",
+                    flush=True,
+                )
+            status = report_sweep(folder, figure=self.figure if self.figure in known else None, found=found)
         except Exception as error:
             sys.exit(report(error, config.hydra.job.config_name))
         finally:
@@ -128,6 +135,7 @@ def report_sweep(
     baseline: str | None = None,
     test: str = "permutation",
     level: float = LEVEL,
+    found: Found | None = None,
 ) -> int:
     """Prints the table of a folder of runs and writes it there.
 
@@ -138,6 +146,7 @@ def report_sweep(
         baseline: overrides of the row that the others are compared with; None for none.
         test: of the comparison, one of `TESTS`.
         level: of the intervals.
+        found: the runs of the folder, where they have been read.
 
     Returns:
         An exit status: 0 if all runs finished, 2 if one was configured wrongly, else 1.
@@ -148,7 +157,7 @@ def report_sweep(
     """
     from nas.files import sweep, write_text
 
-    found = read_runs(folder)
+    found = read_runs(folder) if found is None else found
     runs = found.runs
     require(len(runs) > 0, f"folder={folder}: no run folder there or below")
     check_table_folder(folder, f"folder={folder}")

@@ -92,11 +92,13 @@ def test_eigenvalues_along_the_searches_are_drawn_by_a_command_that_is_printed(r
 
 
 def test_a_sweep_draws_at_its_end_what_its_file_names(run, tiny, tmp_path):
-    """And where no run has it, the first figure of the table."""
+    """And where no run has it, the first figure of the table, and says so."""
     for figure, drawn in (("params", True), ("hessian_eigenvalue", False)):
         folder = tmp_path / figure
         typed = ["method=random", "seed=0,1", f"hydra.sweep.dir={folder}"]
         done = run("search", "-m", *tiny, *typed, f"hydra.callbacks.sweep.figure={figure}")
         assert (done.status, done.err) == (0, "")
         assert (f"again: python -m nas.sweeps folder={folder} figure=params" in done.out) == drawn
+        told = "warning: hydra.callbacks.sweep.figure=hessian_eigenvalue: no run has it; plots show "
+        assert (told not in done.out) == drawn
         assert (folder / "figures/sweep.png").exists()

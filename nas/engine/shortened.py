@@ -17,16 +17,22 @@ def shorten_search(config: MutableMapping, typed: Collection[str] = ()) -> None:
 
     `trainer.limit_train_batches` is raised to `method.weight_steps` where it is a smaller number; where it
     was typed, `method.weight_steps` is lowered instead. Where both were typed, both stay. `method.clip` is
-    lowered where a narrow network would not bear the length of its steps, unless it was typed.
+    lowered where a narrow network would not bear the length of its steps, unless it was typed. Where the
+    space has fewer blocks than configured, its evaluation network has as many: blocks that differ could
+    make no other.
 
     Args:
-        config: with the groups `method`, `trainer` and `space`.
+        config: with the groups `method`, `trainer` and `space`, and `recipe` where it has one.
         typed: the keys of the command line.
     """
     shorten(config, typed)
     method, trainer = config["method"], config["trainer"]
     if "method.clip" not in typed:
         _shorten_steps(method, config["space"])
+    recipe, blocks = config.get("recipe") or {}, "blocks_per_stage"
+    if blocks in recipe and blocks in config["space"] and config["space"].get("num_cells") is not None:
+        if f"recipe.{blocks}" not in typed:
+            recipe[blocks] = None
     steps, limit = method.get("weight_steps"), trainer["limit_train_batches"]
     if not all(isinstance(value, int) and value >= 1 for value in (steps, limit)) or limit >= steps:
         return

@@ -121,3 +121,16 @@ def test_steps_are_cut_to_what_a_narrow_network_bears(units, rate, clip, typed, 
     given["method"] |= {"weight_steps": 1, "clip": clip, "weight_optimizer": {"lr": rate}}
     shorten_search(given, typed)
     assert given["method"]["clip"] == expected
+
+
+@pytest.mark.parametrize(
+    ("cells", "typed", "blocks"),
+    [(3, (), None), (None, (), [8, 8]), (3, ("recipe.blocks_per_stage",), [8, 8])],
+)
+def test_of_fewer_blocks_the_evaluation_network_has_as_many(cells, typed, blocks):
+    given = config(None)
+    given["trainer"]["limit_train_batches"] = 2
+    given["space"] |= {"num_cells": cells, "blocks_per_stage": [8, 8, 8]}
+    given["recipe"] = {"blocks_per_stage": [8, 8]}
+    shorten_search(given, typed)
+    assert given["recipe"]["blocks_per_stage"] == blocks

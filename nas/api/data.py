@@ -1,6 +1,7 @@
 """What a run from Python is given as data: overrides, and pictures that a program holds."""
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,12 +112,12 @@ def held(
     mean, std = facts["mean"], facts["std"]
     if mean is None or std is None:
         found = moments(pair.train)
-        mean, std = (given or one for given, one in zip((mean, std), found, strict=True))
+        mean, std = (one if given is None else given for given, one in zip((mean, std), found, strict=True))
     known = {
         "image_shape": list(shape),
         "num_classes": highest if names is None else len(names),
-        "mean": [float(one) for one in mean],
-        "std": [float(one) for one in std],
+        "mean": _of_channels("mean", mean, shape[0]),
+        "std": _of_channels("std", std, shape[0]),
         "classes": names,
         "num_images": [len(pair.train), len(pair.test)],
         "padded_from": None if inner is None else list(inner),
@@ -127,6 +128,21 @@ def held(
     )
     of_source = [f"dataset.source.{key}={word(value)}" for key, value in known.items() if value is not None]
     return Data(GIVEN, (f"dataset={GIVEN}", *of_source, *words), pair, {"name": facts["name"], **known})
+
+
+def _of_channels(what: str, given: Any, channels: int) -> list[float]:
+    """Numbers of a sequence, an array or a tensor, one for each channel.
+
+    Raises:
+        ConfigError: they are something else, or others in number.
+    """
+    try:
+        numbers = [float(one) for one in given]
+    except (TypeError, ValueError):
+        numbers = []
+    told = f"{what}={' '.join(str(given).split())}: must be {channels} numbers, one for each channel"
+    require(len(numbers) == channels and all(map(math.isfinite, numbers)), told)
+    return numbers
 
 
 def words_of(name: str, keys: Mapping[str, str], settings: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,13 @@ def held(
     pair, shape, inner = pair_of(train, test, plain)
     classes = facts["classes"] or getattr(train, "classes", None)
     highest = int(pair.train.labels.max()) + 1
+    listed = classes is None or (isinstance(classes, Iterable) and not isinstance(classes, str))
+    require(listed, f"classes={classes!r}: must be a list of names, in the order of the labels")
     names = None if classes is None else [str(one) for one in classes]
+    require(
+        names is None or len(set(names)) == len(names),
+        f"classes={names}: a name stands for two classes, whose probabilities could not be told apart",
+    )
     require(
         names is None or len(names) >= highest,
         f"classes: {len(names or ())} names, but labels run up to {highest - 1}",

@@ -91,7 +91,7 @@ def test_a_shell_completes(program, tmp_path):
         (place / name).chmod(0o755)
     typed = f"{program} method=drnas_p"
     script = (
-        f'eval "$(nas -sc install=bash)"; complete -p {program.split()[0]} | grep -q hydra_bash_completion && '
+        f'eval "$(nas -sc install=bash)"; complete -p {program.split()[0]} | grep -q hydra_bash && '
         f'COMP_LINE="{typed}" COMP_POINT={len(typed)} COMP_CWORD={len(typed.split()) - 1}; '
         'hydra_bash_completion; echo "${COMPREPLY[@]}"'
     )

@@ -61,8 +61,8 @@ class PeakMemory:
     """Peak memory since `reset`: what the allocator handed out on a GPU, the process's resident set on a CPU.
 
     The resident set holds interpreter and libraries too (some hundred MB), and memory that the C library has
-    not given back. Where the system cannot forget a peak, `read` is the peak of the whole process, and 0 where
-    it does not say (Windows).
+    not given back. Where the system cannot forget a peak, `read` is the peak of the whole process; 0 where it
+    does not say (Windows).
     """
 
     def __init__(self, device: torch.device):

@@ -61,14 +61,23 @@ class Data:
         return f"<table>{''.join(cells)}</table>"
 
 
+def path_of(given: Any, what: str) -> Path:
+    """A path as the caller gives it, whose `~` is the home folder.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    require(isinstance(given, str | Path), f"{what}={given!r}: must be a path")
+    return Path(given).expanduser()
+
+
 def place(path: str | Path, what: str) -> str:
     """A path from the root of the file system.
 
     Raises:
         ConfigError: nothing is there.
     """
-    require(isinstance(path, str | Path), f"{what}={path!r}: must be a path")
-    found = Path(path).expanduser().absolute()
+    found = path_of(path, what).absolute()
     require(found.exists(), f"{what}={path}: there is no such file or folder")
     return str(found)
 

@@ -154,6 +154,10 @@ def test_a_bar_where_somebody_sees_it(monkeypatch):
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr(sys, "stdout", Stream())
     assert not progress.wants_bar()
+    for none in (None, object()):
+        monkeypatch.setattr(sys, "stdout", none)
+        assert not progress.wants_bar()
+    monkeypatch.setattr(sys, "stdout", Stream())
     # Tables go where all else goes that is printed: in a kernel too, if that stream stands for its own.
     monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
     assert not progress.console().is_jupyter

@@ -1,8 +1,10 @@
 """`nas`, or `python -m nas`: the commands, a line each; `nas search ...` is `nas-search ...`."""
 
 import ast
+import contextlib
 import difflib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +17,9 @@ from nas.running.words import shown
 # The way from data to a network in use; the others follow by the alphabet.
 PATH = ("search", "derive", "evaluate", "export", "predict")
 UNKNOWN = 2
+# Of Hydra's function for bash: where the program lies whose words are completed.
+PATH_IN_WORDS = "EXECUTABLE=($(command -v $helper))"
+WHOLE_PATH = 'EXECUTABLE=("$(command -v ${helper%% *})")'
 
 
 def main() -> None:
@@ -25,7 +30,7 @@ def main() -> None:
     if words[:1] in (["-sc"], ["--shell-completion"]):
         # Hydra writes the words for the shell; which command asks for them is all the same.
         sys.argv[0] = "nas"
-        return _run("search", words)
+        return _install() if words[1:] == ["install=bash"] else _run("search", words)
     if not words or words[0] in ("-h", "--help", "help"):
         return _list()
     if words[0] in ("-V", "--version"):
@@ -75,6 +80,18 @@ def _list() -> None:
 def _run(name: str, words: Sequence[str]) -> None:
     sys.argv[1:] = words
     importlib.import_module(f"nas.{name}").main()
+
+
+def _install() -> None:
+    """Prints Hydra's function for bash, made for every command, and for an environment in any folder.
+
+    Hydra's own takes the words of the program's path apart, so that a blank in it ends all completion.
+    """
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        _run("search", ["-sc", "install=bash"])
+    text = said.getvalue().rstrip().replace(PATH_IN_WORDS, WHOLE_PATH)
+    print(text, *(f"nas-{name}" for name in commands()))
 
 
 def _complete(line: str) -> None:

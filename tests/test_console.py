@@ -83,16 +83,19 @@ main()
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 @pytest.mark.parametrize("program", ["nas search", "nas-search"])
 def test_a_shell_completes(program, tmp_path):
-    """Hydra's function for bash, as `eval` makes it, asked as bash asks it."""
+    """The function for bash, as `eval` makes it, asked as bash asks it; the programs' folder has a blank."""
+    place = tmp_path / "my own"
+    place.mkdir()
     for name, module in (("nas", "__main__"), ("nas-search", "search")):
-        (tmp_path / name).write_text(SCRIPT.format(python=sys.executable, root=str(ROOT), module=module))
-        (tmp_path / name).chmod(0o755)
+        (place / name).write_text(SCRIPT.format(python=sys.executable, root=str(ROOT), module=module))
+        (place / name).chmod(0o755)
     typed = f"{program} method=drnas_p"
     script = (
-        f'eval "$({program.split()[0]} -sc install=bash)"; COMP_LINE="{typed}" COMP_POINT={len(typed)} '
-        f'COMP_CWORD={len(typed.split()) - 1}; hydra_bash_completion; echo "${{COMPREPLY[@]}}"'
+        f'eval "$(nas -sc install=bash)"; complete -p {program.split()[0]} | grep -q hydra_bash && '
+        f'COMP_LINE="{typed}" COMP_POINT={len(typed)} COMP_CWORD={len(typed.split()) - 1}; '
+        'hydra_bash_completion; echo "${COMPREPLY[@]}"'
     )
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    path = f"{place}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", script], cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True, text=True
     )

@@ -3,18 +3,23 @@
 The lines of the container run, too, in a fresh environment: there need be no docker, and nothing is fetched.
 """
 
+import ast
 import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 import sysconfig
 import venv
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+
+from nas.analysis.cost import timing
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -184,3 +189,25 @@ def test_the_workflow_has_the_versions_and_systems_that_are_promised():
     told = re.findall(r"Python :: (3\.\d+)\"", (ROOT / "pyproject.toml").read_text())
     assert jobs["test"]["strategy"]["matrix"]["python"] == told
     assert jobs["other-systems"]["strategy"]["matrix"]["system"] == ["macos-latest", "windows-latest"]
+
+
+# Modules of Python's that there are on Unix alone.
+OF_UNIX = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+
+
+def test_a_module_of_unix_is_imported_where_it_is_used():
+    """The workflow has Windows in its matrix: there each module of this project is to be importable."""
+    for path in (ROOT / "nas").rglob("*.py"):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        named = {one.name for node in body if isinstance(node, ast.Import) for one in node.names}
+        named |= {node.module for node in body if isinstance(node, ast.ImportFrom)}
+        assert not named & OF_UNIX, path
+
+
+def test_where_a_system_does_not_say_its_memory_that_is_no_failure(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    monkeypatch.setattr(timing, "STATUS", ROOT / "nowhere")
+    monkeypatch.setattr(timing, "CLEAR_REFS", ROOT / "nowhere/else")
+    memory = timing.PeakMemory(torch.device("cpu"))
+    memory.reset()
+    assert memory.read() == 0

@@ -3,7 +3,9 @@
 import shlex
 import subprocess
 
+import numpy as np
 import pytest
+import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
 from hypothesis import example, given, settings
@@ -68,6 +70,23 @@ def test_every_text_is_read_back(text):
 def test_every_value_is_read_back(value):
     found = read(word(value))
     assert repr(found) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (np.int64(3), 3),
+        (np.float32(0.5), 0.5),
+        (np.bool_(True), True),
+        (np.str_("a b"), "a b"),
+        (torch.tensor(4), 4),
+        (np.arange(3), [0, 1, 2]),
+        (torch.tensor([0.5, 1.5]), [0.5, 1.5]),
+    ],
+)
+def test_a_number_of_another_library_is_a_number(value, plain):
+    found = read(word(value))
+    assert type(found) is type(plain) and found == plain
 
 
 @pytest.mark.parametrize("text", ["a\nb", "\x1b[2J", "tab\there", "it's", "b\\", "ü", "\udcff", "$HOME `id`"])

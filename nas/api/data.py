@@ -1,7 +1,8 @@
 """What a run from Python is given as data: overrides, and pictures that a program holds."""
 
 import html
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,14 +61,23 @@ class Data:
         return f"<table>{''.join(cells)}</table>"
 
 
+def path_of(given: Any, what: str) -> Path:
+    """A path as the caller gives it, whose `~` is the home folder.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    require(isinstance(given, str | Path), f"{what}={given!r}: must be a path")
+    return Path(given).expanduser()
+
+
 def place(path: str | Path, what: str) -> str:
     """A path from the root of the file system.
 
     Raises:
         ConfigError: nothing is there.
     """
-    require(isinstance(path, str | Path), f"{what}={path!r}: must be a path")
-    found = Path(path).expanduser().absolute()
+    found = path_of(path, what).absolute()
     require(found.exists(), f"{what}={path}: there is no such file or folder")
     return str(found)
 
@@ -103,7 +113,13 @@ def held(
     pair, shape, inner = pair_of(train, test, plain)
     classes = facts["classes"] or getattr(train, "classes", None)
     highest = int(pair.train.labels.max()) + 1
+    listed = classes is None or (isinstance(classes, Iterable) and not isinstance(classes, str))
+    require(listed, f"classes={classes!r}: must be a list of names, in the order of the labels")
     names = None if classes is None else [str(one) for one in classes]
+    require(
+        names is None or len(set(names)) == len(names),
+        f"classes={names}: a name stands for two classes, whose probabilities could not be told apart",
+    )
     require(
         names is None or len(names) >= highest,
         f"classes: {len(names or ())} names, but labels run up to {highest - 1}",
@@ -111,12 +127,12 @@ def held(
     mean, std = facts["mean"], facts["std"]
     if mean is None or std is None:
         found = moments(pair.train)
-        mean, std = (given or one for given, one in zip((mean, std), found, strict=True))
+        mean, std = (one if given is None else given for given, one in zip((mean, std), found, strict=True))
     known = {
         "image_shape": list(shape),
         "num_classes": highest if names is None else len(names),
-        "mean": [float(one) for one in mean],
-        "std": [float(one) for one in std],
+        "mean": _of_channels("mean", mean, shape[0]),
+        "std": _of_channels("std", std, shape[0]),
         "classes": names,
         "num_images": [len(pair.train), len(pair.test)],
         "padded_from": None if inner is None else list(inner),
@@ -127,6 +143,21 @@ def held(
     )
     of_source = [f"dataset.source.{key}={word(value)}" for key, value in known.items() if value is not None]
     return Data(GIVEN, (f"dataset={GIVEN}", *of_source, *words), pair, {"name": facts["name"], **known})
+
+
+def _of_channels(what: str, given: Any, channels: int) -> list[float]:
+    """Numbers of a sequence, an array or a tensor, one for each channel.
+
+    Raises:
+        ConfigError: they are something else, or others in number.
+    """
+    try:
+        numbers = [float(one) for one in given]
+    except (TypeError, ValueError):
+        numbers = []
+    told = f"{what}={' '.join(str(given).split())}: must be {channels} numbers, one for each channel"
+    require(len(numbers) == channels and all(map(math.isfinite, numbers)), told)
+    return numbers
 
 
 def words_of(name: str, keys: Mapping[str, str], settings: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.analysis import plots
+from nas.api.data import path_of
+from nas.errors import require
 from nas.files import write_text
 from nas.genotype import Genotype
 
@@ -36,10 +38,12 @@ class Picture:
         """Writes it as .svg, whole or not at all; returns where.
 
         Raises:
-            WriteFailed: it cannot be written.
+            ConfigError: the path ends otherwise, or it cannot be written.
         """
-        write_text(Path(path), self.svg)
-        return Path(path)
+        place = path_of(path, "path")
+        require(place.suffix.lower() == ".svg", f"path={path}: must end in .svg, for it is a vector graphic")
+        write_text(place, self.svg)
+        return place
 
 
 def cell(genotype: Genotype) -> Picture:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from nas.api.data import path_of
 from nas.errors import require, require_one_of
 from nas.files import write_bytes
 from nas.formats import families
@@ -45,7 +46,7 @@ def export(
         ConfigError: an ending or format is unknown, a package is missing, or it cannot be written.
         RunFailed: what was written computes something else.
     """
-    path = Path(path).expanduser()
+    path = path_of(path, "path")
     require(
         format is not None or path.suffix in ENDINGS,
         f"path={path}: must end in {', '.join(ENDINGS)}, or say format= ({', '.join(FORMATS)})",

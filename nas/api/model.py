@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nas.api.exporting import export
 from nas.api.language import LanguageModel
 from nas.data.given import as_uint8
-from nas.errors import ConfigError, require
+from nas.errors import ConfigError, require, require_whole
 from nas.formats.description import Description, TextDescription
 from nas.formats.prepared import Prepared, check_measured
 from nas.reading.pictures import as_color, decode, why_not
@@ -87,6 +87,8 @@ class Model(nn.Module):
         Raises:
             ConfigError: they are of another shape or kind.
         """
+        told = f"images are {type(images_BCHW).__name__}; must be a tensor; predict() takes other kinds too"
+        require(isinstance(images_BCHW, Tensor), told)
         if self.measured is not None:
             return self.network(
                 self.measured.prepare(check_measured(images_BCHW, self.description, "images"))
@@ -117,6 +119,11 @@ class Model(nn.Module):
         """
         single = isinstance(pictures, str | Path) or hasattr(pictures, "convert")
         single = single or (hasattr(pictures, "ndim") and pictures.ndim <= len(self.description.given_shape))
+        require(
+            single or isinstance(pictures, Iterable),
+            f"pictures={type(pictures).__name__}: must be a path, picture, array, tensor or a list of such",
+        )
+        require_whole("batch_size", batch_size, 1)
         listed = [pictures] if single else list(pictures)
         if not listed:
             return []

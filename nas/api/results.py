@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from nas.api import display
-from nas.api.data import Data, data_of, joined, typed
+from nas.api.data import Data, data_of, joined, path_of, typed
 from nas.api.display import Picture
 from nas.api.model import model_of
 from nas.engine.run_folder import RunFolder
@@ -172,7 +173,7 @@ class SearchResult(Run):
             "keep": keep,
             "seed": seed,
             "hardware": hardware,
-            "hydra.run.dir": None if folder is None else str(Path(folder).expanduser().absolute()),
+            "hydra.run.dir": None if folder is None else str(path_of(folder, "folder").absolute()),
         }
         words = joined(typed(own), overrides)
         objects = {**self.objects, "data": None if given is None else given.pair}
@@ -198,9 +199,10 @@ class Derivation(Run):
         Raises:
             ConfigError: not so many were kept.
         """
-        file = self.folder / "genotypes" / f"rank_{rank:03d}.json"
         kept = len(list((self.folder / "genotypes").glob("rank_*.json")))
-        require(file.is_file(), f"choice={rank}: must be from 1 to {kept}, as many as were kept")
+        whole = isinstance(rank, Integral) and not isinstance(rank, bool)
+        file = self.folder / "genotypes" / (f"rank_{int(rank):03d}.json" if whole else "none")
+        require(file.is_file(), f"choice={rank!r}: must be from 1 to {kept}, as many as were kept")
         return read_genotype(file)
 
 
@@ -248,7 +250,7 @@ def load(folder: str | Path) -> Any:
     Raises:
         ConfigError: there is no such run.
     """
-    path = Path(folder).expanduser().absolute()
+    path = path_of(folder, "load").absolute()
     file = path / "config.yaml"
     require(file.is_file(), f"load({str(folder)!r}): no run folder there (config.yaml is missing)")
     command = read_config(file, f"load({str(folder)!r}): config.yaml").get("command")

@@ -1,12 +1,12 @@
 """A search and an evaluation from Python: the commands' own work, on the caller's data."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.api.data import Data, data_of, joined, small_batch, typed
+from nas.api.data import Data, data_of, joined, path_of, small_batch, typed
 from nas.api.results import Derivation, EvaluationResult, Interrupted, Run, SearchResult, load
 from nas.commands.auto_size import is_wanted
 from nas.domains.networks import batch_overrides, source_of
@@ -34,7 +34,7 @@ def run_search(
     folder: str | Path | None = None,
     time_limit: float | None = None,
     logger: Any = None,
-    callbacks: Sequence[Any] = (),
+    callbacks: Any = (),
     verbose: bool = True,
     overrides: Sequence[str] = (),
 ) -> SearchResult:
@@ -56,7 +56,7 @@ def run_search(
         time_limit: minutes after which the run stops and can be resumed; None for none.
         logger: one of `csv`, `tensorboard`, `wandb`, or Lightning's `Logger` (or a list), which the caller
             closes.
-        callbacks: Lightning's, called with those of the search.
+        callbacks: of Lightning's, one or several, called with those of the search.
         verbose: whether it prints what the command prints: a line per epoch, the result and the next command.
         overrides: every other setting in the words of the command line, such as `"method.weight_steps=2"`.
 
@@ -96,7 +96,7 @@ def run_evaluation(
     folder: str | Path | None = None,
     time_limit: float | None = None,
     logger: Any = None,
-    callbacks: Sequence[Any] = (),
+    callbacks: Any = (),
     verbose: bool = True,
     overrides: Sequence[str] = (),
 ) -> EvaluationResult:
@@ -171,7 +171,7 @@ def resume(
     epochs: int | None = None,
     time_limit: float | None = None,
     logger: Any = None,
-    callbacks: Sequence[Any] = (),
+    callbacks: Any = (),
     verbose: bool = True,
     overrides: Sequence[str] = (),
 ) -> Any:
@@ -233,14 +233,18 @@ def _common(
     return {
         "seed": seed,
         "hardware": hardware,
-        "hydra.run.dir": None if folder is None else str(Path(folder).expanduser().absolute()),
+        "hydra.run.dir": None if folder is None else str(path_of(folder, "folder").absolute()),
         "time_limit": time_limit,
         "logger": logger if isinstance(logger, str) else None,
     }
 
 
-def _objects(data: Data | None, logger: Any, callbacks: Sequence[Any]) -> dict[str, Any]:
-    objects: dict[str, Any] = {"callbacks": list(callbacks)}
+def _objects(data: Data | None, logger: Any, callbacks: Any) -> dict[str, Any]:
+    # One alone is taken, and null stands for none: so has Lightning's Trainer its own argument.
+    several = isinstance(callbacks, Iterable)
+    objects: dict[str, Any] = {
+        "callbacks": list(callbacks) if several else [] if callbacks is None else [callbacks]
+    }
     if data is not None and data.pair is not None:
         objects["data"] = data.pair
     if logger is not None and not isinstance(logger, str):

@@ -4,7 +4,7 @@ import importlib.util
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -40,7 +40,9 @@ def using(logger: Logger | Sequence[Logger] | None) -> Iterator[None]:
     Raises:
         ConfigError: it is none of Lightning's.
     """
-    given = [] if logger is None else [logger] if isinstance(logger, Logger) else list(logger)
+    given: list[Any] = [] if logger is None else [logger]
+    if isinstance(logger, Iterable) and not isinstance(logger, Logger):
+        given = list(logger)
     for item in given:
         require(
             isinstance(item, Logger),

@@ -24,7 +24,9 @@ ESTIMATE_STEPS, ESTIMATE_SECONDS = 20, 60.0
 
 def wants_bar() -> bool:
     """Whether someone watches: a terminal or a notebook that can show a bar, and no CI."""
-    return (sys.stdout.isatty() or _in_notebook()) and not os.environ.get("CI")
+    # A program without a terminal may have no stream, or one of its own that does not say.
+    seen = getattr(sys.stdout, "isatty", bool)() or _in_notebook()
+    return seen and not os.environ.get("CI")
 
 
 def _in_notebook() -> bool:

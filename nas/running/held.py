@@ -1,5 +1,4 @@
 """Objects of the caller's Python process in a configuration: a space, a method, Lightning's callbacks.
-callbacks.
 
 A configuration names what builds its parts. Where somebody has an object and no name, as in a notebook, the
 part's `_target_` is one of the functions here, which hand out what the call of `nas.run_search` was given. In

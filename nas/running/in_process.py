@@ -229,12 +229,14 @@ class _Muted(io.TextIOBase):
         self.stream, self.thread = stream, threading.get_ident()
 
     def write(self, text: str) -> int:
-        if threading.get_ident() == self.thread:
+        if self.stream is None or threading.get_ident() == self.thread:
             return len(text)
         return self.stream.write(text)
 
     def flush(self) -> None:
-        self.stream.flush()
+        # A program without a terminal may have no stream.
+        if self.stream is not None:
+            self.stream.flush()
 
 
 def _check_alone(name: str, words: Sequence[str]) -> None:

@@ -39,12 +39,25 @@ QUIETER = (
 
 @contextmanager
 def untouched() -> Iterator[None]:
-    """Puts everything back at the end of the block."""
+    """Puts everything back at the end of the block, in which torch computes as in a process of its own."""
     with ExitStack() as undo:
         for keep in (_folder, _environment, _hydra, _resolvers, _loggers, _signals, _random_numbers, _torch):
             undo.callback(keep())
         undo.enter_context(warnings.catch_warnings())
+        _as_a_command(undo)
         yield
+
+
+def _as_a_command(undo: ExitStack) -> None:
+    """Torch as a command finds it, whatever the caller has chosen or is in the midst of: equal numbers."""
+    torch.set_default_dtype(torch.float32)
+    undo.enter_context(torch.inference_mode(False))
+    undo.enter_context(torch.enable_grad())
+    for kind in ("cpu", "cuda"):
+        if torch.is_autocast_enabled(kind):
+            undo.enter_context(torch.autocast(kind, enabled=False))
+    if torch.get_default_device().type != "cpu":
+        undo.enter_context(torch.device("cpu"))
 
 
 @contextmanager
@@ -202,8 +215,7 @@ def _random_numbers() -> Callable[[], None]:
 
 def _torch() -> Callable[[], None]:
     cudnn = torch.backends.cudnn
-    threads, dtype, matmul = torch.get_num_threads(), torch.get_default_dtype(), None
-    matmul = torch.get_float32_matmul_precision()
+    threads, dtype, matmul = torch.get_num_threads(), torch.get_default_dtype(), _matmul_precision()
     deterministic = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
@@ -213,9 +225,18 @@ def _torch() -> Callable[[], None]:
     def back() -> None:
         torch.set_num_threads(threads)
         torch.set_default_dtype(dtype)
-        torch.set_float32_matmul_precision(matmul)
+        if matmul is not None and matmul != _matmul_precision():
+            torch.set_float32_matmul_precision(matmul)
         torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
         cudnn.benchmark, cudnn.deterministic = flags
         torch.set_grad_enabled(gradients)
 
     return back
+
+
+def _matmul_precision() -> str | None:
+    """None where the caller has set it by `fp32_precision`, which torch does not tell in these words."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return None

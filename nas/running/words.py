@@ -20,10 +20,13 @@ def word(value: Any) -> str:
     """A plain value as Hydra's override parser reads it back: null, a truth value, number, text or container.
 
     Args:
-        value: keys of its mappings must be plain words, for which Hydra has no quotes.
+        value: keys of its mappings must be plain words, for which Hydra has no quotes. Arrays are lists, and
+            numbers of NumPy's or torch's are numbers.
     """
     if value is None:
         return "null"
+    if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
+        value = value.item()  # a number of NumPy's, or a tensor of one number
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):

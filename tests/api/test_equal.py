@@ -67,8 +67,9 @@ def test_a_derivation_is_that_of_the_command(searched, run, tmp_path):
     same(found.folder, tmp_path, ("architectures.csv", "genotype.json"))
     assert all(row["params"] <= 2000 for row in found.candidates if "rank" in row)
     assert found.choice(1) == found.genotype and found.choice(2) != found.genotype
-    with pytest.raises(nas.ConfigError, match="choice=99: must be from 1 to"):
-        found.choice(99)
+    for wrong in (99, "2", 1.5, True):
+        with pytest.raises(nas.ConfigError, match=f"choice={wrong!r}: must be from 1 to"):
+            found.choice(wrong)
 
 
 def test_a_run_is_continued_from_a_shell_and_from_python(run, tmp_path, monkeypatch):

@@ -70,6 +70,10 @@ def test_mean_and_deviation_are_those_of_the_training_pictures():
     assert data.notes["mean"] == pytest.approx(pixels.mean((0, 2, 3)).tolist(), abs=1e-4)
     assert data.notes["std"] == pytest.approx(pixels.std((0, 2, 3), correction=0).tolist(), abs=1e-4)
     assert nas.datasets.given(*PAIR, mean=[0.5] * 3).notes["mean"] == [0.5] * 3
+    arrays = {"mean": np.full(3, 0.5, np.float32), "std": torch.full((3,), 0.25)}
+    for given in (arrays, {"mean": arrays["mean"]}, {"std": arrays["std"]}):
+        notes = nas.datasets.given(*PAIR, **given).notes
+        assert all(notes[name] == values.tolist() for name, values in given.items())
 
 
 def test_random_transforms_are_asked_each_time_and_labels_but_once():
@@ -110,6 +114,12 @@ def test_sides_are_padded_to_what_networks_can_take():
         (Pictures(0), {}, "train: holds no picture"),
         (iter([]), {}, "train: must be a torch data set"),
         (PAIR[0], {"classes": ["one"]}, "1 names, but labels run up to 2"),
+        (PAIR[0], {"classes": 3}, "classes=3: must be a list of names"),
+        (PAIR[0], {"classes": "abc"}, "classes='abc': must be a list of names"),
+        (PAIR[0], {"classes": ["a", "b", "a"]}, "a name stands for two classes"),
+        (PAIR[0], {"mean": 0.5}, "mean=0.5: must be 3 numbers, one for each channel"),
+        (PAIR[0], {"std": np.ones(2)}, r"std=\[1. 1.\]: must be 3 numbers"),
+        (PAIR[0], {"mean": [0.5, 0.5, float("nan")]}, r"mean=\[0.5, 0.5, nan\]: must be 3 numbers"),
         (PAIR[0], {"image_siz": 8}, "image_siz=8: dataset=given has no such setting; the nearest known"),
         (PAIR[0], {"plain": Pictures(24)}, "plain: must hold the pictures of train"),
     ],

@@ -89,8 +89,12 @@ def test_what_is_no_space_or_method_is_refused():
         search(overrides="seed=1")
     with pytest.raises(nas.ConfigError, match="no logger of Lightning's"):
         search(space="nasbench201", logger=[3])
-    with pytest.raises(nas.ConfigError, match="no callback of Lightning's"):
-        search(space=space(), callbacks=[3])
+    for wrong in ([3], 3, "a", Callback):
+        with pytest.raises(nas.ConfigError, match="no callback of Lightning's"):
+            search(space=space(), callbacks=wrong)
+    for wrong in (3, False, object()):
+        with pytest.raises(nas.ConfigError, match="no logger of Lightning's"):
+            search(space="nasbench201", logger=wrong)
     with pytest.raises(nas.ConfigError, match=r"trainer\.max_epochs=few: must be a whole number"):
         search(epochs="few")
 
@@ -105,8 +109,8 @@ def test_lightning_s_loggers_and_callbacks_take_part(tmp_path):
     counts, loggers = Counts(), [CSVLogger(tmp_path, name=name, version="") for name in ("one", "two")]
     options = {"space": space(), "method": "darts1", "epochs": 2}
     first = search(logger=loggers[0], callbacks=[counts], **options)
-    both = search(logger=loggers, **options)
-    assert counts.epochs == 2
+    both = search(logger=loggers, callbacks=counts, **options)
+    assert counts.epochs == 4
     for name in ("one", "two"):
         rows = (tmp_path / name / "metrics.csv").read_text().splitlines()
         assert "weight_loss" in rows[0] and len(rows) >= 3

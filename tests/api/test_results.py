@@ -154,6 +154,10 @@ def test_a_bar_where_somebody_sees_it(monkeypatch):
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr(sys, "stdout", Stream())
     assert not progress.wants_bar()
+    for none in (None, object()):
+        monkeypatch.setattr(sys, "stdout", none)
+        assert not progress.wants_bar()
+    monkeypatch.setattr(sys, "stdout", Stream())
     # Tables go where all else goes that is printed: in a kernel too, if that stream stands for its own.
     monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
     assert not progress.console().is_jupyter
@@ -180,6 +184,8 @@ def test_a_result_is_shown(tmp_path):
         picture = found.plot(what)
         assert xml.fromstring(picture._repr_svg_()).tag.endswith("svg")
         assert picture.save(tmp_path / f"{what}.svg").read_text() == picture.svg
+        with pytest.raises(nas.ConfigError, match=r"must end in \.svg"):
+            picture.save(tmp_path / f"{what}.png")
     with pytest.raises(nas.ConfigError, match="plot=cells: unknown; known are cell, curves"):
         found.plot("cells")
 
@@ -197,6 +203,11 @@ def test_a_folder_is_loaded_whatever_it_is(trained, tmp_path):
     assert again.genotype == trained.genotype and again.metrics[0]["epoch"] == 0
     with pytest.raises(nas.ConfigError, match="no run folder there"):
         nas.load(tmp_path)
+    for take in (nas.load, nas.resume, lambda given: trained.model.export(given)):
+        with pytest.raises(nas.ConfigError, match="=None: must be a path"):
+            take(None)
+    with pytest.raises(nas.ConfigError, match="folder=3: must be a path"):
+        evaluate(trained, folder=3)
     (tmp_path / "config.yaml").write_text("command: cost\n")
     with pytest.raises(nas.ConfigError, match=r"a run of nas\.cost; one of search, derive, evaluate"):
         nas.load(tmp_path)
@@ -234,6 +245,14 @@ def test_forward_takes_whole_batches_and_has_gradients(trained):
     for wrong in (images[0], images[:, :1], images.int(), images[:, :, :4]):
         with pytest.raises(nas.ConfigError, match="images are torch"):
             model(wrong)
+    for wrong in (images.numpy(), images.tolist(), None):
+        with pytest.raises(nas.ConfigError, match="must be a tensor"):
+            model(wrong)
+    for wrong in (None, 5):
+        with pytest.raises(nas.ConfigError, match=r"pictures=.*must be a path, picture"):
+            model.predict(wrong)
+    with pytest.raises(nas.ConfigError, match="batch_size=0: must be a whole number"):
+        model.predict(images, batch_size=0)
     with pytest.raises(nas.ConfigError, match="no such file"):
         model.predict("nowhere.png")
     with pytest.raises(nas.ConfigError, match="has 2 channels"):

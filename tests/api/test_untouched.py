@@ -141,6 +141,34 @@ def test_nothing_of_the_process_changes(how, settings, tmp_path):
     assert settings.lines == []
 
 
+def test_a_caller_in_the_midst_of_something_gets_the_same_numbers(tmp_path, monkeypatch, capsys):
+    """Double precision, another device, no gradients, autocast, torch's newer switches and no stream."""
+    usual = search(folder=tmp_path / "usual")
+    matmul = torch.backends.cuda.matmul
+    newer = hasattr(matmul, "fp32_precision")
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(logging, "raiseExceptions", True)
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    before = matmul.fp32_precision if newer else None
+    try:
+        if newer:
+            matmul.fp32_precision = "tf32"
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+            found = search(folder=tmp_path / "found")
+            assert torch.is_inference_mode_enabled() and torch.is_autocast_enabled("cpu")
+        assert (torch.get_default_dtype(), torch.get_default_device().type) == (torch.float64, "meta")
+        assert not newer or matmul.fp32_precision == "tf32"
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+        if newer:
+            matmul.fp32_precision = before
+    for table in ("metrics.csv", "architecture.csv", "genotype.json"):
+        assert (found.folder / table).read_bytes() == (usual.folder / table).read_bytes(), table
+    assert "Logging error" not in capsys.readouterr().err
+
+
 def test_a_name_that_is_not_known_is_told_in_one_line():
     for words, told in (
         ({"space": "dart"}, "space=dart: unknown; known are darts, darts_rnn, dso"),

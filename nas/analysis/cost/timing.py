@@ -1,6 +1,5 @@
 """Times that can be compared: measured in turn, against what the same machine reaches in the same minutes."""
 
-import resource
 import statistics
 import sys
 import time
@@ -62,7 +61,8 @@ class PeakMemory:
     """Peak memory since `reset`: what the allocator handed out on a GPU, the process's resident set on a CPU.
 
     The resident set holds interpreter and libraries too (some hundred MB), and memory that the C library has
-    not given back. Where the system cannot forget a peak, `read` is the peak of the whole process.
+    not given back. Where the system cannot forget a peak, `read` is the peak of the whole process; 0 where it
+    does not say (Windows).
     """
 
     def __init__(self, device: torch.device):
@@ -86,6 +86,10 @@ class PeakMemory:
             for line in STATUS.read_text().splitlines():
                 if line.startswith("VmHWM:"):
                     return int(line.split()[1]) * 1024
+        try:
+            import resource
+        except ImportError:
+            return 0  # not a Unix
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

@@ -154,6 +154,13 @@ def test_from_a_search_to_a_model(searched, tmp_path):
     assert [one.index for one in model.predict(images)] == logits.argmax(1).tolist()
 
 
+@pytest.mark.parametrize("shape", [(3, 3, 3), (3, 4, 4), (3, 1, 9), (1, 3, 3)])
+def test_a_low_picture_of_pillow_keeps_its_colours(shape):
+    pixels = Pictures(1, shape).pixels[0]
+    found = module.as_uint8(Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy()), "picture")
+    assert torch.equal(found, pixels)
+
+
 def test_a_model_puts_black_around_pictures_as_the_training_did():
     pair = (Pictures(shape=(3, 6, 9)), Pictures(12, shape=(3, 6, 9), seed=1))
     found = evaluate("DARTS_V2", pair, more=SIZES)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from nas.commands.export_images import INNER
+from nas.commands.export_images import CHANNELS, INNER, LAST
 from nas.data.held import SINGLE, TENSORS, read_input
 from nas.data.npz import IMAGES, LABELS, as_pixels, is_unit
 from nas.data.table import DELIMITERS, HEADERS, read_lines
@@ -213,7 +213,9 @@ def _channels_first(array: np.ndarray, description: Description, where: str) -> 
     channels = description.image_shape[0]
     if array.ndim == 3:
         array = array[:, None]
-    if array.ndim == 4 and array.shape[1] != channels and array.shape[3] == channels:
+    # Of images as high as they have channels either fits, and what the training was told decides.
+    last = description.notes.get(CHANNELS) == LAST
+    if array.ndim == 4 and (last or array.shape[1] != channels) and array.shape[3] == channels:
         array = array.transpose(0, 3, 1, 2)
     require(
         array.ndim == 4 and min(array.shape) > 0 and array.shape[1] == channels,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nas.api.exporting import export
 from nas.api.language import LanguageModel
+from nas.commands.predict_pictures import padded
 from nas.data.given import as_uint8
 from nas.errors import ConfigError, require, require_whole
 from nas.formats.description import Description, TextDescription
@@ -169,7 +170,10 @@ class Model(nn.Module):
             pixels_CHW.shape[0] == self.image_shape[0],
             f"picture: has {pixels_CHW.shape[0]} channels, and the network reads {self.image_shape[0]}",
         )
-        return pixels_CHW if tuple(pixels_CHW.shape) == self.image_shape else self._cut(pixels_CHW)
+        height_and_width = tuple(pixels_CHW.shape[1:])
+        if height_and_width not in (self.image_shape[1:], self.description.inner):
+            pixels_CHW = self._cut(pixels_CHW)
+        return padded(pixels_CHW, self.image_shape[1:])
 
     @staticmethod
     def _decoded(picture: Any, color: str, decoding: str) -> Any:
@@ -186,9 +190,11 @@ class Model(nn.Module):
     def _cut(self, picture: Any) -> Any:
         from torchvision.transforms import InterpolationMode, v2
 
-        prepared = self.description.preprocessing
-        resize = v2.Resize(prepared.resize, interpolation=InterpolationMode.BILINEAR, antialias=True)
-        return v2.CenterCrop(prepared.crop)(resize(picture))
+        prepared, inner = self.description.preprocessing, self.description.inner
+        # What has black around it in training is scaled to what is within.
+        size, crop = (prepared.resize, prepared.crop) if inner is None else (inner, inner)
+        resize = v2.Resize(size, interpolation=InterpolationMode.BILINEAR, antialias=True)
+        return v2.CenterCrop(crop)(resize(picture))
 
     def export(self, path: str | Path, format: str | None = None, opset: int = 18) -> Path:
         """Writes the network for other programs, in a format of `nas.export`; reads it back and compares.

@@ -55,7 +55,7 @@ from nas.measure.derivation_report import (
 from nas.measure.derivation_skips import derive_with_skips, limit_skips
 from nas.measure.inheritance import check_batches, load_part
 from nas.methods.layout import layout_of
-from nas.running.config import instantiate, plain
+from nas.running.config import instantiate, plain, typed_keys
 from nas.running.printed import command_for, command_of
 from nas.running.session import Session
 
@@ -88,6 +88,7 @@ def run(config: DictConfig, path: Path) -> None:
     check_repeats(config.latency.warmup, config.latency.repeats)
     check_batches(config.supernet.batches, config.supernet.recalibrate_batches)
     check_typed(config)
+    _check_latency(config)
     require(config.resume is None, f"resume={config.resume}: {AGAIN}")
     require(config.run is not None, "run=null: name the run folder of a search")
     trainer.quiet()
@@ -98,6 +99,27 @@ def run(config: DictConfig, path: Path) -> None:
     derivation = Derivation(session.config, budget, session.folder)
     session.open(None, handed_on(Path(session.config.run)))
     session.run(lambda: derivation.run(session))
+
+
+def _is_timed(config: DictConfig) -> bool:
+    """Whether latencies are measured or predicted."""
+    asked = config.budget.latency is not None or config.front == "latency"
+    return asked or config.latency.table is not None
+
+
+def _check_latency(config: DictConfig) -> None:
+    """Raises `ConfigError` for a typed key of latencies where none is measured, or no table is read."""
+    typed = sorted(key for key in typed_keys() if key.startswith("latency.") and key != "latency.table")
+    require(
+        _is_timed(config) or not typed,
+        f"{', '.join(typed)}: without effect, since no latency is measured; set budget.latency, "
+        "front=latency or latency.table",
+    )
+    of_table = [key for key in typed if key in ("latency.any_device", "latency.fitted")]
+    require(
+        config.latency.table is not None or not of_table,
+        f"{', '.join(of_table)}: without effect where latency.table=null",
+    )
 
 
 class Derivation:
@@ -134,8 +156,7 @@ class Derivation:
         self.ranking = ranking_of(self)
         limited = [name for name in AXES if getattr(budget, name) is not None]
         self.axis = config.front or next(iter(limited), "params")
-        times = self.axis == "latency" or budget.latency is not None or config.latency.table is not None
-        self.latencies: Any = self._latencies() if times else None
+        self.latencies: Any = self._latencies() if _is_timed(config) else None
 
     def _price(self, genotype: Any, config: DictConfig | None = None) -> tuple[int, int]:
         sized = self.config if config is None else config

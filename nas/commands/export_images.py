@@ -32,6 +32,8 @@ PADDED = (
 )
 # The note of a description that holds (height, width) of what black was put around.
 INNER = PADDED_FROM
+# That of where channels stand in arrays, where it was said that it is last.
+CHANNELS, LAST = "channels", "last"
 log = logging.getLogger(__name__)
 
 
@@ -142,6 +144,8 @@ def describe_images(
     resize = getattr(source, "resize", size)
     inner = getattr(source, "padded_from", None)
     floats = bool(getattr(source, "floats", False))
+    if getattr(source, "channels", None) == LAST:
+        notes = {**notes, CHANNELS: LAST}
     if inner is not None:
         notes = {**notes, INNER: [int(side) for side in inner]}
         if not floats:

@@ -3,8 +3,6 @@
 Shapes: N pictures, C channels, H rows, W columns.
 """
 
-import csv
-import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +15,10 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from nas.commands.export_images import INNER
+from nas.commands.export_images import CHANNELS, INNER, LAST
 from nas.data.held import SINGLE, TENSORS, read_input
 from nas.data.npz import IMAGES, LABELS, as_pixels, is_unit
+from nas.data.table import DELIMITERS, HEADERS, read_lines
 from nas.errors import ConfigError, require
 from nas.formats.description import Description
 from nas.formats.prepared import check_measured
@@ -29,8 +28,9 @@ from nas.reading.folders import files_below
 from nas.reading.pictures import SUFFIXES, decode
 
 LIST, ARCHIVE = ".csv", ".npz"
-# Names of the columns of a list, in any case.
-PATHS, TRUTHS = ("path", "file", "filename", "image"), ("label", "class")
+COMMA = DELIMITERS[0]
+# Columns of a list, in any case, as in the tables of `dataset=csv`; and those that are labels for sure.
+PATHS, TRUTHS = HEADERS["file"], ("label", "class")
 LONGEST = 256 * MEBIBYTE
 
 
@@ -76,7 +76,7 @@ def find_pictures(named: Any, description: Description) -> Pictures:
         names = [os.path.relpath(one, place).replace(os.sep, "/") for one in paths]
         return Pictures(names, lambda index: read(paths[index]), truths)
     if suffix == LIST:
-        names, paths, truths = _of_list(place, where)
+        names, paths, truths = _of_list(place, where, description.class_names)
         return Pictures(names, lambda index: read(paths[index]), truths)
     require(
         suffix in SUFFIXES,
@@ -131,27 +131,44 @@ def _of_folder(place: Path, where: str, classes: Sequence[str] | None) -> tuple[
     return paths, truths if known else None
 
 
-def _of_list(place: Path, where: str) -> tuple[list[str], list[str], list[str] | None]:
+def _of_list(
+    place: Path, where: str, classes: Sequence[str] | None
+) -> tuple[list[str], list[str], list[str] | None]:
     """The paths of a list as written and as found from its folder, and its labels where it has some."""
-    rows = [row for row in csv.reader(io.StringIO(read_text(place, where, LONGEST))) if row]
-    require(len(rows) > 0, f"{where}: it is empty")
-    heads = [one.strip().lower().removeprefix("\ufeff") for one in rows[0]]
-    column = next((heads.index(one) for one in PATHS if one in heads), None)
-    if column is None:
-        require(
-            all(len(row) == 1 for row in rows),
-            f"{where}: no column is called {', '.join(PATHS[:-1])} or {PATHS[-1]}; its first line has "
-            f"{listed(rows[0])}",
-        )
-        column, heads, rows = 0, [], [[""], *rows]
-    rows = rows[1:]
-    require(len(rows) > 0, f"{where}: it names no picture")
-    short = next((number for number, row in enumerate(rows, 2) if len(row) < len(heads)), None)
+    text = read_text(place, where, LONGEST)
+    lines = read_lines(text, where, COMMA)
+    require(len(lines) > 0, f"{where}: it is empty")
+    column, heads = 0, list[str]()
+    for delimiter in DELIMITERS:
+        headed = read_lines(text, where, delimiter)
+        names = [one.strip().lower() for one in headed[0][1]]
+        known = [names.index(one) for one in PATHS if one in names]
+        if known:
+            column, heads, lines = known[0], names, headed[1:]
+            break
+    require(
+        bool(heads) or all(len(cells) == 1 for _, cells in lines),
+        f"{where}: no column is called {', '.join(PATHS[:-1])} or {PATHS[-1]}; its first line has "
+        f"{listed(lines[0][1]) if lines else ''}",
+    )
+    require(len(lines) > 0, f"{where}: it names no picture")
+    short = next((number for number, cells in lines if len(cells) < len(heads)), None)
     require(short is None, f"{where}: line {short} has fewer columns than the first")
-    names = [row[column].strip() for row in rows]
-    truth = next((heads.index(one) for one in TRUTHS if one in heads), None)
-    truths = None if truth is None else [row[truth].strip() for row in rows]
+    names = [cells[column].strip() for _, cells in lines]
+    truths = _truths([cells for _, cells in lines], heads, classes)
     return names, [str(place.parent / Path(one).expanduser()) for one in names], truths
+
+
+def _truths(
+    rows: Sequence[Sequence[str]], heads: Sequence[str], classes: Sequence[str] | None
+) -> list[str] | None:
+    """The labels of a list; a column such as `y` may be another thing, and has them if all are classes."""
+    for name in HEADERS["label"]:
+        if name in heads:
+            found = [cells[heads.index(name)].strip() for cells in rows]
+            if name in TRUTHS or set(found) <= set(classes or ()):
+                return found
+    return None
 
 
 def _of_archive(place: Path, where: str, description: Description) -> Pictures:
@@ -196,7 +213,9 @@ def _channels_first(array: np.ndarray, description: Description, where: str) -> 
     channels = description.image_shape[0]
     if array.ndim == 3:
         array = array[:, None]
-    if array.ndim == 4 and array.shape[1] != channels and array.shape[3] == channels:
+    # Of images as high as they have channels either fits, and what the training was told decides.
+    last = description.notes.get(CHANNELS) == LAST
+    if array.ndim == 4 and (last or array.shape[1] != channels) and array.shape[3] == channels:
         array = array.transpose(0, 3, 1, 2)
     require(
         array.ndim == 4 and min(array.shape) > 0 and array.shape[1] == channels,

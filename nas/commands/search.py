@@ -18,6 +18,7 @@ from nas.commands.latency import command_for_supernet
 from nas.commands.same_files import check_same, files_now, kept
 from nas.commands.search_result import close, finish
 from nas.commands.search_training import Training
+from nas.data.sampling import check_sampling
 from nas.domains.budgets import check_budget
 from nas.domains.choose import choose
 from nas.domains.networks import (
@@ -124,6 +125,9 @@ class Search:
         check_exploration(config.analysis.exploration.samples, self.tabular, method.trains)
         check_epochs(plain(config), method)
         check_sizes(config, space)
+        # Also where nothing is trained: the evaluation that is printed would refuse it.
+        given = plain(config.dataset)
+        check_sampling(given.get("sampling"), given.get("class_weights"))
 
     def plan(self) -> None:
         """Says what the search will cost."""

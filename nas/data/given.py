@@ -215,7 +215,8 @@ def as_uint8(picture: Any, where: str) -> Tensor:
     Raises:
         ConfigError: it is something else, or has fractions below 0 or above 1.
     """
-    if hasattr(picture, "convert") and hasattr(picture, "mode"):
+    of_pillow = hasattr(picture, "convert") and hasattr(picture, "mode")
+    if of_pillow:
         require(
             picture.mode != "F",
             f"{where}: a PIL picture of mode F, whose range is not known; convert it to RGB or L",
@@ -228,7 +229,10 @@ def as_uint8(picture: Any, where: str) -> Tensor:
                 f"{where}: a PIL picture of mode {picture.mode}, {why_not(error)}; convert it to RGB or L"
             ) from error
     if isinstance(picture, np.ndarray):
-        last = picture.ndim == 3 and picture.shape[2] in (1, 3, 4) and picture.shape[0] not in (1, 3, 4)
+        # Pillow's always stand last, also where a picture is no higher than it has colours.
+        last = picture.ndim == 3 and (
+            of_pillow or (picture.shape[2] in (1, 3, 4) and picture.shape[0] not in (1, 3, 4))
+        )
         picture = np.ascontiguousarray(picture.transpose(2, 0, 1) if last else picture)
         # A tensor on what cannot be written, such as a PIL picture, comes with a warning of torch's.
         picture = torch.from_numpy(picture if picture.flags.writeable else picture.copy())

@@ -52,7 +52,7 @@ def read_table(file: Path, root: Path, columns: dict[str, str | None]) -> dict[s
             missing, named twice or have names that no list can hold.
     """
     where = f"dataset.file={file}"
-    rows = _rows(read_text(file, where, LONGEST).removeprefix("\ufeff"), root, columns, where)
+    rows = _rows(read_text(file, where, LONGEST), root, columns, where)
     _check_parts(rows, where)
     _check_files(rows, root, where)
     classes = _sorted({row.label for row in rows})
@@ -68,13 +68,30 @@ def read_table(file: Path, root: Path, columns: dict[str, str | None]) -> dict[s
     return found
 
 
-def _rows(text: str, root: Path, columns: dict[str, str | None], where: str) -> list[Row]:
-    header = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(DELIMITERS, key=header.count))
+def read_lines(text: str, where: str, delimiter: str | None = None) -> list[tuple[int, list[str]]]:
+    """The lines of a table that are not empty: (number in the file from 1, cells), the header first.
+
+    Args:
+        text: of the table.
+        where: what messages begin with.
+        delimiter: between cells; None for the one of `DELIMITERS` that the header has most of.
+
+    Raises:
+        ConfigError: a line cannot be read.
+    """
+    text = text.removeprefix("\ufeff")
+    if delimiter is None:
+        header = next((line for line in text.split("\n", 99) if line.strip()), "")
+        delimiter = max(DELIMITERS, key=header.count)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
     try:
-        lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+        return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
         raise ConfigError(f"{where}: line {reader.line_num}: no CSV ({error})") from error
+
+
+def _rows(text: str, root: Path, columns: dict[str, str | None], where: str) -> list[Row]:
+    lines = read_lines(text, where)
     require(len(lines) > 1, f"{where}: holds no row below a header such as file,label")
     places = _places([cell.strip() for cell in lines[0][1]], columns, where)
     rows, short = [], []

@@ -227,10 +227,22 @@ def _words(
     measured = saved.get("metrics")
     if again and "dataset" in parts and "metrics" not in given and isinstance(measured, ListConfig):
         yield f"metrics={written(list(measured))}"
+    if again and len(parts) == len(PARTS):
+        yield from _start(saved, given)
     epochs = OmegaConf.select(saved, "trainer.max_epochs")
     own_length = type(epochs) is int and epochs != saved.recipe.get("epochs")
     if again and own_length and "recipe" in parts and "recipe.epochs" not in given:
         yield f"trainer.max_epochs={epochs}"
+
+
+def _start(saved: DictConfig, given: Mapping[str, Override]) -> Iterator[str]:
+    """What the weights of an evaluation were at its start, where they were others' and it is repeated."""
+    if saved.get("init") is None or ("init" in given and _text(given["init"]) is None):
+        return
+    for key, usual in (("init", None), ("init_head", "names"), ("freeze_epochs", 0)):
+        value = saved.get(key, usual)
+        if key not in given and value != usual:
+            yield f"{key}={written(value)}"
 
 
 def _says(taken: DictConfig, word: str) -> bool:

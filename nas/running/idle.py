@@ -23,6 +23,7 @@ SWITCHES: Mapping[str, tuple[str, Any]] = {
     "analysis.hessian.weight_decay": ("analysis.hessian.every", 0),
     "rank_candidates": ("rank", "probability"),
     "supernet": ("rank", "probability"),
+    **dict.fromkeys(("images", "pictures", "tolerance", "words"), ("check", False)),
     "bench.reference_target": ("bench.reference", False),
     "bench.reference_channels_last": ("bench.reference", False),
     "bench.reference_alpha_gradients": ("bench.reference", False),

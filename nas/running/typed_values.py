@@ -60,6 +60,9 @@ def _with_text(name: str, argument: str, multirun: bool) -> str:
     if of_key is None or "str" not in of_key.types or {"list", "map"} & of_key.types:
         if override is not None:
             return argument
+        if there and of_key is not None and "str" in of_key.types:
+            # A place that is there, of a key that takes one or a list of them.
+            return start + quoted(text)
         listed = _overrides(text) if OF_OVERRIDES.fullmatch(key) else None
         if listed is not None and _parsed(start + listed):
             return start + listed

@@ -164,6 +164,29 @@ def test_from_a_search_to_a_model(searched, tmp_path):
     assert [one.index for one in model.predict(images)] == logits.argmax(1).tolist()
 
 
+@pytest.mark.parametrize("shape", [(3, 3, 3), (3, 4, 4), (3, 1, 9), (1, 3, 3)])
+def test_a_low_picture_of_pillow_keeps_its_colours(shape):
+    pixels = Pictures(1, shape).pixels[0]
+    found = module.as_uint8(Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy()), "picture")
+    assert torch.equal(found, pixels)
+
+
+def test_a_model_puts_black_around_pictures_as_the_training_did():
+    pair = (Pictures(shape=(3, 6, 9)), Pictures(12, shape=(3, 6, 9), seed=1))
+    found = evaluate("DARTS_V2", pair, more=SIZES)
+    model, pixels = found.model, pair[1].pixels
+    assert model.image_shape == (3, 8, 12) and model.description.inner == (6, 9)
+    pictures = [Image.fromarray(one.permute(1, 2, 0).numpy()) for one in pixels]
+    larger = [one.resize((23, 17), Image.NEAREST) for one in pictures]
+    scaled = [torch.tensor(np.array(one.resize((9, 6), Image.BILINEAR))).permute(2, 0, 1) for one in larger]
+    for given, within in ((pixels, pixels), (pictures, pixels), (larger, torch.stack(scaled))):
+        expected = model(torch.nn.functional.pad(within, (1, 2, 1, 1))).softmax(1)
+        said = torch.tensor([list(one.probabilities.values()) for one in model.predict(given)])
+        assert torch.allclose(said, expected, atol=1e-6)
+    right = sum(one.index == label for one, label in zip(model.predict(pixels), pair[1].labels, strict=True))
+    assert right / 12 == pytest.approx(found.accuracy)
+
+
 def test_a_shell_is_told_where_the_pictures_are(searched, run):
     log = (searched.folder / "search.log").read_text()
     again = log.partition("continue with: ")[2].splitlines()[0]

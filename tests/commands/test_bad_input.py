@@ -75,6 +75,12 @@ def test_search_refuses(run, tiny, tmp_path, override, words):
     assert not (tmp_path / "a").exists()
 
 
+def test_a_search_that_trains_nothing_refuses_what_its_evaluation_would(run, tiny, tmp_path):
+    words = ("method=random", "dataset.sampling=even", f"hydra.run.dir={tmp_path / 'a'}")
+    assert_refused(run("search", *tiny, *words), "dataset.sampling=even: unknown")
+    assert not (tmp_path / "a").exists()
+
+
 @pytest.mark.parametrize(("override", "words"), BAD_EVALUATE)
 def test_evaluate_refuses(run, tiny, tmp_path, override, words):
     sizes = [o for o in tiny if not o.startswith("space.")]

@@ -244,6 +244,8 @@ def test_rank_by_a_zero_cost_measure(derive, searched, run):
         (["samples=0"], "samples=0"),
         (["front=time"], "known are null, params, macs, latency"),
         (["latency.repeats=1"], "latency.repeats=1"),
+        (["latency.repeats=3", "front=macs"], "latency.repeats: without effect, since no latency"),
+        (["budget.latency=9", "latency.fitted=false"], "without effect where latency.table=null"),
         (["supernet.recalibrate_batches=-1"], "supernet.recalibrate_batches=-1"),
         (["recipe.cells_per_stage=2"], "space darts is sized by num_cells"),
         (["resume=nowhere"], "resume=nowhere"),

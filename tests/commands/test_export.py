@@ -201,6 +201,12 @@ def test_bad_input(override, said, export, evaluated):
     assert not (folder / "config.yaml").exists()
 
 
+def test_what_is_compared_on_is_no_question_where_nothing_is_compared(export, evaluated):
+    done, folder = export(f"genotype={evaluated}", "format=timm", "check=false", "images=3")
+    assert done.status == 2 and "images=3: without effect where check=false" in done.err
+    assert not folder.exists()
+
+
 def test_images_that_are_no_squares(export):
     own = ("dataset.source._target_=tests.commands.own_source.OwnImages", "~dataset.source.test_seed")
     given = ("genotype=DARTS_V2", "dataset=digits", *SIZES, *own, "+dataset.source.shape=[1,8,16]")

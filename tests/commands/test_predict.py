@@ -172,6 +172,55 @@ def test_lists_and_arrays_say_the_same_as_the_folder(models, predict, place, tmp
     assert summary(arrays)["accuracy"] == pytest.approx(summary(folder)["accuracy"], abs=0.2)
 
 
+@pytest.mark.parametrize(
+    ("heads", "cut", "judged"),
+    [
+        ("image_path;category", ";", True),
+        ("\nFile\tTarget", "\t", True),
+        ("path,label", ",", True),
+        ("path,y", ",", True),
+        ("path,y,x", ",", False),
+    ],
+)
+def test_a_table_of_the_training_is_a_list_too(models, predict, place, tmp_path, heads, cut, judged):
+    files = [place / "elsewhere" / label / "0.png" for label in CLASSES]
+    # What is called `y` may be a place in the picture.
+    pairs = zip(files, CLASSES if judged else "777", strict=True)
+    lines = [cut.join((str(path), label, "4")[: 1 + heads.count(cut)]) for path, label in pairs]
+    (tmp_path / "t.csv").write_text("\ufeff" + "\r\n".join([heads, *lines]) + "\r\n", encoding="utf-8")
+    done, folder = predict(models[0], tmp_path / "t.csv")
+    assert (done.status, done.err) == (0, "")
+    assert [row["file"] for row in rows(folder)] == list(map(str, files))
+    assert ("accuracy" in summary(folder)) == judged
+
+
+def test_channels_that_were_said_to_stand_last_do_so_in_a_prediction_too(run, predict, tmp_path):
+    """Images as high as they have channels, where either order would fit."""
+    images = np.random.default_rng(0).integers(0, 255, (36, 3, 3, 3), dtype=np.uint8)
+    labels, folder = np.arange(36) % 2, tmp_path / "trained"
+    parts = {"images": images[12:], "labels": labels[12:]}
+    tested = {"images": images[:12], "labels": labels[:12]}
+    np.savez(tmp_path / "a.npz", **parts, **{f"test_{name}": one for name, one in tested.items()})
+    np.savez(tmp_path / "t.npz", **tested)
+    done = run(
+        "evaluate", "genotype=DARTS_V2", "dataset=arrays", f"dataset.file={tmp_path / 'a.npz'}",
+        "dataset.source.channels=last", "recipe.num_cells=3", "recipe.init_channels=4",
+        "dataset.batch_size=8", "trainer.max_epochs=1", f"hydra.run.dir={folder}",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    done, out = predict(folder, tmp_path / "t.npz", "top=2")
+    assert (done.status, done.err) == (0, "")
+    losses = -np.log(shares(out, ("0", "1")))[range(12), labels[:12]]
+    assert losses.mean() == pytest.approx(summary(folder)["test_loss"], abs=1e-4)
+
+
+def test_a_list_that_is_no_csv_is_refused_in_one_line(models, predict, tmp_path):
+    (tmp_path / "long.csv").write_text("path,label\n" + "x" * 200_000 + ",dark\n")
+    done, folder = predict(models[0], tmp_path / "long.csv")
+    assert_refused(done, "line 2: no CSV (field larger than field limit")
+    assert not folder.exists()
+
+
 def test_input_that_is_none_is_refused(models, predict, place, tmp_path):
     (tmp_path / "bad.png").write_text("no picture")
     (tmp_path / "empty").mkdir()
@@ -187,7 +236,7 @@ def test_input_that_is_none_is_refused(models, predict, place, tmp_path):
         ("empty", "no picture in it"),
         ("words.txt", "neither a folder, a picture"),
         ("list.csv", "labels that are no class of this network: cat"),
-        ("heads.csv", "no column is called path"),
+        ("heads.csv", "no column is called file, path"),
         ("deep.npz", "this network reads [N, 3, H, W]"),
         ("nowhere", "there is no such file or folder"),
         ("all bad", "none of 2 pictures can be read; the first: "),

@@ -27,6 +27,7 @@ SMALL = ("space=nasbench201", *TINY[5:])
         ("evaluate", ["-m", "genotype=0,x=1"], ["-m", 'genotype="0","x=1"']),
         ("evaluate", ["genotype=0", "genotype=[1,2]"], ["genotype=0", 'genotype="[1,2]"']),
         ("search", ["space.operations=[a,b]", "trust=[a,b]"], ["space.operations=[a,b]", "trust=[a,b]"]),
+        ("derive", ["run=x=1", "run=[a,b]"], ['run="x=1"', "run=[a,b]"]),
         ("evaluate", ["genotype=DARTS_V1,DARTS_V2"], ["genotype=DARTS_V1,DARTS_V2"]),
         ("evaluate", ['genotype="a=b"', "seed=range(1,3)"], ['genotype="a=b"', "seed=range(1,3)"]),
         (

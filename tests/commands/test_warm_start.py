@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from nas.engine.checkpoints import list_checkpoints
 from tests.commands.test_bad_input import assert_refused
@@ -100,6 +101,27 @@ def test_a_last_layer_of_other_classes_begins_anew_unless_it_is_asked_for(run, t
     assert "the weights know c, this network x" in told["head"] and told["head"] in out
     told, _ = evaluate("taken", "b", f"init={tmp_path / 'first'}", "init_head=take")
     assert told["anew"] == told["unused"] == [] and "head" not in told
+
+
+def test_the_same_training_again_starts_from_the_same_weights(run, trained, three, tmp_path):
+    first = tmp_path / "first"
+    words = (*SIZES, *three, f"init={trained('digits', *SIZES)}", "init_head=anew", "freeze_epochs=1")
+    done = run("evaluate", *words, *SHORT, f"hydra.run.dir={first}")
+    assert (done.status, done.err) == (0, "")
+
+    def again(name, *typed):
+        folder = tmp_path / name
+        done = run("evaluate", f"run={first}", "seed=1", *SHORT, *typed, f"hydra.run.dir={folder}")
+        assert (done.status, done.err) == (0, "")
+        config = OmegaConf.load(folder / "config.yaml")
+        return config.init, config.init_head, config.freeze_epochs
+
+    origin = str(trained("digits"))
+    assert again("a") == (origin, "anew", 1)
+    assert again("b", "freeze_epochs=0") == (origin, "anew", 0)
+    assert again("c", "init=null") == (None, "names", 0)
+    # Another recipe has sizes of its own.
+    assert again("d", "recipe=digits", "recipe.num_cells=3", "recipe.init_channels=2")[0] is None
 
 
 def test_an_exported_file_is_as_good_as_the_folder(run, trained, tmp_path):

@@ -76,6 +76,11 @@ def test_columns_and_delimiters_are_found_or_named(header, more, pictures):
     assert source.test().names == ["cat/4.png", "dog/4.png"]
 
 
+def test_empty_lines_before_the_header_say_nothing_of_the_delimiter(pictures):
+    rows = [f"{c}/{i}.png;{c}" for c in ("cat", "dog") for i in range(5)]
+    assert len(OwnTable(table(pictures, "\n  \nfile;label", rows)).train()) == 8
+
+
 def test_a_valid_part_alone_is_the_test_and_quoted_names_are_read(pictures):
     Image.new("L", (9, 9)).save(pictures / "a, b.png")
     rows = ['"a, b.png",10,train', "cat/0.png,9,train", "", "cat/1.png,10,valid", "cat/2.png,9,val"]

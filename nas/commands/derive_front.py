@@ -13,9 +13,11 @@ from nas.analysis.constrained import Front, hypervolume
 from nas.analysis.cost_table import operations_of
 from nas.analysis.plots.fronts import draw_fronts
 from nas.analysis.sampling import COSTS, pareto_front
-from nas.analysis.tabular import Tabular, open_tabular
+from nas.analysis.surrogates import PREDICTED_BY, LookUp, Predicted
+from nas.analysis.tabular import SURROGATE
 from nas.commands.cost_ranges import COUNTED, LATENCY, UNITS, counting, part, predictor
 from nas.commands.derived_run import with_run
+from nas.commands.tables import look_up_of
 from nas.domains.networks import genotype_of, size_overrides, source_of, space_of
 from nas.engine import trainer
 from nas.engine.progress import console
@@ -24,7 +26,7 @@ from nas.files import subfolder, write_text
 from nas.genotype import Genotype, parse
 from nas.printable import shown
 from nas.reading.csv_text import csv_table
-from nas.running.config import plain, typed_keys
+from nas.running.config import typed_keys
 from nas.running.runs import read_runs
 from nas.running.saved import read_config
 from nas.running.session import Session
@@ -108,9 +110,9 @@ def run_front(config: DictConfig, path: Path, folders: Sequence[Path]) -> None:
         "compared",
     )
     require(
-        config.tabular.file is not None,
-        "tabular.file=null: the searches are compared by a table of accuracies; scores of different searches "
-        "have no common scale",
+        config.tabular.name == SURROGATE or config.tabular.file is not None,
+        "tabular.file=null: the searches are compared by a table of accuracies (or a surrogate); scores of "
+        "different searches have no common scale",
     )
     trainer.quiet()
     comparison = Fronts(config, folders)
@@ -164,8 +166,8 @@ class Fronts:
         found = sorted(idle & set(typed_keys()))
         require(not found, f"{', '.join(found)}: without effect where front={self.axis}")
 
-    def _table(self, config: DictConfig) -> Tabular:
-        found = open_tabular(plain(config.tabular), self.space.family, config.dataset.name)
+    def _table(self, config: DictConfig) -> LookUp:
+        found = look_up_of(config, self.space, config.dataset.name)
         assert found is not None  # `run_front` asks for it
         for key in ("cost", "budget"):
             require(
@@ -175,7 +177,7 @@ class Fronts:
         require(
             found.metric is not None,
             "tabular.metric=auto: no column of the table belongs to this data set; set it to one of "
-            f"{', '.join(found.table.accuracies)}",
+            f"{', '.join(found.accuracies)}",
         )
         return found
 
@@ -187,10 +189,14 @@ class Fronts:
         if self.axis == LATENCY:
             predict = predictor(config, self.space, source, config.latency.table, "latency.table")
             return predict, UNITS[LATENCY]
-        columns = () if self.tabular.costs is None else tuple(self.tabular.costs.columns)
+        found = self.tabular
+        if isinstance(found, Predicted):
+            require_one_of("front", self.axis, (*COSTS, *found.prices))
+            return (lambda genotype: found.price(genotype, self.axis)), config.tabular.cost_unit
+        columns = () if found.costs is None else tuple(found.costs.columns)
         require_one_of("front", self.axis, (*COSTS, *columns))
-        assert self.tabular.costs is not None
-        values = self.tabular.costs.column(self.axis, "front").values
+        assert found.costs is not None
+        values = found.costs.column(self.axis, "front").values
         return (lambda genotype: values.get(str(genotype))), config.tabular.cost_unit
 
     def run(self, session: Session) -> None:
@@ -198,7 +204,7 @@ class Fronts:
         for point in self.points:
             point.cost, point.accuracy = (
                 self.price(point.genotype),
-                self.tabular.accuracy(str(point.genotype)),
+                self.tabular.accuracy(point.genotype),
             )
         known = [one for one in self.points if one.cost is not None and one.accuracy is not None]
         require(
@@ -219,6 +225,7 @@ class Fronts:
             "front": self.axis,
             "front_unit": self.unit,
             "metric": self.tabular.metric,
+            **({PREDICTED_BY: self.tabular.by} if isinstance(self.tabular, Predicted) else {}),
             "searches": len(self.points),
             "on_front": sum(one.front for one in known),
             "reference_cost": reference,
@@ -227,15 +234,18 @@ class Fronts:
         }
         self._write(session, known)
         label = f"{self.axis} ({self.unit})" if self.unit else self.axis
+        percent = "%, predicted" if isinstance(self.tabular, Predicted) else "%"
         caption = f"run {session.folder.title}: {len(self.points)} searches, space {self.space.name}"
         draw_fronts(
             found, [one.front for one in known], [] if exact is None else everything,
-            session.folder.figures / "front.png", label, f"{self.tabular.metric} (%)", caption,
+            session.folder.figures / "front.png", label, f"{self.tabular.metric} ({percent})", caption,
         )  # fmt: skip
         self._print(session, exact)
 
     def _exact(self) -> Front | None:
-        """The front of all architectures of the table, of the chosen cost."""
+        """The front of all architectures of the table, of the chosen cost; None where there is no table."""
+        if isinstance(self.tabular, Predicted):
+            return None
         operations = {one for group in self.space.groups.values() for row in group.operations for one in row}
         archs = [arch for arch in self.tabular.table.archs if operations_of(arch) <= operations]
         if self.axis in (*COUNTED, LATENCY):
@@ -288,4 +298,6 @@ class Fronts:
         own, whole = found["hypervolume"], found["hypervolume_exact"]
         share = f", {own / whole:.1%} of the exact front's" if whole else ""
         print(f"hypervolume {own:,.6g} (to {self.axis} {found['reference_cost']:,.6g}, 0%){share}")
+        if isinstance(self.tabular, Predicted):
+            print(f"{self.tabular.metric} is predicted by {self.tabular.by}, not trained")
         print(f"run folder: {session.folder.path}", flush=True)

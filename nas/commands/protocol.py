@@ -194,9 +194,9 @@ class Protocol:
     def _sum_up(self, rows: Sequence[Row], kept: Kept) -> None:
         """Writes and prints the result."""
         found = protocols.final_figures(rows, self.phase)
-        looked_up = (
-            "" if self.phase == "evaluate" else f": no cell is in tabular.file={self.config.tabular.file}"
-        )
+        looked_up = ""
+        if self.phase == "search":
+            looked_up = f": no cell is in tabular.file={self.config.tabular.get('file')}"
         require(bool(found), f"{self.folder}: no run of its last phase has left a figure{looked_up}")
         cells = protocols.cells_line(rows, found)
         lines = [*([] if cells is None else [cells]), *protocols.cost_lines(rows)]

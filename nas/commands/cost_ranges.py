@@ -115,7 +115,7 @@ def _predicted_rows(surrogate: Predicted, some: Sequence[Genotype]) -> Iterator[
         costs = [cost for one in some if (cost := surrogate.price(one, name)) is not None]
         if costs:
             ends = CostRange(min(costs), statistics.median(costs), max(costs), len(costs), False)
-            yield f"{name} (predicted by {surrogate.by})", _words(ends)
+            yield f"{name} (predicted)", _words(ends)
 
 
 def part(price: Counting, place: int) -> Callable[[Genotype], float]:

@@ -163,7 +163,7 @@ def test_ranks_and_fronts_take_it_and_a_whole_table_is_another_matter(run, mine,
     assert found["hypervolume_exact"] is None and found["predicted_by"] == "counting_mine.Counted"
     assert "exact front" not in done.out and "not trained" in done.out
     assert_refused(run("derive", *words[:-2], "front=watch"), "front=watch")
-    done = run("blackbox", "budget.queries=10", "tabular=surrogate", f"hydra.run.dir={tmp_path / 'b'}")
+    done = run("blackbox", "budget.queries=10", *MINE, f"hydra.run.dir={tmp_path / 'b'}")
     assert_refused(done, "tabular=surrogate: it says what an architecture would reach, and here a table")
 
 

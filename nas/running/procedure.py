@@ -116,6 +116,11 @@ def settle(config: DictConfig) -> None:
     table = absolute(config.tabular.get("file"))
     if table is not None:
         config.tabular.file = table
+    costs = plain(config.tabular).get("costs")
+    if costs is not None:
+        config.tabular.costs = (
+            [absolute(one) for one in costs] if isinstance(costs, list) else absolute(costs)
+        )
     require(table is None or Path(table).exists(), f"tabular.file={shown(table)}: there is no such file")
     if config.select is not None:
         require_one_of("select.among", config.select.among, ("all", "seed"))
@@ -160,24 +165,30 @@ def _placed(override: str) -> str:
     return f"{key}{sign}{quoted(absolute(value))}"
 
 
-def searches(config: DictConfig) -> list[Step]:
-    """The searches: every seed with every setting of the grid."""
-    given = config.search
+def looked_up(config: DictConfig) -> list[str]:
+    """The overrides by which searches say what their cells reach; none where they do not."""
     table = config.tabular
-    looked_up = []
-    if looks_up(config):
-        looked_up = [f"tabular={'csv' if table.name == 'none' else table.name}"]
-        # What a surrogate is built with, its own file has not.
-        looked_up += [
+    if not looks_up(config):
+        return []
+    # What a surrogate is built with, its own file has not.
+    return [
+        f"tabular={'csv' if table.name == 'none' else table.name}",
+        *(
             f"{'++' if key == 'surrogate' else ''}tabular.{key}={word(value)}"
             for key, value in plain(table).items()
             if key not in ("name", "cache")
-        ]
+        ),
+    ]
+
+
+def searches(config: DictConfig) -> list[Step]:
+    """The searches: every seed with every setting of the grid."""
+    given = config.search
     _check_number("search.seeds", given.seeds, max(1, len(given.grid)), "settings")
     steps: list[Step] = []
     for seed in range(config.seed, config.seed + given.seeds):
         for setting in plain(given.grid) or [[]]:
-            words = (*_head(config, "search"), *looked_up, *setting, f"seed={seed}")
+            words = (*_head(config, "search"), *looked_up(config), *setting, f"seed={seed}")
             steps.append(Step("search", len(steps), seed, words, tuple(setting)))
     return steps
 

@@ -171,7 +171,8 @@ class Fronts:
         folder = Path(config.run)
         found = Point(folder, genotype_of(config, self.space, str(folder / "genotype.json")))
         said = read_object(folder / "summary.json") if (folder / "summary.json").is_file() else {}
-        budget, met = said.get("cost_budget"), said.get("budget_met")
+        budget: Any = said.get("cost_budget")
+        met = said.get("budget_met")
         if said.get("cost_of") == self.axis and is_number(budget, 0) and isinstance(met, bool):
             found.budget, found.met = float(budget), met
         return found

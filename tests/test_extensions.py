@@ -94,6 +94,18 @@ def test_a_space(site, run, tmp_path):
     assert run("evaluate", *words, f"hydra.run.dir={trained}").status == 0
 
 
+def test_a_surrogate(site, run, tmp_path):
+    site("surrogate")
+    folder = tmp_path / "run"
+    words = ["space=nasbench201", "method=random", *SMALL, "tabular=counted", "tabular.metric=cifar10_test"]
+    done = run("search", *words, "tabular.cost=phone_ms", f"hydra.run.dir={folder}")
+    assert (done.status, done.err) == (0, "")
+    assert "(predicted by nas_counted.Counted, not trained)" in done.out
+    # Unlike other parts it needs the caller's word, for it may unpickle what the folder names.
+    resumed = run("search", f"resume={folder}")
+    assert resumed.status == 2 and "say trust=nas_counted" in resumed.err
+
+
 def test_a_data_set(site, run, tmp_path):
     site("dataset")
     digits = load_digits()

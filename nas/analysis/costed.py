@@ -22,6 +22,7 @@ class Costed:
         front: accuracies and costs of all architectures of the space; None without a table of accuracies.
         accuracy: architecture -> its accuracy in that table, in per cent; None where that is not known.
         proxy: another cost that the search was held to in its place, such as multiply-adds; None for none.
+        predicted: whether a surrogate says so, and no table or count.
         met: the key of whether it is within; not `budget_met` where another budget is told by that.
         fit: where candidates were given costs by a fit, its R2 and median relative error on others.
         rank: cost -> its rank among all, and how many share it; None where they are not known.
@@ -32,11 +33,12 @@ class Costed:
     unit: str | None = None
     budget: float | None = None
     front: Front | None = None
-    accuracy: Callable[[str], float | None] = lambda arch: None
+    accuracy: Callable[[Genotype], float | None] = lambda genotype: None
     rank: Callable[[float], tuple[int, int]] | None = None
     proxy: "Costed | None" = None
     fit: tuple[float, float] | None = None
     met: str = MET
+    predicted: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -61,7 +63,7 @@ class Costed:
         The regret is in percentage points, to the best accuracy within the budget, of an architecture that
         is within it itself; the distance is to the best accuracy at its own cost or less.
         """
-        cost, accuracy = self.price(genotype), self.accuracy(str(genotype))
+        cost, accuracy = self.price(genotype), self.accuracy(genotype)
         known = cost is not None and accuracy is not None and self.front is not None
         met = None if self.budget is None else cost is not None and cost <= self.budget
         best = self.front.best(self.budget) if self.front is not None and self.budget is not None else None
@@ -96,7 +98,7 @@ class Costed:
         if cost is None:
             line = f"{self.of}: not known of this architecture"
         else:
-            line = f"{self.of} {cost:,.6g}{unit}"
+            line = f"{self.of} {cost:,.6g}{unit}{' (predicted)' if self.predicted else ''}"
         if self.budget is not None:
             where = "within" if met else "not known to be within" if cost is None else "ABOVE"
             line += f", {where} the budget of {self.budget:,.6g}"

@@ -10,14 +10,14 @@ from statistics import fmean
 from torch import Tensor
 
 from nas.analysis.benchmark_table import fraction
-from nas.analysis.tabular import Tabular
+from nas.analysis.surrogates import LookUp
 from nas.errors import ConfigError, require, require_whole
 from nas.spaces.space import Space
 
 COLUMNS = ("epoch", "samples", "distinct", "min", "mean", "max", "derived", "best")
 
 
-def check_exploration(samples: int, tabular: Tabular | None, trains: bool = True) -> None:
+def check_exploration(samples: int, tabular: LookUp | None, trains: bool = True) -> None:
     """Refuses what cannot be looked up.
 
     Raises:
@@ -28,17 +28,19 @@ def check_exploration(samples: int, tabular: Tabular | None, trains: bool = True
     if samples == 0:
         return
     if tabular is None:
-        raise ConfigError(f"{key}: needs a table to look the samples up in; set tabular.file")
+        raise ConfigError(
+            f"{key}: needs a table to look the samples up in; set tabular.file (or a surrogate)"
+        )
     require(
         tabular.metric is not None,
         f"{key}: no column of the table belongs to this data set; set tabular.metric to one of "
-        f"{', '.join(tabular.table.accuracies)}",
+        f"{', '.join(tabular.accuracies)}",
     )
     require(trains, f"{key}: this method only draws and learns no distribution")
 
 
 def explore(
-    space: Space, scores: Mapping[str, Tensor], samples: Mapping[str, Tensor], tabular: Tabular
+    space: Space, scores: Mapping[str, Tensor], samples: Mapping[str, Tensor], tabular: LookUp
 ) -> dict[str, float | int | None]:
     """Derives every sample and looks it up.
 
@@ -55,16 +57,15 @@ def explore(
     """
     count = len(next(iter(samples.values())))
     archs = [
-        str(space.derive({group: draws_SEO[i] for group, draws_SEO in samples.items()})) for i in range(count)
+        space.derive({group: draws_SEO[i] for group, draws_SEO in samples.items()}) for i in range(count)
     ]
     values = [value for value in map(tabular.accuracy, archs) if value is not None]
-    assert tabular.metric is not None
     return {
         "samples": count,
         "distinct": len(set(archs)),
         "min": fraction(min(values, default=None)),
         "mean": fraction(fmean(values) if values else None),
         "max": fraction(max(values, default=None)),
-        "derived": fraction(tabular.accuracy(str(space.derive(scores)))),
-        "best": fraction(tabular.table.best(tabular.metric)),
+        "derived": fraction(tabular.accuracy(space.derive(scores))),
+        "best": fraction(tabular.best),
     }

@@ -207,12 +207,19 @@ def _spread(value: Stat, factor: float, decimals: int) -> str:
     return text if value.deviation is None else f"{text} ± {value.deviation * factor:.{decimals}f}"
 
 
-def report(rows: Sequence[Row], stats: Mapping[str, Stat], lines: Sequence[str]) -> str:
-    """The result as Markdown: the figures with n, what was selected and what it cost, and every run."""
+def report(
+    rows: Sequence[Row], stats: Mapping[str, Stat], lines: Sequence[str], front: Sequence[Sequence[str]] = ()
+) -> str:
+    """The result as Markdown: the figures with n, what was selected and what it cost, and every run.
+
+    Where there is a `front` (accuracy against cost, its headings first) it comes before what it cost.
+    """
     parts = []
     figures = figure_rows(stats)
     if figures:
         parts.append(_markdown(("figure", "mean ± std", "n"), figures, 1))
+    if front:
+        parts.append(f"Accuracy against cost\n\n{_markdown(front[0], front[1:], 1)}")
     parts.append("\n".join(f"- {line}" for line in lines))
     for phase, (_, called) in CALLED.items():
         own = [row for row in rows if row.phase == phase]

@@ -25,7 +25,7 @@ CONDITIONS = ("dataset", "split_hash", "recipe", "git_commit", "device", "thread
 # Packages of which a version is read.
 PACKAGES = 40
 # In `table`: what is no figure of a column.
-STANDING = ("metric", "rank", "of", "gap", "best")
+STANDING = ("metric", "rank", "of", "gap", "best", "predicted_by")
 
 
 def check_summary(summary: Mapping[str, Any], where: str) -> None:
@@ -75,7 +75,7 @@ def _kind(key: str) -> tuple[Callable[[Any], bool], str] | None:
 
 
 def _table_kind(key: str) -> tuple[Callable[[Any], bool], str]:
-    if key == "metric":
+    if key in ("metric", "predicted_by"):
         return (lambda value: isinstance(value, str)), "text"
     if key in ("rank", "of"):
         return (lambda value: is_whole(value, 1)), "a whole number above 0"

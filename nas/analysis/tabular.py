@@ -13,10 +13,15 @@ from nas.analysis.constrained import Front
 from nas.analysis.cost_table import CostTable, operations_of, read_costs
 from nas.analysis.natsbench import read_natsbench
 from nas.errors import require, require_one_of
+from nas.genotype import Genotype
 from nas.genotype_text import form_of
 
 # Which column judges a search on a data set.
 METRICS = {"cifar10": "cifar10_test", "cifar100": "cifar100_test", "imagenet16_120": "in16_test"}
+# The `name` of what is no table: figures are predicted (`nas.analysis.surrogates`).
+SURROGATE = "surrogate"
+# Where an architecture stands among all.
+STANDING = ("rank", "of", "gap", "best")
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,19 @@ class Tabular:
     def _tests(self) -> tuple[str, ...]:
         return tuple(name for name in self.table.accuracies if name.endswith("_test"))
 
-    def accuracy(self, arch: str) -> float | None:
+    @property
+    def accuracies(self) -> tuple[str, ...]:
+        """The columns of accuracies that are not empty, by name."""
+        return self.table.accuracies
+
+    @property
+    def best(self) -> float | None:
+        """The highest judging accuracy of all, in percent; None where no metric fits."""
+        return None if self.metric is None else self.table.best(self.metric)
+
+    def accuracy(self, genotype: Genotype) -> float | None:
         """The judging accuracy, in percent; None if the table does not have it."""
+        arch = str(genotype)
         if self.metric is None or arch not in self.table:
             return None
         return self.table.lookup(arch).get(self.metric)
@@ -61,8 +77,9 @@ class Tabular:
         both = [(costs[arch], value) for arch, value in zip(archs, figures, strict=True) if value is not None]
         return Front([cost for cost, _ in both], [value for _, value in both])
 
-    def row(self, arch: str) -> dict[str, float | int | None]:
+    def row(self, genotype: Genotype) -> dict[str, float | int | None]:
         """An architecture as columns of `metrics.csv`: accuracies are fractions there, None where unknown."""
+        arch = str(genotype)
         figures = self.table.lookup(arch) if arch in self.table else {}
         wanted = (self.metric,) if self.metric is not None else self._tests()
         values = [fraction(figures.get(name)) for name in wanted]
@@ -70,23 +87,24 @@ class Tabular:
             values.append(self.table.rank(arch, self.metric) if arch in self.table else None)
         return dict(zip(self.columns, values, strict=True))
 
-    def report(self, arch: str) -> dict[str, float | int | str | None]:
+    def report(self, genotype: Genotype) -> dict[str, float | int | str | None]:
         """What `summary.json` holds as `table`: the figures as looked up, and where they stand.
 
         `metric`, `rank`, `of`, `gap` and `best` are None where no metric fits or the table has no figure.
         """
+        arch = str(genotype)
         known = arch in self.table
-        standing = dict.fromkeys(("rank", "of", "gap", "best"))
+        standing = dict.fromkeys(STANDING)
         if self.metric is not None:
-            standing |= {"of": self.table.count(self.metric), "best": self.table.best(self.metric)}
+            standing |= {"of": self.table.count(self.metric), "best": self.best}
             gap = self.table.gap(arch, self.metric) if known else None
             if gap is not None:
                 standing |= {"rank": self.table.rank(arch, self.metric), "gap": round(gap, 6)}
         return {**(self.table.lookup(arch) if known else {}), "metric": self.metric, **standing}
 
-    def words(self, arch: str) -> str:
+    def words(self, genotype: Genotype) -> str:
         """The same in one line for a person."""
-        figures = self.report(arch)
+        figures = self.report(genotype)
         others = [
             f"{name} {figures[name]:.2f}" for name in self._tests() if name in figures and name != self.metric
         ]
@@ -104,16 +122,23 @@ def open_tabular(settings: Mapping, family: str, dataset: str) -> Tabular | None
     """The table that the group `tabular` asks for; None if it asks for none.
 
     Args:
-        settings: keys `name`, `file`, `metric`; of `natsbench` also `epochs` and `cache`; `costs` where a run
-            has it.
+        settings: keys `name`, `file`, `metric` of a table; of `natsbench` also `epochs` and `cache`;
+            `costs` where a run has it.
         family: the space's family; `nas.genotype_text` says which have tables.
         dataset: the data set that is searched on; decides what `metric: auto` means.
 
     Raises:
-        ConfigError: the space is not tabular, the table cannot be read, or it lacks the metric.
+        ConfigError: it asks for a surrogate, the space is not tabular, the table cannot be read, or it lacks
+            the metric.
     """
-    name, file, metric, costs = *(settings[key] for key in ("name", "file", "metric")), settings.get("costs")
-    require_one_of("tabular.name", name, ("none", "csv", "natsbench"))
+    name = settings["name"]
+    require_one_of("tabular.name", name, ("none", "csv", "natsbench", SURROGATE))
+    require(
+        name != SURROGATE,
+        f"tabular={SURROGATE}: it says what an architecture would reach, and here a table of all of them is "
+        "looked up, tabular.file=<file>; nas.search, nas.rank and the fronts of nas.derive take a surrogate",
+    )
+    file, metric, costs = settings["file"], settings["metric"], settings.get("costs")
     if name == "none" and file is None:
         require(
             costs is None,

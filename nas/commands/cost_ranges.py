@@ -1,6 +1,7 @@
 """What the architectures of a search's space cost: smallest, in the middle and largest, of each cost."""
 
-from collections.abc import Callable, Iterator
+import statistics
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from nas.analysis.cost.latency_table import Predictor, read_table
 from nas.analysis.cost.pricing import EdgePrices, WholePrices
 from nas.analysis.cost.whole_space import CostRange, range_of
 from nas.analysis.cost_table import operations_of
-from nas.analysis.tabular import Tabular
+from nas.analysis.surrogates import LookUp, Predicted
 from nas.commands.latency import check_pieces, pieces_of
 from nas.domains.networks import cost_of, size_overrides
 from nas.errors import require
@@ -27,11 +28,17 @@ UNITS = {"params": "parameters", "macs": "multiply-adds", LATENCY: "ms"}
 DRAWN, FEW = 1000, 20
 
 
-def drawn(space: Any, seed: int = 0) -> list[Genotype]:
-    """Distinct architectures of the space, every candidate of an edge as likely as another."""
+def drawn(space: Any, seed: int = 0, count: int | None = None) -> list[Genotype]:
+    """Distinct architectures of the space, every candidate of an edge as likely as another.
+
+    Args:
+        space: derives them.
+        seed: of the draws.
+        count: how many are drawn, equal ones included; None for as many as a range of costs is told by.
+    """
     generator = torch.Generator().manual_seed(seed)
     found: dict[Genotype, None] = {}
-    for _ in range(DRAWN if has_choices(space) else FEW):
+    for _ in range(count or (DRAWN if has_choices(space) else FEW)):
         scores = {name: torch.rand(group.shape, generator=generator) for name, group in space.groups.items()}
         if not has_choices(space):
             scores = {name: score.where(score < 0.5, 0.0) for name, score in scores.items()}
@@ -76,7 +83,7 @@ def predictor(
 
 
 def plan_rows(
-    config: DictConfig, space: Any, source: Any, method: Any, tabular: Tabular | None, count: Counting
+    config: DictConfig, space: Any, source: Any, method: Any, tabular: LookUp | None, count: Counting
 ) -> Iterator[tuple[str, str]]:
     """Rows of a plan: smallest, middle and largest cost of the space, in each unit that is known.
 
@@ -91,6 +98,8 @@ def plan_rows(
             ends = CostRange(min(costs), front.quantile(0.5), max(costs), len(costs), True)
             yield f"{name} ({len(costs):,} known)", _words(ends)
     some = drawn(space)
+    if isinstance(tabular, Predicted):
+        yield from _predicted_rows(tabular, some[:FEW])
     if method.cost is not None and method.cost.of == LATENCY:
         predict = predictor(config, space, source, method.cost.table)
         found = range_of(predict, some, space.groups, space.derive, "method.cost.table")
@@ -98,6 +107,15 @@ def plan_rows(
     for place, name in enumerate(COUNTED):
         found = range_of(part(count, place), some, space.groups, space.derive, name)
         yield UNITS[name], _words(found)
+
+
+def _predicted_rows(surrogate: Predicted, some: Sequence[Genotype]) -> Iterator[tuple[str, str]]:
+    """What a surrogate predicts that a few architectures cost."""
+    for name in surrogate.prices:
+        costs = [cost for one in some if (cost := surrogate.price(one, name)) is not None]
+        if costs:
+            ends = CostRange(min(costs), statistics.median(costs), max(costs), len(costs), False)
+            yield f"{name} (predicted)", _words(ends)
 
 
 def part(price: Counting, place: int) -> Callable[[Genotype], float]:

@@ -14,6 +14,7 @@ from nas.analysis.cost.linear import POOR, USELESS, LinearCosts, fit_costs, keep
 from nas.analysis.cost.whole_space import range_of
 from nas.analysis.cost_table import operations_of
 from nas.analysis.costed import MET, Costed
+from nas.analysis.surrogates import KEY, LookUp, Predicted
 from nas.analysis.tabular import Tabular
 from nas.commands.cost_ranges import COUNTED, LATENCY, UNITS, Counting, drawn, part, predictor
 from nas.errors import require
@@ -46,7 +47,7 @@ def refuse(config: Any) -> None:
         )
 
 
-def of_table(settings: Mapping, tabular: Tabular | None, space: Any) -> Costed | None:
+def of_table(settings: Mapping, tabular: LookUp | None, space: Any) -> Costed | None:
     """The cost that `tabular.cost` names, as a search logs it; None where it names none.
 
     Args:
@@ -66,12 +67,28 @@ def of_table(settings: Mapping, tabular: Tabular | None, space: Any) -> Costed |
         )
     if cost is None:
         return None
+    if isinstance(tabular, Predicted):
+        return _of_surrogate(tabular, cost, unit, budget)
     require(
         tabular is not None and tabular.costs is not None,
         f"tabular.cost={cost}: a column of which file? tabular.costs=<CSV>",
     )
-    assert tabular is not None
+    assert isinstance(tabular, Tabular)
     return column_costed(tabular, cost, space, unit, budget, "tabular.budget")
+
+
+def _of_surrogate(surrogate: Predicted, name: str, unit: str | None, budget: float | None) -> Costed:
+    """A cost that a surrogate predicts; raises `ConfigError` where it predicts none of that name."""
+    require(
+        name in surrogate.prices,
+        f"tabular.cost={name}: {KEY}={surrogate.by} returns no such cost; of costs it returns "
+        f"{', '.join(surrogate.prices) or 'none'}",
+    )
+
+    def price(genotype: Genotype) -> float | None:
+        return surrogate.price(genotype, name)
+
+    return Costed(name, price, unit, budget, None, surrogate.accuracy, predicted=True)
 
 
 def column_costed(
@@ -113,7 +130,7 @@ def column_costed(
 
 
 def costed_of(
-    config: DictConfig, space: Any, source: Any, method: Any, tabular: Tabular | None, count: Counting
+    config: DictConfig, space: Any, source: Any, method: Any, tabular: LookUp | None, count: Counting
 ) -> Costed | None:
     """The cost that a search logs, if any; the method is told what its own cost is of.
 
@@ -142,7 +159,7 @@ def costed_of(
 
 
 def _logged(
-    config: DictConfig, space: Any, source: Any, method: Any, tabular: Tabular | None, count: Counting
+    config: DictConfig, space: Any, source: Any, method: Any, tabular: LookUp | None, count: Counting
 ) -> Costed | None:
     settings = plain(config.tabular)
     cost = method.cost
@@ -158,7 +175,8 @@ def _logged(
         require(
             cost.of in columns,
             f"method.cost.of={cost.of}: unknown; known are {', '.join((*COUNTED, LATENCY, *columns))}"
-            + ("" if columns else ", and the columns of tabular.costs=<CSV>"),
+            + ("" if columns else ", and the columns of tabular.costs=<CSV>")
+            + ("; what a surrogate predicts is logged alone" if isinstance(tabular, Predicted) else ""),
         )
         own = _of_column(tabular, space, cost, unit)
     _let_measure(cost, own, space)
@@ -186,9 +204,9 @@ def _let_measure(cost: Any, own: Costed, space: Any) -> None:
     cost.measure = measure
 
 
-def _of_column(tabular: Tabular | None, space: Any, cost: Any, unit: str | None) -> Costed:
+def _of_column(tabular: LookUp | None, space: Any, cost: Any, unit: str | None) -> Costed:
     """A column as the cost of a method: what each candidate costs is fitted to it."""
-    assert tabular is not None and tabular.costs is not None
+    assert isinstance(tabular, Tabular) and tabular.costs is not None
     own = column_costed(tabular, cost.of, space, unit, cost.budget, "method.cost.budget")
     operations = {one for group in space.groups.values() for row in group.operations for one in row}
     values = tabular.costs.column(cost.of, "method.cost.of").values
@@ -219,7 +237,7 @@ def _tell(cost: Any, linear: LinearCosts, space: Any, genotypes: list[Genotype])
 
 
 def _of_networks(
-    config: DictConfig, space: Any, source: Any, method: Any, tabular: Tabular | None, count: Counting
+    config: DictConfig, space: Any, source: Any, method: Any, tabular: LookUp | None, count: Counting
 ) -> Costed:
     """Parameters, multiply-adds or latency of evaluation networks as the cost of a method."""
     cost, some = method.cost, drawn(space)
@@ -241,8 +259,8 @@ def _of_networks(
         f"method.cost.budget={cost.budget}: no architecture of this space costs as little; {UNITS[cost.of]} "
         f"of its evaluation networks run from {found.smallest:,.6g} to {found.largest:,.6g}",
     )
-    front = None if tabular is None else _front(tabular, space, price)
-    accuracy = (lambda arch: None) if tabular is None else tabular.accuracy
+    front = _front(tabular, space, price) if isinstance(tabular, Tabular) else None
+    accuracy = (lambda genotype: None) if tabular is None else tabular.accuracy
     return Costed(cost.of, price, UNITS[cost.of], cost.budget, front, accuracy)
 
 

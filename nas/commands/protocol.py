@@ -13,6 +13,7 @@ from rich.table import Table
 from nas.analysis import protocols
 from nas.analysis.protocols import Kept, Row
 from nas.analysis.summaries import check_summary, figures_of
+from nas.commands.protocol_front import front_of
 from nas.commands.protocol_plan import print_plan
 from nas.errors import ConfigError, require
 from nas.files import write_text
@@ -186,17 +187,24 @@ class Protocol:
             found |= {f"{phase}_{name}": value for name, value in protocols.cost(own).items()}
         return found | protocols.cost(rows)
 
-    def _write(self, rows: Sequence[Row], found: Mapping, lines: Sequence[str], kept: Kept | None) -> None:
+    def _write(
+        self,
+        rows: Sequence[Row],
+        found: Mapping,
+        lines: Sequence[str],
+        kept: Kept | None,
+        front: Sequence[Sequence[str]] = (),
+    ) -> None:
         runs = () if kept is None else kept.runs
         write_text(self.folder / "table.csv", protocols.rows_csv(rows, runs))
-        write_text(self.folder / "table.md", protocols.report(rows, found, lines))
+        write_text(self.folder / "table.md", protocols.report(rows, found, lines, front))
 
     def _sum_up(self, rows: Sequence[Row], kept: Kept) -> None:
         """Writes and prints the result."""
         found = protocols.final_figures(rows, self.phase)
-        looked_up = (
-            "" if self.phase == "evaluate" else f": no cell is in tabular.file={self.config.tabular.file}"
-        )
+        looked_up = ""
+        if self.phase == "search":
+            looked_up = f": no cell is in tabular.file={self.config.tabular.get('file')}"
         require(bool(found), f"{self.folder}: no run of its last phase has left a figure{looked_up}")
         cells = protocols.cells_line(rows, found)
         lines = [*([] if cells is None else [cells]), *protocols.cost_lines(rows)]
@@ -207,16 +215,29 @@ class Protocol:
         self.session.summary |= {"n": max(one.n for one in found.values())}
         for name, one in found.items():
             self.session.summary |= {name: one.mean, f"{name}_std": one.deviation}
-        self._write(rows, found, lines, kept)
+        front = front_of(self.config, self.folder, rows, self.searches, self.configs)
+        if front is not None:
+            self.session.summary |= front[0]
+        self._write(rows, found, lines, kept, () if front is None else front[1])
         table = Table(title=self._title(kept))
         for heading in ("figure", "mean ± std", "n"):
             table.add_column(heading, justify="left" if heading == "figure" else "right")
         for row in protocols.figure_rows(found):
             table.add_row(*row)
         Console().print(table)
+        if front is not None:
+            self._print_front(front[1])
         for line in lines:
             say(line)
         say(f"run folder: {self.folder}")
+
+    def _print_front(self, rows: Sequence[Sequence[str]]) -> None:
+        table = Table(title="accuracy against cost")
+        for heading in rows[0]:
+            table.add_column(heading, justify="left" if heading == "run" else "right")
+        for row in rows[1:]:
+            table.add_row(*row)
+        Console().print(table)
 
     def _epochs(self) -> list[int]:
         return [self.configs[one.name].trainer.max_epochs for one in self.selections]

@@ -6,10 +6,11 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig
 
 from nas.analysis.sampling import every_architecture
-from nas.analysis.tabular import Tabular, open_tabular
+from nas.analysis.surrogates import LookUp
 from nas.commands.costs import refuse as refuse_costs
 from nas.commands.rank_devices import run_devices
 from nas.commands.rating import measures_of, rater_of, reads_images, split_of
+from nas.commands.tables import look_up_of
 from nas.domains.choose import choose
 from nas.domains.networks import (
     check_sizes,
@@ -27,7 +28,7 @@ from nas.genotype import Genotype, place_of
 from nas.measure.latencies import random_architectures
 from nas.measure.rank_report import Rows, draw, numbers_of, print_table
 from nas.measure.zero_cost import SIZES
-from nas.running.config import plain, typed_keys
+from nas.running.config import typed_keys
 from nas.running.session import Session
 
 ALL = "all"
@@ -41,7 +42,7 @@ def run(config: DictConfig, path: Path) -> None:
         RunFailed: a measurement broke down.
     """
     require(config.resume is None, f"resume={config.resume}: a ranking cannot be continued; start it anew")
-    if config.tabular.costs is not None:
+    if config.tabular.get("costs") is not None:
         run_devices(config, path)
         return
     typed = typed_keys()
@@ -75,13 +76,13 @@ class Ranking:
         parts = (self.space, self.source, self.measures, self.split)
         self.rater = rater_of(config, *parts, config.batches, "batches", config.init_seed)
 
-    def _table(self) -> Tabular | None:
+    def _table(self) -> LookUp | None:
         refuse_costs(self.config)
-        found = open_tabular(plain(self.config.tabular), self.space.family, self.config.dataset.name)
+        found = look_up_of(self.config, self.space, self.config.dataset.name)
         require(
             found is None or found.metric is not None,
             "tabular.metric=auto: no column of the table belongs to this data set; set it to one of "
-            + ("" if found is None else ", ".join(found.table.accuracies)),
+            + ("" if found is None else ", ".join(found.accuracies)),
         )
         return found
 

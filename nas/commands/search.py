@@ -8,7 +8,6 @@ import torch
 from omegaconf import DictConfig
 
 from nas.analysis.exploration import check_exploration
-from nas.analysis.tabular import open_tabular
 from nas.commands import costs, same_costs
 from nas.commands.auto_size import clock_of, note_sizes
 from nas.commands.cost_ranges import counting, plan_rows
@@ -18,6 +17,7 @@ from nas.commands.latency import command_for_supernet
 from nas.commands.same_files import check_same, files_now, kept
 from nas.commands.search_result import close, finish
 from nas.commands.search_training import Training
+from nas.commands.tables import look_up_of
 from nas.data.sampling import check_sampling
 from nas.domains.budgets import check_budget
 from nas.domains.choose import choose
@@ -110,7 +110,7 @@ class Search:
         self.space = space = space_of(config)
         self.source = source
         self.domain = choose(space, self.source)
-        self.tabular = open_tabular(plain(config.tabular), space.family, config.dataset.name)
+        self.tabular = look_up_of(config, space, config.dataset.name)
         self.method = method = instantiate(
             config.method,
             shapes={name: group.shape for name, group in space.groups.items()},

@@ -50,7 +50,7 @@ def finish(session, space, source, method, numbers, tabular, costed=None, quiet:
         columns = ("epoch", "group", "source", "target", "operation", "weight")
         Table(folder / "architecture.csv", columns).add(weight_rows(space, strengths, 0))
         GenotypeLog(folder.path).add(0, genotype)
-        looked_up = {} if tabular is None else tabular.row(str(genotype))
+        looked_up = {} if tabular is None else tabular.row(genotype)
         looked_up |= {} if costed is None else costed.row(genotype)
         Table(folder / "metrics.csv", ("epoch", "num_skip", *looked_up)).add(
             [{"epoch": 0, "num_skip": count_skips(genotype), **looked_up}]
@@ -71,7 +71,7 @@ def finish(session, space, source, method, numbers, tabular, costed=None, quiet:
         "macs": cost.macs,
     }
     if tabular is not None:
-        session.summary["table"] = tabular.report(str(genotype))
+        session.summary["table"] = tabular.report(genotype)
     if costed is not None:
         session.summary |= costed.report(genotype)
     draw_search(folder, space, method, genotype, session.caption)
@@ -88,7 +88,7 @@ def finish(session, space, source, method, numbers, tabular, costed=None, quiet:
     if "result_epoch" in session.summary:
         say(f"result:     of epoch {session.summary['result_epoch']}")
     if tabular is not None:
-        say(f"table:      {tabular.words(str(genotype))}")
+        say(f"table:      {tabular.words(genotype)}")
     if costed is not None:
         say(f"cost:       {costed.words(genotype)}")
     if method.budgeted and not method.within_budget():

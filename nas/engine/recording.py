@@ -15,7 +15,7 @@ from nas.analysis.exploration import COLUMNS as EXPLORATION
 from nas.analysis.exploration import explore
 from nas.analysis.hessian import dominant_in_basis, resolved_mode
 from nas.analysis.metrics import Metric, columns, of_losses, without_missing
-from nas.analysis.tabular import Tabular
+from nas.analysis.surrogates import LookUp
 from nas.engine.divergence import Diverged, first_broken, refuse_numbers
 from nas.engine.genotype_log import GenotypeLog
 from nas.engine.learning import undecided
@@ -186,7 +186,7 @@ class SearchRecorder(EpochRecorder):
         space: Space,
         hessian: Mapping,
         implicit_every: int = 0,
-        tabular: Tabular | None = None,
+        tabular: LookUp | None = None,
         costed: Costed | None = None,
         samples: int = 0,
         seed: int = 0,
@@ -333,8 +333,8 @@ class SearchRecorder(EpochRecorder):
         if "frozen" in self.columns:
             extras["frozen"] = len(pl_module.search_step.freezing.frozen())
         if self.tabular is not None and genotype is not None:
-            extras |= self.tabular.row(str(genotype))
-            self.numbers["table"] = self.tabular.report(str(genotype))
+            extras |= self.tabular.row(genotype)
+            self.numbers["table"] = self.tabular.report(genotype)
         if self.costed is not None and genotype is not None:
             extras |= self.costed.row(genotype)
             self.numbers |= self.costed.report(genotype)

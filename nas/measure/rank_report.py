@@ -9,7 +9,7 @@ from rich.table import Table
 from nas.analysis.benchmark_table import fraction
 from nas.analysis.correlation import Correlation, correlate
 from nas.analysis.plots.scatter import draw_scatter
-from nas.analysis.tabular import Tabular
+from nas.analysis.surrogates import PREDICTED_BY, LookUp, Predicted
 from nas.engine.run_folder import RunFolder
 from nas.files import append_text, write_text
 from nas.genotype import Genotype
@@ -24,14 +24,14 @@ class Rows:
     Args:
         folder: of the run.
         names: of the measures, which are columns.
-        tabular: a table with a metric, whose accuracies are the last column; None for none.
+        tabular: a table or surrogate with a metric, whose accuracies are the last column; None for none.
 
     Attributes:
         values: {measure: its number of every architecture so far}.
         accuracies: of the table, in per cent; None where it has none.
     """
 
-    def __init__(self, folder: RunFolder, names: Sequence[str], tabular: Tabular | None):
+    def __init__(self, folder: RunFolder, names: Sequence[str], tabular: LookUp | None):
         self.path, self.tabular = folder / "ranks.csv", tabular
         self.values: dict[str, list[float]] = {name: [] for name in names}
         self.accuracies: list[float | None] = []
@@ -44,7 +44,7 @@ class Rows:
         for name, values in self.values.items():
             values.append(numbers[name])
         if self.tabular is not None:
-            self.accuracies.append(self.tabular.accuracy(str(genotype)))
+            self.accuracies.append(self.tabular.accuracy(genotype))
             row.append(fraction(self.accuracies[-1]))
         append_text(self.path, csv_lines([row]))
 
@@ -72,6 +72,8 @@ def numbers_of(rows: Rows, seconds: Mapping[str, float]) -> dict[str, Any]:
     numbers: dict[str, Any] = {"architectures": len(rows)}
     if rows.tabular is not None:
         numbers["metric"] = rows.tabular.metric
+    if isinstance(rows.tabular, Predicted):
+        numbers[PREDICTED_BY] = rows.tabular.by
     for name, r in rows.correlations().items():
         numbers |= {f"n_{name}": r.n, f"spearman_{name}": r.spearman, f"kendall_{name}": r.kendall}
     return numbers | {f"seconds_{name}": round(spent / len(rows), 6) for name, spent in seconds.items()}
@@ -83,7 +85,8 @@ def draw(rows: Rows, folder: RunFolder, caption: str) -> None:
     for name, values in rows.values.items():
         path = folder.figures / f"{name}.png"
         if rows.tabular is not None:
-            label = f"{rows.tabular.metric} (%)"
+            predicted = ", predicted" if isinstance(rows.tabular, Predicted) else ""
+            label = f"{rows.tabular.metric} (%{predicted})"
             r = correlations[name]
             title = f"n {r.n}, Spearman {_number(r.spearman)}, Kendall {_number(r.kendall)}"
             draw_scatter(values, rows.accuracies, path, name, label, title, caption)
@@ -111,6 +114,8 @@ def print_table(rows: Rows, seconds: Mapping[str, float], sizes: str) -> None:
         table.add_row(*cells, f"{seconds[name] / len(rows):.3g}")
     console = Console()
     console.print(table)
+    if isinstance(rows.tabular, Predicted):
+        console.print(f"{metric} is predicted by {rows.tabular.by}, not trained", highlight=False)
     known = [accuracy for accuracy in rows.accuracies if accuracy is not None]
     if known:
         console.print(f"best of all of them: {max(known):.2f}", highlight=False)

@@ -21,6 +21,7 @@ RESUMABLE = (
     "resume_schedule",
     "tabular.file",
     "tabular.costs",
+    "tabular.surrogate",
     "time_limit",
     "traceback",
     "trainer.enable_progress_bar",

@@ -116,6 +116,7 @@ KINDS: Mapping[str, Kind] = {
     "logger.group": kind("str null"),
     "logger.tags": kind("list", items="str"),
     "tabular.file": kind("str null"),
+    "tabular.surrogate._target_": kind("str null"),
     "tabular.cache": kind("str null"),
     "tabular.costs": Kind(frozenset(["str", "list", "null"]), items=kind("str")),
     "tabular.cost": kind("str null"),

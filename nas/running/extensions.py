@@ -23,7 +23,7 @@ from nas.errors import ConfigError, require
 from nas.genotype_text import is_import_path
 from nas.printable import shown
 from nas.running.declared import GLOBAL
-from nas.running.targets import ROLES, role
+from nas.running.targets import ROLES, VOUCHED, role
 
 GROUP = "nas.configurations"
 # Where a space lists its candidates, which may be import paths.
@@ -132,6 +132,8 @@ def listed(key: str) -> frozenset[str]:
     Args:
         key: as `nas.running.targets.role` has it, or `space.operations`.
     """
+    if key in VOUCHED:
+        return frozenset()
     return frozenset(ROLES.get(key, ())) | _named().get(key, frozenset())
 
 

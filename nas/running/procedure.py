@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from nas.analysis.metrics import OF_TASKS, columns
+from nas.analysis.tabular import SURROGATE
 from nas.domains.choose import of_space
 from nas.domains.networks import space_of
 from nas.errors import ConfigError, require, require_one_of
@@ -100,8 +101,9 @@ def settle(config: DictConfig) -> None:
         "evaluate=null: a selection is for the trainings that follow; set select=null too",
     )
     require(
-        config.evaluate is not None or config.tabular.file is not None,
-        "tabular.file=null: where nothing is trained the cells are looked up in a table, tabular.file=<file>",
+        config.evaluate is not None or looks_up(config),
+        "tabular.file=null: where nothing is trained the cells are looked up in a table, tabular.file=<file> "
+        "(or predicted, tabular=surrogate)",
     )
     for place in ("overrides", *(f"{phase}.overrides" for phase in PHASES if config[phase] is not None)):
         words = OmegaConf.select(config, place)
@@ -111,8 +113,14 @@ def settle(config: DictConfig) -> None:
     for setting in config.search.grid:
         for one in setting:
             _check_word("search.grid", one)
-    config.tabular.file = absolute(config.tabular.file)
-    table = config.tabular.file
+    table = absolute(config.tabular.get("file"))
+    if table is not None:
+        config.tabular.file = table
+    costs = plain(config.tabular).get("costs")
+    if costs is not None:
+        config.tabular.costs = (
+            [absolute(one) for one in costs] if isinstance(costs, list) else absolute(costs)
+        )
     require(table is None or Path(table).exists(), f"tabular.file={shown(table)}: there is no such file")
     if config.select is not None:
         require_one_of("select.among", config.select.among, ("all", "seed"))
@@ -131,6 +139,11 @@ def settle(config: DictConfig) -> None:
         config.search.grid = config.search.grid[:few]
         if config.evaluate is not None:
             config.evaluate.seeds = min(few, config.evaluate.seeds)
+
+
+def looks_up(config: DictConfig) -> bool:
+    """Whether searches say what their cells reach, by a table or a surrogate."""
+    return config.tabular.name == SURROGATE or config.tabular.get("file") is not None
 
 
 def _check_word(about: str, override: str, place: str = "") -> None:
@@ -152,19 +165,30 @@ def _placed(override: str) -> str:
     return f"{key}{sign}{quoted(absolute(value))}"
 
 
+def looked_up(config: DictConfig) -> list[str]:
+    """The overrides by which searches say what their cells reach; none where they do not."""
+    table = config.tabular
+    if not looks_up(config):
+        return []
+    # What a surrogate is built with, its own file has not.
+    return [
+        f"tabular={'csv' if table.name == 'none' else table.name}",
+        *(
+            f"{'++' if key == 'surrogate' else ''}tabular.{key}={word(value)}"
+            for key, value in plain(table).items()
+            if key not in ("name", "cache")
+        ),
+    ]
+
+
 def searches(config: DictConfig) -> list[Step]:
     """The searches: every seed with every setting of the grid."""
     given = config.search
-    table = config.tabular
-    looked_up = []
-    if table.file is not None:
-        looked_up = [f"tabular={'csv' if table.name == 'none' else table.name}"]
-        looked_up += [f"tabular.{key}={word(table[key])}" for key in table if key not in ("name", "cache")]
     _check_number("search.seeds", given.seeds, max(1, len(given.grid)), "settings")
     steps: list[Step] = []
     for seed in range(config.seed, config.seed + given.seeds):
         for setting in plain(given.grid) or [[]]:
-            words = (*_head(config, "search"), *looked_up, *setting, f"seed={seed}")
+            words = (*_head(config, "search"), *looked_up(config), *setting, f"seed={seed}")
             steps.append(Step("search", len(steps), seed, words, tuple(setting)))
     return steps
 

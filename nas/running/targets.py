@@ -107,6 +107,9 @@ ROLES = {
     "recipe.scheduler": SCHEDULERS,
     "trainer.profiler": PROFILERS,
 }
+# Keys whose objects take the caller's own word, whoever has brought them: they may unpickle what a folder's
+# arguments name.
+VOUCHED = ("tabular.surrogate",)
 # Arguments of Lightning's Trainer that this project gives itself, and what to type instead.
 OURS = {
     "logger": "choose logger=csv, tensorboard or wandb",

@@ -25,7 +25,7 @@ from nas.errors import ConfigError, require
 from nas.genotype import parse
 from nas.genotype_text import is_import_path
 from nas.running.extensions import OPERATIONS, listed
-from nas.running.targets import OURS, role
+from nas.running.targets import OURS, VOUCHED, role
 from nas.running.words import key_of, word
 
 # Words of Hydra's that may say how a node is built; others that begin and end with an underscore are refused.
@@ -37,6 +37,8 @@ PLACES = re.compile(
 )
 # Where zero-cost measures are named, by their import paths too.
 MEASURES = re.compile(r"(measures|rank)\b")
+# Choices of `tabular` of which no file is unpickled here; the import path of a surrogate is judged as such.
+READ_AS_DATA = ("none", "csv", "surrogate")
 COMMAND_LINE = "command-line"
 SEARCH_PATH = "hydra.searchpath in command-line"
 
@@ -246,7 +248,7 @@ def check_saved(
         if key[0] == "trainer":
             _check_place(key, value, node, folder, about)
     table = saved.get("tabular")
-    unpickled = isinstance(table, dict | DictConfig) and table.get("name") not in (None, "none", "csv")
+    unpickled = isinstance(table, dict | DictConfig) and table.get("name") not in (None, *READ_AS_DATA)
     require(
         not unpickled or "tabular.file" in replaced or known.vouches("nats_bench"),
         f"{where}: the files of tabular.name={_short(table.get('name') if unpickled else '')} in its "
@@ -301,6 +303,7 @@ def _check_target(key: Sequence, target: Any, vouched: Caller, about: str) -> No
     )
     known = listed(role(key))
     usual = "it is none of those that this key may name" if known else "this key names no class"
+    usual = "this key names what is the caller's own" if role(key) in VOUCHED else usual
     require(
         target in known or vouched.vouches(target),
         f"{about} was not built: {usual}, so it could be anybody's code. If you know it and want it to run, "

@@ -146,32 +146,32 @@ def test_the_metric_follows_the_data_set(tmp_path):
     file = table_file(tmp_path)
     cifar = open_tabular(settings(file), "nasbench201", "cifar100")
     assert cifar.metric == "cifar100_test"
-    assert cifar.row(POOLS) == {"table_accuracy": pytest.approx(0.3), "table_rank": 3}
-    assert cifar.row(DRNAS) == {"table_accuracy": None, "table_rank": None}
-    assert cifar.report(POOLS) == {
+    assert cifar.row(parse(POOLS)) == {"table_accuracy": pytest.approx(0.3), "table_rank": 3}
+    assert cifar.row(parse(DRNAS)) == {"table_accuracy": None, "table_rank": None}
+    assert cifar.report(parse(POOLS)) == {
         "cifar10_test": 54.3, "cifar100_test": 30,
         "metric": "cifar100_test", "rank": 3, "of": 4, "gap": 43.5, "best": 73.5,
     }  # fmt: skip
-    assert cifar.report(DRNAS) == {
+    assert cifar.report(parse(DRNAS)) == {
         "metric": "cifar100_test", "rank": None, "of": 4, "gap": None, "best": 73.5,
     }  # fmt: skip
-    assert cifar.words(POOLS) == (
+    assert cifar.words(parse(POOLS)) == (
         "cifar100_test 30.00, rank 3 of 4, 43.50 below the best (73.50); cifar10_test 54.30"
     )
-    assert cifar.words(DRNAS) == "this architecture is not in it"
+    assert cifar.words(parse(DRNAS)) == "this architecture is not in it"
     chosen = open_tabular(settings(file, metric="cifar10_val"), "nasbench201", "cifar100")
-    assert chosen.row(SKIPS) == {"table_accuracy": None, "table_rank": None}
-    assert chosen.words(SKIPS) == "cifar100_test 39.00, cifar10_test 54.30"
+    assert chosen.row(parse(SKIPS)) == {"table_accuracy": None, "table_rank": None}
+    assert chosen.words(parse(SKIPS)) == "cifar100_test 39.00, cifar10_test 54.30"
 
 
 def test_other_data_sets_get_every_test_column(tmp_path):
     digits = open_tabular(settings(table_file(tmp_path)), "nasbench201", "digits")
     assert digits.metric is None
-    assert digits.row(SKIPS) == {
+    assert digits.row(parse(SKIPS)) == {
         "table_cifar100_test_accuracy": 0.39, "table_cifar10_test_accuracy": 0.543,
     }  # fmt: skip
-    assert digits.report(SKIPS)["rank"] is None and digits.report(SKIPS)["cifar10_test"] == 54.3
-    assert digits.words(SKIPS) == "cifar100_test 39.00, cifar10_test 54.30"
+    assert digits.report(parse(SKIPS))["rank"] is None and digits.report(parse(SKIPS))["cifar10_test"] == 54.3
+    assert digits.words(parse(SKIPS)) == "cifar100_test 39.00, cifar10_test 54.30"
 
 
 def test_naming_a_file_is_enough_and_naming_nothing_opens_nothing(tmp_path):
@@ -245,7 +245,7 @@ def test_natsbench_is_read_through_its_package(tmp_path, natsbench, epochs, accu
     assert natsbench.created == [(str(folder), "tss", True, False)]
     assert set(found.table.accuracies) == set(FIGURES)
     assert found.table.lookup(CONVS)["cifar10_test"] == pytest.approx(accuracy)
-    assert found.report(CONVS)["rank"] == 2
+    assert found.report(parse(CONVS))["rank"] == 2
     assert found.table.lookup(CONVS)["cifar10_seconds"] == 103.5
 
 

@@ -31,10 +31,10 @@ PICTURES = "dataset=folder dataset.root=pictures dataset.source.image_size=8"
 TEXT = "dataset=corpus dataset.root=text"
 # What is run -> minutes that are asked for -> how many times it is measured.
 RUNS = {
-    f"nas.search {PICTURES}": {1: 3, 3: 2},
-    f"nas.evaluate genotype=DARTS_V2 {PICTURES}": {1: 3, 3: 2},
-    f"nas.search {TEXT} space=darts_rnn method=darts1_rnn": {5: 2},
-    f"nas.evaluate genotype=DARTS_V2 {TEXT} space=darts_rnn": {5: 2},
+    f"nas.search {PICTURES}": {1: 2, 3: 1},
+    f"nas.evaluate genotype=DARTS_V2 {PICTURES}": {1: 2, 3: 1},
+    f"nas.search {TEXT} space=darts_rnn method=darts1_rnn": {5: 1},
+    f"nas.evaluate genotype=DARTS_V2 {TEXT} space=darts_rnn": {5: 1},
 }
 # Of the choice of sizes: what a run prints first when it begins to train.
 STARTS = "expected end: "

@@ -29,10 +29,10 @@ def shorten_search(config: MutableMapping, typed: Collection[str] = ()) -> None:
     method, trainer = config["method"], config["trainer"]
     if "method.clip" not in typed:
         _shorten_steps(method, config["space"])
-    recipe, blocks = config.get("recipe") or {}, "blocks_per_stage"
-    if blocks in recipe and blocks in config["space"] and config["space"].get("num_cells") is not None:
-        if f"recipe.{blocks}" not in typed:
-            recipe[blocks] = None
+    space, recipe, blocks = config["space"], config.get("recipe") or {}, "blocks_per_stage"
+    fewer = blocks in space and space.get("num_cells") is not None
+    if fewer and blocks in recipe and f"recipe.{blocks}" not in typed:
+        recipe[blocks] = None
     steps, limit = method.get("weight_steps"), trainer["limit_train_batches"]
     if not all(isinstance(value, int) and value >= 1 for value in (steps, limit)) or limit >= steps:
         return

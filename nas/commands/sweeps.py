@@ -199,16 +199,23 @@ def report_sweep(
     if explored is not None:
         print(f"drawn: {explored}", flush=True)
     if figure is not None:
-        words = ["python", "-m", "nas.sweeps", f"folder={quoted(folder)}", f"figure={quoted(figure)}"]
-        words += [] if tuple(over) == tuple(sweeps.SEEDS) else [f"over=[{','.join(map(quoted, over))}]"]
-        words += [] if baseline is None else [f"baseline={quoted(baseline)}"]
-        words += [] if test == next(iter(TESTS)) else [f"test={test}"]
-        words += [] if level == LEVEL else [f"level={level}"]
-        print(f"again: {pasted(words)}", flush=True)
+        print(f"again: {_again(folder, over, figure, baseline, test, level)}", flush=True)
     print(f"page:  {_page(folder, over, figure, baseline, test, level)}", flush=True)
     if found.refused:
         return USER_ERROR
     return FAILURE if left else 0
+
+
+def _again(
+    folder: Path, over: Sequence[str], figure: str, baseline: str | None, test: str, level: float
+) -> str:
+    """The command that makes the table again, as it is pasted."""
+    words = ["python", "-m", "nas.sweeps", f"folder={quoted(folder)}", f"figure={quoted(figure)}"]
+    words += [] if tuple(over) == tuple(sweeps.SEEDS) else [f"over=[{','.join(map(quoted, over))}]"]
+    words += [] if baseline is None else [f"baseline={quoted(baseline)}"]
+    words += [] if test == next(iter(TESTS)) else [f"test={test}"]
+    words += [] if level == LEVEL else [f"level={level}"]
+    return pasted(words)
 
 
 def _print_best(path: Path) -> None:

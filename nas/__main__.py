@@ -8,6 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import nas
 from nas.running.declared import CONF, PACKAGE
@@ -42,8 +43,9 @@ def main() -> None:
             f"nas {shown(words[0])}: no such command; the nearest is {close[0]}, `nas` lists all\n"
         )
         sys.exit(UNKNOWN)
-    # Messages and tab completion name the program that was typed.
-    sys.argv[0] = f"nas-{name}"
+    # Messages and tab completion name the program that was typed, and commands that are printed its siblings.
+    own = Path(sys.argv[0])
+    sys.argv[0] = str(own.with_name(f"nas-{name}{own.suffix}")) if own.stem == "nas" else f"nas-{name}"
     return _run(name, words[1:])
 
 

@@ -1,7 +1,9 @@
 """What is printed to be pasted is read back as the value that it stands for."""
 
+import os
 import shlex
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -95,3 +97,28 @@ def test_a_shell_reads_the_very_word(text):
         ["bash", "-c", f"printf %s {pasted([quoted(text)])}"], capture_output=True, check=True
     )
     assert done.stdout.decode("utf-8", "surrogateescape") == quoted(text)
+
+
+@pytest.mark.parametrize(
+    ("program", "printed"),
+    [
+        ("nas-search", "{}nas-derive run=x"),
+        ("nas", "{}nas-derive run=x"),
+        ("other", "python -m nas.derive run=x"),
+        ("nas/search.py", "python -m nas.derive run=x"),
+    ],
+)
+def test_a_printed_command_is_a_script_where_one_started_the_process(program, printed, monkeypatch, tmp_path):
+    """In a folder with a blank: by its name where the shell finds it, else by its place."""
+    place = tmp_path / "my own"
+    place.mkdir()
+    for name in ("nas", "nas-search", "nas-derive"):
+        (place / name).touch(0o755)
+    monkeypatch.setattr(sys, "argv", [str(place / program)])
+    words = ["python", "-m", "nas.derive", "run=x"]
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    assert shlex.split(pasted(words)) == shlex.split(printed.format(shlex.quote(f"{place}{os.sep}")))
+    monkeypatch.setenv("PATH", os.fspath(place))
+    assert pasted(words) == printed.format("")
+    (place / "nas-derive").unlink()
+    assert pasted(words) == "python -m nas.derive run=x"

@@ -1,9 +1,13 @@
 """Values as words of a command line, which Hydra and a shell read back, and as messages show them."""
 
 import difflib
+import os
 import re
 import shlex
+import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -53,8 +57,24 @@ def quoted(value: object) -> str:
 
 
 def pasted(words: Sequence[str]) -> str:
-    """A command that a shell reads; what is not printable becomes an escape that bash undoes."""
+    """A command that a shell reads; what is not printable becomes an escape that bash undoes.
+
+    Where this process was started by a script that was installed, such as `nas-search`, so are others: the
+    `python` of the shell may be that of another environment.
+    """
+    words = [*_script(words), *words[3:]] if list(words[:2]) == ["python", "-m"] else words
     return " ".join(shlex.quote(one) if one.isprintable() else _escaped(one) for one in words)
+
+
+def _script(words: Sequence[str]) -> list[str]:
+    """`python -m nas.<command>`, or the script beside the one that started this process."""
+    own, (package, _, command) = Path(sys.argv[0]), words[2].partition(".")
+    script = own.with_name(f"{package}-{command}{own.suffix}")
+    if own.stem.partition("-")[0] != package or not own.is_absolute() or not script.is_file():
+        return list(words[:3])
+    found = shutil.which(script.name)
+    on_path = found is not None and os.path.samefile(found, script)
+    return [script.stem if on_path else str(script)]
 
 
 def _escaped(text: str) -> str:

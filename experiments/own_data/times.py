@@ -70,9 +70,7 @@ def measure(run: str, minutes: int, number: int, place: Path) -> dict[str, objec
             if started is None and line.startswith(STARTS):
                 started = time.monotonic()
     ended = time.monotonic()
-    told = next(
-        iter(re.findall(r"\(about (?:(\d+)m )?(\d+)s; \d+ epochs?, as foreseen", "".join(said))), None
-    )
+    told = next(iter(TOLD.findall("".join(said))), None)
     if process.returncode or started is None:
         raise RuntimeError(f"{shlex.join(words)}\n{''.join(said)}")
     shutil.rmtree(outputs)

@@ -196,6 +196,10 @@ class Arrays:
             if name in arrays:
                 self._check(arrays[name], kind, f"{where}: {name}")
         names, labels_N = read_labels(arrays, LABELS, where)
+        if len(names) == 1:
+            log.warning(
+                "warning: %s: there is one class alone (%s), and nothing to tell apart", where, names[0]
+            )
         _check_number(array, labels_N, IMAGES, LABELS, where)
         indices_N = torch.arange(len(array))
         if TEST_IMAGES in arrays:

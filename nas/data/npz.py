@@ -137,6 +137,7 @@ def as_pixels(array: np.ndarray, unit: bool, where: str) -> Tensor:
     if array.dtype == np.uint8:
         return torch.from_numpy(np.ascontiguousarray(array))
     require(array.dtype.kind in "biuf", f"{where} are {array.dtype}; pixels must be numbers")
+    require(bool(np.isfinite(array).all()), f"{where} are not all finite numbers; pixels must be")
     lowest, highest, white = float(array.min()), float(array.max()), 1 if unit else 255
     require(
         lowest >= 0 and highest <= white,

@@ -264,7 +264,8 @@ def search_split(
     found = drawn or split_from_lists(images, files)
     found = found.joined() if joint else found
     parts = {"weight": found.weight} | ({} if joint else {"architecture": found.architecture})
-    keys = "dataset.lists" if files else f"dataset.fraction={fraction} or dataset.split_ratio={ratio}"
+    of_share = f"dataset.fraction={fraction} or " if fraction < 1 else ""
+    keys = "dataset.lists" if files else f"{of_share}dataset.split_ratio={ratio}"
     check_parts(images.labels, parts, source.num_classes, mode == "stratified" and not files, keys)
     return found
 

@@ -10,6 +10,7 @@ import torch
 from nas.data.arrays import Arrays
 from nas.data.checks import check_images
 from nas.data.declared import check_source
+from nas.data.npz import as_pixels
 from nas.errors import ConfigError
 
 RNG = np.random.default_rng(0)
@@ -153,3 +154,15 @@ def test_damaged_and_missing_files_are_refused(tmp_path):
         Arrays(None)
     with pytest.raises(ConfigError, match=r"dataset\.source\.fit=cut: unknown; known are pad, resize"):
         Arrays(path, fit="cut")
+
+
+def test_one_class_alone_is_said(tmp_path, caplog):
+    source = Arrays(save(tmp_path, images=pixels(10, 8, 8), labels=np.full(10, "cat")))
+    assert source.num_classes == 1 and "there is one class alone (cat)" in caplog.text
+
+
+def test_pixels_that_are_no_numbers_are_told_from_pixels_of_another_range():
+    with pytest.raises(ConfigError, match="images are not all finite numbers"):
+        as_pixels(np.array([0.5, np.nan]), True, "images")
+    with pytest.raises(ConfigError, match="images run from 0 to 2"):
+        as_pixels(np.array([0.0, 2.0]), True, "images")

@@ -1,9 +1,10 @@
 """Whether a run that is sized by `time=` takes the time that was asked for: docs/size.md's table.
 
+    python -m experiments.own_data.times --folder outputs/experiments/times
     python -m experiments.own_data.times --folder outputs/experiments/times --keep
 
 Runs alternate, and what is finished is kept, so it can be stopped and started again. Let nothing else run on
-the machine. With `--keep` the record goes beside this file and the table into docs/size.md.
+the machine. `--keep` measures nothing: what has been goes beside this file, and as a table into docs/size.md.
 """
 
 import csv
@@ -118,7 +119,7 @@ def main() -> None:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
     done = {(row["run"], int(str(row["minutes"])), int(str(row["number"]))) for row in rows}
-    for one in wanted():
+    for one in () if chosen.keep else wanted():
         if one not in done:
             rows.append(measure(*one, place))
             write_text(path, as_csv(rows))

@@ -13,7 +13,13 @@ from hydra.core.override_parser.types import QuotedString
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from nas.errors import ConfigError
+from nas.running.from_run import SIZES
 from nas.running.words import pasted, quoted, word
+from nas.spaces.darts.space import DartsSpace
+from nas.spaces.dso.space import DsoSpace
+from nas.spaces.nasbench201.space import NasBench201Space
+from nas.spaces.recurrent.space import RecurrentSpace
 
 PARSER = OverridesParser.create()
 LETTERS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -122,3 +128,14 @@ def test_a_printed_command_is_a_script_where_one_started_the_process(program, pr
     assert pasted(words) == printed.format("")
     (place / "nas-derive").unlink()
     assert pasted(words) == "python -m nas.derive run=x"
+
+
+@pytest.mark.parametrize("key", ["a:b", "a,b", "a}", "a b", "a=b", ""])
+def test_a_key_that_could_be_read_as_more_is_no_word(key):
+    with pytest.raises(ConfigError, match="is no plain word"):
+        word({"outer": {key: 1}})
+
+
+def test_sizes_of_networks_are_those_that_spaces_name():
+    spaces = (DartsSpace, NasBench201Space, DsoSpace, RecurrentSpace)
+    assert set(SIZES) == {name for one in spaces for name in one.recipe_sizes}

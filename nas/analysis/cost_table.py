@@ -19,7 +19,7 @@ from nas.printable import shown
 log = logging.getLogger(__name__)
 
 # What has a meaning already: our own costs, and columns of files that have costs beside them.
-TAKEN = ("params", "macs", "latency", "run", "genotype", "front", "arch")
+TAKEN = ("params", "macs", "latency", "run", "genotype", "front", "arch", "budget", "budget_met")
 # A network with convolutions that takes less than this share of the column's median has not been run.
 LEAST = 0.05
 CONVOLUTION = "nor_conv"

@@ -63,7 +63,8 @@ def of_table(settings: Mapping, tabular: LookUp | None, space: Any) -> Costed | 
     for key, value in (("cost_unit", unit), ("budget", budget)):
         require(
             value is None or cost is not None,
-            f"tabular.{key}={value}: of which cost? tabular.cost=<column of tabular.costs>",
+            f"tabular.{key}={value}: of which cost? tabular.cost=<column of "
+            f"{'the surrogate' if isinstance(tabular, Predicted) else 'tabular.costs'}>",
         )
     if cost is None:
         return None

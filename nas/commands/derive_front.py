@@ -173,7 +173,11 @@ class Fronts:
         said = read_object(folder / "summary.json") if (folder / "summary.json").is_file() else {}
         budget: Any = said.get("cost_budget")
         met = said.get("budget_met")
-        if said.get("cost_of") == self.axis and is_number(budget, 0) and isinstance(met, bool):
+        own = read_config(folder / "config.yaml", str(folder)) if self.axis == LATENCY else None
+        # Milliseconds of another device are another cost.
+        table = None if own is None else OmegaConf.select(own, "method.cost.table")
+        alike = own is None or Path(str(table)).absolute() == Path(str(config.latency.table)).absolute()
+        if alike and said.get("cost_of") == self.axis and is_number(budget, 0) and isinstance(met, bool):
             found.budget, found.met = float(budget), met
         return found
 
@@ -238,6 +242,9 @@ class Fronts:
                 self.price(point.genotype),
                 self.tabular.accuracy(point.genotype),
             )
+            if point.budget is not None:
+                # Networks of other sizes than those of the search cost something else.
+                point.met = None if point.cost is None else point.cost <= point.budget
         known = self.known = [one for one in self.points if one.cost is not None and one.accuracy is not None]
         require(
             len(known) > 0,

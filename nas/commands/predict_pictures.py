@@ -141,7 +141,7 @@ def _of_list(
     column, heads = 0, list[str]()
     for delimiter in DELIMITERS:
         headed = read_lines(text, where, delimiter)
-        names = [one.strip().lower() for one in headed[0][1]]
+        names = [one.strip().lower() for one in (headed[0][1] if headed else ())]
         known = [names.index(one) for one in PATHS if one in names]
         if known:
             column, heads, lines = known[0], names, headed[1:]

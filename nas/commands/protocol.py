@@ -204,7 +204,8 @@ class Protocol:
         found = protocols.final_figures(rows, self.phase)
         looked_up = ""
         if self.phase == "search":
-            looked_up = f": no cell is in tabular.file={self.config.tabular.get('file')}"
+            table = self.config.tabular.get("file")
+            looked_up = f": no cell is in {'the surrogate' if table is None else f'tabular.file={table}'}"
         require(bool(found), f"{self.folder}: no run of its last phase has left a figure{looked_up}")
         cells = protocols.cells_line(rows, found)
         lines = [*([] if cells is None else [cells]), *protocols.cost_lines(rows)]
@@ -215,10 +216,12 @@ class Protocol:
         self.session.summary |= {"n": max(one.n for one in found.values())}
         for name, one in found.items():
             self.session.summary |= {name: one.mean, f"{name}_std": one.deviation}
+        # What has been found does not wait for a picture.
+        self._write(rows, found, lines, kept)
         front = front_of(self.config, self.folder, rows, self.searches, self.configs)
         if front is not None:
             self.session.summary |= front[0]
-        self._write(rows, found, lines, kept, () if front is None else front[1])
+            self._write(rows, found, lines, kept, front[1])
         table = Table(title=self._title(kept))
         for heading in ("figure", "mean ± std", "n"):
             table.add_column(heading, justify="left" if heading == "figure" else "right")

@@ -40,7 +40,11 @@ def front_of(
     """
     finished = {row.run for row in rows if row.phase == "search" and row.status == "finished"}
     folders = [folder / one.name for one in searches if one.name in finished]
-    told = [read_object(one / "summary.json") for one in folders]
+    try:
+        told = [read_object(one / "summary.json") for one in folders]
+    except ConfigError as error:
+        log.warning("no front: %s", error)
+        return None
     costs = {str(one.get("cost_of")) for one in told if one.get("cost_of") is not None}
     table = [one.get("table") for one in told]
     judged = all(isinstance(one, dict) and one.get("metric") is not None for one in table)
@@ -52,7 +56,11 @@ def front_of(
     if isinstance(unit, str):
         words.append(f"tabular.cost_unit={word(unit)}")
     if axis == LATENCY:
-        words.append(f"latency.table={word(configs[searches[0].name].method.cost.table)}")
+        tables = {str(configs[one.name].method.cost.table) for one in searches if one.name in finished}
+        if len(tables) > 1:
+            log.warning("no front: latencies of %d devices have no common scale", len(tables))
+            return None
+        words += [f"latency.table={word(one)}" for one in tables]
     try:
         given = compose("derive", words)
         given.trust = config.trust

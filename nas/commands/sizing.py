@@ -231,11 +231,13 @@ class Sizing:
         threads = torch.get_num_threads()
         if threads == 1 or self.config.hardware.accelerator != "cpu":
             return None
+        why = self.choice.why
         torch.set_num_threads(1)
         try:
             whole = self._whole(SECONDS)
         finally:
             torch.set_num_threads(threads)
+            self.choice.why = why
         return None if whole is None else whole / int(self.config.trainer.max_epochs)
 
     def _asked(self) -> bool:

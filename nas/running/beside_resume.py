@@ -21,7 +21,6 @@ RESUMABLE = (
     "resume_schedule",
     "tabular.file",
     "tabular.costs",
-    "tabular.surrogate",
     "time_limit",
     "traceback",
     "trainer.enable_progress_bar",

@@ -44,6 +44,13 @@ FOUND_ANEW: Mapping[str, tuple[str, ...]] = {
     "skipped": ("skip_corrupt", "root", "file"),
     "check": ("check",),
 }
+# Of an evaluation: which weights it starts from, and what it is otherwise.
+START: Mapping[str, Any] = {"init": None, "init_head": "names", "freeze_epochs": 0}
+# The keys of recipes that size networks; spaces name theirs (`recipe_sizes`).
+SIZES = (
+    "num_cells", "cells_per_stage", "blocks_per_stage", "init_channels", "stem", "hidden_size",
+    "embedding_size",
+)  # fmt: skip
 
 
 class Loader(ConfigLoaderImpl):
@@ -125,7 +132,8 @@ class Loader(ConfigLoaderImpl):
         parsed = OverridesParser.create().parse_overrides([*groups, *overrides])
         given = {one.key_or_group: one for one in parsed}
         words = _words(name, saved, given, [one for one in overrides if "hydra.searchpath=" in one])
-        anew = _found_anew({key: OmegaConf.select(config, key) for key in said}, saved)
+        anew = [*_found_anew({key: OmegaConf.select(config, key) for key in said}, saved)]
+        anew += START if "init" in said else ()
         return [one for one in words if not any(_within(key_of(one), key) for key in (*said, *anew))]
 
 
@@ -236,11 +244,17 @@ def _words(
 
 
 def _start(saved: DictConfig, given: Mapping[str, Override]) -> Iterator[str]:
-    """What the weights of an evaluation were at its start, where they were others' and it is repeated."""
-    if saved.get("init") is None or ("init" in given and _text(given["init"]) is None):
+    """What the weights of an evaluation were at its start, where they were others' and it is repeated.
+
+    Nothing where a start is typed, or a size: those weights would fit no other network.
+    """
+    sized = any(key.startswith("budget.") or key.removeprefix("recipe.") in SIZES for key in given)
+    if saved.get("init") is None or "init" in given or sized:
         return
-    for key, usual in (("init", None), ("init_head", "names"), ("freeze_epochs", 0)):
+    for key, usual in START.items():
         value = saved.get(key, usual)
+        kind = int if key == "freeze_epochs" else str
+        require(type(value) is kind, f"run: config.yaml is damaged ({key}={shown(str(value))})")
         if key not in given and value != usual:
             yield f"{key}={written(value)}"
 
@@ -277,7 +291,7 @@ def read_run(named: Any, where: str, commands: Collection[str]) -> tuple[Path, D
     for part in PARTS:
         node = saved.get(part)
         require(isinstance(node, DictConfig), f"{where}: config.yaml is damaged (it lacks {part})")
-        _check_keys(OmegaConf.to_container(node, resolve=False), f"{where}: config.yaml: {part}")
+        check_words(OmegaConf.to_container(node, resolve=False), f"{where}: config.yaml: {part}")
     _narrow(saved, folder)
     return folder, saved
 
@@ -294,7 +308,7 @@ def _narrow(saved: DictConfig, folder: Path) -> None:
         saved.recipe.init_channels = summary["init_channels"]
 
 
-def _check_keys(node: Any, where: str) -> None:
+def check_words(node: Any, where: str) -> None:
     """Refuses keys that are no words: they would become parts of overrides."""
     for is_key, one in walk(node):
         fits = not is_key or re.fullmatch(r"[\w-]+", str(one)) is not None

@@ -19,6 +19,7 @@ from nas.errors import ConfigError, require, require_one_of
 from nas.printable import shown
 from nas.running.config import plain
 from nas.running.config_checks import check_composed, check_saved
+from nas.running.from_run import check_words
 from nas.running.parts import compose
 from nas.running.places import PLACES, absolute
 from nas.running.repeating import refusal, spread
@@ -295,6 +296,7 @@ def continued(config: DictConfig, folder: Path, overrides: Sequence[str]) -> Dic
     for key in ("resume", "trust", "outputs", *RESUMABLE):
         saved[key] = config[key]
     saved.pop("hydra", None)
+    check_words(OmegaConf.to_container(saved, resolve=False), f"{where}: config.yaml")
     missing = [str(key) for key in config if key not in saved]
     given_phases = [phase for phase in PHASES if saved.get(phase) is not None]
     missing += [f"{phase}.{key}" for phase in given_phases for key in KEYS[phase] if key not in saved[phase]]

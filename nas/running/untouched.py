@@ -83,7 +83,8 @@ def logged(job_logging: Mapping[str, Any], verbose: Any = False) -> Iterator[Non
     root.handlers = [*own, _Others(before, level, thread)]
     root.setLevel((config.get("root") or {}).get("level", level))
     for name, words in (config.get("loggers") or {}).items():
-        logging.getLogger(name).setLevel(words["level"])
+        if "level" in words:
+            logging.getLogger(name).setLevel(words["level"])
     for name in [verbose] if isinstance(verbose, str) else verbose if isinstance(verbose, list) else ():
         logging.getLogger(name).setLevel(logging.DEBUG)
     if verbose is True:

@@ -12,8 +12,12 @@ from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
+from nas.errors import require
+
 # Of ASCII alone, and beginning as no number does: whatever else Hydra reads as text stands in quotes.
 PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./+:-]*", re.ASCII)
+# A key of a mapping.
+KEY = re.compile(r"[\w.-]+")
 # Words that stand for other values.
 RESERVED = ("null", "true", "false", "nan", "inf")
 # Characters of a value in a message.
@@ -24,8 +28,10 @@ def word(value: Any) -> str:
     """A plain value as Hydra's override parser reads it back: null, a truth value, number, text or container.
 
     Args:
-        value: keys of its mappings must be plain words, for which Hydra has no quotes. Arrays are lists, and
-            numbers of NumPy's or torch's are numbers.
+        value: arrays are lists, and numbers of NumPy's or torch's are numbers.
+
+    Raises:
+        ConfigError: a key of a mapping is no plain word: Hydra has no quotes for one.
     """
     if value is None:
         return "null"
@@ -36,6 +42,11 @@ def word(value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, Mapping):
+        for name in map(str, value):
+            require(
+                KEY.fullmatch(name) is not None,
+                f"{name[:SHOWN]!r}: is no plain word, as keys in a command line are",
+            )
         return "{" + ",".join(f"{name}:{word(inner)}" for name, inner in value.items()) + "}"
     if isinstance(value, Iterable) and not isinstance(value, str):
         return "[" + ",".join(map(word, value)) + "]"

@@ -186,6 +186,23 @@ def test_a_protocol_looks_cells_up_by_it(run, mine, stood_in, tmp_path):
     found = summary(tmp_path / "b")
     assert found["table"]["cifar10_test"] == 60 + found["genotype"].count("conv")
     assert_refused(run("protocol", f"resume={folder}"), "say trust=counting_mine")
+    # Keys that would be read as more than a key, where they become words of a command line.
+    config = OmegaConf.load(folder / "config.yaml")
+    (mine / "strange.py").write_text("raise SystemExit('the code of a stranger')")
+    for tabular, key in (
+        ({"surrogate": {"_target_:strange.Surrogate,base": 1}}, "_target_:strange.Surrogate,base"),
+        ({"surrogate": {"inner": {"a}": 1}}}, "a}"),
+        ({"surrogate._target_": "strange.Surrogate"}, "surrogate._target_"),
+        ({"surrogate": {"_target_": "strange.Surrogate"}}, "strange"),
+    ):
+        held = {
+            **OmegaConf.to_container(config),
+            "tabular": {"name": "surrogate", "metric": "auto"} | tabular,
+        }
+        OmegaConf.save(OmegaConf.create(held), folder / "config.yaml")
+        done = run("protocol", f"resume={folder}")
+        assert_refused(done, "config.yaml", key)
+        assert "the code of a stranger" not in done.out + done.err and "strange" not in sys.modules
 
 
 def test_a_strangers_folder_makes_none_run(run, mine, tmp_path):
@@ -197,9 +214,8 @@ def test_a_strangers_folder_makes_none_run(run, mine, tmp_path):
         node = {"_target_": "strange.Surrogate", "models": "/tmp"}
         config.tabular = {**config.tabular, "name": name, "surrogate": node}
         OmegaConf.save(config, folder / "config.yaml")
-        for command in ("search", "protocol"):
-            done = run(command, f"resume={folder}")
-            assert done.status == 2 and "the code of a stranger" not in done.err + done.out
+        done = run("search", f"resume={folder}")
+        assert done.status == 2 and "the code of a stranger" not in done.err + done.out
     assert_refused(
         run("search", f"resume={folder}"), "this key names what is the caller's own", "trust=strange"
     )

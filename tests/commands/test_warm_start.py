@@ -120,7 +120,9 @@ def test_the_same_training_again_starts_from_the_same_weights(run, trained, thre
     assert again("a") == (origin, "anew", 1)
     assert again("b", "freeze_epochs=0") == (origin, "anew", 0)
     assert again("c", "init=null") == (None, "names", 0)
-    # Another recipe has sizes of its own.
+    assert again("e", f"init={first}") == (str(first), "names", 0)
+    # Another recipe has sizes of its own, and those weights would fit no other network.
+    assert again("f", "recipe.init_channels=2")[0] is None
     assert again("d", "recipe=digits", "recipe.num_cells=3", "recipe.init_channels=2")[0] is None
 
 

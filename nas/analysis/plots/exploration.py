@@ -113,6 +113,7 @@ def _draw_accuracies(ax: Axes, data: Mapping[str, np.ndarray], best: str | None 
     ax.plot(
         epochs, percent["derived"], color=LINE, lw=2.4, label="derived architecture", **markers(len(epochs))
     )
-    highest = np.nanmax(percent["best"])
-    label = best or f"best of the table ({highest:.2f})"
-    ax.axhline(highest, color=FAINT, linestyle=":", lw=1.6, label=label)
+    known = percent["best"][np.isfinite(percent["best"])]
+    if len(known):
+        label = best or f"best of the table ({known.max():.2f})"
+        ax.axhline(known.max(), color=FAINT, linestyle=":", lw=1.6, label=label)

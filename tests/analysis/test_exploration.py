@@ -1,5 +1,7 @@
 """The accuracy of sampled architectures: their range, how many differ, and the picture of both."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -103,6 +105,14 @@ def test_epochs_that_the_table_does_not_know_leave_a_gap(tmp_path):
     for name in ("min", "mean", "max", "derived"):
         del some[2][name]
     picture(draw_exploration(some, tmp_path / "exploration.png"))
+
+
+def test_without_a_best_of_all_there_is_no_line_for_it(tmp_path):
+    """As of a surrogate, of whose space nobody knows the best."""
+    some = [{name: value for name, value in row.items() if name != "best"} for row in rows(3)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        picture(draw_exploration(some, tmp_path / "exploration.png"))
 
 
 def test_nothing_to_draw_is_refused(tmp_path):

@@ -230,6 +230,7 @@ def test_input_that_is_none_is_refused(models, predict, place, tmp_path):
     (tmp_path / "words.txt").write_text("a b\n")
     (tmp_path / "list.csv").write_text("path,label\na.png,cat\n")
     (tmp_path / "heads.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "signs.csv").write_text(";\n;\n")
     np.savez(tmp_path / "deep.npz", images=np.zeros((2, 5, 8, 8), np.uint8))
     for name, said in (
         ("bad.png", "cannot be decoded: no image"),
@@ -237,6 +238,7 @@ def test_input_that_is_none_is_refused(models, predict, place, tmp_path):
         ("words.txt", "neither a folder, a picture"),
         ("list.csv", "labels that are no class of this network: cat"),
         ("heads.csv", "no column is called file, path"),
+        ("signs.csv", "none of 2 pictures can be read"),
         ("deep.npz", "this network reads [N, 3, H, W]"),
         ("nowhere", "there is no such file or folder"),
         ("all bad", "none of 2 pictures can be read; the first: "),

@@ -115,7 +115,9 @@ def composed(name, root="search"):
 def typed(name, data, kind, genotype=None):
     """The words of a header's command after the program: on a processor, one job, placeholders filled in."""
     command = re.sub(r"<run folder[^>]*>", str(genotype), HEADERS[name].command)
-    text = "\n".join(word for word in shlex.split(command)[3:] if word != "-m")
+    text = "\n".join(
+        word for word in shlex.split(command)[3:] if word != "-m" and not word.startswith("sweep=")
+    )
     text = re.sub(r"hardware=(gpu|ddp8)\b", "hardware=cpu", text)
     # Of a sweep's choices the first.
     text = re.sub(r"^([\w.]+=[^\[\],\n]+),[^\n]*$", r"\1", text, flags=re.MULTILINE)
@@ -137,11 +139,11 @@ def test_an_experiment_runs_as_its_header_says(name, data, run, tmp_path):
     kind, found = FILES[name], None
     if "<run folder" in HEADERS[name].command:
         found = tmp_path / "found"
-        space = composed(name, kind).space.name
-        read = ["dataset=wikitext_mini"] if space == "darts_rnn" else []
-        drawn = run(
-            "search", f"space={space}", "method=random", *read, "debug=fast", f"hydra.run.dir={found}"
-        )
+        config = composed(name, kind)
+        method = "dsonas_random" if "Dso" in config.space["_target_"] else "random"
+        read = ["dataset=wikitext_mini"] if config.space.name == "darts_rnn" else []
+        chosen = [f"space={config.space.name}", f"method={method}", *read, "debug=fast"]
+        drawn = run("search", *chosen, f"hydra.run.dir={found}")
         assert drawn.status == 0, drawn.err
     words = typed(name, data, kind, found)
     if not any(word.startswith("dataset.root=") for word in words):

@@ -21,7 +21,7 @@ COMMANDS = {
 }  # fmt: skip
 # What each room may import of ours. A room may always import itself; commands may import everything.
 DEEP = {"analysis", "data", "engine", "machine", "measure", "methods", "spaces"}
-BELOW = {"errors", "files", "genotype", "genotype_text", "op_weights", "printable", "reading"}
+BELOW = {"errors", "files", "genotype", "genotype_text", "op_weights", "printable", "randomness", "reading"}
 ALLOWED = {
     "printable": set(),
     "errors": {"printable"},
@@ -32,10 +32,11 @@ ALLOWED = {
     "genotype_text": {"errors"},
     "files": {"errors"},
     "op_weights": set(),
+    "randomness": set(),
     "spaces": {"errors", "genotype", "genotype_text", "op_weights", "printable"},
     "methods": {"errors", "genotype", "op_weights"},
     "algorithms": {"errors", "spaces"},
-    "data": {"errors", "printable", "reading"},
+    "data": {"errors", "printable", "randomness", "reading"},
     "analysis": BELOW | {"spaces"},
     "formats": BELOW | {"spaces"},
     "machine": {"errors", "files", "spaces"},

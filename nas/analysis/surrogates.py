@@ -7,13 +7,8 @@ knows how its space is ranked, so there is no rank, no optimum and no front.
 
 import logging
 import math
-import random
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-
-import numpy as np
-import torch
+from collections.abc import Callable, Mapping, Sequence
 
 from nas.analysis.benchmark_table import fraction, is_accuracy
 from nas.analysis.cost_table import TAKEN
@@ -21,6 +16,7 @@ from nas.analysis.tabular import METRICS, STANDING, Tabular
 from nas.errors import ConfigError, require
 from nas.genotype import Genotype
 from nas.printable import shown
+from nas.randomness import generators_kept
 
 log = logging.getLogger(__name__)
 KEY = "tabular.surrogate"
@@ -192,18 +188,3 @@ class Predicted:
 
 # What a run looks its architectures up in.
 LookUp = Tabular | Predicted
-
-
-@contextmanager
-def generators_kept() -> Iterator[None]:
-    """Puts Python's, numpy's and torch's random generators back: what is asked must not change a search."""
-    ours, arrays, tensors = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    try:
-        yield
-    finally:
-        random.setstate(ours)
-        np.random.set_state(arrays)
-        torch.set_rng_state(tensors)
-        if devices:
-            torch.cuda.set_rng_state_all(devices)

@@ -1,13 +1,14 @@
 """Random draws of single images that depend on seed, epoch and image alone, whichever process makes them."""
 
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Subset
+
+from nas.randomness import generators_kept
 
 MASK = 2**64 - 1
 
@@ -49,7 +50,7 @@ class SeededItems(Dataset):
 
     def __getitems__(self, wanted: Sequence[tuple[int, int]]) -> Any:
         """A batch: what the data set makes of it, or a list of items."""
-        with _generators_kept():
+        with generators_kept():
             if self.whole:
                 _seed(wanted[0][1])
                 return self.part.__getitems__([position for position, _ in wanted])
@@ -65,14 +66,3 @@ def _seed(seed: int) -> None:
     torch.default_generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed)
-
-
-@contextmanager
-def _generators_kept() -> Iterator[None]:
-    ours, arrays, tensors = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(ours)
-        np.random.set_state(arrays)
-        torch.set_rng_state(tensors)

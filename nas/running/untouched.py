@@ -7,7 +7,6 @@ handlers of signals are after it what they were before, however it ends.
 
 import logging
 import os
-import random
 import signal
 import threading
 import warnings
@@ -16,7 +15,6 @@ from contextlib import ExitStack, contextmanager
 from logging.config import DictConfigurator
 from typing import Any
 
-import numpy as np
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -24,6 +22,8 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime
 from hydra.version import VersionBase
 from omegaconf.basecontainer import BaseContainer
+
+from nas.randomness import generators_kept
 
 # Loggers whose lines belong to a run, whichever thread of it writes them.
 OF_RUNS = ("nas", "pytorch_lightning", "lightning", "lightning_fabric", "torch", "py", "hydra")
@@ -41,8 +41,9 @@ QUIETER = (
 def untouched() -> Iterator[None]:
     """Puts everything back at the end of the block, in which torch computes as in a process of its own."""
     with ExitStack() as undo:
-        for keep in (_folder, _environment, _hydra, _resolvers, _loggers, _signals, _random_numbers, _torch):
+        for keep in (_folder, _environment, _hydra, _resolvers, _loggers, _signals, _torch):
             undo.callback(keep())
+        undo.enter_context(generators_kept())
         undo.enter_context(warnings.catch_warnings())
         _as_a_command(undo)
         yield
@@ -196,20 +197,6 @@ def _signals() -> Callable[[], None]:
             # None: a handler that was not set from Python, and cannot be.
             if handler is not None and signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
-
-    return back
-
-
-def _random_numbers() -> Callable[[], None]:
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-
-    def back() -> None:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
 
     return back
 

@@ -27,7 +27,7 @@ HEADERS = headers()
 FILES = {name: read_file(CONF / f"experiment/{name}.yaml")["made_for"] for name in HEADERS}
 # Placeholders of commands -> the data set whose folder they stand for, where they say which.
 NAMED = {
-    "<cifar>": "cifar10", "<cifar10>": "cifar10", "<imagenet>": "imagenet", "<ptb>": "ptb",
+    "<cifar10>": "cifar10", "<imagenet>": "imagenet", "<ptb>": "ptb",
     "<wikitext2>": "wikitext2",
 }  # fmt: skip
 REAL = {
@@ -124,11 +124,12 @@ def typed(name, data, kind, genotype=None):
     for placeholder, known in NAMED.items():
         if placeholder in text:
             text = text.replace(placeholder, str(data(known)))
-    if "<folder>" in text:
+    searched = re.search("<(folder|cifar)>", text)
+    if searched is not None:
         row = kind == "protocol"
         one = read_file(CONF / f"experiment/{name}.yaml")["search"]["experiment"] if row else name
         known = composed(one, "search" if row else kind).dataset.name
-        text = text.replace("<folder>", str(data(known)))
+        text = text.replace(searched[0], str(data(known)))
     text = re.sub(r"<(file|CSV)>", lambda _: str(data("nasbench201")), text)
     assert "<" not in text, text
     return text.split("\n")

@@ -47,6 +47,7 @@ from nas.engine.pictures import draw_evaluation
 from nas.engine.recording import EpochRecorder
 from nas.engine.restarts import restarts_of, with_restarts
 from nas.engine.seeding import seed_run
+from nas.engine.shortened import shorten_evaluation
 from nas.engine.trainer import fit, test
 from nas.errors import require
 from nas.running.config import instantiate, plain, typed_keys
@@ -156,6 +157,8 @@ def _measured(config: DictConfig, space: Any, source: Any) -> tuple[Domain, tupl
 def _sized(session: Session, space: Any, source: Any, genotype: Any) -> Any:
     """The space once sizes are settled, of which some spaces have their own."""
     before = plain(session.config.space)
+    if session.config.get("shorten_stages") and not session.resuming:
+        shorten_evaluation(session.config, genotype, typed_keys())
     note_sizes(session, source, genotype)
     return space if plain(session.config.space) == before else space_of(session.config)
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, replace
 
+from nas.genotype import Genotype
 from nas.methods.schedules import Stage, Stages
 
 # Units from which on a recurrent search bears its steps, and how long those of fewer may be: at a rate of 20
@@ -40,6 +41,23 @@ def shorten_search(config: MutableMapping, typed: Collection[str] = ()) -> None:
         trainer["limit_train_batches"] = steps
     elif "method.weight_steps" not in typed:
         method["weight_steps"] = limit
+
+
+def shorten_evaluation(config: MutableMapping, genotype: Genotype, typed: Collection[str] = ()) -> None:
+    """Lets a genotype have the blocks that a shortened search found, in place.
+
+    Blocks of its own fit no other number. Where the space is configured to have as many, the recipe follows
+    it, unless `recipe.blocks_per_stage` was typed.
+
+    Args:
+        config: with the groups `space` and `recipe`.
+        genotype: what is trained.
+        typed: the keys of the command line.
+    """
+    blocks = sum(not genotype.form.reduces(name) for name, _ in genotype.cells)
+    free = "blocks_per_stage" in config["recipe"] and "recipe.blocks_per_stage" not in typed
+    if free and blocks == config["space"].get("num_cells"):
+        config["recipe"]["blocks_per_stage"] = None
 
 
 def shorten(config: MutableMapping, typed: Collection[str] = ()) -> None:

@@ -1,9 +1,11 @@
 """What `debug=fast` makes of a search in stages."""
 
 import pytest
+import torch
 
-from nas.engine.shortened import shorten, shorten_search
+from nas.engine.shortened import shorten, shorten_evaluation, shorten_search
 from nas.errors import ConfigError
+from nas.spaces.dso.space import DsoSpace
 
 
 def config(stages, max_epochs=1, init_channels=4):
@@ -134,3 +136,21 @@ def test_of_fewer_blocks_the_evaluation_network_has_as_many(cells, typed, blocks
     given["recipe"] = {"blocks_per_stage": [8, 8]}
     shorten_search(given, typed)
     assert given["recipe"]["blocks_per_stage"] == blocks
+
+
+@pytest.mark.parametrize(
+    ("share", "blocks", "cells", "typed", "left"),
+    [
+        (False, 3, 3, (), None),
+        (False, 3, 3, ("recipe.blocks_per_stage",), [8, 8, 8]),
+        (False, 4, 3, (), [8, 8, 8]),
+        (False, 3, None, (), [8, 8, 8]),
+        (True, 3, 3, (), [8, 8, 8]),
+    ],
+)
+def test_blocks_of_their_own_are_trained_as_many_as_were_found(share, blocks, cells, typed, left):
+    space = DsoSpace("dso", blocks_per_stage=[8, 8, 8], num_cells=blocks, share=share)
+    genotype = space.derive({name: torch.ones(group.shape) for name, group in space.groups.items()})
+    given = {"space": {"num_cells": cells}, "recipe": {"blocks_per_stage": [8, 8, 8]}}
+    shorten_evaluation(given, genotype, typed)
+    assert given["recipe"]["blocks_per_stage"] == left

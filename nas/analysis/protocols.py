@@ -118,6 +118,31 @@ def final_figures(rows: Sequence[Row], phase: str) -> dict[str, Stat]:
     return {name: stat([row.figures[name] for row in last if name in row.figures]) for name in shown}
 
 
+def by_setting(rows: Sequence[Row], phase: str) -> list[list[str]]:
+    """Of a grid without a choice, the finished runs of the last phase setting by setting, headings first.
+
+    Empty where there is one setting: a mean over several is no figure of any of them.
+    """
+    last = [row for row in rows if row.phase == phase and row.status == "finished"]
+    settings = dict.fromkeys(row.setting for row in last)
+    if len(settings) < 2:
+        return []
+    units = {
+        name: unit(name, [row.figures[name] for row in last if name in row.figures])
+        for name in final_figures(rows, phase)
+    }
+    lines = [["setting", "n", *(shown.heading for shown in units.values())]]
+    for setting in settings:
+        own = [row for row in last if row.setting == setting]
+        stats = final_figures(own, phase)
+        cells = [
+            _spread(stats[name], shown.factor, shown.decimals) if name in stats else ""
+            for name, shown in units.items()
+        ]
+        lines.append([setting, str(len(own)), *cells])
+    return lines
+
+
 def cells_line(rows: Sequence[Row], figures: Mapping[str, Stat]) -> str | None:
     """How the mean differs between cells, where several were trained several times; None otherwise.
 
@@ -208,15 +233,22 @@ def _spread(value: Stat, factor: float, decimals: int) -> str:
 
 
 def report(
-    rows: Sequence[Row], stats: Mapping[str, Stat], lines: Sequence[str], front: Sequence[Sequence[str]] = ()
+    rows: Sequence[Row],
+    stats: Mapping[str, Stat],
+    lines: Sequence[str],
+    settings: Sequence[Sequence[str]] = (),
+    front: Sequence[Sequence[str]] = (),
 ) -> str:
     """The result as Markdown: the figures with n, what was selected and what it cost, and every run.
 
-    Where there is a `front` (accuracy against cost, its headings first) it comes before what it cost.
+    Where there are `settings` (`by_setting`) they are the figures, and where there is a `front` (accuracy
+    against cost, its headings first) it comes before what it cost.
     """
     parts = []
     figures = figure_rows(stats)
-    if figures:
+    if settings:
+        parts.append(_markdown(settings[0], settings[1:], 1))
+    elif figures:
         parts.append(_markdown(("figure", "mean ± std", "n"), figures, 1))
     if front:
         parts.append(f"Accuracy against cost\n\n{_markdown(front[0], front[1:], 1)}")

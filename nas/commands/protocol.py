@@ -197,7 +197,12 @@ class Protocol:
     ) -> None:
         runs = () if kept is None else kept.runs
         write_text(self.folder / "table.csv", protocols.rows_csv(rows, runs))
-        write_text(self.folder / "table.md", protocols.report(rows, found, lines, front))
+        settings = self._settings(rows)
+        write_text(self.folder / "table.md", protocols.report(rows, found, lines, settings, front))
+
+    def _settings(self, rows: Sequence[Row]) -> list[list[str]]:
+        """The figures of each setting of a grid of which none was chosen."""
+        return [] if self.figure is not None else protocols.by_setting(rows, self.phase)
 
     def _sum_up(self, rows: Sequence[Row], kept: Kept) -> None:
         """Writes and prints the result."""
@@ -222,25 +227,13 @@ class Protocol:
         if front is not None:
             self.session.summary |= front[0]
             self._write(rows, found, lines, kept, front[1])
-        table = Table(title=self._title(kept))
-        for heading in ("figure", "mean ± std", "n"):
-            table.add_column(heading, justify="left" if heading == "figure" else "right")
-        for row in protocols.figure_rows(found):
-            table.add_row(*row)
-        Console().print(table)
+        figures = [("figure", "mean ± std", "n"), *protocols.figure_rows(found)]
+        _print_table(self._title(kept), self._settings(rows) or figures)
         if front is not None:
-            self._print_front(front[1])
+            _print_table("accuracy against cost", front[1])
         for line in lines:
             say(line)
         say(f"run folder: {self.folder}")
-
-    def _print_front(self, rows: Sequence[Sequence[str]]) -> None:
-        table = Table(title="accuracy against cost")
-        for heading in rows[0]:
-            table.add_column(heading, justify="left" if heading == "run" else "right")
-        for row in rows[1:]:
-            table.add_row(*row)
-        Console().print(table)
 
     def _epochs(self) -> list[int]:
         return [self.configs[one.name].trainer.max_epochs for one in self.selections]
@@ -252,3 +245,13 @@ class Protocol:
             return f"{name}: {searched}, no selection"
         each = "" if kept.groups == 1 else f" of each of {kept.groups} seeds"
         return f"{name}: the best of {kept.of}{each} by {self.figure}, of {searched}"
+
+
+def _print_table(title: str, rows: Sequence[Sequence[str]]) -> None:
+    """A table whose first row is its head and whose first column is text."""
+    table = Table(title=title)
+    for at, heading in enumerate(rows[0]):
+        table.add_column(heading, justify="right" if at else "left")
+    for row in rows[1:]:
+        table.add_row(*row)
+    Console().print(table)

@@ -12,7 +12,7 @@ from nas.spaces.native.separable import SeparableSpec
 from nas.spaces.norm import batch_norm
 
 if TYPE_CHECKING:
-    from nas.spaces.supernet.fan_out import Execution
+    from nas.spaces.supernet.candidate import Execution
 
 # Channels of a vector of oneDNN's, the fewest that its 1x1 convolutions of a stride are right with.
 FEWEST = 8

@@ -26,6 +26,7 @@ from nas.printable import shown
 from nas.spaces.modules import FactorizedReduce, Noise, Zero, pool, separable_conv, seven_by_seven
 from nas.spaces.pieces import Piece
 from nas.spaces.signals import along_time
+from nas.spaces.supernet.candidate import Candidate
 from nas.spaces.supernet.candidates import (
     Copies,
     IdentityCandidate,
@@ -33,7 +34,6 @@ from nas.spaces.supernet.candidates import (
     ReduceCandidate,
     SeparableCandidate,
 )
-from nas.spaces.supernet.fan_out import Candidate
 
 MOVING = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 

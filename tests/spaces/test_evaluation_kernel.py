@@ -11,7 +11,7 @@ from nas import genotype as genotypes
 from nas.spaces.darts.space import DartsSpace
 from nas.spaces.operations import DARTS
 from nas.spaces.space import ImageInputs
-from nas.spaces.supernet.fan_out import Execution
+from nas.spaces.supernet.candidate import Execution
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 LAYOUTS = [torch.contiguous_format, torch.channels_last]

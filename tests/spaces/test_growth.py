@@ -8,8 +8,8 @@ from nas.spaces.darts.space import DartsSpace
 from nas.spaces.nasbench201.space import NasBench201Space
 from nas.spaces.native.library import load_library
 from nas.spaces.space import ImageInputs
+from nas.spaces.supernet.candidate import Execution, Shared
 from nas.spaces.supernet.candidates import SeparableCandidate
-from nas.spaces.supernet.fan_out import Execution, Shared
 from nas.spaces.supernet.growth import TensorMap, growth_maps, inherit
 
 OPERATIONS = ["max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_5x5"]

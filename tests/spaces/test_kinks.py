@@ -13,7 +13,8 @@ from nas.spaces.native.library import load_library
 from nas.spaces.native.recurrent import NativeMix
 from nas.spaces.operations import DARTS
 from nas.spaces.recurrent.mix import TorchMix, mix
-from nas.spaces.supernet.fan_out import Execution, FanOut
+from nas.spaces.supernet.candidate import Execution
+from nas.spaces.supernet.fan_out import FanOut
 
 OURS = [["max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_5x5"]] * 2
 THEIRS = [["skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"]] * 2
@@ -79,7 +80,7 @@ def test_a_relu_at_zero_passes_nothing_on(way, monkeypatch):
     x_BCHW = few_values(2, 4, 8, 8)
     execution = Execution(kernel() if way == "native" else None)
     found = gradients(execution, [["sep_conv_3x3"]] * 2, DARTS.stacked, 1, x_BCHW)
-    monkeypatch.setattr("nas.spaces.supernet.fan_out.F.relu", LiteralRelu.apply)
+    monkeypatch.setattr("nas.spaces.supernet.candidate.F.relu", LiteralRelu.apply)
     expected = gradients(Execution(), [["sep_conv_3x3"]] * 2, DARTS.stacked, 1, x_BCHW)
     torch.testing.assert_close(found, expected, **EXACT)
     assert (found[0][x_BCHW == 0] == 0).all() and (found[0][x_BCHW == 1] != 0).any()

@@ -13,8 +13,9 @@ from nas.spaces.nasbench201.operations import NASBENCH201
 from nas.spaces.native.terms import Summand, TermsSum
 from nas.spaces.norm import BN_EPS, BN_MOMENTUM
 from nas.spaces.operations import DARTS
+from nas.spaces.supernet.candidate import Execution, Shared
 from nas.spaces.supernet.candidates import PoolCandidate, SeparableCandidate
-from nas.spaces.supernet.fan_out import Execution, FanOut, Shared
+from nas.spaces.supernet.fan_out import FanOut
 
 TERMS = ["max_pool_3x3", "avg_pool_3x3", "skip_connect"]
 EXACT = {"rtol": 1e-10, "atol": 1e-12}

@@ -9,7 +9,8 @@ from nas.spaces.nasbench201.space import NasBench201Space
 from nas.spaces.native.library import load_library
 from nas.spaces.operations import DARTS
 from nas.spaces.space import ImageInputs
-from nas.spaces.supernet.fan_out import AUXILIARY_SKIP, DROP_PATH, SKIP_DROPOUT, Execution, FanOut
+from nas.spaces.supernet.candidate import Execution
+from nas.spaces.supernet.fan_out import AUXILIARY_SKIP, DROP_PATH, SKIP_DROPOUT, FanOut
 from nas.spaces.supernet.rates import share_rates
 
 LISTS = [["none", "skip_connect", "sep_conv_3x3"], ["max_pool_3x3", "skip_connect", "avg_pool_3x3"], ["none"]]

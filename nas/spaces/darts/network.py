@@ -13,7 +13,7 @@ from nas.spaces.operations import DARTS
 from nas.spaces.signals import fit_to, is_signal
 from nas.spaces.space import SKIP
 from nas.spaces.stems import AuxiliaryHead, build_stem, check_image_size
-from nas.spaces.supernet.fan_out import Execution
+from nas.spaces.supernet.candidate import Execution
 
 
 class NodeSum:

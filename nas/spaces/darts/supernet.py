@@ -15,10 +15,10 @@ from nas.spaces.operations import DARTS
 from nas.spaces.signals import fit_to
 from nas.spaces.space import EdgeGroup, check_op_weights, kept_operations
 from nas.spaces.stems import build_stem
-from nas.spaces.supernet.fan_out import Execution, Sums
+from nas.spaces.supernet.candidate import Execution, Sums
 from nas.spaces.supernet.partial import Past, join, part
 from nas.spaces.supernet.paths import fan_out_of, leave
-from nas.spaces.supernet.scales import Route, ScalePlan
+from nas.spaces.supernet.scales import Route, ScalePlan, Wide
 
 
 class SearchCell(nn.Module):
@@ -86,6 +86,7 @@ class SearchCell(nn.Module):
         states = [self.preprocess0(s0_BCHW), self.preprocess1(s1_BCHW)]
         sums: Sums = [None] * self.num_nodes
         past = Past()
+        wide = route.wide(self.mixed_channels) if self.execution.wide else {}
         for source in range(self.num_nodes + 2):
             if source >= 2:
                 mixed_BCHW = sums[source - 2]
@@ -97,10 +98,18 @@ class SearchCell(nn.Module):
                     mixed_BCHW = join(mixed_BCHW, past.to(source - 2), self.partial)
                 states.append(DenseGradient.apply(mixed_BCHW) if self.execution.native else mixed_BCHW)
             if str(source) in self.fan_out:
-                self._leave(source, states[source], route, sums, past)
+                self._leave(source, states[source], route, sums, past, wide)
         return torch.cat(states[2:], dim=1)
 
-    def _leave(self, source: int, x_BCHW: Tensor, route: Route, sums: Sums, past: Past) -> None:
+    def _leave(
+        self,
+        source: int,
+        x_BCHW: Tensor,
+        route: Route,
+        sums: Sums,
+        past: Past,
+        wide: Mapping[int, Wide],
+    ) -> None:
         """Adds what leaves a node to the sums of the nodes after it."""
         fan_out = self.fan_out[str(source)]
         if self.partial > 1:
@@ -109,7 +118,7 @@ class SearchCell(nn.Module):
                 beside_BCHW = F.max_pool2d(beside_BCHW, 2, 2, ceil_mode=True)
             weights_M = None if route.beside is None else route.beside[source]
             past.add(beside_BCHW, fan_out.all_targets, weights_M)
-        leave(fan_out, x_BCHW, route, source, sums)
+        leave(fan_out, x_BCHW, route, source, sums, wide)
 
     def _nothing(self, like_BCHW: Tensor) -> Tensor:
         """The state of a node whose edges hold nothing but `none`."""
@@ -184,9 +193,10 @@ class DartsSupernet(nn.Module):
     def _plan(self, kind: str) -> ScalePlan:
         cell = self.cells[self.kinds.index(kind)]
         assert isinstance(cell, SearchCell)
-        return ScalePlan(
-            self.groups[kind], {int(source): fan_out.holders for source, fan_out in cell.fan_out.items()}
-        )
+        fan_outs = {int(source): fan_out for source, fan_out in cell.fan_out.items()}
+        holders = {source: fan_out.holders for source, fan_out in fan_outs.items()}
+        beside = {source: fan_out.beside for source, fan_out in fan_outs.items()}
+        return ScalePlan(self.groups[kind], holders, beside)
 
     def forward(self, x_BCHW: Tensor, op_weights: Mapping[str, Tensor]) -> Tensor:
         """Images [B, C, H, W] and op weights {group: [E, O]} -> logits [B, classes]."""

@@ -20,7 +20,7 @@ from nas.spaces.modules import convolved
 from nas.spaces.native.affine import SeparableAffine
 from nas.spaces.native.library import Library
 from nas.spaces.native.separable import SeparableSpec
-from nas.spaces.supernet.fan_out import Execution
+from nas.spaces.supernet.candidate import Execution
 
 BN_EPS = 2e-5  # [C]
 BN_MOMENTUM = 0.1  # [C], MXNet's 0.9

@@ -11,7 +11,7 @@ from torch import Tensor
 from nas.spaces.modules import pool, relu_conv_bn
 from nas.spaces.native.average import average
 from nas.spaces.operations import NONE, SKIP_CONNECT, Catalogue, Published
-from nas.spaces.supernet.fan_out import Candidate, Draw, Growth, Shared, Sums, Term, add, add_wide
+from nas.spaces.supernet.candidate import Candidate, Draw, Growth, Shared, Sums, Term, add, add_wide
 from nas.spaces.supernet.stacked import StackedConv, StackedNorm
 
 
@@ -20,6 +20,7 @@ class DenseCandidate(Candidate):
 
     summed = True
     own = True
+    side_by_side = True
     norm: StackedNorm
 
     def __init__(self, m: int, channels: int, kernel: int):
@@ -33,12 +34,10 @@ class DenseCandidate(Candidate):
 
     def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
         """Adds the scaled result of every edge."""
-        h_BCHW = self.result(shared)
-        single = len(targets) == 1
-        h_BCHW = self.norm(h_BCHW, 0, scales_M[0]) if single else self.norm.wide(h_BCHW, scales_M)
+        h_BCHW = self.norm.wide(self.result(shared), self.norm.repeated(scales_M))
         if shared.execution.wide:
             add_wide(sums, targets, h_BCHW)
-        elif single:
+        elif len(targets) == 1:
             add(sums, targets[0], h_BCHW)
         else:
             for target, term_BCHW in zip(targets, h_BCHW.chunk(len(targets), dim=1), strict=True):

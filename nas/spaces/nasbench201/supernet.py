@@ -10,7 +10,7 @@ from nas.op_weights import OpWeights
 from nas.spaces.nasbench201.network import MacroNetwork
 from nas.spaces.nasbench201.operations import NASBENCH201
 from nas.spaces.space import EdgeGroup, check_op_weights, kept_operations
-from nas.spaces.supernet.fan_out import Execution, Sums
+from nas.spaces.supernet.candidate import Execution, Sums
 from nas.spaces.supernet.partial import Past, join, part
 from nas.spaces.supernet.paths import fan_out_of, leave
 from nas.spaces.supernet.scales import Route, ScalePlan
@@ -42,6 +42,7 @@ class SearchCell(nn.Module):
         separate: bool,
     ):
         super().__init__()
+        self.execution = execution
         self.partial = partial
         self.mixed_channels = channels // partial
         self.num_sums = max(target for _, target in group.edges)
@@ -64,12 +65,13 @@ class SearchCell(nn.Module):
         state_BCHW = x_BCHW
         sums: Sums = [None] * self.num_sums
         past = Past()
+        wide = route.wide(self.mixed_channels) if self.execution.wide else {}
         for source, fan_out in enumerate(self.fan_out):
             if self.partial > 1:
                 state_BCHW, beside_BCHW = part(state_BCHW, self.mixed_channels)
                 weights_M = None if route.beside is None else route.beside[source]
                 past.add(beside_BCHW, fan_out.all_targets, weights_M)
-            leave(fan_out, state_BCHW, route, source, sums)
+            leave(fan_out, state_BCHW, route, source, sums, wide)
             total_BCHW = sums[source]
             state_BCHW = torch.zeros_like(state_BCHW) if total_BCHW is None else total_BCHW
             if source + 1 in route.carried:
@@ -122,7 +124,8 @@ class NasBench201Supernet(MacroNetwork):
         self.separate = separate
         cell = next(module for module in self.cells if isinstance(module, SearchCell))
         holders = {source: fan_out.holders for source, fan_out in enumerate(cell.fan_out)}
-        self._plan = ScalePlan(self.groups[CELL], holders)
+        beside = {source: fan_out.beside for source, fan_out in enumerate(cell.fan_out)}
+        self._plan = ScalePlan(self.groups[CELL], holders, beside)
 
     def forward(self, x_BCHW: Tensor, op_weights: Mapping[str, Tensor]) -> Tensor:
         """Images [B, C, H, W] and op weights {"cell": [E, O]} -> logits [B, classes]."""

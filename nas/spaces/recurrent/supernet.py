@@ -23,7 +23,7 @@ from nas.spaces.norm import BN_EPS, BN_MOMENTUM
 from nas.spaces.recurrent.language_model import CellModel, Extras, Sizes, add_times, gathered_steps, times
 from nas.spaces.recurrent.mix import SLOTS, TorchMix, mix
 from nas.spaces.space import EdgeGroup, check_op_weights, kept_operations
-from nas.spaces.supernet.fan_out import Execution
+from nas.spaces.supernet.candidate import Execution
 
 RECURRENT = "recurrent"
 

@@ -13,14 +13,15 @@ from torch.nn import functional as F
 from nas.spaces.modules import one_further
 from nas.spaces.native.average import average
 from nas.spaces.native.separable import SeparableSpec, SeparableSum
-from nas.spaces.supernet.fan_out import Candidate, Draw, Growth, Shared, Sums, Term, add, add_wide
+from nas.spaces.supernet.candidate import Candidate, Draw, Growth, Shared, Sums, Term, add, add_wide
 from nas.spaces.supernet.stacked import StackedConv, StackedNorm
-from nas.spaces.supernet.wide import WideSeparable, WideSpec
+from nas.spaces.supernet.wide import WideSeparables, WideSpec
 
 
 class SeparableCandidate(Candidate):
     """ReLU, depthwise, pointwise, BN; twice for `sep_conv`, once with dilation 2 for `dil_conv`."""
 
+    side_by_side = True
     # Lists of StackedConv and StackedNorm, one per step.
     depthwise: Any
     pointwise: Any
@@ -44,10 +45,8 @@ class SeparableCandidate(Candidate):
         kernel = self.depthwise[0].kernel
         if native is not None and shared.kernels(self.training) and native.supports(shared.x_BCHW, kernel):
             self._forward_native(native, shared.x_BCHW, scales_M, sums, targets)
-        elif execution.wide and execution.recompute and self.training:
-            add_wide(sums, targets, self._forward_recomputed(shared, scales_M))
         elif execution.wide:
-            add_wide(sums, targets, self._forward_wide(shared, scales_M))
+            add_wide(sums, targets, self.together([self], shared, self.norm[-1].repeated(scales_M)[None]))
         else:
             self._forward_narrow(shared, scales_M, sums, targets)
 
@@ -79,30 +78,40 @@ class SeparableCandidate(Candidate):
                 h_BCHW = norm(h_BCHW, i, scales[i]) if step == last else F.relu_(norm(h_BCHW, i))
             add(sums, target, h_BCHW)
 
-    def _forward_wide(self, shared, scales_M):
-        h_BCHW = shared.repeated(len(scales_M))
+    @classmethod
+    def together(cls, modules: Sequence["SeparableCandidate"], shared: Shared, scales_QX: Tensor) -> Tensor:
+        """Several of them, added up; with `recompute` as one function, in training."""
+        if not (shared.execution.recompute and modules[0].training):
+            return super().together(modules, shared, scales_QX)
+        specs = [module._spec() for module in modules]
+        running = [
+            [(norm.running_mean.flatten(), norm.running_var.flatten()) for norm in module.norm]
+            for module in modules
+        ]
+        weights = [
+            conv.weight.flatten(0, 1) for module in modules for conv in (*module.depthwise, *module.pointwise)
+        ]
+        repeated_BCHW = shared.repeated(modules[0]._edges()).detach()
+        scales_QX = scales_QX.to(running[0][0][0].dtype)
+        return WideSeparables.apply(specs, running, repeated_BCHW, shared.relu, scales_QX, *weights)
+
+    def wide(self, shared: Shared, scale_X: Tensor) -> Tensor:
+        """The scaled results of all its edges, in one operator a layer."""
+        h_BCHW = shared.repeated(self._edges())
         last = len(self.norm) - 1
         for step, norm in enumerate(self.norm):
             stride = self.stride if step == 0 else 1
             h_BCHW = self.depthwise[step].wide(h_BCHW, stride, self.dilation)
             h_BCHW = self.pointwise[step].wide(h_BCHW)
-            h_BCHW = norm.wide(h_BCHW, scales_M) if step == last else F.relu_(norm.wide(h_BCHW))
+            h_BCHW = norm.wide(h_BCHW, scale_X) if step == last else F.relu_(norm.wide(h_BCHW))
         return h_BCHW
 
-    def _forward_recomputed(self, shared, scales_M):
-        spec = WideSpec(
-            self.stride, self.dilation, self.depthwise[0].kernel, len(self.norm), self.depthwise[0].flat
-        )
-        running = [(norm.running_mean.flatten(), norm.running_var.flatten()) for norm in self.norm]
-        return WideSeparable.apply(
-            spec,
-            running,
-            shared.repeated(len(scales_M)).detach(),
-            shared.relu,
-            self.norm[-1].repeated(scales_M),
-            *(conv.weight.flatten(0, 1) for conv in self.depthwise),
-            *(conv.weight.flatten(0, 1) for conv in self.pointwise),
-        )
+    def _edges(self) -> int:
+        return len(self.pointwise[0].weight)
+
+    def _spec(self) -> WideSpec:
+        first = self.depthwise[0]
+        return WideSpec(self.stride, self.dilation, first.kernel, len(self.norm), first.flat)
 
     def _forward_native(self, native, x_BCHW, scales_M, sums, targets):
         kernel = self.depthwise[0].kernel
@@ -169,6 +178,7 @@ class ReduceCandidate(Candidate):
 
     summed = True
     own = True
+    side_by_side = True
     norm: StackedNorm
 
     def __init__(self, m: int, channels: int):
@@ -189,7 +199,8 @@ class ReduceCandidate(Candidate):
     def forward(self, shared: Shared, scales_M: Tensor, sums: Sums, targets: Sequence[int]) -> None:
         """Adds the scaled reduction of every edge."""
         if shared.execution.wide:
-            add_wide(sums, targets, self.norm.wide(self.result(shared), scales_M))
+            scale_X = self.norm.repeated(scales_M)
+            add_wide(sums, targets, self.wide(shared, scale_X))
             return
         even_BCHW, odd_BCHW = _parities(shared.relu)
         weights = zip(self.conv_1.weight.unbind(0), self.conv_2.weight.unbind(0), strict=True)

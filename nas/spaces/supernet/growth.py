@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
-from nas.spaces.supernet.fan_out import FanOut, Term, key
+from nas.spaces.supernet.candidate import Term, key
+from nas.spaces.supernet.fan_out import FanOut
 
 MAPPINGS = ("code", "shared")
 

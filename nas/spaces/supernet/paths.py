@@ -5,13 +5,14 @@ drawn: weight decay and momentum would move the others. Here a candidate of one 
 whose parameters have no gradient in a step in which it was not run.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from nas.spaces.supernet.fan_out import Candidate, Execution, FanOut, Shared, Sums, key
-from nas.spaces.supernet.scales import Route
+from nas.spaces.supernet.candidate import Candidate, Execution, Shared, Sums, key
+from nas.spaces.supernet.fan_out import FanOut
+from nas.spaces.supernet.scales import Route, Wide
 
 
 class Paths(nn.Module):
@@ -20,8 +21,10 @@ class Paths(nn.Module):
     Attributes:
         holders: for each candidate the positions of the edges that hold it; `none` is not among them.
         all_targets: for each edge the position of its target's sum.
+        beside: candidates whose op weights are laid out for wide operators: none.
     """
 
+    beside: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     edges: Any  # nn.ModuleList of FanOut
 
     def __init__(
@@ -69,13 +72,29 @@ class Paths(nn.Module):
                     fan_out.candidates[key(name)](shared, scale_1, sums, fan_out.all_targets)
 
 
-def leave(fan_out: FanOut | Paths, x_BCHW: Tensor, route: Route, source: int, sums: Sums) -> None:
-    """Adds what leaves a node to the sums of the nodes after it, as the pass says."""
+def leave(
+    fan_out: FanOut | Paths,
+    x_BCHW: Tensor,
+    route: Route,
+    source: int,
+    sums: Sums,
+    wide: Mapping[int, Wide],
+) -> None:
+    """Adds what leaves a node to the sums of the nodes after it, as the pass says.
+
+    Args:
+        fan_out: the edges that leave it.
+        x_BCHW: its state.
+        route: the pass.
+        source: the node.
+        sums: of the nodes after it.
+        wide: source node -> op weights for wide operators; may be empty.
+    """
     scales = route.scales.get(source, {})
     if isinstance(fan_out, Paths):
         fan_out(x_BCHW, scales, sums, None if route.run is None else route.run[source])
     else:
-        fan_out(x_BCHW, scales, sums)
+        fan_out(x_BCHW, scales, sums, wide.get(source))
 
 
 def fan_out_of(separate: bool) -> Callable[..., FanOut | Paths]:

@@ -1,13 +1,27 @@
 """Hands the op weights of an edge group to the fan-outs that apply them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from nas.op_weights import OpWeights
 from nas.spaces.space import EdgeGroup
+
+
+@dataclass(frozen=True)
+class Wide:
+    """Op weights of a source's M edges as wide operators read them.
+
+    Attributes:
+        terms_MP: of the P candidates without parameters; None where not all edges hold all of them.
+        own_QX: of Q candidates with parameters that all edges hold, for each channel of each edge [Q, M*C].
+    """
+
+    terms_MP: Tensor | None
+    own_QX: Tensor
 
 
 @dataclass(frozen=True)
@@ -19,12 +33,14 @@ class Route:
         run: source node -> for each of its edges the candidates that are run; None for all.
         beside: source node -> weights [M] of what goes past the candidates of its edges; None for 1.
         carried: target node -> a number that joins its sum; empty for none.
+        wide: channels C -> source node -> the same op weights for wide operators; a cell asks once.
     """
 
     scales: Mapping[int, dict[str, Tensor]]
     run: Mapping[int, Sequence[Collection[str]]] | None
     beside: Mapping[int, Tensor] | None
     carried: Mapping[int, Tensor]
+    wide: Callable[[int], Mapping[int, Wide]]
 
 
 class ScalePlan:
@@ -35,10 +51,16 @@ class ScalePlan:
     Args:
         group: the edges and their candidates.
         holders: source node -> candidate -> which of the source's edges (in the group's order) hold it.
+        beside: source node -> the terms and the other candidates that `Wide` has op weights of, all held by
+            all of the source's edges.
     """
 
-    def __init__(self, group: EdgeGroup, holders: Mapping[int, Mapping[str, Sequence[int]]]):
-        num_operations = group.shape[1]
+    def __init__(
+        self,
+        group: EdgeGroup,
+        holders: Mapping[int, Mapping[str, Sequence[int]]],
+        beside: Mapping[int, tuple[Sequence[str], Sequence[str]]],
+    ):
         self.group = group
         self.rows = {
             source: [row for row, edge in enumerate(group.edges) if edge[0] == source] for source in holders
@@ -51,10 +73,13 @@ class ScalePlan:
             for name, positions in names.items():
                 self.keys.append((source, name))
                 self.sizes.append(len(positions))
-                order += [rows[p] * num_operations + group.operations[rows[p]].index(name) for p in positions]
+                order += [self._place_of(rows[p], name) for p in positions]
         self.order = torch.tensor(order, dtype=torch.long)
         self.by_source = torch.tensor([row for rows in self.rows.values() for row in rows], dtype=torch.long)
         self.targets = torch.tensor([target for _, target in group.edges], dtype=torch.long)
+        self.beside = dict(beside)
+        # Of C channels, which entries of [E, O] `Wide` has, source by source.
+        self._laid: dict[int, Tensor] = {}
 
     def _place(self, device: torch.device) -> None:
         """Takes the indices to where op weights are, once: a copy in every pass would be waited for."""
@@ -62,6 +87,7 @@ class ScalePlan:
             self.order, self.by_source, self.targets = (
                 index.to(device) for index in (self.order, self.by_source, self.targets)
             )
+            self._laid.clear()
 
     def __call__(self, weights_EO: Tensor) -> dict[int, dict[str, Tensor]]:
         """Source -> candidate -> op weights [m] of the edges that hold it."""
@@ -82,7 +108,37 @@ class ScalePlan:
         carried = {}
         if op_weights.carried and run_EO is not None and weights_EO.requires_grad:
             carried = self._carried((weights_EO * ~run_EO).sum(-1))
-        return Route(self(weights_EO), run, beside, carried)
+        return Route(self(weights_EO), run, beside, carried, partial(self._wide, weights_EO))
+
+    def _wide(self, weights_EO: Tensor, channels: int) -> dict[int, Wide]:
+        """What a cell of C channels needs, in one gather: its gradient comes back in one piece as well."""
+        if channels not in self._laid:
+            places = [
+                self._place_of(row, name)
+                for source, (terms, own) in self.beside.items()
+                for row, name, times in (
+                    *((row, name, 1) for row in self.rows[source] for name in terms),
+                    *((row, name, channels) for name in own for row in self.rows[source]),
+                )
+                for _ in range(times)
+            ]
+            self._laid[channels] = torch.tensor(places, dtype=torch.long, device=weights_EO.device)
+        sizes: list[int] = []
+        for source, (terms, own) in self.beside.items():
+            edges = len(self.rows[source])
+            sizes += [edges * len(terms), edges * len(own) * channels]
+        pieces = iter(weights_EO.flatten().index_select(0, self._laid[channels]).split(sizes))
+        found = {}
+        for source, (terms, own) in self.beside.items():
+            edges, terms_X, own_X = len(self.rows[source]), next(pieces), next(pieces)
+            found[source] = Wide(
+                terms_X.view(edges, len(terms)) if terms else None, own_X.view(len(own), edges * channels)
+            )
+        return found
+
+    def _place_of(self, row: int, name: str) -> int:
+        """Where the op weight of a candidate on an edge stands in [E, O], flattened."""
+        return row * self.group.shape[1] + self.group.operations[row].index(name)
 
     def _beside(self, edges_E: Tensor) -> dict[int, Tensor]:
         parts = edges_E.index_select(0, self.by_source).split([len(rows) for rows in self.rows.values()])

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from nas.errors import require
-from nas.spaces.supernet.fan_out import FanOut, key
+from nas.spaces.supernet.candidate import key
+from nas.spaces.supernet.fan_out import FanOut
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,10 @@ class StackedNorm(nn.Module):
         weight_C = None if scale is None else scale.to(self.running_mean.dtype).repeat(x_BCHW.shape[1])
         return self._norm(x_BCHW, self.running_mean[index], self.running_var[index], weight_C)
 
-    def wide(self, x_BCHW: Tensor, scales_M: Tensor | None = None) -> Tensor:
-        """Normalises all m edges at once, [B, m*C, H, W], each times its scale."""
-        weight = None if scales_M is None else self.repeated(scales_M)
-        return self._norm(x_BCHW, self.running_mean.flatten(), self.running_var.flatten(), weight)
+    def wide(self, x_BCHW: Tensor, scale_X: Tensor | None = None) -> Tensor:
+        """Normalises all m edges at once, [B, m*C, H, W], each channel times its scale [m*C]."""
+        scale_X = None if scale_X is None else scale_X.to(self.running_mean.dtype)
+        return self._norm(x_BCHW, self.running_mean.flatten(), self.running_var.flatten(), scale_X)
 
     def repeated(self, scales_M: Tensor) -> Tensor:
         """A scale per edge -> one per channel, dense, [m*C]."""

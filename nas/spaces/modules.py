@@ -14,9 +14,6 @@ from nas.spaces.norm import batch_norm
 if TYPE_CHECKING:
     from nas.spaces.supernet.candidate import Execution
 
-# Channels of a vector of oneDNN's, the fewest that its 1x1 convolutions of a stride are right with.
-FEWEST = 8
-
 
 class DropPath(nn.Module):
     """Drops whole images in training and scales the others up (Huang et al. 2016; Larsson et al. 2017).
@@ -149,13 +146,14 @@ def one_further(x_BCHW: Tensor) -> Tensor:
 
 
 def convolved(conv: nn.Conv2d, x_BCHW: Tensor) -> Tensor:
-    """A convolution; a 1x1 one of a stride over few channels reads its pixels first and strides no more.
+    """A convolution; a 1x1 one of a stride reads its pixels first and strides no more, where it is trained.
 
-    oneDNN computes the gradient of such weights in memory that is too small: on processors without AVX-512
-    it breaks the heap, hangs or is wrong (its issue 6035).
+    oneDNN computes the gradient of such weights in memory that is too small, and breaks the heap, hangs or is
+    wrong (its issue 6035): with fewer than 8 channels on processors without AVX-512, and on others with 8
+    channels of 56 or more pixels a side, as we have seen it. Nobody has said where else.
     """
     strided = conv.kernel_size == (1, 1) and conv.stride != (1, 1)
-    if not (strided and conv.training and conv.in_channels < FEWEST and x_BCHW.device.type == "cpu"):
+    if not (strided and conv.training and x_BCHW.device.type == "cpu"):
         return conv(x_BCHW)
     rows, columns = conv.stride
     return F.conv2d(x_BCHW[:, :, ::rows, ::columns], conv.weight, conv.bias)

@@ -17,6 +17,7 @@ from tests.shared import shared
 BLOCKS = blocks()
 ROWS = every_row(BLOCKS)
 HEADERS = headers()
+DARTS = "seeds/002_91ea9efeaf244c54.txt"
 DRNAS = "seeds/003_6919437b52b3c44e.txt"
 # A value, and what its comment says that the paper has: `50 # paper 25 + 25`, `3.5e6 # paper 3.5 M`.
 SAID = re.compile(
@@ -77,6 +78,12 @@ def test_the_figures_of_drnas_are_those_of_its_text(name):
             parts = [" ".join(word for word in words if word)]
         for part in parts:
             assert part in text or part.replace("2.40", "2.4") in text, row
+
+
+def test_the_figures_of_darts_are_those_of_its_table_1():
+    text = shared(DARTS).read_text()
+    for row in table("darts/table1"):
+        assert row.cells[1].replace("+-", "±").replace(", ", "\t") in text, row
 
 
 def test_the_gains_of_section_4_3_are_ratios_of_the_sums_of_table_4():

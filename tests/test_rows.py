@@ -8,7 +8,18 @@ import pytest
 import yaml
 
 from experiments.rows.__main__ import PAGE
-from experiments.rows.items import COMMAND, ITEMS, NONE, STEPS, WHOLE, blocks, every_row, headers, rows_of
+from experiments.rows.items import (
+    COMMAND,
+    ITEMS,
+    NONE,
+    STEPS,
+    SWEEP,
+    WHOLE,
+    blocks,
+    every_row,
+    headers,
+    rows_of,
+)
 from experiments.rows.page import page
 from nas.running.config import CONF, instantiate
 from nas.running.declared import read_file
@@ -40,6 +51,14 @@ def test_every_row_has_a_file_or_a_command_or_a_reason():
         assert kind in (WHOLE, STEPS) or row.reason or "`" in row.here, row
         assert kind != NONE or len(row.reason) > 30, row
         assert kind != COMMAND or not row.files, row
+
+
+def test_sweeps_that_rows_name_say_which_experiments_they_run():
+    found = {sweep for row in ROWS for sweep in SWEEP.findall(row.here)}
+    assert len(found) >= 8
+    for sweep in found:
+        params = yaml.safe_load((CONF / f"sweep/{sweep}.yaml").read_text())["hydra"]["sweeper"]["params"]
+        assert set(params["experiment"].split(",")) <= set(HEADERS), sweep
 
 
 def test_every_reason_is_one_that_a_row_has():

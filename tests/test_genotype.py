@@ -304,8 +304,9 @@ def test_published_genotypes_equal_the_reference_values():
         expected[name, "darts_rnn"] = Genotype(
             "darts_rnn", {"recurrent": Cell(nodes, tuple(cell["concat"]), 1)}
         )
-    # The LSTM is a baseline of ours.
-    assert {key: g.published()[key[0]][key[1]] for key in PUBLISHED if key[0] != "LSTM"} == expected
+    # The LSTM is a baseline of ours; PNASNet is held against timm's (tests/spaces/test_imagenet_counts.py).
+    known = [key for key in PUBLISHED if key[0] not in ("LSTM", "PNASNet")]
+    assert {key: g.published()[key[0]][key[1]] for key in known} == expected
 
 
 # --- load ---

@@ -25,7 +25,7 @@ RUNS = {name: text for name, text in EXPERIMENTS.items() if name not in ROWS}
 IMAGES = {"digits": 1_437, "cifar10": 50_000, "cifar100": 50_000, "imagenet16_120": 151_700}
 # "39,100 steps per run" of a header, "96 steps here, 19,550 there" of a comment: there is the paper's search.
 STEPS = re.compile(r"([\d,]+) steps (?:per run|here(?:, ([\d,]+) there)?|of weights and of eta each)")
-JOINT = ("joint", {"_target_": "nas.methods.updates.Joint"})
+ONE_LEVEL = ("joint", {"_target_": "nas.methods.updates.Joint"}, "coordinate_descent")
 PAPER = "darts/cifar10_first_order"
 # Its last part is made of the headers, so what it says of a file is no other source.
 LIST = (CONF.parent / "docs/rows.md").read_text()
@@ -47,7 +47,7 @@ def steps(config, resting=0):
     labels_N = torch.arange(number) % instantiate(given.source).num_classes
     parts = split(labels_N, given.split, given.split_ratio, given.fraction, config.split_seed)
     # One level learns on all images.
-    parts = parts.joined() if config.method["update"] in JOINT else parts
+    parts = parts.joined() if config.method["update"] in ONE_LEVEL else parts
     return image_steps(plain(config), len(parts.weight)) * (config.trainer.max_epochs - resting)
 
 

@@ -1,19 +1,34 @@
 """docs/rows.md is made of its data file and the headers, leaves no row out, with the papers' numbers."""
 
+import math
 import re
+from collections import Counter
 
 import pytest
 import yaml
 
 from experiments.rows.__main__ import PAGE
-from experiments.rows.items import COMMAND, ITEMS, NONE, STEPS, WHOLE, blocks, every_row, headers, rows_of
+from experiments.rows.items import (
+    COMMAND,
+    ITEMS,
+    NONE,
+    STEPS,
+    SWEEP,
+    WHOLE,
+    blocks,
+    every_row,
+    headers,
+    rows_of,
+)
 from experiments.rows.page import page
-from nas.running.config import CONF
+from nas.running.config import CONF, instantiate
+from nas.running.declared import read_file
 from tests.shared import shared
 
 BLOCKS = blocks()
 ROWS = every_row(BLOCKS)
 HEADERS = headers()
+DARTS = "seeds/002_91ea9efeaf244c54.txt"
 DRNAS = "seeds/003_6919437b52b3c44e.txt"
 # A value, and what its comment says that the paper has: `50 # paper 25 + 25`, `3.5e6 # paper 3.5 M`.
 SAID = re.compile(
@@ -38,6 +53,14 @@ def test_every_row_has_a_file_or_a_command_or_a_reason():
         assert kind != COMMAND or not row.files, row
 
 
+def test_sweeps_that_rows_name_say_which_experiments_they_run():
+    found = {sweep for row in ROWS for sweep in SWEEP.findall(row.here)}
+    assert len(found) >= 8
+    for sweep in found:
+        params = yaml.safe_load((CONF / f"sweep/{sweep}.yaml").read_text())["hydra"]["sweeper"]["params"]
+        assert set(params["experiment"].split(",")) <= set(HEADERS), sweep
+
+
 def test_every_reason_is_one_that_a_row_has():
     named = yaml.safe_load(ITEMS.read_text())["reasons"]
     assert set(named.values()) <= {row.reason for row in ROWS}
@@ -50,12 +73,13 @@ def test_rows_of_a_table_have_a_cell_for_each_column():
 
 
 @pytest.mark.parametrize(("name", "rows"), [
-    ("darts/table1", 14), ("drnas/table1", 5), ("drnas/table2", 19), ("drnas/table3", 22),
+    ("darts/table1", 14), ("darts/table2", 10), ("darts/table3", 11), ("darts/table4", 7),
+    ("drnas/table1", 5), ("drnas/table2", 19), ("drnas/table3", 22),
     ("drnas/table4", 13), ("drnas/table5", 1), ("drnas/table6", 4), ("dsonas/table1", 11),
     ("dsonas/table2", 12), ("dsonas/table3", 8),
 ])  # fmt: skip
 def test_a_table_has_all_rows(name, rows):
-    """So many as there are in the paper; of the other tables of DARTS the text was not at hand."""
+    """So many as there are in the paper."""
     assert len(table(name)) == rows
     assert len({row.cells[0] for row in table(name)}) == rows
 
@@ -75,6 +99,12 @@ def test_the_figures_of_drnas_are_those_of_its_text(name):
             assert part in text or part.replace("2.40", "2.4") in text, row
 
 
+def test_the_figures_of_darts_are_those_of_its_table_1():
+    text = shared(DARTS).read_text()
+    for row in table("darts/table1"):
+        assert row.cells[1].replace("+-", "±").replace(", ", "\t") in text, row
+
+
 def test_the_gains_of_section_4_3_are_ratios_of_the_sums_of_table_4():
     """ "DrNAS outperforms DARTS, GDAS, DSNAS, PC-DARTS, and SNAS by 103.8 %, ... on average"."""
     sums = {
@@ -85,6 +115,50 @@ def test_the_gains_of_section_4_3_are_ratios_of_the_sums_of_table_4():
     gains = {row.cells[0]: row.cells[1] for row in table("drnas/gains")}
     assert list(gains) == ["DARTS", "GDAS", "DSNAS", "PC-DARTS", "SNAS"]
     assert gains == {name: f"{100 * (sums['DrNAS'] / sums[name] - 1):.1f} %" for name in gains}
+
+
+def error(name, row):
+    """The first figure of a row, in percent."""
+    (found,) = (one.cells[1] for one in table(name) if one.cells[0] == row)
+    return float(re.match(r"[\d.]+", found)[0])
+
+
+def said(paper, where):
+    """The figures that a text has, in its order."""
+    (found,) = (row.cells[1] for row in table(f"{paper}/text") if row.cells[0].startswith(where))
+    return [float(number) for number in re.findall(r"(?<![-\d.])\d+(?:\.\d+)?(?= %|,)", found)]
+
+
+def test_differences_that_texts_name_are_those_of_their_tables():
+    """DrNAS, sections 2.4 and 3; DSO-NAS, section 4.4.2, whose "0.2 %" are rounded."""
+    columns = {
+        row.cells[0]: [float(cell.split()[0]) for cell in row.cells[1:]] for row in table("drnas/table1")
+    }
+    lost = [one - eight for one, eight in zip(columns["K = 1"], columns["K = 8"], strict=True)]
+    assert [int(number) for number in lost] == said("drnas", "section 2.4") == [3, 18]
+    names = ["BayesNAS", "GDAS", "PARSEC", "DSNAS", "ProxylessNAS (GPU)", "PC-DARTS (ImageNet)"]
+    gains = [round(error("drnas/table3", name) - error("drnas/table3", "DrNAS"), 1) for name in names]
+    assert gains == said("drnas", "section 3")
+    for where, without in (
+        ("what a set of", "{}, no split, yes"),
+        ("what pretraining", "{}, split, no, 1:1"),
+    ):
+        for space in ("full", "share"):
+            lost = error("dsonas/table3", without.format(space)) - error(
+                "dsonas/table3", f"{space}, split, yes, 1:1"
+            )
+            assert [lost] == pytest.approx(said("dsonas", f"section 4.4.2: {where}"), abs=0.1)
+
+
+def test_there_are_as_many_cells_as_appendix_c_of_darts_says():
+    space = instantiate(read_file(CONF / "space/darts.yaml"))
+    group = space.groups["normal"]
+    candidates = len(group.operations[0])
+    nodes = Counter(target for _, target in group.edges)
+    cells = math.prod(math.comb(edges, 2) * (candidates - 1) ** 2 for edges in nodes.values())
+    assert 1e9 <= cells < 1.1e9 and 1e18 <= cells**2 < 1.2e18
+    assert 4e12 <= candidates ** len(group.edges) < 5e12
+    assert 1e25 <= candidates ** (2 * len(group.edges)) < 2e25
 
 
 def test_nothing_in_table_4_is_above_the_optimum():

@@ -12,9 +12,11 @@ from nas.running.config import CONF
 
 ITEMS = Path(__file__).with_name("items.yaml")
 FILE = re.compile(r"`((?:darts|drnas|dsonas|start)/\w+)")
+SWEEP = re.compile(r"`nas\.\w+ -m sweep=(\w+)")
 WORDS = ("command", "cost", "published")
-# What a row has: all of it by one override, the files of its steps, or neither and a reason.
-WHOLE, STEPS, COMMAND, NONE = "one override", "several commands", "a command without a file", "no file"
+# What a row has: all of it by one override, files that need more words, or neither and a reason.
+WHOLE, STEPS = "one override", "several words or commands"
+COMMAND, NONE = "a command without a file", "no file"
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,11 @@ class Row:
 
     def kind(self, headers: dict[str, "Header"]) -> str:
         """One of the words above."""
-        if any(headers[name].whole for name in self.files) or self.here.startswith("published cell"):
+        if any(headers[name].whole for name in self.files) or "published cell" in self.here:
             return WHOLE
-        if self.files:
-            return WHOLE if self.table.endswith("figures") and len(self.files) == 1 else STEPS
-        return NONE if self.reason else COMMAND
+        if any(names_its_runs(sweep) for sweep in SWEEP.findall(self.here)):
+            return WHOLE
+        return STEPS if self.files else NONE if self.reason else COMMAND
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,14 @@ class Header:
     cost: str
     published: str
     whole: bool
+
+
+def names_its_runs(sweep: str) -> bool:
+    """Whether a file of conf/sweep says which experiments it runs, so that nothing else need be typed."""
+    return (
+        "experiment"
+        in yaml.safe_load((CONF / f"sweep/{sweep}.yaml").read_text())["hydra"]["sweeper"]["params"]
+    )
 
 
 def header(text: str) -> Header:

@@ -89,7 +89,7 @@ class Images:
             # A resumed run may be started from another folder.
             for name, file in given.lists.items():
                 given.lists[name] = None if file is None else os.path.abspath(os.path.expanduser(str(file)))
-        parts = search_split(source, *drawn, given.get("lists"), joint=method.joint)
+        parts = search_split(source, *drawn, given.get("lists"), joined=method.one_level)
         return SearchData(**data_arguments(config, source), split=parts, weight_steps=method.weight_steps)
 
     def note_numbers(self, method: str) -> None:
@@ -295,7 +295,7 @@ class ImageWork:
     def __init__(self, config: Mapping, space: Space, method: Method, source: ImageSource):
         self.config = config
         self.source = source
-        self.joint = method.joint
+        self.joined = method.one_level
         self.inputs = ImageInputs(source.image_shape, source.num_classes)
         given = config["dataset"]
         check_sampling(given.get("sampling"), given.get("class_weights"))
@@ -338,7 +338,7 @@ class ImageWork:
         if sizes is None:
             return None
         # Disjoint parts, so that joined ones are as long as both together.
-        sizes = [sum(sizes)] * 2 if self.joint else sizes
+        sizes = [sum(sizes)] * 2 if self.joined else sizes
         weight, architecture = (math.ceil(size / processes) for size in sizes)
         if self.config["overfit"]:
             return min(given["batch_size"], weight), min(given["batch_size"], architecture)

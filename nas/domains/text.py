@@ -89,7 +89,7 @@ class Text:
         """Both parts of the training text."""
         given = config.dataset
         split = text_split(source, given.split, given.split_ratio, given.fraction)
-        split = split.joined() if method.joint else split
+        split = split.joined() if method.one_level else split
         return TextSearchData(**data_arguments(config, source), split=split)
 
     def note_numbers(self, method: str) -> None:
@@ -274,7 +274,7 @@ class TextWork:
         if text is None:
             return
         parts = text_split(text, given["split"], given["split_ratio"], given["fraction"])
-        parts = parts.joined() if method.joint else parts
+        parts = parts.joined() if method.one_level else parts
         self.rows = self._rows(parts.weight.tokens_N, "batch_size", processes)
         self._rows(parts.architecture.tokens_N, "batch_size", processes)
         # Every process validates on all of it.

@@ -248,11 +248,11 @@ def search_split(
     fraction: float,
     seed: int,
     lists: Mapping | None = None,
-    joint: bool = False,
+    joined: bool = False,
 ) -> Split:
     """The fixed split of a source's training set: drawn, or what `dataset.lists` names.
 
-    With `joint` both parts are all images of either.
+    With `joined` both parts are all images of either.
 
     Raises:
         ConfigError: the images are not what the source declares, cannot be divided so, or a part that is to
@@ -262,8 +262,8 @@ def search_split(
     files = given_lists(lists)
     drawn = None if files else split(images.labels, mode, ratio, fraction, seed)
     found = drawn or split_from_lists(images, files)
-    found = found.joined() if joint else found
-    parts = {"weight": found.weight} | ({} if joint else {"architecture": found.architecture})
+    found = found.joined() if joined else found
+    parts = {"weight": found.weight} | ({} if joined else {"architecture": found.architecture})
     of_share = f"dataset.fraction={fraction} or " if fraction < 1 else ""
     keys = "dataset.lists" if files else f"{of_share}dataset.split_ratio={ratio}"
     check_parts(images.labels, parts, source.num_classes, mode == "stratified" and not files, keys)

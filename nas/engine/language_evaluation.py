@@ -28,7 +28,7 @@ STATE = "language_evaluation"
 
 
 class LanguageEvaluation(Measured):
-    """Trains a language model from scratch (Liu et al. 2019, appendix A.4; Merity et al. 2018, section 5).
+    """Trains a language model from scratch (Liu et al. 2019, appendix A.2.2; Merity et al. 2018, section 5).
 
     Plain descent until the validation loss has not improved for a while, then torch's ASGD, whose averaged
     weights are validated. The best weights on the validation text are kept and are what is tested. Where a

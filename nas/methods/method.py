@@ -195,8 +195,13 @@ class Method(Priced):
 
     @property
     def joint(self) -> bool:
-        """Whether weights and alpha step together, on one batch of the whole training set."""
+        """Whether weights and alpha step together, by one pass on one batch."""
         return self.update is not None and self.update.joint
+
+    @property
+    def one_level(self) -> bool:
+        """Whether weights and alpha learn on the whole training set, and not on a part each."""
+        return self.update is not None and self.update.one_level
 
     @property
     def stages(self) -> Stages | None:

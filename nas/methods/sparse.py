@@ -239,7 +239,7 @@ def _check_update(update: Update | None, weight_steps: int) -> None:
     require(
         update is None or isinstance(update, FirstOrder),
         f"method.update={getattr(update, 'name', update)}: unknown for scaling factors; known are "
-        "first_order, joint, none",
+        "first_order, joint, coordinate_descent, none",
     )
     require_whole("method.weight_steps", weight_steps, 1)
     require(

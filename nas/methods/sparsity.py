@@ -1,6 +1,6 @@
 """How hard a method prices scaling factors, which of them are alive, and which may not all die.
 
-A factor is alive unless it is exactly 0; there is no threshold (Zhang et al. 2019, section 3.3). Nothing here
+A factor is alive unless it is exactly 0; there is no threshold (Zhang et al. 2018, section 3.2). Nothing here
 reads a tensor's value to the host.
 """
 

@@ -52,6 +52,7 @@ NAMED: Mapping[str, Mapping[str, Named]] = {
     "update": {
         "first_order": Named("nas.methods.updates.FirstOrder"),
         "joint": Named("nas.methods.updates.Joint"),
+        "coordinate_descent": Named("nas.methods.updates.CoordinateDescent"),
         "mixed_level": Named("nas.methods.updates.MixedLevel"),
         "unrolled": Named(
             "nas.methods.updates.Unrolled",

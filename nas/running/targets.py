@@ -27,8 +27,8 @@ RELAXATIONS = tuple(
 UPDATES = tuple(
     f"nas.methods.updates.{name}"
     for name in (
-        "FirstOrder", "Gates", "ImportanceWeights", "Joint", "MixedLevel", "ScoreFunction", "Unrolled",
-        "WeightsAlone",
+        "CoordinateDescent", "FirstOrder", "Gates", "ImportanceWeights", "Joint", "MixedLevel",
+        "ScoreFunction", "Unrolled", "WeightsAlone",
     )
 )  # fmt: skip
 SELECTIONS = tuple(f"nas.methods.selections.{name}" for name in ("BestOf", "PosteriorVariance", "Projection"))

@@ -10,7 +10,10 @@ import yaml
 
 from nas.running import multirun
 
-FULL = {"drnas_figure1": 3, "drnas_figure4": 12, "drnas_figure5": 28}
+FULL = {
+    "drnas_figure1": 3, "drnas_figure4": 12, "drnas_figure5": 28, "drnas_table1": 32,
+    "drnas_table1_staged": 16, "drnas_table5": 28, "drnas_eigenvalues": 16,
+}  # fmt: skip
 REDUCED = {"drnas_figure4_reduced": 4, "drnas_figure5_reduced": 6, "drnas_anchor": 6}
 
 

@@ -46,6 +46,7 @@ METHODS = [
     ("method=drnas", "method.anchor_form=optimizer", "method.architecture_clip=0.01", *IMAGES),
     ("method=drnas", "method.update=joint", "method.clip=0.01", *IMAGES),
     ("method=darts1", "method.update=joint", "method.clip=0.01", *IMAGES),
+    ("method=darts1", "method.update=coordinate_descent", *IMAGES),
     ("method=drnas_progressive", STAGES, "trainer.max_epochs=1", *IMAGES),
     ("method.adaptive=none", *DSO),
     ("method.adaptive=flops", *DSO),

@@ -46,7 +46,7 @@ def config(dataset, limit=1.0, overfit=False, devices=1):
 
 
 def method(joint=False):
-    return SimpleNamespace(joint=joint)
+    return SimpleNamespace(one_level=joint)
 
 
 def work(given, source, joint=False):

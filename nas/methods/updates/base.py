@@ -85,7 +85,8 @@ class Update:
 
     Attributes:
         name: as in messages.
-        joint: whether alpha steps with the weights, on one batch of the whole training set.
+        joint: whether alpha steps with the weights, by one pass on one batch.
+        one_level: whether alpha and the weights learn on the whole training set, and not on a part each.
         moves: whether alpha steps at all.
         by_probability: whether it goes by the probability of what was drawn, and not through the op weights.
         alike: whether several processes must have the same draws for it.
@@ -95,6 +96,7 @@ class Update:
 
     name: str = "another"
     joint: bool = False
+    one_level: bool = False
     moves: bool = True
     by_probability: bool = False
     alike: bool = False

@@ -14,6 +14,7 @@ class Joint(FirstOrder):
 
     name = "joint"
     joint = True
+    one_level = True
 
     def gradient(self, problem: Bilevel, weight_batch: Any, architecture_batch: Any) -> ArchitectureGradient:
         """d_alpha L(w, alpha) on the weight batch; `architecture_batch` is not looked at."""

@@ -33,7 +33,7 @@ class SearchCell(nn.Module):
         reduction: whether the edges from the two inputs halve the resolution.
         reduction_prev: whether the last cell did.
         partial: K; the first C/K channels of a source go through the candidates, the others past them (2x2
-            max pooling where an edge halves the resolution), and the node shuffles both (DrNAS, section 3.3).
+            max pooling where an edge halves the resolution), and the node shuffles both (DrNAS, section 2.4).
         execution: how to compute.
         separate: whether the candidates of every edge stand by themselves.
     """

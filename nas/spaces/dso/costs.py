@@ -1,6 +1,6 @@
 """What the connections of DSO-NAS's blocks cost: multiply-adds, the authors' count, memory access.
 
-Methods read these to weigh sparsity by a budget (Zhang et al., section 3.3, equations 9 and 10).
+Methods read these to weigh sparsity by a budget (Zhang et al., section 3.4, equations 9 and 10).
 Multiply-adds are those of convolutions; normalisation, activations, pooling and sums do not count.
 
 Shapes: E connections, O = 1 their one candidate; C channels, H W space.

@@ -40,7 +40,7 @@ class Norm(nn.Module):
     Args:
         channels: C.
         scale: whether the scale learns; otherwise it is 1, and no parameter: in a search, where a factor
-            could hide in it (section 3.3).
+            could hide in it (section 4.1).
     """
 
     weight: Tensor

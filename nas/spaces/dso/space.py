@@ -165,7 +165,7 @@ class DsoSpace(Space):
         return found
 
     def derive(self, scores: Mapping[str, Tensor]) -> Genotype:
-        """The network of what has a score above 0, cleaned; there is no other threshold (section 3.3).
+        """The network of what has a score above 0, cleaned; there is no other threshold (section 3.2).
 
         Of a reduction the stronger branch stays where neither is above 0, ties go to the first.
         """

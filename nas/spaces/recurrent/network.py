@@ -25,7 +25,7 @@ from nas.spaces.recurrent.language_model import (
 
 
 class RecurrentNetwork(CellModel):
-    """The language model that is trained from scratch (Liu et al. 2019, section 3.2 and appendix A.4).
+    """The language model that is trained from scratch (Liu et al. 2019, section 3.2 and appendix A.2.2).
 
     Args:
         sizes: V, H, X and the dropouts.

@@ -1,6 +1,6 @@
 """From one supernet to the next of a progressive search: fewer candidates, more channels through them.
 
-Chen et al. 2021 (DrNAS), section 3.3: after a stage the weakest candidates go and a larger share of the
+Chen et al. 2021 (DrNAS), section 2.4: after a stage the weakest candidates go and a larger share of the
 channels runs through the others. New channels are copies of old ones (Net2Net, Chen et al. 2016) without the
 division by the number of copies; what an optimiser remembers of a weight is copied with it.
 

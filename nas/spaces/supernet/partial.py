@@ -1,4 +1,4 @@
-"""Partial channels: 1/K of the channels go through the candidates, the others past them (DrNAS, section 3.3).
+"""Partial channels: 1/K of the channels go through the candidates, the others past them (DrNAS, section 2.4).
 
 Every edge puts its mixed channels and those that went past it together and shuffles them, K being the number
 of groups. Sums and shuffles change places, so a node sums first and shuffles once.

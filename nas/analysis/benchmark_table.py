@@ -203,9 +203,7 @@ def read_columns(file: str | Path, source: str) -> tuple[dict[str, int], dict[st
         for name, text in row.items():
             blank = text.strip() == ""
             value = math.nan if blank else _number(text, name, where, finite=False)
-            columns.setdefault(name, array("d")).append(
-                value if blank or math.isfinite(value) else math.inf
-            )
+            columns.setdefault(name, array("d")).append(value if blank or math.isfinite(value) else math.inf)
     figures = {name: np.array(values) for name, values in columns.items()}
     return places, {name: figures_N for name, figures_N in figures.items() if not np.isnan(figures_N).all()}
 

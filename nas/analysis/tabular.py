@@ -136,7 +136,8 @@ def open_tabular(settings: Mapping, family: str, dataset: str) -> Tabular | None
     require(
         name != SURROGATE,
         f"tabular={SURROGATE}: it says what an architecture would reach, and here a table of all of them is "
-        "looked up, tabular.file=<file>; nas.search, nas.rank and the fronts of nas.derive take a surrogate",
+        "looked up, tabular.file=<file>; nas.search, nas.blackbox, nas.rank and the fronts of nas.derive "
+        "take a surrogate",
     )
     file, metric, costs = settings["file"], settings["metric"], settings.get("costs")
     floor = settings.get("cost_floor", FLOOR)

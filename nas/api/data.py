@@ -157,11 +157,11 @@ def _read(train: Any, test: Any, plain: Any, facts: Mapping[str, Any]) -> tuple:
         names is None or len(names) >= highest,
         f"classes: {len(names or ())} names, but labels run up to {highest - 1}",
     )
-    told = facts["mean"], facts["std"]
-    if any(one is None for one in told):
+    mean, std = facts["mean"], facts["std"]
+    if mean is None or std is None:
         found = moments(pair.train)
-        told = tuple(one if given is None else given for given, one in zip(told, found, strict=True))
-    return pair, shape, inner, names, highest, told
+        mean, std = (one if given is None else given for given, one in zip((mean, std), found, strict=True))
+    return pair, shape, inner, names, highest, (mean, std)
 
 
 def _of_channels(what: str, given: Any, channels: int) -> list[float]:

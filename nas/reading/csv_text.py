@@ -43,7 +43,9 @@ def iterate_csv(
     """The same row by row, so that a large table is never held as texts; a row that is damaged raises there.
 
     Args:
-        text: as for `parse_csv`, and so on.
+        text: as for `parse_csv`.
+        where: likewise.
+        widest: likewise.
     """
     require("\0" not in text, f"{where}: damaged (it holds NUL characters)")
     reader = csv.reader(io.StringIO(text, newline=""))

@@ -1,6 +1,7 @@
 """A surrogate of the user's serves a search, is refused early, and never runs by a folder's word."""
 
 import json
+import os
 import re
 import sys
 
@@ -10,12 +11,12 @@ from omegaconf import OmegaConf
 from nas.genotype import load
 from nas.spaces.nasbench201 import NasBench201Space
 from tests.commands.test_bad_input import assert_refused
-from tests.commands.test_protocol import stood_in
+from tests.commands.test_protocol import forked, stood_in
 from tests.commands.test_tabular import TINY as CELLS
 from tests.commands.test_tabular import rows, summary
 from tests.conftest import ROOT, TINY
 
-__all__ = ["stood_in"]
+__all__ = ["forked", "stood_in"]
 DRAWN = [one for one in CELLS if not one.startswith("method.")]
 CODE = """
 import random
@@ -220,6 +221,24 @@ def test_a_black_box_search_that_it_cannot_answer_says_so(run, mine, tmp_path, o
     given = ("space=darts", "seeds=2", "budget.queries=10", "reward.metric=cifar10_test", *MINE)
     done = run("blackbox", *given, *overrides, f"hydra.run.dir={tmp_path / 'a'}")
     assert done.status == status and words in done.err and "Traceback" not in done.err
+
+
+def test_a_protocol_over_budgets_of_what_it_predicts_ends_in_a_front(
+    run, mine, forked, tmp_path, monkeypatch
+):
+    # The searches are processes of their own, which find the surrogate on Python's path.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(mine)]))
+    short = [one for one in DRAWN if not one.startswith("trainer.max")]
+    words = ",".join(("method=drnas_nb201", "method.cost.of=phone", "trainer.max_epochs=1", *short))
+    given = ("protocol=table", *MINE, "tabular.metric=cifar10_test", "tabular.cost_unit=ms", "search.seeds=1")
+    grid = "search.grid=[[method.cost.budget=3],[method.cost.budget=6]]"
+    done = run("protocol", *given, f"search.overrides=[{words}]", grid, f"hydra.run.dir={tmp_path / 'a'}")
+    assert done.status == 0, done.err
+    for row in rows(tmp_path / "a/front.csv"):
+        convolutions = row["genotype"].count("conv")
+        assert (float(row["phone"]), float(row["cifar10_test"])) == (1 + convolutions, 80 + convolutions)
+        assert row["budget_met"] == ("yes" if 1 + convolutions <= float(row["budget"]) else "no")
+    assert summary(tmp_path / "a")["hypervolume_exact"] is None
 
 
 def test_places_among_its_arguments_hold_in_any_folder(run, mine, tmp_path, stood_in, monkeypatch):

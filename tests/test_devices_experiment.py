@@ -6,8 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from experiments.devices import tuning
 from experiments.devices.__main__ import ANY, PROXY, main, parse, places, plan
-from experiments.devices.targets import Tables
+from experiments.devices.targets import Standing, Tables
+from experiments.devices.tuning import Tried
 from experiments.evidence.reference import algorithm
 from nas.analysis.benchmark_table import read_csv
 from nas.analysis.cost_table import read_costs
@@ -66,7 +68,7 @@ def test_black_box_searches_stay_within_the_budget(tables):
 
 def test_every_search_has_its_own_budget_and_a_device_is_complete_before_the_next(files, tables, tmp_path):
     arguments = parse([*files, "--folder", str(tmp_path), "--seeds", "0", "1"])
-    assert [place[0] for place, _ in places(arguments)] == [ANY] * 4 + [PROXY] * 12 + ["phone"] * 12
+    assert [place[0] for place, _ in places(arguments)] == [ANY] * 6 + [PROXY] * 18 + ["phone"] * 18
     (free, *_), (proxy, *_), (own, *_) = (plan(device, arguments) for device in (ANY, PROXY, "phone"))
     assert not any("cost" in word for word in free.search)
     assert "method.cost.of=macs_32x32_10cls" in proxy.search
@@ -74,6 +76,53 @@ def test_every_search_has_its_own_budget_and_a_device_is_complete_before_the_nex
     for chain, column in ((proxy, "macs_32x32_10cls"), (own, "phone")):
         (word,) = (one for one in chain.search if one.startswith("method.cost.budget="))
         assert float(word.partition("=")[2]) == tables.budget(column, 0.1)
+        assert "method.cost.rate=0.05" in chain.search
+    # A rate for each method, where a file has them.
+    file = tmp_path / "rates.json"
+    file.write_text('{"drnas_nb201": 0.5, "dsonas": 0.02, "darts1": 0.1}')
+    arguments = parse([*files, "--folder", str(tmp_path), "--rates", str(file)])
+    found = {chain.place[2]: chain.search for chain in plan("phone", arguments)}
+    for method, rate in (("drnas_nb201", 0.5), ("dsonas", 0.02), ("darts1", 0.1)):
+        assert f"method.cost.rate={rate}" in found[method]
+    file.write_text('{"drnas_nb201": 0.5}')
+    with pytest.raises(SystemExit, match="has no rate of dsonas, darts1"):
+        plan("phone", arguments)
+
+
+def test_a_rate_is_chosen_by_what_is_met_then_by_the_regret_where_nothing_is_reported(
+    files, tmp_path, capsys
+):
+    def tried(rate, *regrets):
+        met = [Standing(1.0, regret is not None, regret, 90.0) for regret in regrets]
+        return [Tried(rate, "dsonas", one, None, 0) for one in met]
+
+    often, rarely = tried(0.5, 3.0, 2.0), tried(0.02, 0.1, None)
+    assert tuning.chosen([*rarely, *often]) == {"dsonas": 0.5}
+    assert tuning.chosen([*often, *tried(0.1, 1.0, 2.0), *rarely]) == {"dsonas": 0.1}
+    assert tuning.chosen([*often, *tried(0.1, 2.0, 3.0)]) == {"dsonas": 0.1}
+    assert tuning.chosen([*tried(0.5, None), *tried(0.1, None)]) == {"dsonas": 0.1}
+    with pytest.raises(SystemExit):
+        tuning.parse([*files[:2], *files[4:6], "--device", "raspi4"])
+    assert "--device raspi4: is reported" in capsys.readouterr().err
+
+
+def test_the_choice_is_written_when_all_have_been_tried(files, tmp_path, capsys):
+    given = [*files[:2], *files[4:6], "--device", "phone", "--folder", str(tmp_path), "--seeds", "9",
+             "--methods", "dsonas", "--shares", "0.3", "--rates", "0.1", "0.5"]  # fmt: skip
+    dear, cheap = NAMES[int(COSTS_N.argmax())], NAMES[int(COSTS_N.argmin())]
+    for rate, arch in (("0.1", dear), ("0.5", cheap)):
+        assert not (tmp_path / "results/rates.json").exists()
+        folder = tmp_path / rate / "0.3/dsonas/seed9"
+        folder.mkdir(parents=True)
+        summary = {"status": "finished", "genotype": arch, "seed": 9, "seconds": 60}
+        (folder / "summary.json").write_text(json.dumps(summary))
+        tuning.main([*given, "--record-only"])
+    assert json.loads((tmp_path / "results/rates.json").read_text()) == {"dsonas": 0.5}
+    assert "| 1 of 1 |" in (tmp_path / "results/tuning.md").read_text()
+    (chain, other) = tuning.plan(tuning.parse(given))
+    assert ["method.cost.rate=0.1" in one.search for one in (chain, other)] == [True, False]
+    assert "method.cost.of=phone" in chain.search
+    capsys.readouterr()
 
 
 @pytest.mark.pictures
@@ -89,7 +138,7 @@ def test_what_is_there_is_judged_on_each_device(files, tmp_path, capsys):
     main([*files, "--folder", str(tmp_path / "runs"), "--seeds", "0", "--record-only"])
     text = (tmp_path / "runs/results/devices.md").read_text()
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
-    assert "3 of 14 searches are finished." in text
+    assert "3 of 21 searches are finished." in text
     assert "| 1 of 1 |" in rows["`drnas_nb201`"] and "| 0 of 1 | none |" in rows["`darts1`"]
     assert rows["`drnas_nb201`, no budget"].count("0 of 1") == 3
     assert "5 of 5" in rows["`evolution`, 100 queries"]

@@ -10,7 +10,11 @@ Start it again when it was stopped: it goes on. Writes `devices.csv`, `devices.m
 `--results`; with `--keep` the page docs/devices.md is made of them.
 """
 
+import json
+import subprocess
+import sys
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -26,7 +30,9 @@ from nas.running.config import quoted
 # A GPU at two batch sizes, a server's processor, two phones and the Raspberry Pi.
 DEVICES = ("raspi4", "titan_rtx_1", "titan_rtx_256", "gold_6226", "samsung_a50", "pixel3")
 SHARES = (0.1, 0.3, 0.6)
-METHODS = ("drnas_nb201", "darts1")
+METHODS = ("drnas_nb201", "dsonas", "darts1")
+# Of the multiplier, where no file of rates is named: that of conf/method.
+RATE = 0.05
 
 
 def parse(words: Sequence[str] | None = None) -> Namespace:
@@ -39,7 +45,9 @@ def parse(words: Sequence[str] | None = None) -> Namespace:
     parser.add_argument("--shares", type=float, nargs="+", default=list(SHARES), help="of the architectures")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), help="choices of method=")
     parser.add_argument("--proxy", default="macs_32x32_10cls", help="column of multiply-adds among the costs")
+    parser.add_argument("--rates", type=Path, help="rates.json of experiments.devices.tuning")
     parser.add_argument("--blackbox-seeds", type=int, default=500)
+    parser.add_argument("--plan", action="store_true", help="what one search of each method takes; runs none")
     parser.add_argument(
         "--keep", action="store_true", help="writes docs/devices.md, its data and its picture"
     )
@@ -60,25 +68,83 @@ def places(arguments: Namespace) -> list[tuple[tuple[str, ...], int]]:
 
 def plan(device: str, arguments: Namespace) -> list[Chain]:
     """The searches of a device, a chain of one each."""
-    tables = given(arguments)[0]
-    costs = ",".join(quoted(path.resolve()) for path in arguments.costs)
+    tables, rates = given(arguments)[0], rates_of(arguments)
     chains = []
     for place, seed in places(arguments):
         if place[0] != device:
             continue
-        words = ["experiment=drnas/nb201_device", f"method={place[2]}", *pipeline.every_run(arguments, seed)]
-        words.append(f"tabular.file={quoted(arguments.table.resolve())}")
-        if device != ANY:
-            column = arguments.proxy if device == PROXY else device
-            budget = tables.budget(column, float(place[1]))
-            words += [
-                f"tabular.costs=[{costs}]",
-                f"method.cost.of={column}",
-                f"method.cost.budget={budget!r}",
-            ]
+        column = arguments.proxy if device == PROXY else device
+        within = None if device == ANY else (column, float(place[1]))
+        words = words_of(arguments, tables, place[2], seed, within, rates[place[2]])
         folder = pipeline.folder_of(arguments, place, seed)
-        chains.append(Chain(place, seed, folder, (*words, *arguments.overrides), found=""))
+        chains.append(Chain(place, seed, folder, words, found=""))
     return chains
+
+
+def words_of(
+    arguments: Namespace,
+    tables: Tables,
+    method: str,
+    seed: int,
+    within: tuple[str, float] | None,
+    rate: float,
+) -> tuple[str, ...]:
+    """The overrides of a search.
+
+    Args:
+        arguments: the command line.
+        tables: that budgets are of.
+        method: of the search.
+        seed: of the search.
+        within: the column of a budget, and the share of all architectures that do not exceed it; None for no
+            budget.
+        rate: of the multiplier.
+    """
+    words = ["experiment=drnas/nb201_device", f"method={method}", *pipeline.every_run(arguments, seed)]
+    words.append(f"tabular.file={quoted(arguments.table.resolve())}")
+    if within is not None:
+        costs = ",".join(quoted(path.resolve()) for path in arguments.costs)
+        words += [
+            f"tabular.costs=[{costs}]",
+            f"method.cost.of={within[0]}",
+            f"method.cost.budget={tables.budget(*within)!r}",
+            f"method.cost.rate={rate:g}",
+        ]
+    return (*words, *arguments.overrides)
+
+
+def rates_of(arguments: Namespace) -> dict[str, float]:
+    """The step of each method's multiplier, as `experiments.devices.tuning` has chosen it.
+
+    Raises:
+        SystemExit: there is no such file, or it lacks a method.
+    """
+    if arguments.rates is None:
+        return dict.fromkeys(arguments.methods, RATE)
+    if not arguments.rates.is_file():
+        raise SystemExit(
+            f"--rates {arguments.rates}: no such file; python -m experiments.devices.tuning makes it"
+        )
+    found = json.loads(arguments.rates.read_text(encoding="utf-8"))
+    lacking = [one for one in arguments.methods if not isinstance(found.get(one), float)]
+    if lacking:
+        raise SystemExit(f"--rates {arguments.rates}: has no rate of {', '.join(lacking)}")
+    return found
+
+
+def show_plan(arguments: Namespace) -> None:
+    """Prints the plan of one search of each method, and how many there are.
+
+    Raises:
+        SystemExit: a plan cannot be made.
+    """
+    for method in arguments.methods:
+        (chain, *_) = [one for one in plan(arguments.devices[0], arguments) if one.place[2] == method]
+        words = [sys.executable, "-m", "nas.search", *chain.search, "plan=true"]
+        if subprocess.run(words, check=False).returncode:
+            raise SystemExit(f"--plan: nas.search of method={method} has no plan")
+    counts = Counter(place[2] for place, _ in places(arguments))
+    print("searches: " + ", ".join(f"{count} of {method}" for method, count in counts.items()))
 
 
 def given(arguments: Namespace) -> tuple[Tables, Namespace]:
@@ -91,6 +157,9 @@ def given(arguments: Namespace) -> tuple[Tables, Namespace]:
 def main(words: Sequence[str] | None = None) -> None:
     """Runs what is missing and writes the record."""
     arguments = parse(words)
+    if arguments.plan:
+        show_plan(arguments)
+        return
     plans = [partial(plan, device) for device in (ANY, PROXY, *arguments.devices)]
     experiment = Experiment(
         lambda _: arguments, plans, places, collect, rows_of, report, draw, "devices", given=given

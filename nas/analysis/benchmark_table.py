@@ -7,12 +7,15 @@ import bisect
 import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from nas.errors import require
 from nas.printable import shown
-from nas.reading.csv_text import parse_csv
+from nas.reading.csv_text import iterate_csv
 from nas.reading.files import MEBIBYTE, decode, decompress, read_bytes
 
 log = logging.getLogger(__name__)
@@ -163,28 +166,61 @@ def read_csv(file: str | Path, key: str = "tabular.file") -> BenchmarkTable:
     return BenchmarkTable(read_figures(file, source), source)
 
 
-def read_figures(file: str | Path, source: str, finite: bool = True) -> dict[str, dict[str, float]]:
+def read_figures(file: str | Path, source: str) -> dict[str, dict[str, float]]:
     """The figures of a table, architecture -> column -> figure, without those that are blank.
 
     Args:
         file: as for `read_csv`.
         source: what a message begins with.
-        finite: whether a figure that is not finite is refused.
 
     Raises:
         ConfigError: there is no such file, or it is not such a table; says in which line.
     """
+    return {
+        arch: {name: _number(text, name, where) for name, text in row.items() if text.strip() != ""}
+        for arch, row, where in _rows(_text(file, source), source)
+    }
+
+
+def read_columns(file: str | Path, source: str) -> tuple[dict[str, int], dict[str, np.ndarray]]:
+    """The same as numbers side by side, which take a tenth of the memory.
+
+    Args:
+        file: as for `read_csv`.
+        source: what a message begins with.
+
+    Returns:
+        The place of each architecture, and of each column its figures [N], nan of what is blank and inf of
+        any figure that is not finite. A column that is blank throughout is left out.
+
+    Raises:
+        ConfigError: there is no such file, or it is not such a table; says in which line.
+    """
+    places: dict[str, int] = {}
+    columns: dict[str, array] = {}
+    for place, (arch, row, where) in enumerate(_rows(_text(file, source), source)):
+        places[arch] = place
+        for name, text in row.items():
+            blank = text.strip() == ""
+            value = math.nan if blank else _number(text, name, where, finite=False)
+            columns.setdefault(name, array("d")).append(value if blank or math.isfinite(value) else math.inf)
+    figures = {name: np.array(values) for name, values in columns.items()}
+    return places, {name: figures_N for name, figures_N in figures.items() if not np.isnan(figures_N).all()}
+
+
+def _text(file: str | Path, source: str) -> str:
     path = Path(file).expanduser()
     where = f"{source}: not a readable CSV file"
     content = read_bytes(path, source, LONGEST)
     if path.suffix == ".gz":
         content = decompress(content, where, LONGEST)
-    return _figures(decode(content, where), source, finite)
+    return decode(content, where)
 
 
-def _figures(text: str, source: str, finite: bool) -> dict[str, dict[str, float]]:
+def _rows(text: str, source: str) -> Iterator[tuple[str, dict[str, str], str]]:
+    """Each architecture once, the texts of its other columns, and where they stand."""
     # Spreadsheets put a byte-order mark before the first name, and people a blank behind a comma.
-    header, rows = parse_csv(text.removeprefix("\ufeff"), f"{source}: not a readable CSV file")
+    header, rows = iterate_csv(text.removeprefix("\ufeff"), f"{source}: not a readable CSV file")
     header = [name.strip() for name in header]
     twice = sorted({shown(name, 40) for name in header if header.count(name) > 1})
     require(
@@ -195,21 +231,19 @@ def _figures(text: str, source: str, finite: bool) -> dict[str, dict[str, float]
         f"{source}: the first line must name the columns, each once, among them 'arch'; found "
         f"{shown(header[:10])}",
     )
-    figures: dict[str, dict[str, float]] = {}
+    known: set[str] = set()
     for line, fields in rows:
         where = f"{source}: line {line}"
         require(len(fields) == len(header), f"{where} has {len(fields)} fields for {len(header)} columns")
         row = dict(zip(header, fields, strict=True))
         arch = row.pop("arch").strip()
-        require(arch not in figures, f"{where} repeats the architecture {arch[:100]!r}")
-        figures[arch] = {
-            name: _number(text, name, where, finite) for name, text in row.items() if text.strip() != ""
-        }
-    require(len(figures) > 0, f"{source}: holds no architecture")
-    return figures
+        require(arch not in known, f"{where} repeats the architecture {arch[:100]!r}")
+        known.add(arch)
+        yield arch, row, where
+    require(len(known) > 0, f"{source}: holds no architecture")
 
 
-def _number(text: str, column: str, where: str, finite: bool) -> float:
+def _number(text: str, column: str, where: str, finite: bool = True) -> float:
     try:
         value = float(text)
     except ValueError:

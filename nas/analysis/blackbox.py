@@ -16,6 +16,7 @@ import numpy as np
 
 from nas.analysis.benchmark_table import BenchmarkTable
 from nas.errors import ConfigError, require
+from nas.genotype import Genotype
 from nas.printable import shown
 
 # Queries of all seeds together, of which a few numbers each are held in memory.
@@ -24,6 +25,8 @@ LARGEST = 20_000_000
 POINTS = 200
 # What is asked for above a cost's budget is free, so a search might not end: questions, at most, per query.
 IN_VAIN = 100
+# Architectures that room is made for at once.
+BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,84 @@ class Budget:
         found = self.queries if self.seconds is None else self.seconds
         assert found is not None
         return found
+
+
+@dataclass
+class Listed:
+    """What algorithms ask of architectures that are all known.
+
+    Attributes:
+        architectures: of the space.
+        rewards_N: what an algorithm is told of each, in percent, by its place among all.
+        seconds_N: what a query costs, above 0; None for a budget of queries.
+        within_N: which are within the budget of a cost; None for all.
+    """
+
+    architectures: Any
+    rewards_N: np.ndarray
+    seconds_N: np.ndarray | None = None
+    within_N: np.ndarray | None = None
+
+    def places(self, codes_SE: np.ndarray) -> np.ndarray:
+        """The place [S] of each code."""
+        return self.architectures.index(codes_SE)
+
+
+class Asked:
+    """The same where figures are predicted when they are asked for: of a space that nobody can list.
+
+    Args:
+        architectures: of the space.
+        ask: architecture -> its reward in percent, and whether it is within the budget of a cost.
+        constrained: whether there is such a budget.
+
+    Attributes:
+        genotypes: the architectures that have been asked for, by their places among these.
+    """
+
+    seconds_N = None
+
+    def __init__(
+        self, architectures: Any, ask: Callable[[Genotype], tuple[float, bool]], constrained: bool = False
+    ):
+        self.architectures, self._ask, self._constrained = architectures, ask, constrained
+        self.genotypes: list[Genotype] = []
+        self._places: dict[Genotype, int] = {}
+        self._codes: dict[bytes, int] = {}
+        self._rewards_N, self._within_N = np.empty(0), np.empty(0, dtype=bool)
+
+    @property
+    def rewards_N(self) -> np.ndarray:
+        """The rewards of what has been asked for."""
+        return self._rewards_N[: len(self.genotypes)]
+
+    @property
+    def within_N(self) -> np.ndarray | None:
+        """Which of it is within the budget of a cost; None where there is none."""
+        return self._within_N[: len(self.genotypes)] if self._constrained else None
+
+    def places(self, codes_SE: np.ndarray) -> np.ndarray:
+        """The place [S] of each code; asks for what has not been asked for."""
+        return np.array([self._place(code_E) for code_E in codes_SE])
+
+    def _place(self, code_E: np.ndarray) -> int:
+        # Of one width, whatever kind of whole numbers an algorithm has.
+        key = code_E.astype(np.int64).tobytes()
+        if key not in self._codes:
+            genotype = self.architectures.genotype(code_E)
+            if genotype not in self._places:
+                self._add(genotype)
+            self._codes[key] = self._places[genotype]
+        return self._codes[key]
+
+    def _add(self, genotype: Genotype) -> None:
+        place = len(self.genotypes)
+        if place == len(self._rewards_N):
+            self._rewards_N = np.resize(self._rewards_N, 2 * place + BLOCK)
+            self._within_N = np.resize(self._within_N, 2 * place + BLOCK)
+        self._rewards_N[place], self._within_N[place] = self._ask(genotype)
+        self._places[genotype] = place
+        self.genotypes.append(genotype)
 
 
 @dataclass(frozen=True)
@@ -162,45 +243,69 @@ def search(
     Raises:
         ConfigError: the budget is too large to be held, or the algorithm asks for what there is not.
     """
-    seeds = len(draws)
-    algorithm.constrained = within_N is not None
+    return search_in(Listed(architectures, rewards_N, seconds_N, within_N), algorithm, draws, budget, watch)
+
+
+def search_in(
+    known: Listed | Asked,
+    algorithm: Any,
+    draws: Any,
+    budget: Budget,
+    watch: Callable[[Sequence], Iterable] = iter,
+) -> Searches:
+    """The same by figures that are listed, or predicted.
+
+    Args:
+        known: what is told of an architecture.
+        algorithm: as for `search`.
+        draws: likewise.
+        budget: likewise; of seconds where figures are listed.
+        watch: likewise.
+
+    Raises:
+        ConfigError: as `search`.
+    """
+    seeds, architectures = len(draws), known.architectures
+    constrained, timed = known.within_N is not None, known.seconds_N is not None
+    algorithm.constrained = constrained
     algorithm.start(architectures, draws)
-    most = most_queries(budget, seeds, seconds_N)
+    most = most_queries(budget, seeds, known.seconds_N)
     beyond = np.nan if algorithm.passes_over else 0.0
-    told_N = rewards_N if within_N is None else np.where(within_N, rewards_N, beyond)
-    price_N = np.ones(len(rewards_N)) if seconds_N is None else seconds_N
-    if within_N is not None:
+    if constrained:
         most = max(most, min(most * IN_VAIN, LARGEST // seeds))
-        price_N = np.where(within_N, price_N, 0.0)
     limit = budget.limit
-    counted = within_N is None and seconds_N is None
+    counted = not constrained and not timed
     asked, spent, spent_S = [], [], np.zeros(seeds)
     for _ in watch(range(most)):
         if bool((spent_S >= limit).all()):
             break
         codes_SE = algorithm.ask()
-        index_S = _index(codes_SE, architectures, seeds, algorithm)
-        algorithm.tell(codes_SE, told_N[index_S])
+        index_S = known.places(_checked(codes_SE, architectures, seeds, algorithm))
+        told_S = known.rewards_N[index_S]
+        price_S = np.ones(seeds) if known.seconds_N is None else known.seconds_N[index_S]
+        if known.within_N is not None:
+            within_S = known.within_N[index_S]
+            told_S, price_S = np.where(within_S, told_S, beyond), np.where(within_S, price_S, 0.0)
+        algorithm.tell(codes_SE, told_S)
         asked.append(index_S)
-        spent_S = spent_S + price_N[index_S]
+        spent_S = spent_S + price_S
         if not counted:
             spent.append(spent_S)
     index_QS, spent_QS = np.array(asked, dtype=np.int32), np.array(spent)
     if counted:
-        return Searches(index_QS, np.full(seeds, len(index_QS)), rewards_N[index_QS], None)
+        return Searches(index_QS, np.full(seeds, len(index_QS)), known.rewards_N[index_QS], None)
     # A query is made if there was something left before it.
     made_S = 1 + (spent_QS[:-1] < limit).sum(0)
-    seen_N = rewards_N if within_N is None else np.where(within_N, rewards_N, -np.inf)
-    along = "queries" if seconds_N is None else "seconds"
-    return Searches(index_QS, made_S, seen_N[index_QS], spent_QS, along)
+    seen_N = known.rewards_N if known.within_N is None else np.where(known.within_N, known.rewards_N, -np.inf)
+    return Searches(index_QS, made_S, seen_N[index_QS], spent_QS, "seconds" if timed else "queries")
 
 
-def _index(codes_SE: Any, architectures: Any, seeds: int, algorithm: Any) -> np.ndarray:
+def _checked(codes_SE: Any, architectures: Any, seeds: int, algorithm: Any) -> np.ndarray:
     shape = (seeds, len(architectures.sizes_E))
     codes = np.asarray(codes_SE)
     whole = codes.shape == shape and np.issubdtype(codes.dtype, np.integer)
     if whole and bool(((codes >= 0) & (codes < architectures.sizes_E)).all()):
-        return architectures.index(codes)
+        return codes
     said = shown(codes[:2].tolist()) if codes.shape == shape else f"{codes.dtype} of shape {codes.shape}"
     raise ConfigError(
         f"algorithm: {type(algorithm).__name__}.ask() gave {said}; it must give whole numbers of shape "

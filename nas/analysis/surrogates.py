@@ -132,19 +132,24 @@ class Predicted:
             require(number > 0, f"{about}; costs must be above 0")
         return number
 
-    def figures(self, genotype: Genotype) -> dict[str, float]:
-        """All figures of an architecture; none where the surrogate fails on it."""
+    def ask(self, genotype: Genotype) -> dict[str, float]:
+        """All figures of an architecture; raises `ConfigError` where the surrogate fails on it."""
         if genotype not in self._known:
-            try:
-                found = self._ask(genotype)
-                self._same((*self.accuracies, *self.prices), found, genotype)
-                self._known[genotype] = found
-            except ConfigError as error:
-                self._known[genotype] = {}
-                if not self._failed:
-                    log.warning("%s; what it fails on is left blank, which is said once", error)
-                self._failed = True
+            found = self._ask(genotype)
+            self._same((*self.accuracies, *self.prices), found, genotype)
+            self._known[genotype] = found
         return self._known[genotype]
+
+    def figures(self, genotype: Genotype) -> dict[str, float]:
+        """The same, and none where it fails."""
+        try:
+            return self.ask(genotype)
+        except ConfigError as error:
+            self._known[genotype] = {}
+            if not self._failed:
+                log.warning("%s; what it fails on is left blank, which is said once", error)
+            self._failed = True
+            return {}
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from nas.analysis.benchmark_table import BenchmarkTable, fraction, read_csv
 from nas.analysis.constrained import Front
-from nas.analysis.cost_table import CostTable, operations_of, read_costs
+from nas.analysis.cost_table import FLOOR, CostTable, operations_of, read_costs
 from nas.analysis.natsbench import read_natsbench
 from nas.errors import require, require_one_of
 from nas.genotype import Genotype
@@ -123,7 +123,7 @@ def open_tabular(settings: Mapping, family: str, dataset: str) -> Tabular | None
 
     Args:
         settings: keys `name`, `file`, `metric` of a table; of `natsbench` also `epochs` and `cache`;
-            `costs` where a run has it.
+            `costs` and `cost_floor` where a run has them.
         family: the space's family; `nas.genotype_text` says which have tables.
         dataset: the data set that is searched on; decides what `metric: auto` means.
 
@@ -136,9 +136,15 @@ def open_tabular(settings: Mapping, family: str, dataset: str) -> Tabular | None
     require(
         name != SURROGATE,
         f"tabular={SURROGATE}: it says what an architecture would reach, and here a table of all of them is "
-        "looked up, tabular.file=<file>; nas.search, nas.rank and the fronts of nas.derive take a surrogate",
+        "looked up, tabular.file=<file>; nas.search, nas.blackbox, nas.rank and the fronts of nas.derive "
+        "take a surrogate",
     )
     file, metric, costs = settings["file"], settings["metric"], settings.get("costs")
+    floor = settings.get("cost_floor", FLOOR)
+    require(
+        costs is not None or floor == FLOOR,
+        f"tabular.cost_floor={floor}: without effect where tabular.costs=null",
+    )
     if name == "none" and file is None:
         require(
             costs is None,
@@ -166,6 +172,6 @@ def open_tabular(settings: Mapping, family: str, dataset: str) -> Tabular | None
         table.count(metric)  # refuses a column that is not there
     found = None
     if costs is not None:
-        found = read_costs(costs, table.columns)
+        found = read_costs(costs, table.columns, floor=floor)
         found.tell()
     return Tabular(table, metric, found)

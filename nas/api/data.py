@@ -108,6 +108,39 @@ def held(
     settings: Mapping[str, Any],
 ) -> Data:
     """Pictures of this program; see `nas.datasets.given`."""
+    from nas.running.untouched import untouched
+
+    try:
+        # Pictures are somebody's code, and tensors as a run needs them: neither is the caller's mode a part
+        # of them (inference, a default device), nor do they change the caller's random numbers.
+        with untouched():
+            pair, shape, inner, names, highest, (mean, std) = _read(train, test, plain, facts)
+    except ConfigError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:300]
+        raise ConfigError(f"given: the data cannot be read: {type(error).__name__}: {said}") from error
+    known = {
+        "image_shape": list(shape),
+        "num_classes": highest if names is None else len(names),
+        "mean": _of_channels("mean", mean, shape[0]),
+        "std": _of_channels("std", std, shape[0]),
+        "classes": names,
+        "num_images": [len(pair.train), len(pair.test)],
+        "padded_from": None if inner is None else list(inner),
+    }
+    given = {key: value for key, value in own.items() if value is not None}
+    words = words_of(
+        GIVEN, _keys(_conf() / "dataset" / f"{GIVEN}.yaml"), {"name": facts["name"], **given, **settings}
+    )
+    of_source = [f"dataset.source.{key}={word(value)}" for key, value in known.items() if value is not None]
+    return Data(GIVEN, (f"dataset={GIVEN}", *of_source, *words), pair, {"name": facts["name"], **known})
+
+
+def _read(train: Any, test: Any, plain: Any, facts: Mapping[str, Any]) -> tuple:
+    """The pictures, their shape, what it is padded from, names of classes or None, how many classes labels
+    speak of, and (mean, deviation).
+    """
     from nas.data.given import moments, pair_of
 
     pair, shape, inner = pair_of(train, test, plain)
@@ -128,21 +161,7 @@ def held(
     if mean is None or std is None:
         found = moments(pair.train)
         mean, std = (one if given is None else given for given, one in zip((mean, std), found, strict=True))
-    known = {
-        "image_shape": list(shape),
-        "num_classes": highest if names is None else len(names),
-        "mean": _of_channels("mean", mean, shape[0]),
-        "std": _of_channels("std", std, shape[0]),
-        "classes": names,
-        "num_images": [len(pair.train), len(pair.test)],
-        "padded_from": None if inner is None else list(inner),
-    }
-    given = {key: value for key, value in own.items() if value is not None}
-    words = words_of(
-        GIVEN, _keys(_conf() / "dataset" / f"{GIVEN}.yaml"), {"name": facts["name"], **given, **settings}
-    )
-    of_source = [f"dataset.source.{key}={word(value)}" for key, value in known.items() if value is not None]
-    return Data(GIVEN, (f"dataset={GIVEN}", *of_source, *words), pair, {"name": facts["name"], **known})
+    return pair, shape, inner, names, highest, (mean, std)
 
 
 def _of_channels(what: str, given: Any, channels: int) -> list[float]:

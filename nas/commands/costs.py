@@ -164,7 +164,7 @@ def _logged(
 ) -> Costed | None:
     settings = plain(config.tabular)
     cost = method.cost
-    columns = () if tabular is None or tabular.costs is None else tuple(tabular.costs.columns)
+    columns = _columns(tabular)
     own_unit = cost is not None and cost.of in columns and settings.get("cost") is None
     unit = settings.get("cost_unit") if own_unit else None
     logged = of_table({**settings, "cost_unit": None} if own_unit else settings, tabular, space)
@@ -176,10 +176,10 @@ def _logged(
         require(
             cost.of in columns,
             f"method.cost.of={cost.of}: unknown; known are {', '.join((*COUNTED, LATENCY, *columns))}"
-            + ("" if columns else ", and the columns of tabular.costs=<CSV>")
-            + ("; what a surrogate predicts is logged alone" if isinstance(tabular, Predicted) else ""),
+            + ("" if columns else ", and the columns of tabular.costs=<CSV>"),
         )
-        own = _of_column(tabular, space, cost, unit)
+        of_column = _of_predicted if isinstance(tabular, Predicted) else _of_column
+        own = of_column(tabular, space, cost, unit)
     _let_measure(cost, own, space)
     if logged is None:
         return own
@@ -190,6 +190,13 @@ def _logged(
         f"tabular.budget={logged.budget}, method.cost.budget={own.budget}: one cost, two budgets",
     )
     return replace(own, unit=logged.unit, budget=own.budget if logged.budget is None else logged.budget)
+
+
+def _columns(tabular: LookUp | None) -> tuple[str, ...]:
+    """The costs that a table or a surrogate has."""
+    if isinstance(tabular, Predicted):
+        return tabular.prices
+    return () if tabular is None or tabular.costs is None else tuple(tabular.costs.columns)
 
 
 def _let_measure(cost: Any, own: Costed, space: Any) -> None:
@@ -214,9 +221,32 @@ def _of_column(tabular: LookUp | None, space: Any, cost: Any, unit: str | None) 
     archs = sorted(arch for arch in values if operations_of(arch) <= operations)
     random.Random(0).shuffle(archs)
     archs = archs[:LOOKED_AT]
-    where = f"method.cost.of={cost.of}"
     genotypes = [parse(arch) for arch in archs]
-    linear = fit_costs(genotypes, [values[arch] for arch in archs], space.groups, where)
+    prices = [values[arch] for arch in archs]
+    linear = fit_costs(genotypes, prices, space.groups, f"method.cost.of={cost.of}")
+    return _by_fit(cost, own, linear, space, genotypes)
+
+
+def _of_predicted(tabular: LookUp | None, space: Any, cost: Any, unit: str | None) -> Costed:
+    """A cost that a surrogate predicts: what candidates cost is fitted to what it says of a few."""
+    assert isinstance(tabular, Predicted)
+    own = _of_surrogate(tabular, cost.of, unit, cost.budget)
+    some, where = drawn(space), f"method.cost.of={cost.of}"
+    found = range_of(own.price, some, space.groups, space.derive, where)
+    require(found.linear is not None, f"{where}: {KEY}={tabular.by} says the same of all of {found.drawn}")
+    require(
+        cost.budget is None or not found.exact or cost.budget >= found.smallest,
+        f"method.cost.budget={cost.budget}: no architecture of this space costs as little; {cost.of} is "
+        f"predicted to run from {found.smallest:,.6g} to {found.largest:,.6g}",
+    )
+    assert found.linear is not None
+    return _by_fit(cost, own, found.linear, space, some)
+
+
+def _by_fit(cost: Any, own: Costed, linear: LinearCosts, space: Any, genotypes: list[Genotype]) -> Costed:
+    """Tells a method what candidates cost by a fit, and how far that is off; refuses one that says little."""
+    where = f"method.cost.of={cost.of}"
+    says = "the surrogate" if own.predicted else "the table"
     line = (
         f"{where}: a cost for each operation of each edge, fitted to {linear.fitted:,} architectures; on "
         f"{linear.held_out:,} others R2 {linear.r2:.3f}, median error {linear.error:.1%}"
@@ -224,7 +254,7 @@ def _of_column(tabular: LookUp | None, space: Any, cost: Any, unit: str | None) 
     require(linear.r2 >= USELESS, f"{line}. That is no sum over edges: below {USELESS} it is not gone by")
     if linear.r2 < POOR:
         log.warning(
-            "%s. Below %s the gradient leads astray; whether the budget is met goes by the table", line, POOR
+            "%s. Below %s the gradient leads astray; whether the budget is met goes by %s", line, POOR, says
         )
     else:
         log.info("%s", line)

@@ -58,11 +58,11 @@ def check_same(folder: Path, method: Any) -> None:
             for group, now_EO in cost.shares.items()
         )
     )
-    where = "method.cost.table" if cost.of == "latency" else "tabular.costs"
+    where = "method.cost.table" if cost.of == "latency" else "tabular"
     require(
         same,
         f"{path}: the search began with other costs of {cost.of!r} than {where} holds now, and they are its "
-        "objective; name the table that it began with, or begin a new run",
+        "objective; name the table (or surrogate) that it began with, or begin a new run",
     )
 
 

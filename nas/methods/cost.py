@@ -13,7 +13,7 @@ COUNTED = ("params", "macs")
 MULTIPLIERS = ("lagrangian", "adaptive")
 UNTOLD = (
     "method.cost.of={of}: nobody has said what each candidate costs; known are params, macs, latency "
-    "(method.cost.table) and the columns of tabular.costs, which nas.search reads"
+    "(method.cost.table) and the columns of tabular.costs or of a surrogate, which nas.search reads"
 )
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nas.errors import ConfigError, require
@@ -33,19 +33,38 @@ def parse_csv(text: str, where: str, widest: int = 999) -> tuple[list[str], list
     Raises:
         ConfigError: it has NUL characters, a field beyond the length that is read, or a column twice.
     """
+    header, rows = iterate_csv(text, where, widest)
+    return header, list(rows)
+
+
+def iterate_csv(
+    text: str, where: str, widest: int = 999
+) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The same row by row, so that a large table is never held as texts; a row that is damaged raises there.
+
+    Args:
+        text: as for `parse_csv`.
+        where: likewise.
+        widest: likewise.
+    """
     require("\0" not in text, f"{where}: damaged (it holds NUL characters)")
     reader = csv.reader(io.StringIO(text, newline=""))
-    try:
-        header = next(reader, [])
-        rows = [(reader.line_num, fields) for fields in reader if fields]
-    except csv.Error as error:
-        raise ConfigError(f"{where}: damaged (line {reader.line_num}: {error})") from error
+
+    def lines() -> Iterator[tuple[int, list[str]]]:
+        try:
+            for fields in reader:
+                yield reader.line_num, fields
+        except csv.Error as error:
+            raise ConfigError(f"{where}: damaged (line {reader.line_num}: {error})") from error
+
+    every = lines()
+    _, header = next(every, (0, []))
     twice = sorted({name for name in header if header.count(name) > 1}) if len(header) <= widest else ["..."]
     require(
         not twice,
         f"{where}: damaged (columns must be named each once, at most {widest}: {shown(', '.join(twice))})",
     )
-    return header, rows
+    return header, (one for one in every if one[1])
 
 
 def read_rows(path: str | Path) -> list[dict[str, str]]:

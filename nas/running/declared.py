@@ -120,6 +120,7 @@ KINDS: Mapping[str, Kind] = {
     "tabular.cache": kind("str null"),
     "tabular.costs": Kind(frozenset(["str", "list", "null"]), items=kind("str")),
     "tabular.cost": kind("str null"),
+    "tabular.cost_floor": kind("float"),
     "tabular.cost_unit": kind("str null"),
     "tabular.budget": kind("float null"),
     "recipe.clip": kind("float null"),

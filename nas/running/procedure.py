@@ -21,7 +21,7 @@ from nas.running.config import plain
 from nas.running.config_checks import check_composed, check_saved
 from nas.running.from_run import check_words
 from nas.running.parts import compose
-from nas.running.places import PLACES, absolute
+from nas.running.places import PLACES, TABLES, absolute, make_absolute
 from nas.running.repeating import refusal, spread
 from nas.running.saved import read_config, read_overrides
 from nas.running.trust import check_saved as check_trusted
@@ -114,14 +114,9 @@ def settle(config: DictConfig) -> None:
     for setting in config.search.grid:
         for one in setting:
             _check_word("search.grid", one)
-    table = absolute(config.tabular.get("file"))
-    if table is not None:
-        config.tabular.file = table
-    costs = plain(config.tabular).get("costs")
-    if costs is not None:
-        config.tabular.costs = (
-            [absolute(one) for one in costs] if isinstance(costs, list) else absolute(costs)
-        )
+    config.search.grid = [[_placed(one) for one in setting] for setting in config.search.grid]
+    make_absolute(config)
+    table = config.tabular.get("file")
     require(table is None or Path(table).exists(), f"tabular.file={shown(table)}: there is no such file")
     if config.select is not None:
         require_one_of("select.among", config.select.among, ("all", "seed"))
@@ -152,7 +147,9 @@ def _check_word(about: str, override: str, place: str = "") -> None:
     key, about = key_of(override), f"{about}: {shown(override)}"
     own = {**OWN, **(OF_SELECTION if place == "select.overrides" else {})}
     require("=" in override or override.startswith("~"), f"{about}: must be key=value")
-    require(key not in own, f"{about}: said by the protocol itself ({own.get(key)})")
+    # Of a phase's own words those of the table would come before the protocol's, and be for nothing.
+    said = own.get(key, key if place.endswith("overrides") and key.startswith("tabular.") else None)
+    require(said is None, f"{about}: said by the protocol itself ({said})")
     mine = key.startswith(("hydra.", "hydra/", "-"))
     require(not mine, f"{about}: hydra's own settings are not for single runs of a protocol")
 
@@ -160,8 +157,8 @@ def _check_word(about: str, override: str, place: str = "") -> None:
 def _placed(override: str) -> str:
     """An override that names where data lie, so that it holds in any folder."""
     key, sign, value = override.partition("=")
-    named = key.lstrip("+") in tuple(f"dataset.{one}" for one in PLACES)
-    if not named or value[:1] in ("", "'", '"', "/", "$") or value == "null":
+    named = key.lstrip("+") in (*TABLES, *(f"dataset.{one}" for one in PLACES))
+    if not named or value[:1] in ("", "'", '"', "/", "$", "[") or value == "null":
         return override
     return f"{key}{sign}{quoted(absolute(value))}"
 
@@ -313,7 +310,7 @@ def _typed_alike(key: str, config: DictConfig, saved: DictConfig) -> bool:
     typed, kept = (plain(one) if OmegaConf.is_config(one) else one for one in found)
     if place == "search.grid" and isinstance(kept, list):
         # As far as a debug mode has left them.
-        return typed[: len(kept)] == kept
+        return [[_placed(one) for one in setting] for setting in typed[: len(kept)]] == kept
     return ([_placed(one) for one in typed] if isinstance(typed, list) else typed) == kept
 
 

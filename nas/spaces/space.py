@@ -202,7 +202,10 @@ class Space(ABC):
         Raises:
             ConfigError: nobody has said which there are.
         """
-        raise ConfigError(f"space={self.name}: it does not list its architectures; use space=nasbench201")
+        raise ConfigError(
+            f"space={self.name}: it does not say how its architectures are drawn and changed; "
+            "use space=nasbench201, darts or darts_rnn"
+        )
 
     def check_genotype(self, genotype: Genotype, *cells: str) -> None:
         """Raises `ConfigError` unless a genotype is of this family and has these cells."""

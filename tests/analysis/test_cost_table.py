@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nas.analysis.benchmark_table import SIZE
 from nas.analysis.constrained import Front, hypervolume
-from nas.analysis.cost_table import CostColumn, read_costs
+from nas.analysis.cost_table import read_costs
 from nas.analysis.costed import Costed
 from nas.analysis.sampling import pareto_front
 from nas.analysis.tabular import open_tabular
@@ -32,9 +32,20 @@ def test_what_cannot_be_a_cost_is_left_out_by_its_reason(tmp_path, caplog):
     table = read_costs(table_file(tmp_path, COSTS))
     # The median of 10.5, 0.2 and 0.3 is 0.3: pools may take less than 5% of it, convolutions may not.
     assert table.columns["board"].values == {SKIPS: 10.5, POOLS: 0.2, DRNAS: 0.3}
-    column = CostColumn("x", {SKIPS: 10, POOLS: 0.1, CONVS: 0.2, DRNAS: 30, EMPTY: float("nan")})
-    assert column.values == {SKIPS: 10, POOLS: 0.1, DRNAS: 30}
+    odd = f"arch,x\n{SKIPS},10\n{POOLS},0.1\n{CONVS},0.2\n{DRNAS},30\n{EMPTY},nan\n"
+    column = read_costs(table_file(tmp_path, odd, "odd.csv")).columns["x"]
+    assert column.values == {SKIPS: 10, POOLS: 0.1, DRNAS: 30} and len(column) == len(column.values) == 3
+    assert CONVS not in column.values and column.values.get(EMPTY) is None and column.values.get("?") is None
     assert column.left_out == {"below 5% of the median in spite of convolutions": 1, "not finite": 1}
+    # The median of 10, 0.1, 0.2 and 30 is 5.1.
+    for floor, kept in ((0, True), (0.039, True), (0.04, False), (0.5, False)):
+        column = read_costs(tmp_path / "odd.csv", floor=floor).columns["x"]
+        assert (CONVS in column.values, POOLS in column.values) == (kept, True)
+        words = f"below {100 * floor:g}% of the median in spite of convolutions"
+        assert column.left_out == {"not finite": 1} | ({} if kept else {words: 1})
+    for floor in (1, -0.1, float("nan")):
+        with pytest.raises(ConfigError, match=r"tabular\.cost_floor=.*: must be a share"):
+            read_costs(tmp_path / "odd.csv", floor=floor)
     table.tell()
     assert caplog.messages == [
         "tabular.costs (table.csv): left out and never filled in: board: 1 not above 0"
@@ -75,6 +86,8 @@ def test_costs_need_accuracies_beside_them(tmp_path):
     file = str(table_file(tmp_path, COSTS))
     with pytest.raises(ConfigError, match=r"tabular\.costs=.*tabular\.file=<CSV>"):
         open_tabular(settings(None, name="none") | {"costs": file}, "nasbench201", "cifar10")
+    with pytest.raises(ConfigError, match=r"tabular\.cost_floor=0\.1: without effect"):
+        open_tabular(settings(file) | {"cost_floor": 0.1}, "nasbench201", "cifar10")
 
 
 @given(POINTS, st.integers(0, 9))

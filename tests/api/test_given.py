@@ -129,6 +129,63 @@ def test_what_cannot_be_used_is_refused_in_words(train, options, told):
         nas.datasets.given(train, PAIR[1], **options)
 
 
+class Raising(Pictures):
+    """Pictures that fail in places where none fails by itself."""
+
+    def __init__(self, **fails):
+        super().__init__()
+        self.fails = fails
+
+    def __len__(self):
+        if "length" in self.fails:
+            raise OSError("the disk is gone")
+        return super().__len__()
+
+    @property
+    def classes(self):
+        if "classes" in self.fails:
+            raise KeyError("names")
+        return None
+
+    def __getitem__(self, index):
+        pixels, label = super().__getitem__(index)
+        if "picture" in self.fails:
+            # What has a gradient is no array.
+            return pixels, torch.tensor(float(label), requires_grad=True)
+        return pixels, label
+
+
+@pytest.mark.parametrize(
+    ("fails", "told"),
+    [
+        ("length", "given: the data cannot be read: OSError: the disk is gone"),
+        ("classes", "given: the data cannot be read: KeyError: 'names'"),
+        ("picture", "RuntimeError|labels"),
+    ],
+)
+def test_data_that_fail_by_themselves_are_refused_in_words(fails, told):
+    with pytest.raises(nas.ConfigError, match=told):
+        nas.datasets.given(Raising(**{fails: True}), PAIR[1])
+
+
+def test_pictures_are_read_in_no_mode_of_the_callers_and_change_none_of_its_random_numbers():
+    class Flipping(Pictures):
+        def __getitem__(self, index):
+            pixels, label = super().__getitem__(index)
+            return (pixels.flip(2) if torch.rand(()) < 0.5 else pixels), label
+
+    arrays, flipping = (PAIR[0].pixels, torch.tensor(PAIR[0].labels)), Flipping()
+    before = torch.get_rng_state()
+    with torch.inference_mode(), torch.device("meta"):
+        taken, asked = nas.datasets.given(arrays, PAIR[1]), nas.datasets.given(flipping, PAIR[1])
+    assert torch.equal(torch.get_rng_state(), before)
+    for data in (taken, asked):
+        picture, _ = data.pair.train[0]
+        assert picture.device.type == data.pair.train.labels.device.type == "cpu"
+        assert not data.pair.train.labels.is_inference()
+    assert not taken.pair.train[0][0].is_inference()
+
+
 def test_a_picture_that_is_of_another_shape_ends_the_run_in_words():
     class Uneven(Pictures):
         def __getitem__(self, index):

@@ -84,7 +84,7 @@ def test_seconds_are_spent_where_the_table_has_them(run, tables, tmp_path):
 
 def test_the_official_files_give_rewards_of_a_schedule_of_their_own(run, tables, tmp_path, monkeypatch):
     final, early = (one.partition("=")[2] for one in tables)
-    for where in ("nas.analysis.tabular", "nas.commands.blackbox"):
+    for where in ("nas.analysis.tabular", "nas.commands.blackbox_figures"):
         monkeypatch.setattr(
             f"{where}.read_natsbench", lambda file, epochs, cache: read_csv({200: final, 12: early}[epochs])
         )
@@ -201,5 +201,7 @@ def test_what_cannot_be_searched_is_refused(run, tables, tmp_path, words, messag
 
 def test_a_space_that_no_table_lists_is_refused(run, tables, tmp_path):
     done = run("blackbox", "space=darts", "budget.queries=1", *tables, f"hydra.run.dir={tmp_path / 'a'}")
-    assert_refused(done, "space=darts: it does not list its architectures; use space=nasbench201")
+    assert_refused(done, "a table has nothing to say about this space (it makes architectures of 'darts')")
+    done = run("blackbox", "space=dso", "budget.queries=1", *tables, f"hydra.run.dir={tmp_path / 'a'}")
+    assert_refused(done, "it does not say how its architectures are drawn and changed; use space=nasbench201")
     assert not (tmp_path / "a").exists()

@@ -61,6 +61,20 @@ def test_every_epoch_says_cost_regret_and_distance(run, tables, tmp_path):
     assert "left out and never filled in: board: " in done.out
 
 
+def test_what_is_too_little_for_convolutions_is_a_key(run, tables, tmp_path):
+    overrides, figures = tables
+    middle = sorted(price for _, price in figures.values())[7812]
+    low = [(a, p) for a, (_, p) in figures.items() if "nor_conv" in a and p < 0.5 * middle]
+    given = (*DIRICHLET, *overrides, "tabular.cost=phone", "plan=true", "tabular.cost_floor=0.5")
+    done = run("search", *given, f"hydra.run.dir={tmp_path / 'a'}")
+    assert done.status == 0, done.err
+    text = " ".join((done.out + done.err).split())
+    assert f"phone: {len(low):,} below 50% of the median in spite of convolutions" in text
+    assert f"phone ({15_625 - len(low):,} known)" in text
+    assert_refused(run("search", *given, "tabular.cost_floor=2"), "tabular.cost_floor=2")
+    assert_refused(run("search", *given, "tabular.costs=null", "tabular.cost=null"), "without effect")
+
+
 def test_looking_costs_up_does_not_change_the_search_and_survives_a_kill(run, tables, tmp_path):
     overrides = (*DIRICHLET, *tables[0], "tabular.cost=phone", "trainer.enable_progress_bar=false")
     blind, whole, killed = (tmp_path / name for name in ("blind", "whole", "killed"))

@@ -14,7 +14,7 @@ from nas.errors import require
 def draw_incumbents(
     rows: Sequence[Mapping[str, float | int | None]],
     figure_name: str,
-    best: float,
+    best: float | None,
     path: str | Path,
     title: str,
     caption: str | None = None,
@@ -26,7 +26,7 @@ def draw_incumbents(
     Args:
         rows: of `nas.analysis.blackbox.curve`.
         figure_name: the column that is drawn, in percent.
-        best: the highest of all architectures, in percent.
+        best: the highest of all architectures, in percent; None where nobody knows.
         path: a .png, .pdf or .svg file.
         title: text above the axes.
         caption: a line below all.
@@ -46,10 +46,14 @@ def draw_incumbents(
             x, mean - spread, mean + spread, color=LINE_COLOURS[0], alpha=0.25, lw=0, label="one deviation"
         )
         ax.plot(x, mean, color=LINE_COLOURS[0], label=f"mean of {rows[-1]['n']} seeds", **markers(len(rows)))
-        ax.axhline(best, color=FAINT, linestyle=":", lw=1.6, label=f"best of the table ({best:.2f})")
+        if best is not None:
+            ax.axhline(best, color=FAINT, linestyle=":", lw=1.6, label=f"best of the table ({best:.2f})")
         ax.set_xscale("log")
         early = len(rows) // 10
-        lowest, reach = mean[early] - 2 * np.nan_to_num(spread[early]), max(best, mean[-1])
+        lowest, reach = (
+            mean[early] - 2 * np.nan_to_num(spread[early]),
+            mean[-1] if best is None else max(best, mean[-1]),
+        )
         ax.set_ylim(lowest - 0.05 * (reach - lowest) - 1e-3, reach + 0.1 * (reach - lowest) + 1e-3)
         ax.set_xlabel("queries" if along == "queries" else "seconds of training, looked up")
         ax.set_ylabel(f"{figure_name} of the incumbent (%)")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nas.errors import require
 from nas.genotype import Cell, Edge, Genotype
+from nas.spaces.architectures import ChosenEdges
 from nas.spaces.darts.layout import INPUTS, NORMAL, REDUCE, cell_places, reduction_positions
 from nas.spaces.darts.network import DartsNetwork
 from nas.spaces.darts.pieces import DartsPieces
@@ -178,6 +179,10 @@ class DartsSpace(Space):
             name: CandidateCosts(group, functools.partial(places, name), DARTS, is_signal(inputs.image_shape))
             for name, group in self.groups.items()
         }
+
+    def architectures(self) -> ChosenEdges:
+        """Its architectures as codes; see `Space.architectures`."""
+        return ChosenEdges(self.groups, self.derive, self.edges_per_node)
 
     def derive(self, scores: Mapping[str, Tensor]) -> Genotype:
         """Keeps, for every node, its strongest in-edges by their best operation other than `none` (section

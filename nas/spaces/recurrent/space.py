@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from nas.errors import ConfigError, require
 from nas.genotype import Cell, Edge, Genotype, check_operations
+from nas.spaces.architectures import ChosenEdges
 from nas.spaces.recurrent.language_model import Dropouts, Sizes
 from nas.spaces.recurrent.lstm import LSTM, LstmNetwork, is_lstm
 from nas.spaces.recurrent.mix import SLOTS
@@ -166,6 +167,10 @@ class RecurrentSpace(Space):
     def costs(self, inputs: TextInputs) -> dict[str, "FreeCandidates"]:
         """What candidates cost: nothing, as a node's matrix serves all of them."""
         return {RECURRENT: FreeCandidates()}
+
+    def architectures(self) -> ChosenEdges:
+        """Its architectures as codes; see `Space.architectures`."""
+        return ChosenEdges(self.groups, self.derive, 1)
 
     def derive(self, scores: Mapping[str, Tensor]) -> Genotype:
         """Keeps of every node its one strongest predecessor, and of that edge its strongest operation.

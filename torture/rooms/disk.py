@@ -17,6 +17,7 @@ from torture.commands import Ended, command, finish, held, start, until_stopped
 from torture.faults import Fault
 from torture.kinds import KINDS, Kind, drawn, in_turn, spread
 from torture.room import Case, Outcome, Plant
+from torture.rooms.kills import in_place
 from torture.wholes import Whole, Wholes, again, goes_on, same_end
 
 # What a disk says, and whether it goes on saying so.
@@ -201,17 +202,31 @@ def _silent() -> AbstractContextManager[Any]:
     return mock.patch.object(RunFolder, "kept", lambda folder, again, trains=True: "")
 
 
-def _cases(deed: str) -> tuple[str, ...]:
-    return tuple(f"{KINDS[0].name}_{deed}={number}" for number in range(PLACES))
+def _unforeseen() -> AbstractContextManager[Any]:
+    from nas.running import session
+
+    return mock.patch.object(session, "write_failure", lambda error: None)
 
 
 PLANTS = {
-    "locks": Plant("a run folder is not locked", _unlocked, _cases("second-run")),
-    "folders": Plant(
-        "nobody looks whether the folder is still the same", _unchecked_identity, _cases("replaced")
+    "locks": Plant(
+        "a run folder is not locked", "neither of two|differences|left over|status",
+        _unlocked, (f"{KINDS[0].name}_second-run=*",),
     ),
-    "silent": Plant("the message does not say what is kept", _silent),
-}
+    "folders": Plant(
+        "nobody looks whether the folder is still the same", "has not noticed", _unchecked_identity,
+        (f"{KINDS[0].name}_replaced=*",),
+    ),
+    "silent": Plant("the message does not say what is kept", "does not say what is kept", _silent),
+    "unforeseen": Plant(
+        "a run does not know an error of the disk for what it is", "does not say|messages|a traceback",
+        _unforeseen,
+    ),
+    "halves": Plant(
+        "what was written beside a file is copied over it, not renamed", "does not go on|differences",
+        in_place, (f"{KINDS[0].name}_*_short",),
+    ),
+}  # fmt: skip
 
 
 def room(folder: Path) -> Disk:

@@ -17,6 +17,8 @@ from torture.commands import ROOT, START, Ended, finish, held
 from torture.faults import Fault
 from torture.kinds import CELLS, drawn, in_turn, spread
 from torture.room import Case, Outcome, Plant
+from torture.rooms import PLANT
+from torture.rooms.kills import optimizers_forgotten
 from torture.same import differences, left_behind
 from torture.wholes import Whole
 
@@ -76,7 +78,8 @@ class Distributed:
             run = place / "run"
             shutil.rmtree(place, ignore_errors=True)
             armed = faults.armed(run, place / "notes")
-            done = finish(_start(place, *TYPED, f"hydra.run.dir={run}", variables=armed), time.monotonic())
+            words = [*TYPED, f"hydra.run.dir={run}"]
+            done = finish(_start(place, *words, variables=armed, plant=False), time.monotonic())
             held(done.status == 0, f"two processes do not run: status {done.status}, {done.last}")
             self._whole = Whole(run, faults.listed(place / "notes"), done.seconds, done.err, done.out)
         return self._whole
@@ -124,12 +127,16 @@ class Distributed:
                     os.kill(pid, signal.SIGKILL)
 
 
-def _start(place: Path, *words: str, variables: Mapping[str, str] | None = None) -> "subprocess.Popen | Fork":
+def _start(
+    place: Path, *words: str, variables: Mapping[str, str] | None = None, plant: bool = True
+) -> "subprocess.Popen | Fork":
     place.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"), "NAS_OUTPUTS": str(place / "outputs"),
         SKETCHES: "1", **(variables or {}),
     }  # fmt: skip
+    if not plant:
+        environment.pop(PLANT, None)
     line = [sys.executable, "-c", START, *TORCHRUN, *words]
     return launch(line, cwd=ROOT, env=environment, start_new_session=True)
 
@@ -154,7 +161,12 @@ def _unwatched() -> Iterator[None]:
         yield
 
 
-PLANTS = {"unwatched": Plant("processes do not watch over each other", _unwatched)}
+PLANTS = {
+    "unwatched": Plant("processes do not watch over each other", "does not say that it was", _unwatched),
+    "optimizers": Plant(
+        "a resumed run begins with fresh optimisers", "differences", optimizers_forgotten, ("killed_rank=*",)
+    ),
+}  # fmt: skip
 
 
 def room(folder: Path) -> Distributed:

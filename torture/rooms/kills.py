@@ -113,7 +113,8 @@ class Kills:
 
 
 @contextmanager
-def _in_place() -> Iterator[None]:
+def in_place() -> Iterator[None]:
+    """A plant: files are written where they are read."""
     from nas import files
 
     @contextmanager
@@ -135,7 +136,8 @@ def _nothing_swept() -> AbstractContextManager[Any]:
     return mock.patch.object(locks, "sweep", lambda folder, own=False: [])
 
 
-def _optimizers_forgotten() -> AbstractContextManager[Any]:
+def optimizers_forgotten() -> AbstractContextManager[Any]:
+    """A plant: a run does not go on to the same end."""
     from pytorch_lightning.trainer.connectors.checkpoint_connector import _CheckpointConnector
 
     return mock.patch.object(_CheckpointConnector, "restore_optimizers", lambda connector: None)
@@ -155,11 +157,16 @@ def _tables_not_cut() -> Iterator[None]:
 
 
 PLANTS = {
-    "in-place": Plant("what was written beside a file is copied over it, not renamed", _in_place),
-    "leftovers": Plant("what a killed run has left is not swept away", _nothing_swept),
-    "optimizers": Plant("a resumed run begins with fresh optimisers", _optimizers_forgotten),
-    "tables": Plant("tables are not cut back to the checkpoint", _tables_not_cut),
-}
+    "in-place": Plant(
+        "what was written beside a file is copied over it, not renamed", "does not go on|differences",
+        in_place,
+    ),
+    "leftovers": Plant("what a killed run has left is not swept away", r"\.tmp", _nothing_swept),
+    "optimizers": Plant("a resumed run begins with fresh optimisers", "differences", optimizers_forgotten),
+    "tables": Plant(
+        "tables are not cut back to the checkpoint", r"differences.*\.(csv|jsonl)", _tables_not_cut
+    ),
+}  # fmt: skip
 
 
 def room(folder: Path) -> Kills:

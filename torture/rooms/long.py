@@ -1,6 +1,7 @@
 """Long runs: memory, threads and open files of a process over many steps or jobs; slopes with intervals."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -145,16 +146,40 @@ def _growing(each: Callable[[], Any]) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _jobs_kept() -> Iterator[None]:
+    from nas.commands import search
+
+    usual, kept = search.run, []
+
+    def keeps(*given: Any, **options: Any) -> Any:
+        kept.append(os.urandom(8 << 20))
+        return usual(*given, **options)
+
+    with mock.patch.object(search, "run", keeps):
+        yield
+
+
+def _waits() -> threading.Thread:
+    thread = threading.Thread(target=threading.Event().wait, daemon=True)
+    thread.start()
+    return thread
+
+
 PLANTS = {
     "memory": Plant(
-        "100 kB are kept at each step", lambda: _growing(lambda: os.urandom(100_000)), ("steps_1000",)
-    ),
-    "files": Plant(
-        "a file is left open at each step",
-        lambda: _growing(lambda: os.open(os.devnull, os.O_RDONLY)),
+        "100 kB are kept at each step", "it grows", lambda: _growing(lambda: os.urandom(100_000)),
         ("steps_1000",),
     ),
-}
+    "files": Plant(
+        "a file is left open at each step", "files:",
+        lambda: _growing(lambda: os.open(os.devnull, os.O_RDONLY)), ("steps_1000",),
+    ),
+    "threads": Plant(
+        "a thread is left waiting at each step", "threads:", lambda: _growing(_waits), ("steps_1000",)
+    ),
+    "jobs": Plant("8 MB are kept of each job", "it grows", _jobs_kept, ("jobs_20",)),
+}  # fmt: skip
 
 
 def room(folder: Path) -> Long:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 from unittest import mock
 
 from torture import faults
@@ -96,7 +97,27 @@ def _deaf() -> Iterator[None]:
         yield
 
 
-PLANTS = {"deaf": Plant("nobody listens to signals but Python", _deaf)}
+@contextmanager
+def _startled() -> Iterator[None]:
+    from nas.engine.machine.stopping import Sigterm
+
+    hear = Sigterm.__call__
+
+    def again(told: Sigterm, number: int, frame: FrameType | None) -> None:
+        told.received = False
+        hear(told, number, frame)
+
+    with mock.patch.object(Sigterm, "__call__", again):
+        yield
+
+
+PLANTS = {
+    "deaf": Plant("nobody listens to signals but Python", r"status -\d+", _deaf),
+    "startled": Plant(
+        "a second signal breaks into what the first began", "a traceback|an error|status", _startled,
+        ("*_twice",),
+    ),
+}  # fmt: skip
 
 
 def room(folder: Path) -> Signals:

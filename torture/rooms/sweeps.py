@@ -12,8 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -213,11 +213,46 @@ def _unnoticed() -> AbstractContextManager[Any]:
     return mock.patch.object(launching, "is_dead", lambda folder: False)
 
 
+@contextmanager
+def _summaries(other: Callable[[Path, dict[str, Any]], dict[str, Any]]) -> Iterator[None]:
+    from nas.running import runs
+
+    usual = runs._summary
+    with mock.patch.object(runs, "_summary", lambda place: other(place, usual(place))):
+        yield
+
+
+def _counted(place: Path, found: dict[str, Any]) -> dict[str, Any]:
+    return found | {"status": "finished"}
+
+
+def _lost_once(place: Path, found: dict[str, Any]) -> dict[str, Any]:
+    ran = (place / "ran.txt").read_text().splitlines()
+    once = found.get("status") == "finished" and len(ran) == 1 and place.name == "0"
+    return {"status": "lost", "error": "it has no summary.json"} if once else found
+
+
+def _unlocked() -> AbstractContextManager[Any]:
+    from nas.commands import sweeps
+
+    return mock.patch.object(sweeps, "FolderLock", lambda folder, what: None)
+
+
 PLANTS = {
     "unnoticed": Plant(
-        "jobs that died with their launcher are not noticed", _unnoticed, ("kill_all_1", "kill_all_3")
+        "jobs that died with their launcher are not noticed", "no command completes|is lost|still missing",
+        _unnoticed, ("kill_all_*",),
     ),
-}
+    "counted": Plant(
+        "a table counts what did not finish among the finished", "status 0|does not say that",
+        lambda: _summaries(_counted), (f"ill_{FEW}",),
+    ),
+    "again": Plant(
+        "a table takes a job that has finished for a lost one", "had finished and ran again",
+        lambda: _summaries(_lost_once), ("kill_*",),
+    ),
+    "unlocked": Plant("a sweep does not lock its folder", "statuses", _unlocked, ("twice_*",)),
+}  # fmt: skip
 
 
 def room(folder: Path) -> Sweeps:

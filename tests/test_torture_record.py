@@ -12,6 +12,7 @@ from torture.chamber import Chamber
 from torture.commands import Failed
 from torture.record import Record, Tried
 from torture.room import Case, Outcome, Plant
+from torture.rooms.long import Look, judged
 
 
 class Made:
@@ -221,3 +222,23 @@ def test_of_a_case_that_was_tried_twice_the_last_counts_and_plants_are_apart(tmp
         ("x", "c2", "held", ""), ("y", "c2", "held", "p"),
     ]  # fmt: skip
     assert found.of(["c1", "c2"], 1) == []
+
+
+def looks(seconds, slope, noise=0.2):
+    """A process of 500 MB that grows by so many MB a day, looked at twice a second."""
+    times = [number / 2 for number in range(2 * seconds)]
+    return [
+        Look(one, 500 + slope * one / 86_400 + noise * (number % 7), 3, 9, 1)
+        for number, one in enumerate(times)
+    ]
+
+
+def test_of_half_a_minute_nothing_is_said_of_a_day_and_of_minutes_a_slope_is_judged():
+    said = judged(looks(36, 2000))
+    assert said.startswith("memory 500.6 MB at first and 501.4 at last (72 looks over 36 s, too few")
+    assert "in a day" not in said
+    with pytest.raises(Failed, match="it grows: memory"):
+        judged(looks(36, 86_400 * 40 / 36))
+    assert "in a day +" in judged(looks(600, 400))
+    with pytest.raises(Failed, match=r"it grows: .*in a day \+[0-9]+ to \+[0-9]+ MB"):
+        judged(looks(600, 2000))

@@ -175,7 +175,7 @@ def _told(tried: Sequence[Tried]) -> str:
 def text_of_plants(rooms: Sequence[Room], lines: Sequence[Mapping[str, str]]) -> str:
     """What docs/reliability.md says of plants, those that have not been run among them."""
     kept = {(one["room"], one["plant"]): one for one in lines}
-    found = []
+    found: list[tuple[object, ...]] = []
     for room in rooms:
         for name, plant in room.plants.items():
             one = kept.get((room.name, name))
@@ -186,9 +186,9 @@ def text_of_plants(rooms: Sequence[Room], lines: Sequence[Mapping[str, str]]) ->
             origin = f"{one['commit']}, {one['date']}"
             found.append((room.name, name, plant.about, seen, int(one["cases"]), one["said"][:160], origin))
     counts = {what: sum(line[3] == what for line in found) for what in ("not run", "**by none**")}
-    seen = len(found) - sum(counts.values())
+    caught = len(found) - sum(counts.values())
     head = (
-        f"Of {len(found)} planted faults {seen} were seen, {counts['**by none**']} were not, and "
+        f"Of {len(found)} planted faults {caught} were seen, {counts['**by none**']} were not, and "
         f"{counts['not run']} have not been run."
     )
     names = ("room", "plant", "what is planted", "seen by", "after cases", "which says", "commit")

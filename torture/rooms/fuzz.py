@@ -327,7 +327,7 @@ def _warning(usual: Callable[[], Any], text: str) -> Any:
 
 @contextmanager
 def _slow_once() -> Iterator[None]:
-    waited = []
+    waited: list[str] = []
 
     def parse(usual: Callable[[], Any], text: str) -> Any:
         if not waited:

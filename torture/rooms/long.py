@@ -105,15 +105,18 @@ def judged(looks: Sequence[Look]) -> str:
     blocks = [looks[number * size : (number + 1) * size] for number in range(BLOCKS)]
     times = [sum(one.seconds for one in block) / size for block in blocks]
     memory = [sum(one.memory for one in block) / size for block in blocks]
+    span = looks[-1].seconds - looks[0].seconds
+    seen = f"({len(looks)} looks over {span:.0f} s"
+    words = f"memory {memory[0]:.1f} MB at first and {memory[-1]:.1f} at last {seen}"
+    if span < SPAN:
+        words = f"{words}, too few seconds for a day)"
+        held(memory[-1] - memory[0] < ITSELF, f"it grows: {words}")
+        return words
     fit = stats.linregress(times, memory)
     reach = stats.t.ppf(0.975, BLOCKS - 2) * fit.stderr
     day = [86_400 * (fit.slope + sign * reach) for sign in (-1, 1)]
-    words = (
-        f"memory {memory[0]:.0f} MB at first and {memory[-1]:.0f} at last; in a day {day[0]:+.0f} to "
-        f"{day[1]:+.0f} MB (95 %, {len(looks)} looks over {looks[-1].seconds - looks[0].seconds:.0f} s)"
-    )
-    steep = day[0] >= DAY and looks[-1].seconds - looks[0].seconds >= SPAN
-    held(not steep and memory[-1] - memory[0] < ITSELF, f"it grows: {words}")
+    words = f"{words}); in a day {day[0]:+.0f} to {day[1]:+.0f} MB (95 %)"
+    held(day[0] < DAY and memory[-1] - memory[0] < ITSELF, f"it grows: {words}")
     return words
 
 

@@ -7,7 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -208,6 +208,22 @@ def _unforeseen() -> AbstractContextManager[Any]:
     return mock.patch.object(session, "write_failure", lambda error: None)
 
 
+@contextmanager
+def _forwards() -> Iterator[None]:
+    from nas.engine.progress import Clock
+
+    end, ended = Clock.end_epoch, [0.0]
+
+    def forwards(clock: Clock, *given: Any) -> None:
+        if time.time() < ended[-1]:
+            raise RuntimeError("the clock was set back")
+        ended.append(time.time())
+        end(clock, *given)
+
+    with mock.patch.object(Clock, "end_epoch", forwards):
+        yield
+
+
 PLANTS = {
     "locks": Plant(
         "a run folder is not locked", "neither of two|differences|left over|status",
@@ -225,6 +241,10 @@ PLANTS = {
     "halves": Plant(
         "what was written beside a file is copied over it, not renamed", "does not go on|differences",
         in_place, (f"{KINDS[0].name}_*_short",),
+    ),
+    "clock": Plant(
+        "a run breaks down where its clock goes back", "clock was set back", _forwards,
+        (f"{KINDS[0].name}_clock=*",),
     ),
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from unittest import mock
 
@@ -161,10 +162,22 @@ def _unwatched() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _patient() -> Iterator[None]:
+    from nas.engine.machine import peers
+
+    with mock.patch.object(peers, "timedelta", lambda seconds: timedelta(seconds=100 * seconds)):
+        yield
+
+
 PLANTS = {
     "unwatched": Plant("processes do not watch over each other", "does not say that it was", _unwatched),
     "optimizers": Plant(
         "a resumed run begins with fresh optimisers", "differences", optimizers_forgotten, ("killed_rank=*",)
+    ),
+    "patient": Plant(
+        "processes wait a hundred times as long for each other", "did not end within", _patient,
+        ("hung_rank=1",),
     ),
 }  # fmt: skip
 

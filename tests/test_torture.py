@@ -1,14 +1,17 @@
 """The torture chamber as it is started: cases held, a planted fault seen, what was tried not tried again."""
 
 import json
+import os
 import shutil
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from experiments.records import between
-from tests.forks import finish
+from tests.forks import finish, launch
 from torture import faults, keeping
 from torture.kinds import spread
 from torture.record import Record, Tried, row
@@ -52,6 +55,23 @@ def test_a_fault_that_is_planted_in_the_code_is_seen(folder):
     found = chamber(folder, "--plants", "--room", "checkpoints")
     assert found.returncode == 0, found.stdout + found.stderr
     assert "checkpoints sums: caught" in found.stdout and "checkpoints pickles: caught" in found.stdout
+
+
+def test_a_chamber_that_is_stopped_leaves_no_command_behind(tmp_path):
+    line = [sys.executable, "-m", "torture", "--folder", tmp_path, "--room", "long", "--case", "steps_10000"]
+    process = launch(line)
+    lock, end = tmp_path / "cases/long/steps_10000/run/.lock", time.monotonic() + 300
+    while not (lock.is_file() and lock.read_text()):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.1)
+    pid = int(lock.read_text().strip().rsplit("-", 2)[1])
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "stopped; the same command goes on" in out, err
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < end:
+            os.kill(pid, 0)
+            time.sleep(0.1)
 
 
 def test_two_minutes_of_every_room(tmp_path):

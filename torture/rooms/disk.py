@@ -13,7 +13,7 @@ from typing import Any
 from unittest import mock
 
 from torture import faults
-from torture.commands import Ended, command, finish, held, start, until_stopped
+from torture.commands import Ended, command, finish, guarded, held, start, until_stopped
 from torture.faults import Fault
 from torture.kinds import KINDS, Kind, drawn, in_turn, spread
 from torture.room import Case, Outcome, Plant
@@ -117,14 +117,13 @@ class Disk:
         begun = time.monotonic()
         process = start(kind.command, *words, place=folder, variables=armed)
         moved, second = folder / "moved", None
-        try:
+        with guarded(process):
             held(until_stopped(process), "it ended before its write")
             there = run.is_dir()
             if deed == "second-run":
                 second = again(kind, run, folder, sources)
             elif there:
                 befall(run, deed, moved)
-        finally:
             os.kill(process.pid, signal.SIGCONT)
         done = finish(process, begun)
         if deed == "read-only" and there:

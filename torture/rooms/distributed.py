@@ -14,7 +14,7 @@ from unittest import mock
 
 from tests.forks import SKETCHES, Fork, launch
 from torture import faults
-from torture.commands import ROOT, START, Ended, finish, held
+from torture.commands import ROOT, START, Ended, finish, guarded, held
 from torture.faults import Fault
 from torture.kinds import CELLS, drawn, in_turn, spread
 from torture.room import Case, Outcome, Plant
@@ -111,12 +111,14 @@ class Distributed:
     def _without(self, case: Case, process: "subprocess.Popen | Fork", run: Path) -> Ended:
         """Takes a process away once there are so many checkpoints, and waits for the end of the others."""
         begun = time.monotonic()
-        while (
-            len(list(run.glob("checkpoints/epoch=*.ckpt"))) < case.options["after"]
-            or len(_ranks(process)) < 2
-        ):
-            held(process.poll() is None and time.monotonic() < begun + ENDS, "the run did not come so far")
-            time.sleep(0.05)
+        with guarded(process):
+            while (
+                len(list(run.glob("checkpoints/epoch=*.ckpt"))) < case.options["after"]
+                or len(_ranks(process)) < 2
+            ):
+                there = process.poll() is None and time.monotonic() < begun + ENDS
+                held(there, "the run did not come so far")
+                time.sleep(0.05)
         number = signal.SIGKILL if case.options["do"] == "kill" else signal.SIGSTOP
         pid = _ranks(process)[case.options["rank"]]
         os.kill(pid, number)

@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 from torture import faults
-from torture.commands import command, finish, held, start
+from torture.commands import command, finish, guarded, held, start
 from torture.faults import Fault
 from torture.kinds import KINDS, Kind, drawn, in_turn, others, spread
 from torture.room import Case, Outcome, Plant
@@ -97,7 +97,8 @@ class Kills:
         if "moment" in case.options:
             begun = time.monotonic()
             process = start(kind.command, *words, place=folder)
-            time.sleep(case.options["moment"] * whole.seconds)
+            with guarded(process):
+                time.sleep(case.options["moment"] * whole.seconds)
             process.send_signal(signal.SIGKILL)
             done = finish(process, begun)
             held(done.status in (-signal.SIGKILL, 0), f"status {done.status} of what was killed: {done.last}")

@@ -12,7 +12,7 @@ from unittest import mock
 
 from scipy import stats
 
-from torture.commands import finish, held, start
+from torture.commands import finish, guarded, held, start
 from torture.kinds import CELLS, QUIET
 from torture.room import Case, Outcome, Plant
 
@@ -81,10 +81,11 @@ class Long:
         begun = time.monotonic()
         process = start("search", *words, place=folder)
         looks: list[Look] = []
-        while process.poll() is None and time.monotonic() < begun + PATIENCE:
-            with suppress(OSError, ValueError, IndexError):
-                looks.append(_look(process.pid, time.monotonic() - begun, _done(run)))
-            time.sleep(0.25)
+        with guarded(process):
+            while process.poll() is None and time.monotonic() < begun + PATIENCE:
+                with suppress(OSError, ValueError, IndexError):
+                    looks.append(_look(process.pid, time.monotonic() - begun, _done(run)))
+                time.sleep(0.25)
         ended = finish(process, begun, 10)
         held(ended.status == 0, f"status {ended.status}: {ended.last}")
         return Outcome("held", judged([one for one in looks if WARM * total < one.done]), inputs=total)

@@ -10,7 +10,7 @@ from types import FrameType
 from unittest import mock
 
 from torture import faults
-from torture.commands import finish, held, start, until_stopped
+from torture.commands import finish, guarded, held, start, until_stopped
 from torture.faults import Fault
 from torture.kinds import KINDS, Kind, in_turn, spread
 from torture.room import Case, Outcome, Plant
@@ -68,10 +68,9 @@ class Signals:
         process = start(kind.command, *words, place=folder, variables=armed)
         # A scheduler tells all processes of a job; where there is one, that is the same.
         send = os.killpg if "workers" in kind.name else os.kill
-        try:
+        with guarded(process):
             held(until_stopped(process), "it ended before its write")
             send(process.pid, number)
-        finally:
             os.kill(process.pid, signal.SIGCONT)
         if case.options["twice"]:
             time.sleep(SOON)

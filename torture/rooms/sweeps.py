@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from torture.commands import ROOT, Ended, Failed, command, finish, held, start
+from torture.commands import ROOT, Ended, Failed, command, finish, guarded, held, start
 from torture.kinds import drawn
 from torture.room import Case, Outcome, Plant
 
@@ -115,7 +115,8 @@ class Sweeps:
             held(missing in done.out, f"the table does not say that {missing}")
         elif case.options["do"] == "twice":
             both = [start("search", *words, place=folder, variables=_site(folder, ill)) for _ in range(2)]
-            ended = [finish(one, time.monotonic(), PATIENCE) for one in both]
+            with guarded(both[0]), guarded(both[1]):
+                ended = [finish(one, time.monotonic(), PATIENCE) for one in both]
             held(sorted(one.status for one in ended) == [0, 2], f"statuses {[one.status for one in ended]}")
             held(all("Traceback" not in one.err + one.out for one in ended), "a traceback")
         else:
@@ -140,21 +141,25 @@ class Sweeps:
     def _watched(self, process: Any, sweep: Path, ill: Mapping[int, str]) -> Ended:
         """Waits for a sweep; whoever hangs is ended by hand, once it is alone."""
         begun, hung = time.monotonic(), [seed for seed, how in ill.items() if how == "hung"]
-        while process.poll() is None and time.monotonic() < begun + PATIENCE:
-            for seed in hung:
-                with suppress(OSError, ValueError, ProcessLookupError):
-                    os.kill(json.loads((sweep / str(seed) / "job.json").read_text())["pid"], signal.SIGKILL)
-                    hung.remove(seed)
-                    break
-            time.sleep(0.2)
+        with guarded(process):
+            while process.poll() is None and time.monotonic() < begun + PATIENCE:
+                for seed in hung:
+                    with suppress(OSError, ValueError, ProcessLookupError):
+                        os.kill(
+                            json.loads((sweep / str(seed) / "job.json").read_text())["pid"], signal.SIGKILL
+                        )
+                        hung.remove(seed)
+                        break
+                time.sleep(0.2)
         return finish(process, begun, PATIENCE)
 
     def _killed(self, case: Case, process: Any, sweep: Path, folder: Path) -> None:
         """Kills the launcher, alone or with its whole group, once so many jobs have finished."""
         end = time.monotonic() + PATIENCE
-        while sum(_status(place) == "finished" for place in _folders(sweep)) < case.options["after"]:
-            held(time.monotonic() < end and process.poll() is None, "the sweep did not come so far")
-            time.sleep(0.05)
+        with guarded(process):
+            while sum(_status(place) == "finished" for place in _folders(sweep)) < case.options["after"]:
+                held(time.monotonic() < end and process.poll() is None, "the sweep did not come so far")
+                time.sleep(0.05)
         kill = os.killpg if case.options["whom"] == "all" else os.kill
         kill(process.pid, signal.SIGKILL)
         # What the launcher has started may go on for a while, and must come to an end by itself.

@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple
+from html import escape
 from pathlib import Path
 
 from experiments.records import between
@@ -22,6 +23,8 @@ BEGIN, END = "<!-- last run: python -m torture --keep -->", "<!-- end of last ru
 BEGIN_PLANTS, END_PLANTS = "<!-- plants: python -m torture --plants --keep -->", "<!-- end of plants -->"
 HEAD = ("room", "cases", "held", "failed", "not tried", "not reached", "inputs", "minutes")
 PLANTS = "plants.csv"
+# Of what a case says, in the table.
+LONGEST = 120
 
 
 def rows(chamber: Chamber, cells: bool = False, reach: bool = False) -> list[Row]:
@@ -158,7 +161,7 @@ def text(chamber: Chamber, by_cell: Sequence[Row], origin: Mapping[str, object])
 
 
 def _said(one: Tried) -> str:
-    return f"- {one.room} `{one.case}`: {one.said}"
+    return f"- {one.room} `{one.case}`: {escape(one.said, quote=False)}"
 
 
 def _told(tried: Sequence[Tried]) -> str:
@@ -184,7 +187,8 @@ def text_of_plants(rooms: Sequence[Room], lines: Sequence[Mapping[str, str]]) ->
                 continue
             seen = f"`{one['case']}`" if one["seen"] == "yes" else "**by none**"
             origin = f"{one['commit']}, {one['date']}"
-            found.append((room.name, name, plant.about, seen, int(one["cases"]), one["said"][:160], origin))
+            said = escape(one["said"][:LONGEST], quote=False)
+            found.append((room.name, name, plant.about, seen, int(one["cases"]), said, origin))
     counts = {what: sum(line[3] == what for line in found) for what in ("not run", "**by none**")}
     caught = len(found) - sum(counts.values())
     head = (

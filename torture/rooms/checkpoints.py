@@ -269,7 +269,7 @@ PLANTS = {
     ),
     "strangers": Plant(
         "nobody looks whether a checkpoint fits before the run begins",
-        "the folder has changed|a traceback|status 1", _of_anybody, ("search-darts1_another-*",),
+        "differences|the folder has changed|a traceback|status 1", _of_anybody, ("search-darts1_another-*",),
     ),
 }  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Sweeps whose jobs fail, are killed and hang; whose launcher is killed; two of one folder at once.
 
-Jobs are stand-ins that end within milliseconds. Each notes in its folder that it has run.
+Jobs are stand-ins that end within a fraction of a second. Each notes in its folder that it has run.
 """
 
 import importlib.util
@@ -43,7 +43,7 @@ def job(words):
     if ill == "failed":
         print("no such library", flush=True)
         os._exit(1)
-    time.sleep(3600 if ill == "hung" else 0.05)
+    time.sleep(3600 if ill == "hung" else 0.2)
     (folder / "summary.json").write_text(json.dumps(state | {"status": "finished", "num_skip": 1}))
     os._exit(0)
 
@@ -154,12 +154,13 @@ class Sweeps:
         return finish(process, begun, PATIENCE)
 
     def _killed(self, case: Case, process: Any, sweep: Path, folder: Path) -> None:
-        """Kills the launcher, alone or with its whole group, once so many jobs have finished."""
-        end = time.monotonic() + PATIENCE
+        """Kills the launcher, alone or with its whole group, once so many jobs have finished and one runs."""
+        end, states = time.monotonic() + PATIENCE, [""]
         with guarded(process):
-            while sum(_status(place) == "finished" for place in _folders(sweep)) < case.options["after"]:
+            while states.count("finished") < case.options["after"] or "running" not in states:
                 held(time.monotonic() < end and process.poll() is None, "the sweep did not come so far")
-                time.sleep(0.05)
+                time.sleep(0.02)
+                states = [_status(place) for place in _folders(sweep)]
         kill = os.killpg if case.options["whom"] == "all" else os.kill
         kill(process.pid, signal.SIGKILL)
         # What the launcher has started may go on for a while, and must come to an end by itself.
@@ -174,6 +175,8 @@ class Sweeps:
         for _ in range(ROUNDS):
             done = command("sweeps", f"folder={sweep}", place=folder)
             held(done.status == 0, f"nas.sweeps: status {done.status}: {done.last}")
+            # Whatever was at work in it has ended.
+            held("still running" not in done.out, "the table takes a job that is dead for one that runs")
             lines = re.findall(r"`(python -m nas\.search .*)`", done.out)
             if not lines:
                 held("did not finish" not in done.out, "runs are missing, and no command completes them")
@@ -245,7 +248,8 @@ def _unlocked() -> AbstractContextManager[Any]:
 
 PLANTS = {
     "unnoticed": Plant(
-        "jobs that died with their launcher are not noticed", "no command completes|is lost|still missing",
+        "jobs that died with their launcher are not noticed",
+        "takes a job that is dead",
         _unnoticed, ("kill_all_*",),
     ),
     "counted": Plant(

@@ -17,7 +17,7 @@ from torture.commands import Ended, command, finish, guarded, held, start, until
 from torture.faults import Fault
 from torture.kinds import KINDS, Kind, drawn, in_turn, spread
 from torture.room import Case, Outcome, Plant
-from torture.rooms.kills import in_place
+from torture.rooms.kills import FIRST, in_place
 from torture.wholes import Whole, Wholes, again, goes_on, same_end
 
 # What a disk says, and whether it goes on saying so.
@@ -232,14 +232,14 @@ PLANTS = {
         "nobody looks whether the folder is still the same", "has not noticed", _unchecked_identity,
         (f"{KINDS[0].name}_replaced=*",),
     ),
-    "silent": Plant("the message does not say what is kept", "does not say what is kept", _silent),
+    "silent": Plant("the message does not say what is kept", "does not say what is kept", _silent, FIRST),
     "unforeseen": Plant(
         "a run does not know an error of the disk for what it is", "does not say|messages|a traceback",
-        _unforeseen,
+        _unforeseen, FIRST,
     ),
     "halves": Plant(
-        "what was written beside a file is copied over it, not renamed", "does not go on|differences",
-        in_place, (f"{KINDS[0].name}_*_short",),
+        "what was written beside a file is copied over it, not renamed",
+        "does not go on|differences|other words", in_place, (f"{KINDS[0].name}_*_short",),
     ),
     "clock": Plant(
         "a run breaks down where its clock goes back", "clock was set back", _forwards,

@@ -157,15 +157,19 @@ def _tables_not_cut() -> Iterator[None]:
         yield
 
 
+# Of one kind: each of its writes has its turn soon.
+FIRST = (f"{KINDS[0].name}_*",)
 PLANTS = {
     "in-place": Plant(
-        "what was written beside a file is copied over it, not renamed", "does not go on|differences",
-        in_place,
+        "what was written beside a file is copied over it, not renamed",
+        "does not go on|goes on with other words|differences", in_place, FIRST,
     ),
-    "leftovers": Plant("what a killed run has left is not swept away", r"\.tmp", _nothing_swept),
-    "optimizers": Plant("a resumed run begins with fresh optimisers", "differences", optimizers_forgotten),
+    "leftovers": Plant("what a killed run has left is not swept away", r"\.tmp", _nothing_swept, FIRST),
+    "optimizers": Plant(
+        "a resumed run begins with fresh optimisers", "differences", optimizers_forgotten, FIRST
+    ),
     "tables": Plant(
-        "tables are not cut back to the checkpoint", r"differences.*\.(csv|jsonl)", _tables_not_cut
+        "tables are not cut back to the checkpoint", r"differences.*\.(csv|jsonl)", _tables_not_cut, FIRST
     ),
 }  # fmt: skip
 

@@ -14,6 +14,7 @@ from torture.commands import finish, guarded, held, start, until_stopped
 from torture.faults import Fault
 from torture.kinds import KINDS, Kind, in_turn, spread
 from torture.room import Case, Outcome, Plant
+from torture.rooms.kills import FIRST
 from torture.wholes import Wholes, goes_on, same_end
 
 SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
@@ -111,10 +112,10 @@ def _startled() -> Iterator[None]:
 
 
 PLANTS = {
-    "deaf": Plant("nobody listens to signals but Python", r"status -\d+", _deaf),
+    "deaf": Plant("nobody listens to signals but Python", r"status -\d+", _deaf, FIRST),
     "startled": Plant(
         "a second signal breaks into what the first began", "a traceback|an error|status", _startled,
-        ("*_twice",),
+        (f"{FIRST[0]}_twice",),
     ),
 }  # fmt: skip
 

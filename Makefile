@@ -52,7 +52,7 @@ test: setup ## run the tests but for those of tests/slow.txt (ARGS go to pytest)
 test-all: setup ## run all tests, before a release and after a change of processes, launchers or kernels
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-torture: setup ## faults by the thousand, hours of a core; goes on (TORTURE=<minutes>: a share; ARGS: --room kills --plants --keep)
+torture: setup ## faults by the thousand, hours of a core; goes on (TORTURE=<minutes>: a share; ARGS: --room kills --plants --keep --since <commit>)
 	OMP_NUM_THREADS=1 $(BIN)/python -m torture $(if $(TORTURE),--minutes $(TORTURE)) $(ARGS)
 
 docs: setup ## build the documentation site into build/site; its search needs "python -m http.server -d build/site"

@@ -1,18 +1,21 @@
 """The torture chamber as it is started: cases held, a planted fault seen, what was tried not tried again."""
 
 import json
+import os
 import shutil
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from experiments.records import between
-from tests.forks import finish
+from tests.forks import finish, launch
 from torture import faults, keeping
 from torture.kinds import spread
 from torture.record import Record, Tried, row
-from torture.rooms import ROOMS
+from torture.rooms import ROOMS, room_of
 from torture.same import unlike
 
 pytestmark = pytest.mark.skipif(
@@ -26,7 +29,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("torture")
 
 
-def chamber(folder, *words, timeout=600):
+def chamber(folder, *words, timeout=900):
     # Not a fork: it preloads its library into what it starts.
     return finish(
         [sys.executable, "-X", "utf8", "-m", "torture", "--folder", str(folder), *words], timeout=timeout
@@ -54,11 +57,28 @@ def test_a_fault_that_is_planted_in_the_code_is_seen(folder):
     assert "checkpoints sums: caught" in found.stdout and "checkpoints pickles: caught" in found.stdout
 
 
+def test_a_chamber_that_is_stopped_leaves_no_command_behind(tmp_path):
+    line = [sys.executable, "-m", "torture", "--folder", tmp_path, "--room", "long", "--case", "steps_10000"]
+    process = launch(line)
+    lock, end = tmp_path / "cases/long/steps_10000/run/.lock", time.monotonic() + 300
+    while not (lock.is_file() and lock.read_text()):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.1)
+    pid = int(lock.read_text().strip().rsplit("-", 2)[1])
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "stopped; the same command goes on" in out, err
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < end:
+            os.kill(pid, 0)
+            time.sleep(0.1)
+
+
 def test_two_minutes_of_every_room(tmp_path):
-    """What `make torture TORTURE=2` does; a case that began in time ends."""
+    """What `make torture TORTURE=2` does: a case of each room, and further ones while there is time."""
     done = chamber(tmp_path, "--minutes", "2", timeout=3000)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert {one["room"] for one in tried(tmp_path)} <= set(ROOMS) and tried(tmp_path)
+    assert {one["room"] for one in tried(tmp_path)} == set(ROOMS)
 
 
 def test_what_was_tried_is_known_of_a_commit_and_half_a_line_is_not(tmp_path):
@@ -69,8 +89,8 @@ def test_what_was_tried_is_known_of_a_commit_and_half_a_line_is_not(tmp_path):
     with record.path.open("a") as file:
         file.write('{"room": "ki')
     again = Record(record.path)
-    assert [one.case for one in again.of("c1", 0)] == ["a", "b"] and again.of("c2", 0) == []
-    total = row("kills", "", again.of("c1", 0), 7)
+    assert [one.case for one in again.of(["c1"], 0)] == ["a", "b"] and again.of(["c2"], 0) == []
+    total = row("kills", "", again.of(["c1"], 0), 7)
     assert (total.cases, total.held, total.failed, total.not_reached, total.inputs) == (2, 1, 1, 7, 4)
 
 
@@ -124,3 +144,25 @@ def test_the_page_has_the_figures_of_the_record():
     assert inside.strip() and (keeping.RESULTS / "cells.csv").is_file()
     names = {line.split(",")[0] for line in (keeping.RESULTS / "cells.csv").read_text().splitlines()[1:]}
     assert names and all(f"| {name} |" in inside for name in names)
+
+
+def test_the_page_has_every_plant_with_what_is_recorded_of_it(tmp_path):
+    _, inside, _ = between(keeping.PAGE.read_text(), keeping.BEGIN_PLANTS, keeping.END_PLANTS)
+    rooms = [room_of(name, tmp_path) for name in ROOMS]
+    assert inside.strip() == keeping.text_of_plants(rooms, keeping.plants_kept()).strip()
+    assert all(room.plants for room in rooms)
+    assert {one["room"] for one in keeping.plants_kept() if one["seen"] == "yes"} == set(ROOMS)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--keep", "--room", "kills"), "leave --room and --case out"),
+        (("--plants", "--case", CASE), "leave --case out"),
+        (("--plants", "nothing", "--room", "long"), "--plants nothing: unknown; known are memory (long)"),
+        (("--since", "nothing", "--room", "long"), "--since nothing: no commit that the present one follows"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused_in_a_line(folder, words, told):
+    done = chamber(folder, *words)
+    assert done.returncode == 2 and told in done.stderr.splitlines()[-1], done.stderr

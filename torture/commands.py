@@ -5,8 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,19 +102,29 @@ def finish(process: "subprocess.Popen | Fork", begun: float, timeout: float = PA
         Failed: it did not end in time.
     """
     try:
-        out, err = process.communicate(timeout=timeout)
-    except BaseException as error:
-        # Whoever stops the chamber stops what it has started.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        # What it has started in groups of their own may hold its streams.
-        with suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=10)
-        if not isinstance(error, subprocess.TimeoutExpired):
-            raise
+        with guarded(process):
+            out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired as error:
         raise Failed(f"it did not end within {timeout:.0f} s: {' '.join(process.args[3:6])} ...") from error
     assert process.returncode is not None
     return Ended(process.returncode, out or "", err or "", time.monotonic() - begun)
+
+
+@contextmanager
+def guarded(process: "subprocess.Popen | Fork") -> Iterator[None]:
+    """A block in which something is done while a command runs: where it breaks off, so does the command.
+
+    Whoever stops the chamber, or a case that has failed, stops what was started.
+    """
+    try:
+        yield
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        # What it has started in groups of their own may hold its streams.
+        with suppress(subprocess.TimeoutExpired, ValueError):
+            process.communicate(timeout=10)
+        raise
 
 
 def until_stopped(process: "subprocess.Popen | Fork", patience: float = PATIENCE) -> bool:

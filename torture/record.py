@@ -12,7 +12,10 @@ from nas.engine.provenance import ROOT, git_commit
 from torture.room import Verdict
 
 # What a verdict depends on.
-CODE = ("nas", "conf", "torture", "tests", "experiments", ":!torture/results", ":!experiments/*.md")
+CODE = (
+    "nas", "conf", "torture", "tests", "experiments/records.py", "experiments/methods/results/matrix.csv",
+    ":!torture/results",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,13 +24,13 @@ class Tried:
 
     Attributes:
         room: its room.
-        case: its name.
+        case: its name; of a plant that of the case that has seen it, empty where none has.
         cell: what kind of case it is, a row of the second table.
         seed: that of the chamber.
         verdict: what became of it.
         said: why, where it did not hold.
         seconds: how long it took.
-        inputs: how many inputs it stood for.
+        inputs: how many inputs it stood for; of a plant how many cases were tried.
         commit: of the code, as `revision` has it.
         date: the day, UTC.
         plant: the fault that was planted; empty for none.
@@ -47,16 +50,42 @@ class Tried:
 
 
 def revision() -> str:
-    """The commit, with a mark of its own for each state of changed code; pages and records are none."""
+    """The last commit of the code, with a mark of its own for each state that is changed since.
+
+    Pages and records are no code: a commit of them alone leaves the revision as it was.
+    """
     commit = git_commit()
     if commit is None:
         return "unknown"
-    head, changed, _ = commit.partition("+")
-    if not changed:
-        return head[:12]
-    line = ["git", "-C", str(ROOT), "diff", "HEAD", "--", *CODE]
-    text = subprocess.run(line, capture_output=True, check=True).stdout
-    return f"{head[:12]}+{hashlib.sha256(text).hexdigest()[:8]}" if text else head[:12]
+    head, _, changed = commit.partition("+")
+    head = _git("log", "-1", "--format=%H", "--", *CODE).strip() or head
+    text = _git("diff", "HEAD", "--", *CODE) if changed else ""
+    return (
+        f"{head[:12]}+{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+        if text
+        else head[:12]
+    )
+
+
+def revisions(since: str) -> list[str]:
+    """The revisions of the code from that of a commit to the present one, oldest first.
+
+    Raises:
+        LookupError: it is no commit that the present one follows.
+    """
+    try:
+        _git("merge-base", "--is-ancestor", since, "HEAD")
+        first = _git("log", "-1", "--format=%H", since, "--", *CODE).split()
+        # Of merged branches too: they may have been tried before they were merged.
+        further = _git("log", "--full-history", "--format=%H", f"{since}..HEAD", "--", *CODE).split()
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise LookupError(f"--since {since}: no commit that the present one follows") from error
+    return list(dict.fromkeys([*(one[:12] for one in [*first, *reversed(further)]), revision()]))
+
+
+def _git(*words: str) -> str:
+    line = ["git", "-C", str(ROOT), *words]
+    return subprocess.run(line, capture_output=True, check=True).stdout.decode("utf-8", "surrogateescape")
 
 
 def today() -> str:
@@ -81,14 +110,16 @@ class Record:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(one)) + "\n")
 
-    def of(self, commit: str, seed: int) -> list[Tried]:
-        """The cases that a commit has tried with a seed; of one that was tried twice the last."""
-        found = {
-            (one.room, one.case, one.plant): one
-            for one in self.tried
-            if (one.commit, one.seed) == (commit, seed)
-        }
-        return list(found.values())
+    def of(self, commits: Sequence[str], seed: int) -> list[Tried]:
+        """The cases and plants that commits have tried with a seed; of one that was tried twice the last.
+
+        Args:
+            commits: the latest last.
+            seed: of the chamber.
+        """
+        mine = [one for one in self.tried if one.commit in commits and one.seed == seed]
+        mine.sort(key=lambda one: commits.index(one.commit))
+        return list({(one.room, one.plant or one.case, one.plant): one for one in mine}.values())
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -43,12 +43,16 @@ class Plant:
 
     Attributes:
         about: what is taken away or made wrong, in a line.
+        says: a pattern that is in what the room says of it; a case that fails for another reason, such as
+            a plant that breaks down itself, has not seen it.
         plant: puts it into the process that runs the code, for as long as the context is open. It is found
             by its room's and its own name in a forked command too, so it must not hold any state.
-        cases: names of the cases of which at least one must fail; all of the room's where empty.
+        cases: patterns (`search-darts1_cut=*`) of the names of the cases that are tried; all of the room's
+            where empty.
     """
 
     about: str
+    says: str
     plant: Callable[[], AbstractContextManager[None]]
     cases: tuple[str, ...] = ()
 

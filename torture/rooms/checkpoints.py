@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -221,10 +221,57 @@ def _trusting() -> AbstractContextManager[Any]:
     return mock.patch.object(torch, "load", trusting)
 
 
+def _quiet() -> AbstractContextManager[Any]:
+    from nas.engine import checkpoints
+
+    return mock.patch.object(checkpoints.log, "warning", lambda *given: None)
+
+
+@contextmanager
+def _removed() -> Iterator[None]:
+    from nas.engine import checkpoints
+    from nas.errors import ConfigError
+
+    load = checkpoints.load
+
+    def removing(path: Path) -> dict[str, Any]:
+        try:
+            return load(path)
+        except ConfigError:
+            path.unlink()
+            raise
+
+    with mock.patch.object(checkpoints, "load", removing):
+        yield
+
+
+def _of_anybody() -> AbstractContextManager[Any]:
+    from nas.engine import checkpoints
+
+    return mock.patch.object(checkpoints, "check_fits", lambda module, path: None)
+
+
 PLANTS = {
-    "sums": Plant("the checksums in a checkpoint are not looked at", _unchecked),
-    "pickles": Plant("a checkpoint may hold any object", _trusting, ("search-darts1_pickle",)),
-}
+    "sums": Plant(
+        "the checksums in a checkpoint are not looked at", "differences", _unchecked,
+        ("search-darts1_flipped=*",),
+    ),
+    "pickles": Plant(
+        "a checkpoint may hold any object", "code in a checkpoint was run", _trusting,
+        ("search-darts1_pickle",),
+    ),
+    "quiet": Plant(
+        "nobody says that a checkpoint was passed over", "nothing was said", _quiet, ("search-darts1_cut=*",)
+    ),
+    "removed": Plant(
+        "a checkpoint that cannot be read is removed", "the folder has changed", _removed,
+        ("search-darts1_text_all", "search-darts1_empty_all"),
+    ),
+    "strangers": Plant(
+        "nobody looks whether a checkpoint fits before the run begins",
+        "differences|the folder has changed|a traceback|status 1", _of_anybody, ("search-darts1_another-*",),
+    ),
+}  # fmt: skip
 
 
 def room(folder: Path) -> Checkpoints:

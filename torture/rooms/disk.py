@@ -7,16 +7,17 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from torture import faults
-from torture.commands import Ended, command, finish, held, start, until_stopped
+from torture.commands import Ended, command, finish, guarded, held, start, until_stopped
 from torture.faults import Fault
 from torture.kinds import KINDS, Kind, drawn, in_turn, spread
 from torture.room import Case, Outcome, Plant
+from torture.rooms.kills import FIRST, in_place
 from torture.wholes import Whole, Wholes, again, goes_on, same_end
 
 # What a disk says, and whether it goes on saying so.
@@ -116,14 +117,13 @@ class Disk:
         begun = time.monotonic()
         process = start(kind.command, *words, place=folder, variables=armed)
         moved, second = folder / "moved", None
-        try:
+        with guarded(process):
             held(until_stopped(process), "it ended before its write")
             there = run.is_dir()
             if deed == "second-run":
                 second = again(kind, run, folder, sources)
             elif there:
                 befall(run, deed, moved)
-        finally:
             os.kill(process.pid, signal.SIGCONT)
         done = finish(process, begun)
         if deed == "read-only" and there:
@@ -201,17 +201,51 @@ def _silent() -> AbstractContextManager[Any]:
     return mock.patch.object(RunFolder, "kept", lambda folder, again, trains=True: "")
 
 
-def _cases(deed: str) -> tuple[str, ...]:
-    return tuple(f"{KINDS[0].name}_{deed}={number}" for number in range(PLACES))
+def _unforeseen() -> AbstractContextManager[Any]:
+    from nas.running import session
+
+    return mock.patch.object(session, "write_failure", lambda error: None)
+
+
+@contextmanager
+def _forwards() -> Iterator[None]:
+    from nas.engine.progress import Clock
+
+    end, ended = Clock.end_epoch, [0.0]
+
+    def forwards(clock: Clock, *given: Any) -> None:
+        if time.time() < ended[-1]:
+            raise RuntimeError("the clock was set back")
+        ended.append(time.time())
+        end(clock, *given)
+
+    with mock.patch.object(Clock, "end_epoch", forwards):
+        yield
 
 
 PLANTS = {
-    "locks": Plant("a run folder is not locked", _unlocked, _cases("second-run")),
-    "folders": Plant(
-        "nobody looks whether the folder is still the same", _unchecked_identity, _cases("replaced")
+    "locks": Plant(
+        "a run folder is not locked", "neither of two|differences|left over|status",
+        _unlocked, (f"{KINDS[0].name}_second-run=*",),
     ),
-    "silent": Plant("the message does not say what is kept", _silent),
-}
+    "folders": Plant(
+        "nobody looks whether the folder is still the same", "has not noticed", _unchecked_identity,
+        (f"{KINDS[0].name}_replaced=*",),
+    ),
+    "silent": Plant("the message does not say what is kept", "does not say what is kept", _silent, FIRST),
+    "unforeseen": Plant(
+        "a run does not know an error of the disk for what it is", "does not say|messages|a traceback",
+        _unforeseen, FIRST,
+    ),
+    "halves": Plant(
+        "what was written beside a file is copied over it, not renamed",
+        "does not go on|differences|other words", in_place, (f"{KINDS[0].name}_*_short",),
+    ),
+    "clock": Plant(
+        "a run breaks down where its clock goes back", "clock was set back", _forwards,
+        (f"{KINDS[0].name}_clock=*",),
+    ),
+}  # fmt: skip
 
 
 def room(folder: Path) -> Disk:

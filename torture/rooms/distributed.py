@@ -1,6 +1,7 @@
 """Runs of two processes, of which one is killed, at a write or a moment, or hangs."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -8,15 +9,18 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from unittest import mock
 
 from tests.forks import SKETCHES, Fork, launch
 from torture import faults
-from torture.commands import ROOT, START, Ended, finish, held
+from torture.commands import ROOT, START, Ended, finish, guarded, held
 from torture.faults import Fault
 from torture.kinds import CELLS, drawn, in_turn, spread
 from torture.room import Case, Outcome, Plant
+from torture.rooms import PLANT
+from torture.rooms.kills import optimizers_forgotten
 from torture.same import differences, left_behind
 from torture.wholes import Whole
 
@@ -40,7 +44,7 @@ class Distributed:
 
     name = "distributed"
     about = "two processes under torchrun: one killed at every write and at moments, one that hangs"
-    holds = "it ends within the time-out, says which process it was, and goes on to the same end"
+    holds = "it ends within the time-out, says which process was killed, and goes on to the same end"
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -76,7 +80,8 @@ class Distributed:
             run = place / "run"
             shutil.rmtree(place, ignore_errors=True)
             armed = faults.armed(run, place / "notes")
-            done = finish(_start(place, *TYPED, f"hydra.run.dir={run}", variables=armed), time.monotonic())
+            words = [*TYPED, f"hydra.run.dir={run}"]
+            done = finish(_start(place, *words, variables=armed, plant=False), time.monotonic())
             held(done.status == 0, f"two processes do not run: status {done.status}, {done.last}")
             self._whole = Whole(run, faults.listed(place / "notes"), done.seconds, done.err, done.out)
         return self._whole
@@ -91,11 +96,7 @@ class Distributed:
         else:
             done = self._without(case, _start(folder, *words), run)
         held(done.status != 0, "it has finished without one of its processes")
-        rank = case.options["rank"]
-        held(
-            f"process {rank}" in done.err + done.out,
-            f"it does not say that it was process {rank}: {done.last}",
-        )
+        held(_told(case, done), f"it does not say that it was process {case.options['rank']}: {done.last}")
         goes_on = [f"resume={run}"] if (run / "config.yaml").is_file() else words
         again = finish(_start(folder, *goes_on), time.monotonic())
         held(again.status == 0, f"does not go on: status {again.status}, {again.last}")
@@ -107,12 +108,14 @@ class Distributed:
     def _without(self, case: Case, process: "subprocess.Popen | Fork", run: Path) -> Ended:
         """Takes a process away once there are so many checkpoints, and waits for the end of the others."""
         begun = time.monotonic()
-        while (
-            len(list(run.glob("checkpoints/epoch=*.ckpt"))) < case.options["after"]
-            or len(_ranks(process)) < 2
-        ):
-            held(process.poll() is None and time.monotonic() < begun + ENDS, "the run did not come so far")
-            time.sleep(0.05)
+        with guarded(process):
+            while (
+                len(list(run.glob("checkpoints/epoch=*.ckpt"))) < case.options["after"]
+                or len(_ranks(process)) < 2
+            ):
+                there = process.poll() is None and time.monotonic() < begun + ENDS
+                held(there, "the run did not come so far")
+                time.sleep(0.05)
         number = signal.SIGKILL if case.options["do"] == "kill" else signal.SIGSTOP
         pid = _ranks(process)[case.options["rank"]]
         os.kill(pid, number)
@@ -124,12 +127,32 @@ class Distributed:
                     os.kill(pid, signal.SIGKILL)
 
 
-def _start(place: Path, *words: str, variables: Mapping[str, str] | None = None) -> "subprocess.Popen | Fork":
+def _told(case: Case, done: Ended) -> bool:
+    """Whether the end of a run says which process was gone.
+
+    Once it trains it has to say so itself. Before, and behind its last epoch, torchrun's own word is enough,
+    which it gives of every process that was killed. Of one that hangs nobody knows more than that it is out
+    of reach.
+    """
+    rank, said = case.options["rank"], f"{done.out}\n{done.err}"
+    if re.search(rf"^error: .*\bprocess {rank} of 2\b", said, re.MULTILINE):
+        return True
+    if case.options.get("do") == "hang":
+        return re.search("^error: another process of this run .*out of reach", said, re.MULTILINE) is not None
+    trains = case.options.get("after", 0) > 0
+    return not trains and re.search(rf"^ *rank *: {rank} \(", said, re.MULTILINE) is not None
+
+
+def _start(
+    place: Path, *words: str, variables: Mapping[str, str] | None = None, plant: bool = True
+) -> "subprocess.Popen | Fork":
     place.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"), "NAS_OUTPUTS": str(place / "outputs"),
         SKETCHES: "1", **(variables or {}),
     }  # fmt: skip
+    if not plant:
+        environment.pop(PLANT, None)
     line = [sys.executable, "-c", START, *TORCHRUN, *words]
     return launch(line, cwd=ROOT, env=environment, start_new_session=True)
 
@@ -154,7 +177,26 @@ def _unwatched() -> Iterator[None]:
         yield
 
 
-PLANTS = {"unwatched": Plant("processes do not watch over each other", _unwatched)}
+@contextmanager
+def _patient() -> Iterator[None]:
+    from nas.engine.machine import peers
+
+    with mock.patch.object(peers, "timedelta", lambda seconds: timedelta(seconds=100 * seconds)):
+        yield
+
+
+PLANTS = {
+    "unwatched": Plant(
+        "processes do not watch over each other", "does not say that it was", _unwatched, ("killed_rank=*",)
+    ),
+    "optimizers": Plant(
+        "a resumed run begins with fresh optimisers", "differences", optimizers_forgotten, ("killed_rank=*",)
+    ),
+    "patient": Plant(
+        "processes wait a hundred times as long for each other", "did not end within", _patient,
+        ("hung_rank=1",),
+    ),
+}  # fmt: skip
 
 
 def room(folder: Path) -> Distributed:

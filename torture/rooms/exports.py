@@ -1,6 +1,7 @@
 """Random cells of every space through every format: what is read back computes the same, or is refused."""
 
 import contextlib
+import copy
 import io
 import random
 import warnings
@@ -54,9 +55,7 @@ class Exports:
     @property
     def plants(self) -> Mapping[str, Plant]:
         """What would let another network out."""
-        return MappingProxyType(
-            {"weights": Plant("a weight is written a hundredth off", _off, ("nasbench201.safetensors.000",))}
-        )
+        return PLANTS
 
     def cases(self, seed: int) -> Iterator[Case]:
         """A cell of each space through a format in turn."""
@@ -228,6 +227,41 @@ def _off() -> AbstractContextManager[Any]:
         network.load_state_dict(state)
 
     return mock.patch.object(catalogue, "save_safetensors", wrong)
+
+
+@contextlib.contextmanager
+def _graph_off() -> Iterator[None]:
+    whole = catalogue.export_program
+
+    def wrong(network: nn.Module, description: Any) -> Any:
+        other = copy.deepcopy(network)
+        with torch.no_grad():
+            next(other.parameters()).mul_(1.01)
+        return whole(other, description)
+
+    with mock.patch.object(catalogue, "export_program", wrong):
+        yield
+
+
+def _any_numbers() -> AbstractContextManager[Any]:
+    return mock.patch.object(catalogue, "require", lambda condition, words: None)
+
+
+PLANTS: Mapping[str, Plant] = MappingProxyType(
+    {
+        "weights": Plant(
+            "a weight is written a hundredth off", "differs by", _off, ("nasbench201.safetensors.000",)
+        ),
+        "graphs": Plant(
+            "a weight of a graph is a hundredth off", "differs by", _graph_off,
+            ("*.torch_export.00?", "*.onnx.00?"),
+        ),
+        "numbers": Plant(
+            "networks of other numbers than float32 are not refused", "differs by|dtype|type", _any_numbers,
+            ("*.safetensors.00?",),
+        ),
+    }
+)  # fmt: skip
 
 
 def room(folder: Path) -> Exports:

@@ -4,6 +4,7 @@ import json
 import logging
 import random
 import signal
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ from torture.rooms.parsers import Parser, parsers
 
 # Seconds that one input may take, and beyond which it is told.
 PATIENCE = 10.0
+SLOW = f"above {PATIENCE:.0f} s"
 # Cases of each parser and way; all of them are some ten million inputs.
 CASES = 16
 # Kinds of failure that are kept of one case.
@@ -53,14 +55,7 @@ class Fuzz:
     @property
     def plants(self) -> Mapping[str, Plant]:
         """What breaks a parser, and what breaks a round trip."""
-        return MappingProxyType(
-            {
-                "recursion": Plant("too deep JSON is not caught", _too_deep, ("genotype-json.plain.000",)),
-                "order": Plant(
-                    "the text of a genotype loses its last output", _loses_output, ("genotype.bytes.000",)
-                ),
-            }
-        )
+        return PLANTS
 
     def cases(self, seed: int) -> Iterator[Case]:
         """Each parser in each way, again and again with other inputs."""
@@ -100,7 +95,9 @@ class Fuzz:
 
     def _said(self, folder: Path, number: int, kind: str, content: bytes, trial: "Trial") -> str:
         """A failure in words; its input is kept, as short as it can be."""
-        content = shrunk(content, lambda one: trial.judged(one) == kind)
+        # What takes too long would be waited for at each attempt.
+        if kind != SLOW:
+            content = shrunk(content, lambda one: trial.judged(one) == kind)
         (folder / f"input-{number}").write_bytes(content)
         return f"{kind} [{shown(content.decode('utf-8', 'replace'), 60)}]"
 
@@ -141,7 +138,7 @@ class Trial:
             said = str(error)
             return None if said and "\n" not in said else f"its refusal is no line: {shown(said)}"
         except TooSlow:
-            return f"above {PATIENCE:.0f} s"
+            return SLOW
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             told = str(error) if type(error).__name__ == "Failed" else ""
@@ -297,8 +294,49 @@ WAYS: Mapping[str, Callable[[Trial, random.Random, int], None]] = MappingProxyTy
 )
 
 
-def _too_deep() -> AbstractContextManager[Any]:
-    return mock.patch.object(genotypes, "parse_json", lambda text, where: json.loads(text))
+@contextmanager
+def _parsed(parse: Callable[[Callable[[], Any], str], Any]) -> Iterator[None]:
+    """Has JSON of a genotype parsed otherwise; `parse` is given the usual way and the text."""
+    usual = genotypes.parse_json
+    with mock.patch.object(
+        genotypes, "parse_json", lambda text, where: parse(lambda: usual(text, where), text)
+    ):
+        yield
+
+
+def _too_deep(usual: Callable[[], Any], text: str) -> Any:
+    try:
+        return usual()
+    except ConfigError as error:
+        if "nested too deeply" in str(error):
+            raise RecursionError from error
+        raise
+
+
+def _in_lines(usual: Callable[[], Any], text: str) -> Any:
+    try:
+        return usual()
+    except ConfigError as error:
+        raise ConfigError(f"{error}\n{text}") from error
+
+
+def _warning(usual: Callable[[], Any], text: str) -> Any:
+    warnings.warn("a text", stacklevel=1)
+    return usual()
+
+
+@contextmanager
+def _slow_once() -> Iterator[None]:
+    waited: list[str] = []
+
+    def parse(usual: Callable[[], Any], text: str) -> Any:
+        if not waited:
+            waited.append(text)
+            time.sleep(2 * PATIENCE)
+        return usual()
+
+    with _parsed(parse):
+        yield
 
 
 def _loses_output() -> AbstractContextManager[Any]:
@@ -311,6 +349,31 @@ def _loses_output() -> AbstractContextManager[Any]:
         return found
 
     return mock.patch.object(Genotype, "to_dict", to_dict)
+
+
+PLANTS: Mapping[str, Plant] = MappingProxyType(
+    {
+        "recursion": Plant(
+            "too deep JSON is not caught", "RecursionError", lambda: _parsed(_too_deep),
+            ("genotype-json.bytes.000",),
+        ),
+        "order": Plant(
+            "the text of a genotype loses its last output", "is read as another", _loses_output,
+            ("genotype.bytes.000",),
+        ),
+        "lines": Plant(
+            "what is refused is repeated in the refusal", "its refusal is no line",
+            lambda: _parsed(_in_lines), ("genotype-json.bytes.000",),
+        ),
+        "warning": Plant(
+            "what reads a genotype warns", "warns: a text", lambda: _parsed(_warning),
+            ("genotype-json.plain.000",),
+        ),
+        "slow": Plant(
+            "an input is read for 20 s", SLOW, _slow_once, ("genotype-json.plain.000",)
+        ),
+    }
+)  # fmt: skip
 
 
 def room(folder: Path) -> Fuzz:

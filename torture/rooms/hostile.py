@@ -1,13 +1,14 @@
 """Files and folders of a stranger, as commands meet them: no code, nothing written elsewhere, one line."""
 
+import json
 import os
 import random
 import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,11 +16,13 @@ from unittest import mock
 
 import torch
 
+from nas.errors import ConfigError
 from torture.commands import Ended, Failed, finish, held, start
 from torture.kinds import in_turn
 from torture.room import Case, Outcome, Plant
 from torture.rooms.attacks import ATTACKS, Place, attack, drawn_of
 from torture.rooms.goods import WARES, Goods, Ware, words_of
+from torture.rooms.kills import in_place
 
 # Seconds of a processor that a command may take, and on the clock of a machine that does other things too.
 PATIENCE, CLOCK = 10.0, 100.0
@@ -50,16 +53,7 @@ class Hostile:
     @property
     def plants(self) -> Mapping[str, Plant]:
         """What would let code in, and what would let a traceback out."""
-        return MappingProxyType(
-            {
-                "pickles": Plant(
-                    "checkpoints are unpickled",
-                    _unpickles,
-                    ("search-run.0.checkpoints_epoch=0002.ckpt.torch-pickle",),
-                ),
-                "json": Plant("broken JSON is not caught", _uncaught, ("genotype.0.cell.json.number",)),
-            }
-        )
+        return PLANTS
 
     def cases(self, seed: int) -> Iterator[Case]:
         """Each attack on each file of each ware by each command that reads it; then mutants."""
@@ -201,12 +195,61 @@ def _unpickles() -> AbstractContextManager[Any]:
     )
 
 
-def _uncaught() -> AbstractContextManager[Any]:
-    import json
-
+def _parsed(parse: Callable[[str], Any]) -> AbstractContextManager[Any]:
     from nas import genotype
 
-    return mock.patch.object(genotype, "parse_json", lambda text, where: json.loads(text))
+    return mock.patch.object(genotype, "parse_json", lambda text, where: parse(text))
+
+
+def _in_lines(text: str) -> Any:
+    raise ConfigError(f"damaged:\n{text[:100]}")
+
+
+def _busy(text: str) -> Any:
+    end = time.process_time() + 2 * PATIENCE
+    while time.process_time() < end:
+        pass
+    raise ConfigError("damaged")
+
+
+def _large(text: str) -> Any:
+    held_on = b"x" * (MEMORY + 1)
+    raise ConfigError(f"damaged: {len(held_on)}")
+
+
+@contextmanager
+def _through_links() -> Iterator[None]:
+    from nas.running import config, session
+
+    with (
+        in_place(),
+        mock.patch.object(session, "check_folder", lambda folder, where: None),
+        mock.patch.object(config, "check_folder", lambda folder, where: None),
+    ):
+        yield
+
+
+READ = ("genotype.0.cell.json.number",)
+PLANTS: Mapping[str, Plant] = MappingProxyType(
+    {
+        "pickles": Plant(
+            "checkpoints are unpickled", "the stranger's code has run", _unpickles,
+            ("search-run.0.checkpoints_epoch=0002.ckpt.torch-pickle",),
+        ),
+        "json": Plant(
+            "broken JSON is not caught", "broke down by", lambda: _parsed(json.loads), READ
+        ),
+        "lines": Plant("a refusal has two lines", "more than one line", lambda: _parsed(_in_lines), READ),
+        "links": Plant(
+            "what is written goes where links in a run folder lead", "outside of the folder", _through_links,
+            ("search-run.0.*.link-*", "search-run.0.*.parent"),
+        ),
+        "slow": Plant(
+            "a file is read for 20 s of a processor", "s of a processor", lambda: _parsed(_busy), READ
+        ),
+        "memory": Plant("a file is read into 1 GiB", "MiB of memory", lambda: _parsed(_large), READ),
+    }
+)  # fmt: skip
 
 
 def room(folder: Path) -> Hostile:

@@ -18,8 +18,10 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nas.errors import ConfigError
 from nas.running import config
 from nas.running.config import CONF, register_resolvers
+from nas.running.kinds import Kind
 from nas.running.words import quoted, word
 from tests.forks import finish
 from tests.test_every_key import CASES, other
@@ -115,8 +117,7 @@ class Keys:
     @property
     def plants(self) -> Mapping[str, Plant]:
         """What would ignore a key."""
-        about = "what is typed for a key is dropped"
-        return MappingProxyType({"dropped": Plant(about, _dropped, ("search.seed.other",))})
+        return PLANTS
 
     def cases(self, seed: int) -> Iterator[Case]:
         """Each key with each value, shuffled; among them once what keys build, all in one."""
@@ -270,6 +271,37 @@ def _dropped() -> AbstractContextManager[Any]:
     return mock.patch.object(
         config, "with_texts", lambda name, words: whole(name, [one for one in words if one[:5] != "seed="])
     )
+
+
+def _unnamed() -> AbstractContextManager[Any]:
+    from nas.running import config_checks
+
+    def require(condition: object, words: str) -> None:
+        if not condition:
+            raise ConfigError("a value is of another kind")
+
+    return mock.patch.object(config_checks, "require", require)
+
+
+def _anything() -> AbstractContextManager[Any]:
+    return mock.patch.object(Kind, "fits", lambda kind, value: True)
+
+
+PLANTS: Mapping[str, Plant] = MappingProxyType(
+    {
+        "dropped": Plant(
+            "what is typed for a key is dropped", "accepted and not taken", _dropped, ("search.seed.other",)
+        ),
+        "unnamed": Plant(
+            "a refusal does not name its key", "it does not name", _unnamed,
+            ("search.trainer.max_epochs.word", "search.seed.word"),
+        ),
+        "anything": Plant(
+            "a value of any kind and size fits", "broke down|a traceback|errors in", _anything,
+            ("search.trainer.max_epochs.*", "search.seed.*", "cost.recipe.num_cells.*"),
+        ),
+    }
+)  # fmt: skip
 
 
 def room(folder: Path) -> Keys:

@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 from torture import faults
-from torture.commands import command, finish, held, start
+from torture.commands import command, finish, guarded, held, start
 from torture.faults import Fault
 from torture.kinds import KINDS, Kind, drawn, in_turn, others, spread
 from torture.room import Case, Outcome, Plant
@@ -97,7 +97,8 @@ class Kills:
         if "moment" in case.options:
             begun = time.monotonic()
             process = start(kind.command, *words, place=folder)
-            time.sleep(case.options["moment"] * whole.seconds)
+            with guarded(process):
+                time.sleep(case.options["moment"] * whole.seconds)
             process.send_signal(signal.SIGKILL)
             done = finish(process, begun)
             held(done.status in (-signal.SIGKILL, 0), f"status {done.status} of what was killed: {done.last}")
@@ -113,7 +114,8 @@ class Kills:
 
 
 @contextmanager
-def _in_place() -> Iterator[None]:
+def in_place() -> Iterator[None]:
+    """A plant: files are written where they are read."""
     from nas import files
 
     @contextmanager
@@ -135,7 +137,8 @@ def _nothing_swept() -> AbstractContextManager[Any]:
     return mock.patch.object(locks, "sweep", lambda folder, own=False: [])
 
 
-def _optimizers_forgotten() -> AbstractContextManager[Any]:
+def optimizers_forgotten() -> AbstractContextManager[Any]:
+    """A plant: a run does not go on to the same end."""
     from pytorch_lightning.trainer.connectors.checkpoint_connector import _CheckpointConnector
 
     return mock.patch.object(_CheckpointConnector, "restore_optimizers", lambda connector: None)
@@ -154,12 +157,21 @@ def _tables_not_cut() -> Iterator[None]:
         yield
 
 
+# Of one kind: each of its writes has its turn soon.
+FIRST = (f"{KINDS[0].name}_*",)
 PLANTS = {
-    "in-place": Plant("what was written beside a file is copied over it, not renamed", _in_place),
-    "leftovers": Plant("what a killed run has left is not swept away", _nothing_swept),
-    "optimizers": Plant("a resumed run begins with fresh optimisers", _optimizers_forgotten),
-    "tables": Plant("tables are not cut back to the checkpoint", _tables_not_cut),
-}
+    "in-place": Plant(
+        "what was written beside a file is copied over it, not renamed",
+        "does not go on|goes on with other words|differences", in_place, FIRST,
+    ),
+    "leftovers": Plant("what a killed run has left is not swept away", r"\.tmp", _nothing_swept, FIRST),
+    "optimizers": Plant(
+        "a resumed run begins with fresh optimisers", "differences", optimizers_forgotten, FIRST
+    ),
+    "tables": Plant(
+        "tables are not cut back to the checkpoint", r"differences.*\.(csv|jsonl)", _tables_not_cut, FIRST
+    ),
+}  # fmt: skip
 
 
 def room(folder: Path) -> Kills:

@@ -28,6 +28,7 @@ from torture.room import Case, Outcome, Plant
 from torture.rooms.goods import OWN
 from torture.rooms.hostile import unlike_a_refusal
 from torture.rooms.injecting import VALUES, VARIABLE
+from torture.rooms.kills import optimizers_forgotten
 from torture.rooms.samples import saved
 from torture.same import differences
 
@@ -83,9 +84,7 @@ class Numbers:
     @property
     def plants(self) -> Mapping[str, Plant]:
         """What would let such numbers pass."""
-        return MappingProxyType(
-            {"guards": Plant("nobody looks for numbers that are none", _unguarded, ("darts1.weight.nan.0",))}
-        )
+        return PLANTS
 
     def cases(self, seed: int) -> Iterator[Case]:
         """Each run with each number at each place; and each odd data set."""
@@ -278,6 +277,52 @@ def _unguarded() -> Iterator[None]:
         for one in patches:
             held_open.enter_context(one)
         yield
+
+
+@contextmanager
+def _elsewhere() -> Iterator[None]:
+    watch = divergence.FiniteGuard.watch
+
+    def later(guard: divergence.FiniteGuard, name: str, loss: torch.Tensor, epoch: int, step: int) -> None:
+        watch(guard, name, loss, epoch, step + 1000)
+
+    with mock.patch.object(divergence.FiniteGuard, "watch", later):
+        yield
+
+
+def _unadvised() -> AbstractContextManager[Any]:
+    from nas.running import printed
+
+    return mock.patch.object(printed, "to_try", lambda error, config: "")
+
+
+def _unread() -> AbstractContextManager[Any]:
+    from nas.data import arrays
+
+    return mock.patch.object(arrays, "check_finite", lambda array, kind, where: None)
+
+
+PLANTS: Mapping[str, Plant] = MappingProxyType(
+    {
+        "guards": Plant(
+            "nobody looks for numbers that are none", "that is no(ne| number)|was not noticed", _unguarded,
+            ("darts1.weight.nan.0",),
+        ),
+        "elsewhere": Plant(
+            "the step that is named is another one", "and is said so", _elsewhere, ("darts1.weight.nan.?",)
+        ),
+        "unadvised": Plant("nothing is said of what to try", "no word of what to try", _unadvised,
+                           ("darts1.weight.nan.0",)),
+        "data": Plant(
+            "data are not looked at for numbers that are none", "accepted|broke down", _unread,
+            ("data.nan", "data.inf"),
+        ),
+        "optimizers": Plant(
+            "a resumed run begins with fresh optimisers", "goes on to another end", optimizers_forgotten,
+            ("darts1.*",),
+        ),
+    }
+)  # fmt: skip
 
 
 def room(folder: Path) -> Numbers:

@@ -6,13 +6,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 from unittest import mock
 
 from torture import faults
-from torture.commands import finish, held, start, until_stopped
+from torture.commands import finish, guarded, held, start, until_stopped
 from torture.faults import Fault
 from torture.kinds import KINDS, Kind, in_turn, spread
 from torture.room import Case, Outcome, Plant
+from torture.rooms.kills import FIRST
 from torture.wholes import Wholes, goes_on, same_end
 
 SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
@@ -67,10 +69,9 @@ class Signals:
         process = start(kind.command, *words, place=folder, variables=armed)
         # A scheduler tells all processes of a job; where there is one, that is the same.
         send = os.killpg if "workers" in kind.name else os.kill
-        try:
+        with guarded(process):
             held(until_stopped(process), "it ended before its write")
             send(process.pid, number)
-        finally:
             os.kill(process.pid, signal.SIGCONT)
         if case.options["twice"]:
             time.sleep(SOON)
@@ -96,7 +97,27 @@ def _deaf() -> Iterator[None]:
         yield
 
 
-PLANTS = {"deaf": Plant("nobody listens to signals but Python", _deaf)}
+@contextmanager
+def _startled() -> Iterator[None]:
+    from nas.engine.machine.stopping import Sigterm
+
+    hear = Sigterm.__call__
+
+    def again(told: Sigterm, number: int, frame: FrameType | None) -> None:
+        told.received = False
+        hear(told, number, frame)
+
+    with mock.patch.object(Sigterm, "__call__", again):
+        yield
+
+
+PLANTS = {
+    "deaf": Plant("nobody listens to signals but Python", r"status -\d+", _deaf, FIRST),
+    "startled": Plant(
+        "a second signal breaks into what the first began", "a traceback|an error|status", _startled,
+        (f"{FIRST[0]}_twice",),
+    ),
+}  # fmt: skip
 
 
 def room(folder: Path) -> Signals:

@@ -1,6 +1,6 @@
 """Sweeps whose jobs fail, are killed and hang; whose launcher is killed; two of one folder at once.
 
-Jobs are stand-ins that end within milliseconds. Each notes in its folder that it has run.
+Jobs are stand-ins that end within a fraction of a second. Each notes in its folder that it has run.
 """
 
 import importlib.util
@@ -12,13 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from torture.commands import ROOT, Ended, Failed, command, finish, held, start
+from torture.commands import ROOT, Ended, Failed, command, finish, guarded, held, start
 from torture.kinds import drawn
 from torture.room import Case, Outcome, Plant
 
@@ -43,7 +43,7 @@ def job(words):
     if ill == "failed":
         print("no such library", flush=True)
         os._exit(1)
-    time.sleep(3600 if ill == "hung" else 0.05)
+    time.sleep(3600 if ill == "hung" else 0.2)
     (folder / "summary.json").write_text(json.dumps(state | {"status": "finished", "num_skip": 1}))
     os._exit(0)
 
@@ -115,7 +115,8 @@ class Sweeps:
             held(missing in done.out, f"the table does not say that {missing}")
         elif case.options["do"] == "twice":
             both = [start("search", *words, place=folder, variables=_site(folder, ill)) for _ in range(2)]
-            ended = [finish(one, time.monotonic(), PATIENCE) for one in both]
+            with guarded(both[0]), guarded(both[1]):
+                ended = [finish(one, time.monotonic(), PATIENCE) for one in both]
             held(sorted(one.status for one in ended) == [0, 2], f"statuses {[one.status for one in ended]}")
             held(all("Traceback" not in one.err + one.out for one in ended), "a traceback")
         else:
@@ -140,21 +141,26 @@ class Sweeps:
     def _watched(self, process: Any, sweep: Path, ill: Mapping[int, str]) -> Ended:
         """Waits for a sweep; whoever hangs is ended by hand, once it is alone."""
         begun, hung = time.monotonic(), [seed for seed, how in ill.items() if how == "hung"]
-        while process.poll() is None and time.monotonic() < begun + PATIENCE:
-            for seed in hung:
-                with suppress(OSError, ValueError, ProcessLookupError):
-                    os.kill(json.loads((sweep / str(seed) / "job.json").read_text())["pid"], signal.SIGKILL)
-                    hung.remove(seed)
-                    break
-            time.sleep(0.2)
+        with guarded(process):
+            while process.poll() is None and time.monotonic() < begun + PATIENCE:
+                for seed in hung:
+                    with suppress(OSError, ValueError, ProcessLookupError):
+                        os.kill(
+                            json.loads((sweep / str(seed) / "job.json").read_text())["pid"], signal.SIGKILL
+                        )
+                        hung.remove(seed)
+                        break
+                time.sleep(0.2)
         return finish(process, begun, PATIENCE)
 
     def _killed(self, case: Case, process: Any, sweep: Path, folder: Path) -> None:
-        """Kills the launcher, alone or with its whole group, once so many jobs have finished."""
-        end = time.monotonic() + PATIENCE
-        while sum(_status(place) == "finished" for place in _folders(sweep)) < case.options["after"]:
-            held(time.monotonic() < end and process.poll() is None, "the sweep did not come so far")
-            time.sleep(0.05)
+        """Kills the launcher, alone or with its whole group, once so many jobs have finished and one runs."""
+        end, states = time.monotonic() + PATIENCE, [""]
+        with guarded(process):
+            while states.count("finished") < case.options["after"] or "running" not in states:
+                held(time.monotonic() < end and process.poll() is None, "the sweep did not come so far")
+                time.sleep(0.02)
+                states = [_status(place) for place in _folders(sweep)]
         kill = os.killpg if case.options["whom"] == "all" else os.kill
         kill(process.pid, signal.SIGKILL)
         # What the launcher has started may go on for a while, and must come to an end by itself.
@@ -169,6 +175,8 @@ class Sweeps:
         for _ in range(ROUNDS):
             done = command("sweeps", f"folder={sweep}", place=folder)
             held(done.status == 0, f"nas.sweeps: status {done.status}: {done.last}")
+            # Whatever was at work in it has ended.
+            held("still running" not in done.out, "the table takes a job that is dead for one that runs")
             lines = re.findall(r"`(python -m nas\.search .*)`", done.out)
             if not lines:
                 held("did not finish" not in done.out, "runs are missing, and no command completes them")
@@ -213,11 +221,47 @@ def _unnoticed() -> AbstractContextManager[Any]:
     return mock.patch.object(launching, "is_dead", lambda folder: False)
 
 
+@contextmanager
+def _summaries(other: Callable[[Path, dict[str, Any]], dict[str, Any]]) -> Iterator[None]:
+    from nas.running import runs
+
+    usual = runs._summary
+    with mock.patch.object(runs, "_summary", lambda place: other(place, usual(place))):
+        yield
+
+
+def _counted(place: Path, found: dict[str, Any]) -> dict[str, Any]:
+    return found | {"status": "finished"}
+
+
+def _lost_once(place: Path, found: dict[str, Any]) -> dict[str, Any]:
+    ran = (place / "ran.txt").read_text().splitlines()
+    once = found.get("status") == "finished" and len(ran) == 1 and place.name == "0"
+    return {"status": "lost", "error": "it has no summary.json"} if once else found
+
+
+def _unlocked() -> AbstractContextManager[Any]:
+    from nas.commands import sweeps
+
+    return mock.patch.object(sweeps, "FolderLock", lambda folder, what: None)
+
+
 PLANTS = {
     "unnoticed": Plant(
-        "jobs that died with their launcher are not noticed", _unnoticed, ("kill_all_1", "kill_all_3")
+        "jobs that died with their launcher are not noticed",
+        "takes a job that is dead",
+        _unnoticed, ("kill_all_*",),
     ),
-}
+    "counted": Plant(
+        "a table counts what did not finish among the finished", "status 0|does not say that",
+        lambda: _summaries(_counted), (f"ill_{FEW}",),
+    ),
+    "again": Plant(
+        "a table takes a job that has finished for a lost one", "had finished and ran again",
+        lambda: _summaries(_lost_once), ("kill_*",),
+    ),
+    "unlocked": Plant("a sweep does not lock its folder", "statuses", _unlocked, ("twice_*",)),
+}  # fmt: skip
 
 
 def room(folder: Path) -> Sweeps:

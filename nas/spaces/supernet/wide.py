@@ -74,7 +74,9 @@ class WideSeparables(torch.autograd.Function):
         repeated_BCHW = None
         if need_x or need_weights:
             repeated_BCHW = x_BCHW.to(ctx.low).repeat(1, scales_QX.shape[1] // x_BCHW.shape[1], 1, 1)
-        dx_BCHW, d_scales, d_weights = None, [], []
+        dx_BCHW: Tensor | None = None
+        d_scales: list[Tensor] = []
+        d_weights: list[Tensor | None] = []
         for spec, scale_X, own in zip(ctx.specs, scales_QX, _by_candidate(ctx.specs, weights), strict=True):
             read = [next(kept) for _ in range(3 * spec.steps)]
             g_BCHW, d_scale, d_own = _backward(
@@ -87,11 +89,11 @@ class WideSeparables(torch.autograd.Function):
                 need_scales,
                 need_weights,
             )
-            d_scales.append(d_scale)
+            d_scales += [] if d_scale is None else [d_scale]
             d_weights += [None if d is None else d.to(w.dtype) for d, w in zip(d_own, own, strict=True)]
             if need_x:
                 dx_BCHW = g_BCHW if dx_BCHW is None else dx_BCHW.add_(g_BCHW)
-        if need_x:
+        if dx_BCHW is not None:
             dx_BCHW = dx_BCHW.unflatten(1, (-1, x_BCHW.shape[1])).sum(1).to(x_BCHW.dtype)
         d_scales_QX = torch.stack(d_scales) if need_scales else None
         return None, None, None, dx_BCHW, d_scales_QX, *d_weights

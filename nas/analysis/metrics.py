@@ -123,6 +123,10 @@ EIGENVALUE = Metric(
 )  # fmt: skip
 RANK = Metric("rank", False, parts=("table",), results=("table",))
 PARAMS = Metric("params", False, ("",), ("",), unit="M", factor=1e-6, decimals=3, least=0, most=2**63)
+# Of the device of a search, the largest stage's.
+MEMORY = Metric(
+    "memory_estimated", False, ("",), ("",), unit="MB", factor=1e-6, decimals=0, least=0, most=2**63
+)
 # Of the architecture of a search on a table of costs, or under a budget (nas.analysis.costed).
 COST = Metric("cost", False, ("",), ("",), least=0)
 REGRET = Metric("regret_constrained", False, ("",), ("",), title="regret within the budget",
@@ -133,7 +137,7 @@ DISTANCE = replace(REGRET, name="front_distance", title="distance to the front")
 OF_TASKS = {"images": (ACCURACY, BALANCED, TOP5), "text": (PERPLEXITY,)}
 FURTHER = (
     BITS, LOSS, RANK, replace(RANK, name="gap"), COST, REGRET, DISTANCE, SKIPS, RATE, EIGENVALUE, PARAMS,
-    replace(PARAMS, name="macs"),
+    replace(PARAMS, name="macs"), MEMORY,
 )  # fmt: skip
 
 

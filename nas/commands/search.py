@@ -8,6 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 from nas.analysis.exploration import check_exploration
+from nas.analysis.metrics import MEMORY
 from nas.commands import costs, same_costs
 from nas.commands.auto_size import clock_of, note_sizes
 from nas.commands.cost_ranges import counting, plan_rows
@@ -175,7 +176,9 @@ class Search:
         stages = self._stages(data)
         check_selection(plain(config), method)
         start = StartValues(method)
-        self.domain.check_search(plain(config), self.space, method, self.source, data)
+        needed = self.domain.check_search(plain(config), self.space, method, self.source, data)
+        if needed is not None:
+            session.summary[MEMORY.column("")] = round(needed)
         times = self._operation_times()
         legs = legs_of(method, config.trainer.max_epochs)
         checkpoint, epochs_done = checkpoints.newest_readable(folder.checkpoints)

@@ -91,8 +91,14 @@ class Domain(Protocol):
         """Steps of every epoch of a search, on each process; None where nobody knows."""
         ...
 
-    def check_search(self, config: Mapping, space: Space, method: Method, source: Any, data: Any) -> None:
-        """Refuses a search with shapes that fail in training, or that does not fit its device's memory."""
+    def check_search(
+        self, config: Mapping, space: Space, method: Method, source: Any, data: Any
+    ) -> float | None:
+        """Refuses a search with shapes that fail in training, or that does not fit its device's memory.
+
+        Returns:
+            The bytes that it is estimated to need there; None where that is not looked at.
+        """
         ...
 
     def evaluation_data(self, config: DictConfig, source: Any) -> tuple[Any, dict[str, Any]]:

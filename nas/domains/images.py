@@ -106,12 +106,12 @@ class Images:
 
     def check_search(
         self, config: Mapping, space: Space, method: Method, source: ImageSource, data: SearchData
-    ) -> None:
+    ) -> float | None:
         """Tries the shapes of every stage, and estimates the memory of its steps."""
         inputs, size = self.inputs(source), config["dataset"]["batch_size"]
         task = self.task(space, None, None, source)
         check_supernet(space, method, inputs, task, lambda where, size: where.batch(size, inputs, 1), size)
-        check_search(config, space, method, source, data.resident_images())
+        return check_search(config, space, method, source, data.resident_images())
 
     def evaluation_data(self, config: DictConfig, source: ImageSource) -> tuple[EvaluationData, dict]:
         """The images of an evaluation, and which they are."""

@@ -108,7 +108,7 @@ class Text:
 
     def check_search(
         self, config: Mapping, space: Space, method: Method, source: TextSource, data: TextSearchData
-    ) -> None:
+    ) -> float | None:
         """Tries the shapes; memory is not estimated, for these networks are small beside any device's."""
         given, words = config["dataset"], source.vocabulary_size
         task, steps = self.task(space, None, None, source), given["bptt"]["steps"]
@@ -120,6 +120,7 @@ class Text:
             lambda where, size: text_batch(where, steps, size, words, 1),
             given["batch_size"],
         )
+        return None
 
     def evaluation_data(self, config: DictConfig, source: TextSource) -> tuple[TextEvaluationData, dict]:
         """The streams of an evaluation, and which they are."""

@@ -100,7 +100,7 @@ def check_search(
     method: Method,
     source: ImageSource,
     images: int,
-) -> None:
+) -> float | None:
     """Refuses a search with a step that does not fit the device; each stage is looked at.
 
     Args:
@@ -110,14 +110,20 @@ def check_search(
         source: the data set; only asked for its shape.
         images: how many rest on the device.
 
+    Returns:
+        The bytes that its largest stage is estimated to need; None where there is no memory to compare with.
+
     Raises:
         ConfigError: a step needs more than `hardware.memory_gib` or than the GPU has; says what would fit.
     """
     room = _room(config, source, images)
     if room is None or not method.trains:
-        return
-    for demand in _search_demands(config, space, method, source):
-        _check(config["hardware"], room, demand, config["dataset"]["batch_size"], "dataset.batch_size")
+        return None
+    size = config["dataset"]["batch_size"]
+    return max(
+        _check(config["hardware"], room, demand, size, "dataset.batch_size")
+        for demand in _search_demands(config, space, method, source)
+    )
 
 
 def check_evaluation(
@@ -223,7 +229,8 @@ def fit_rows(
     return rows
 
 
-def _check(hardware: Mapping, room: Room, demand: Demand, batch_size: int, key: str) -> None:
+def _check(hardware: Mapping, room: Room, demand: Demand, batch_size: int, key: str) -> float:
+    """The bytes that are needed, where they are there."""
     needed = room.needed(demand.footprint, batch_size)
     log.info(
         "%sa step needs about %.2f GiB of %.1f (estimated)",
@@ -232,7 +239,7 @@ def _check(hardware: Mapping, room: Room, demand: Demand, batch_size: int, key: 
         room.limit / GIB,
     )
     if needed <= room.limit:
-        return
+        return needed
     largest = room.largest_batch(demand.footprint)
     ways = [f"{key}={largest} at most" if largest else f"not even {key}=1"]
     if demand.partial_key is not None:

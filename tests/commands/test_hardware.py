@@ -21,6 +21,19 @@ def test_a_run_that_cannot_fit_is_refused_before_anything_is_written(run, tiny, 
     assert not (folder / "config.yaml").exists()
 
 
+def test_the_estimate_of_what_fits_is_a_column_of_a_sweep(run, tiny, tmp_path):
+    folder = tmp_path / "run"
+    limit = ("hardware.memory_gib=4", "hardware.native=false", f"hydra.run.dir={folder}")
+    done = run("search", *tiny, *limit)
+    assert done.status == 0, done.err
+    needed = json.loads((folder / "summary.json").read_text())["memory_estimated"]
+    assert 0 < needed < 4 * 2**30
+    done = run("sweeps", f"sweep={tmp_path}")
+    assert done.status == 0, done.err
+    table = (tmp_path / "table.md").read_text()
+    assert "memory_estimated [MB]" in table and f" {needed / 1e6:.0f} " in table
+
+
 def test_what_fits_a_card_is_planned_without_it(run, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "SECONDS", 600.0)  # however busy the machine is
     done = run("search", *tiny, "hardware=gtx1080ti", "plan=true", f"hydra.run.dir={tmp_path / 'plan'}")

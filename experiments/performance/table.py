@@ -37,7 +37,7 @@ def _lines(about: str, measured: Measured) -> Iterator[dict[str, str]]:
                 continue
             # The table begins a group with its name, and its other lines are read below it.
             yield {
-                "what": about + suffix,
+                "what": f"{about or 'the same'}{suffix}" if suffix else about,
                 "step": words,
                 "ours, s": _spread(ours),
                 "reference, s": _spread(result.get(f"reference_{step}_seconds")),

@@ -9,15 +9,19 @@ import torch
 
 
 @contextmanager
-def generators_kept() -> Iterator[None]:
-    """Puts them back at the end of the block, those of GPUs too where any is in use."""
+def generators_kept(gpus: bool = True) -> Iterator[None]:
+    """Puts them back at the end of the block.
+
+    Args:
+        gpus: those of GPUs too, where any is in use.
+    """
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    own = torch.cuda.get_rng_state_all() if gpus and torch.cuda.is_initialized() else []
     try:
         yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
         torch.set_rng_state(cpu)
-        if gpus:
-            torch.cuda.set_rng_state_all(gpus)
+        if own:
+            torch.cuda.set_rng_state_all(own)

@@ -123,17 +123,16 @@ def by_setting(rows: Sequence[Row], phase: str) -> list[list[str]]:
 
     Empty where there is one setting: a mean over several is no figure of any of them.
     """
-    last = [row for row in rows if row.phase == phase and row.status == "finished"]
-    settings = dict.fromkeys(row.setting for row in last)
+    settings = _settings(rows, phase)
     if len(settings) < 2:
         return []
+    last = [row for own in settings.values() for row in own]
     units = {
         name: unit(name, [row.figures[name] for row in last if name in row.figures])
         for name in final_figures(rows, phase)
     }
     lines = [["setting", "n", *(shown.heading for shown in units.values())]]
-    for setting in settings:
-        own = [row for row in last if row.setting == setting]
+    for setting, own in settings.items():
         stats = final_figures(own, phase)
         cells = [
             _spread(stats[name], shown.factor, shown.decimals) if name in stats else ""
@@ -141,6 +140,24 @@ def by_setting(rows: Sequence[Row], phase: str) -> list[list[str]]:
         ]
         lines.append([setting, str(len(own)), *cells])
     return lines
+
+
+def settings_summary(rows: Sequence[Row], phase: str) -> dict[str, dict[str, float | int | None]]:
+    """The same for a summary: setting -> `n`, and of each figure mean and `<figure>_std`."""
+    found: dict[str, dict[str, float | int | None]] = {}
+    for setting, own in _settings(rows, phase).items():
+        found[setting] = {"n": len(own)}
+        for name, one in final_figures(own, phase).items():
+            found[setting] |= {name: one.mean, f"{name}_std": one.deviation}
+    return found
+
+
+def _settings(rows: Sequence[Row], phase: str) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.phase == phase and row.status == "finished":
+            found.setdefault(row.setting, []).append(row)
+    return found
 
 
 def cells_line(rows: Sequence[Row], figures: Mapping[str, Stat]) -> str | None:

@@ -62,6 +62,7 @@ class Predicted:
         require(callable(call), f"{self._where}: builds a {type(call).__name__}, which is not called; {FORM}")
         self._call, self._failed = call, False
         self._known = {genotype: self._ask(genotype) for genotype in some}
+        self._blank: dict[Genotype, ConfigError] = {}
         names = tuple(sorted(next(iter(self._known.values()))))
         for genotype, found in self._known.items():
             self._same(names, found, genotype)
@@ -134,9 +135,15 @@ class Predicted:
 
     def ask(self, genotype: Genotype) -> dict[str, float]:
         """All figures of an architecture; raises `ConfigError` where the surrogate fails on it."""
+        if genotype in self._blank:
+            raise self._blank[genotype]
         if genotype not in self._known:
-            found = self._ask(genotype)
-            self._same((*self.accuracies, *self.prices), found, genotype)
+            try:
+                found = self._ask(genotype)
+                self._same((*self.accuracies, *self.prices), found, genotype)
+            except ConfigError as error:
+                self._blank[genotype] = error
+                raise
             self._known[genotype] = found
         return self._known[genotype]
 
@@ -145,7 +152,6 @@ class Predicted:
         try:
             return self.ask(genotype)
         except ConfigError as error:
-            self._known[genotype] = {}
             if not self._failed:
                 log.warning("%s; what it fails on is left blank, which is said once", error)
             self._failed = True

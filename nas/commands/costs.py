@@ -233,7 +233,10 @@ def _of_predicted(tabular: LookUp | None, space: Any, cost: Any, unit: str | Non
     own = _of_surrogate(tabular, cost.of, unit, cost.budget)
     some, where = drawn(space), f"method.cost.of={cost.of}"
     found = range_of(own.price, some, space.groups, space.derive, where)
-    require(found.linear is not None, f"{where}: {KEY}={tabular.by} says the same of all of {found.drawn}")
+    if found.linear is None:
+        known = [(one, price) for one in some if (price := own.price(one)) is not None]
+        # Says what keeps it from fitting.
+        fit_costs([one for one, _ in known], [price for _, price in known], space.groups, where)
     require(
         cost.budget is None or not found.exact or cost.budget >= found.smallest,
         f"method.cost.budget={cost.budget}: no architecture of this space costs as little; {cost.of} is "

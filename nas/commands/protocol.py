@@ -219,8 +219,11 @@ class Protocol:
             lines.insert(0, protocols.chosen_line(kept, self.figure, epochs))
             self.session.summary |= {"kept": list(kept.runs), "best_of": kept.of, "selected_by": self.figure}
         self.session.summary |= {"n": max(one.n for one in found.values())}
-        for name, one in found.items():
-            self.session.summary |= {name: one.mean, f"{name}_std": one.deviation}
+        if self._settings(rows):
+            self.session.summary["settings"] = protocols.settings_summary(rows, self.phase)
+        else:
+            for name, one in found.items():
+                self.session.summary |= {name: one.mean, f"{name}_std": one.deviation}
         # What has been found does not wait for a picture.
         self._write(rows, found, lines, kept)
         front = front_of(self.config, self.folder, rows, self.searches, self.configs)
@@ -253,5 +256,6 @@ def _print_table(title: str, rows: Sequence[Sequence[str]]) -> None:
     for at, heading in enumerate(rows[0]):
         table.add_column(heading, justify="right" if at else "left")
     for row in rows[1:]:
-        table.add_row(*row)
+        # What a run was told may look like a markup of rich's.
+        table.add_row(*map(escape, row))
     Console().print(table)

@@ -177,8 +177,9 @@ class Search:
         check_selection(plain(config), method)
         start = StartValues(method)
         needed = self.domain.check_search(plain(config), self.space, method, self.source, data)
-        if needed is not None:
-            session.summary[MEMORY.column("")] = round(needed)
+        estimated = session.earlier.get(MEMORY.column("")) if needed is None else round(needed)
+        if estimated is not None:
+            session.summary[MEMORY.column("")] = estimated
         times = self._operation_times()
         legs = legs_of(method, config.trainer.max_epochs)
         checkpoint, epochs_done = checkpoints.newest_readable(folder.checkpoints)

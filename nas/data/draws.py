@@ -50,7 +50,8 @@ class SeededItems(Dataset):
 
     def __getitems__(self, wanted: Sequence[tuple[int, int]]) -> Any:
         """A batch: what the data set makes of it, or a list of items."""
-        with generators_kept():
+        # Items are made on processors: a GPU's generators would have to be waited for, batch after batch.
+        with generators_kept(gpus=False):
             if self.whole:
                 _seed(wanted[0][1])
                 return self.part.__getitems__([position for position, _ in wanted])

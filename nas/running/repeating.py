@@ -140,7 +140,7 @@ def _is_option(group: str, name: str) -> bool:
 def _reads_csv(overrides: Sequence[str]) -> bool:
     chosen = [one.split("=", 1)[1] for one in overrides if one.startswith("tabular=")]
     renamed = any(key_of(one) in ("tabular.name", "tabular._target_") for one in overrides)
-    return bool(chosen) and not renamed and all(one in ("none", "csv", "surrogate") for one in chosen)
+    return bool(chosen) and not renamed and all(one in trust.READ_AS_DATA for one in chosen)
 
 
 def _loader():

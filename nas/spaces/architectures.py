@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.errors import require
+from nas.errors import ConfigError, require
 from nas.genotype import Genotype
 from nas.spaces.space import ZERO, EdgeGroup
 
@@ -126,6 +126,18 @@ class ChosenEdges(Architectures):
 
     def __len__(self) -> int:
         return super().__len__() // math.factorial(self._kept) ** len(self._nodes)
+
+    def all(self) -> np.ndarray:
+        """Nobody lists these; several codes are one architecture.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"these {len(self):,} architectures are not listed; a search draws of them")
+
+    def index(self, codes: np.ndarray) -> np.ndarray:
+        """Nor have they places; raises `ConfigError` as `all` does."""
+        return self.all()
 
     def neighbour(self, codes: np.ndarray, k: np.ndarray) -> np.ndarray:
         """Codes [..., E] and numbers [...] below K -> a code of the k-th neighbour of each."""

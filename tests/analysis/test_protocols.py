@@ -46,5 +46,11 @@ def test_settings_of_a_grid_are_not_averaged():
     report = protocols.report(rows, protocols.final_figures(rows, "evaluate"), ["in all"], table)
     means, _, runs = report.partition("in all")
     assert "70.00" not in means and "gamma=2" in means and "70.00" in runs
+    found = protocols.settings_summary(rows, "evaluate")
+    assert found["gamma=1"]["n"] == 2 and found["gamma=2"] == {
+        "n": 1,
+        "test_accuracy": 0.9,
+        "test_accuracy_std": None,
+    }
     # One setting is a mean as ever.
     assert protocols.by_setting(rows[:2], "evaluate") == []

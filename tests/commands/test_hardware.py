@@ -28,7 +28,7 @@ def test_the_estimate_of_what_fits_is_a_column_of_a_sweep(run, tiny, tmp_path):
     assert done.status == 0, done.err
     needed = json.loads((folder / "summary.json").read_text())["memory_estimated"]
     assert 0 < needed < 4 * 2**30
-    done = run("sweeps", f"sweep={tmp_path}")
+    done = run("sweeps", f"folder={tmp_path}")
     assert done.status == 0, done.err
     table = (tmp_path / "table.md").read_text()
     assert "memory_estimated [MB]" in table and f" {needed / 1e6:.0f} " in table

@@ -176,6 +176,19 @@ def test_recomputation_gives_the_gradients_that_are_asked_for(frozen):
         torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-10, atol=1e-12, msg=name)
 
 
+def test_recomputation_asks_each_candidate_for_itself():
+    fast, literal, weights = pair(["sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3"])
+    fast.execution.wide = fast.execution.recompute = True
+    for name, parameter in [*fast.named_parameters(), *literal.named_parameters()]:
+        parameter.requires_grad_("sep_conv_3x3" not in name)
+    x, y = torch.randn(4, 3, 16, 16).double(), torch.randint(0, 10, (4,))
+    run(literal, weights, x, y), run(fast, weights, x, y)
+    held = [one for name, one in fast.named_parameters() if "sep_conv_3x3" in name]
+    assert held and all(one.grad is None for one in held)
+    others = [one for name, one in fast.named_parameters() if "sep_conv_5x5" in name or "dil_conv" in name]
+    assert others and all(one.grad is not None and one.grad.abs().sum() > 0 for one in others)
+
+
 def test_wide_operators_have_second_derivatives_where_they_are_asked_for():
     results = []
     for wide in (False, True):

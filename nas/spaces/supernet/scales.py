@@ -78,16 +78,22 @@ class ScalePlan:
         self.by_source = torch.tensor([row for rows in self.rows.values() for row in rows], dtype=torch.long)
         self.targets = torch.tensor([target for _, target in group.edges], dtype=torch.long)
         self.beside = dict(beside)
-        # Of C channels, which entries of [E, O] `Wide` has, source by source.
-        self._laid: dict[int, Tensor] = {}
+        self._terms = [len(self.rows[source]) * len(terms) for source, (terms, _) in self.beside.items()]
+        self._own = [len(self.rows[source]) * len(own) for source, (_, own) in self.beside.items()]
+        # Which entries of [E, O] `Wide` has: all terms, by edge, and then the others, by candidate.
+        laid: list[tuple[int, str]] = []
+        for source, (terms, _) in self.beside.items():
+            laid += [(row, name) for row in self.rows[source] for name in terms]
+        for source, (_, own) in self.beside.items():
+            laid += [(row, name) for name in own for row in self.rows[source]]
+        self.laid = torch.tensor([self._place_of(row, name) for row, name in laid], dtype=torch.long)
 
     def _place(self, device: torch.device) -> None:
         """Takes the indices to where op weights are, once: a copy in every pass would be waited for."""
         if self.order.device != device:
-            self.order, self.by_source, self.targets = (
-                index.to(device) for index in (self.order, self.by_source, self.targets)
+            self.order, self.by_source, self.targets, self.laid = (
+                index.to(device) for index in (self.order, self.by_source, self.targets, self.laid)
             )
-            self._laid.clear()
 
     def __call__(self, weights_EO: Tensor) -> dict[int, dict[str, Tensor]]:
         """Source -> candidate -> op weights [m] of the edges that hold it."""
@@ -111,28 +117,18 @@ class ScalePlan:
         return Route(self(weights_EO), run, beside, carried, partial(self._wide, weights_EO))
 
     def _wide(self, weights_EO: Tensor, channels: int) -> dict[int, Wide]:
-        """What a cell of C channels needs, in one gather: its gradient comes back in one piece as well."""
-        if channels not in self._laid:
-            places = [
-                self._place_of(row, name)
-                for source, (terms, own) in self.beside.items()
-                for row, name, times in (
-                    *((row, name, 1) for row in self.rows[source] for name in terms),
-                    *((row, name, channels) for name in own for row in self.rows[source]),
-                )
-                for _ in range(times)
-            ]
-            self._laid[channels] = torch.tensor(places, dtype=torch.long, device=weights_EO.device)
-        sizes: list[int] = []
-        for source, (terms, own) in self.beside.items():
-            edges = len(self.rows[source])
-            sizes += [edges * len(terms), edges * len(own) * channels]
-        pieces = iter(weights_EO.flatten().index_select(0, self._laid[channels]).split(sizes))
+        """What a cell of C channels needs, in one gather and one copy: its gradient comes back as one."""
+        # No op weight is gathered twice: on a GPU the order of such sums would change from run to run.
+        gathered_N = weights_EO.flatten().index_select(0, self.laid)
+        terms_N, own_N = gathered_N.split([sum(self._terms), sum(self._own)])
+        repeated_N = own_N[:, None].expand(-1, channels).reshape(-1)
+        terms = terms_N.split(self._terms)
+        own = repeated_N.split([size * channels for size in self._own])
         found = {}
-        for source, (terms, own) in self.beside.items():
-            edges, terms_X, own_X = len(self.rows[source]), next(pieces), next(pieces)
+        for (source, names), terms_X, own_X in zip(self.beside.items(), terms, own, strict=True):
+            edges = len(self.rows[source])
             found[source] = Wide(
-                terms_X.view(edges, len(terms)) if terms else None, own_X.view(len(own), edges * channels)
+                terms_X.view(edges, -1) if names[0] else None, own_X.view(len(names[1]), edges * channels)
             )
         return found
 

@@ -6,6 +6,7 @@ Shapes: B batch, C channels, H W space, m edges, Q candidates, S steps of one (2
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,14 +71,17 @@ class WideSeparables(torch.autograd.Function):
         x_BCHW, scales_QX, *rest = ctx.saved_tensors
         count = sum(2 * spec.steps for spec in ctx.specs)
         weights, kept = rest[:count], iter(rest[count:])
-        need_x, need_scales, need_weights = ctx.needs_input_grad[3:6]
+        need_x, need_scales = ctx.needs_input_grad[3:5]
+        needs = [any(own) for own in _by_candidate(ctx.specs, ctx.needs_input_grad[5:])]
         repeated_BCHW = None
-        if need_x or need_weights:
+        if need_x or any(needs):
             repeated_BCHW = x_BCHW.to(ctx.low).repeat(1, scales_QX.shape[1] // x_BCHW.shape[1], 1, 1)
         dx_BCHW: Tensor | None = None
         d_scales: list[Tensor] = []
         d_weights: list[Tensor | None] = []
-        for spec, scale_X, own in zip(ctx.specs, scales_QX, _by_candidate(ctx.specs, weights), strict=True):
+        for spec, scale_X, own, need_weights in zip(
+            ctx.specs, scales_QX, _by_candidate(ctx.specs, weights), needs, strict=True
+        ):
             read = [next(kept) for _ in range(3 * spec.steps)]
             g_BCHW, d_scale, d_own = _backward(
                 spec,
@@ -174,8 +178,8 @@ def _backward(
     return g_BCHW, d_scale, d_weights
 
 
-def _by_candidate(specs: Sequence[WideSpec], weights: Sequence[Tensor]) -> list[Sequence[Tensor]]:
-    """Each candidate's weights, 2*S of them."""
+def _by_candidate(specs: Sequence[WideSpec], weights: Sequence[Any]) -> list[Sequence[Any]]:
+    """What there is for each candidate's weights, 2*S of them."""
     ends = list(itertools.accumulate(2 * spec.steps for spec in specs))
     return [weights[end - 2 * spec.steps : end] for spec, end in zip(specs, ends, strict=True)]
 

@@ -194,7 +194,7 @@ def test_a_space_with_one_candidate_an_edge_refuses_a_distribution():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"update": "unrolled"}, r"method\.update=unrolled: .*first_order, joint, none"),
+        ({"update": "unrolled"}, r"method\.update=unrolled: .*first_order, joint, coordinate_descent, none"),
         ({"weight_steps": 0}, r"method\.weight_steps=0"),
         ({"weight_steps": 2, "update": "joint"}, r"method\.weight_steps=2: method\.update=joint"),
         ({"clip_value": -1.0}, r"method\.clip_value=-1"),

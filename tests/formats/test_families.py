@@ -24,6 +24,7 @@ IMAGENET_PARAMETERS = {
     "nas_pc_darts_image": 5_342_464,
     "nas_nasnet": 5_564_320,
     "nas_amoebanet": 4_627_360,
+    "nas_pnasnet": 6_394_912,
 }
 
 

@@ -87,6 +87,12 @@ def test_every_search_has_its_own_budget_and_a_device_is_complete_before_the_nex
     file.write_text('{"drnas_nb201": 0.5}')
     with pytest.raises(SystemExit, match="has no rate of dsonas, darts1"):
         plan("phone", arguments)
+    for text, said in (("{", "is no JSON: "), ("[0.5]", "must be a JSON object"), ("0.5", "must be a JSON")):
+        file.write_text(text)
+        with pytest.raises(SystemExit) as refused:
+            plan("phone", arguments)
+        told = str(refused.value)
+        assert told.startswith(f"--rates {file}: {said}") and "\n" not in told
 
 
 def test_a_rate_is_chosen_by_what_is_met_then_by_the_regret_where_nothing_is_reported(

@@ -61,6 +61,13 @@ def test_sweeps_that_rows_name_say_which_experiments_they_run():
         assert set(params["experiment"].split(",")) <= set(HEADERS), sweep
 
 
+def test_what_needs_a_cell_found_before_is_not_one_override():
+    """Figure 3 of DARTS trains cells of a search that somebody has run."""
+    kinds = {sweep: row.kind(HEADERS) for row in ROWS for sweep in SWEEP.findall(row.here)}
+    assert kinds["darts_figure3"] == STEPS
+    assert kinds["drnas_table1"] == kinds["drnas_figure4"] == WHOLE
+
+
 def test_every_reason_is_one_that_a_row_has():
     named = yaml.safe_load(ITEMS.read_text())["reasons"]
     assert set(named.values()) <= {row.reason for row in ROWS}

@@ -1,6 +1,7 @@
 """What the torture chamber tries next, what it counts as tried, how it is kept; rooms are made up here."""
 
 import csv
+import os
 import subprocess
 from contextlib import contextmanager
 
@@ -222,6 +223,48 @@ def test_of_a_case_that_was_tried_twice_the_last_counts_and_plants_are_apart(tmp
         ("x", "c2", "held", ""), ("y", "c2", "held", "p"),
     ]  # fmt: skip
     assert found.of(["c1", "c2"], 1) == []
+
+
+def test_what_failed_before_a_branch_was_merged_is_tried_again_though_the_branch_held(
+    tmp_path, clock, monkeypatch
+):
+    project = tmp_path / "project"
+    (project / "nas").mkdir(parents=True)
+
+    def git(day, *words):
+        line = ["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        date = f"2026-01-0{day}T00:00:00Z"
+        dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
+        done = subprocess.run(line, check=True, capture_output=True, text=True, env={**os.environ, **dates})
+        return done.stdout.strip()
+
+    def commit(day, name):
+        (project / "nas" / name).write_text(name)
+        git(day, "add", "-A")
+        git(day, "commit", "-qm", name)
+        return git(day, "rev-parse", "HEAD")[:12]
+
+    git(1, "init", "-q", "-b", "mainline")
+    first = commit(1, "first")
+    git(1, "branch", "side")
+    broken = commit(2, "broken")
+    git(2, "checkout", "-q", "side")
+    side = commit(3, "side")
+    git(3, "checkout", "-q", "mainline")
+    git(4, "merge", "-q", "--no-ff", "-m", "merged", "side")
+    monkeypatch.setattr(record, "ROOT", project)
+    monkeypatch.setattr(provenance, "ROOT", project)
+    commits = record.revisions(first)
+    assert commits.index(broken) < commits.index(side) < commits.index(record.revision())
+    room = Made("a", clock)
+    room.fault = "broken"
+    Chamber(tmp_path / "out", [room], 0, [broken]).go()
+    room.fault = ""
+    Chamber(tmp_path / "out", [room], 0, [side]).go()
+    merged = Chamber(tmp_path / "out", [room], 0, commits)
+    assert [one.case for one in merged.tried() if one.verdict == "failed"] == ["a2"]
+    merged.go()
+    assert names(merged)[8:] == ["a2"] and {one.verdict for one in merged.tried()} == {"held"}
 
 
 def looks(seconds, slope, noise=0.2):

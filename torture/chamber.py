@@ -29,7 +29,7 @@ class Chamber:
         rooms: what is tried.
         seed: what rooms make their cases of.
         commits: of the code, the present one last; what they have tried is not tried again, but for what
-            has failed at an earlier one.
+            has failed at one of the others and was not tried at the present one.
         minutes: after which no further case begins but the first of a room; None for no end.
     """
 

@@ -113,13 +113,27 @@ class Record:
     def of(self, commits: Sequence[str], seed: int) -> list[Tried]:
         """The cases and plants that commits have tried with a seed; of one that was tried twice the last.
 
+        What has failed at a commit before the present one has failed, whatever others before it say: of
+        merged branches none need have the code of the other.
+
         Args:
-            commits: the latest last.
+            commits: the present one last.
             seed: of the chamber.
         """
         mine = [one for one in self.tried if one.commit in commits and one.seed == seed]
         mine.sort(key=lambda one: commits.index(one.commit))
-        return list({(one.room, one.plant or one.case, one.plant): one for one in mine}.values())
+        found: dict[tuple[str, str, str], Tried] = {}
+        for one in mine:
+            key = (one.room, one.plant or one.case, one.plant)
+            known = found.get(key)
+            if (
+                known is None
+                or known.verdict != "failed"
+                or one.verdict == "failed"
+                or one.commit == commits[-1]
+            ):
+                found[key] = one
+        return list(found.values())
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -117,7 +117,7 @@ def rates_of(arguments: Namespace) -> dict[str, float]:
     """The step of each method's multiplier, as `experiments.devices.tuning` has chosen it.
 
     Raises:
-        SystemExit: there is no such file, or it lacks a method.
+        SystemExit: there is no such file, it is no JSON object, or it lacks a method.
     """
     if arguments.rates is None:
         return dict.fromkeys(arguments.methods, RATE)
@@ -125,7 +125,12 @@ def rates_of(arguments: Namespace) -> dict[str, float]:
         raise SystemExit(
             f"--rates {arguments.rates}: no such file; python -m experiments.devices.tuning makes it"
         )
-    found = json.loads(arguments.rates.read_text(encoding="utf-8"))
+    try:
+        found = json.loads(arguments.rates.read_text(encoding="utf-8"))
+    except ValueError as error:  # of the text's encoding too
+        raise SystemExit(f"--rates {arguments.rates}: is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise SystemExit(f"--rates {arguments.rates}: must be a JSON object, a rate for each method")
     lacking = [one for one in arguments.methods if not isinstance(found.get(one), float)]
     if lacking:
         raise SystemExit(f"--rates {arguments.rates}: has no rate of {', '.join(lacking)}")

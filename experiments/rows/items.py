@@ -9,12 +9,14 @@ from typing import Any
 import yaml
 
 from nas.running.config import CONF
+from nas.running.declared import read_file
 
 ITEMS = Path(__file__).with_name("items.yaml")
 FILE = re.compile(r"`((?:darts|drnas|dsonas|start)/\w+)")
 SWEEP = re.compile(r"`nas\.\w+ -m sweep=(\w+)")
 WORDS = ("command", "cost", "published")
-# What a row has: all of it by one override, files that need more words, or neither and a reason.
+# What a row has: all of it by one override (places of data and tables, and hardware, apart), files that need
+# more words, or neither and a reason.
 WHOLE, STEPS = "one override", "several words or commands"
 COMMAND, NONE = "a command without a file", "no file"
 
@@ -69,11 +71,12 @@ class Header:
 
 
 def names_its_runs(sweep: str) -> bool:
-    """Whether a file of conf/sweep says which experiments it runs, so that nothing else need be typed."""
-    return (
-        "experiment"
-        in yaml.safe_load((CONF / f"sweep/{sweep}.yaml").read_text())["hydra"]["sweeper"]["params"]
-    )
+    """Whether a file of conf/sweep says which experiments it runs, and needs no cell found before."""
+    params = yaml.safe_load((CONF / f"sweep/{sweep}.yaml").read_text())["hydra"]["sweeper"]["params"]
+    if "experiment" not in params:
+        return False
+    given = [read_file(CONF / f"experiment/{name}.yaml") for name in params["experiment"].split(",")]
+    return "genotype" in params or all(one["made_for"] == "search" for one in given)
 
 
 def header(text: str) -> Header:

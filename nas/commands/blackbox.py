@@ -34,7 +34,11 @@ def run(config: DictConfig, path: Path) -> None:
         RunFailed: a search broke down.
     """
     budget = Budget(**plain(config.budget))
-    require(config.resume is None, f"resume={config.resume}: it takes seconds; start it anew")
+    require(
+        config.resume is None,
+        f"resume={config.resume}: nothing is kept before the end (a table takes seconds, a surrogate as long "
+        "as its predictions); start it anew",
+    )
     session = Session(config, path)
     comparison = BlackBox(config, budget)
     session.open(None)

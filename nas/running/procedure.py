@@ -21,7 +21,7 @@ from nas.running.config import plain
 from nas.running.config_checks import check_composed, check_saved
 from nas.running.from_run import check_words
 from nas.running.parts import compose
-from nas.running.places import PLACES, TABLES, absolute, make_absolute
+from nas.running.places import make_absolute, placed
 from nas.running.repeating import refusal, spread
 from nas.running.saved import read_config, read_overrides
 from nas.running.trust import check_saved as check_trusted
@@ -109,12 +109,12 @@ def settle(config: DictConfig) -> None:
     for place in ("overrides", *(f"{phase}.overrides" for phase in PHASES if config[phase] is not None)):
         words = OmegaConf.select(config, place)
         for one in words:
-            _check_word(place, one, place)
-        OmegaConf.update(config, place, [_placed(one) for one in words])
+            _check_word(place, one, place, looks_up(config))
+        OmegaConf.update(config, place, [placed(one) for one in words])
     for setting in config.search.grid:
         for one in setting:
             _check_word("search.grid", one)
-    config.search.grid = [[_placed(one) for one in setting] for setting in config.search.grid]
+    config.search.grid = [[placed(one) for one in setting] for setting in config.search.grid]
     make_absolute(config)
     table = config.tabular.get("file")
     require(table is None or Path(table).exists(), f"tabular.file={shown(table)}: there is no such file")
@@ -142,25 +142,24 @@ def looks_up(config: DictConfig) -> bool:
     return config.tabular.name == SURROGATE or config.tabular.get("file") is not None
 
 
-def _check_word(about: str, override: str, place: str = "") -> None:
-    """Refuses an override that no run can have, or that the protocol says itself."""
+def _check_word(about: str, override: str, place: str = "", tabled: bool = False) -> None:
+    """Refuses an override that no run can have, or that the protocol says itself.
+
+    Args:
+        about: what the message begins with.
+        override: as it was typed.
+        place: the list that has it.
+        tabled: whether the protocol looks cells up.
+    """
     key, about = key_of(override), f"{about}: {shown(override)}"
     own = {**OWN, **(OF_SELECTION if place == "select.overrides" else {})}
     require("=" in override or override.startswith("~"), f"{about}: must be key=value")
-    # Of a phase's own words those of the table would come before the protocol's, and be for nothing.
-    said = own.get(key, key if place.endswith("overrides") and key.startswith("tabular.") else None)
+    # A protocol that looks up hands its own table to every search, after the words of a phase; but the cache.
+    of_table = tabled and key.startswith("tabular.") and key != "tabular.cache"
+    said = own.get(key, key if of_table and place.endswith("overrides") else None)
     require(said is None, f"{about}: said by the protocol itself ({said})")
     mine = key.startswith(("hydra.", "hydra/", "-"))
     require(not mine, f"{about}: hydra's own settings are not for single runs of a protocol")
-
-
-def _placed(override: str) -> str:
-    """An override that names where data lie, so that it holds in any folder."""
-    key, sign, value = override.partition("=")
-    named = key.lstrip("+") in (*TABLES, *(f"dataset.{one}" for one in PLACES))
-    if not named or value[:1] in ("", "'", '"', "/", "$", "[") or value == "null":
-        return override
-    return f"{key}{sign}{quoted(absolute(value))}"
 
 
 def looked_up(config: DictConfig) -> list[str]:
@@ -310,8 +309,18 @@ def _typed_alike(key: str, config: DictConfig, saved: DictConfig) -> bool:
     typed, kept = (plain(one) if OmegaConf.is_config(one) else one for one in found)
     if place == "search.grid" and isinstance(kept, list):
         # As far as a debug mode has left them.
-        return [[_placed(one) for one in setting] for setting in typed[: len(kept)]] == kept
-    return ([_placed(one) for one in typed] if isinstance(typed, list) else typed) == kept
+        typed = typed[: len(kept)]
+        return len(typed) == len(kept) and all(map(_words_alike, typed, kept))
+    return _words_alike(typed, kept) if isinstance(typed, list) else typed == kept
+
+
+def _words_alike(typed: list, kept: Any) -> bool:
+    """Whether a list of overrides was kept as it was typed; earlier versions left some places relative."""
+    return (
+        isinstance(kept, list)
+        and len(typed) == len(kept)
+        and all(found in (one, placed(one)) for one, found in zip(typed, kept, strict=True))
+    )
 
 
 def _check_words(saved: DictConfig, vouched: set[str], where: str) -> None:
@@ -330,7 +339,7 @@ def _check_words(saved: DictConfig, vouched: set[str], where: str) -> None:
     for place, words in lists.items():
         mend = f"if that is yours, type {place}=[...] again"
         for one in words:
-            _check_word(f"{where}: {place} in its config.yaml", one, place)
+            _check_word(f"{where}: {place} in its config.yaml", one, place, looks_up(saved))
         why = None if place in vouched else refusal(words) or _reaches(words)
         require(why is None, f"{where}: {place} in its config.yaml: {why}; {mend}")
 

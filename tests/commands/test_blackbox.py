@@ -185,7 +185,7 @@ def test_costs_that_say_nothing_are_refused(run, tables, costs, tmp_path, words,
         (("space.operations=[none,skip_connect]",), "no figure there for 63 of the space's 64"),
         (("space.operations=[none,skip_connect,nor_conv_3x3]",), "has 64 architectures, and space="),
         (("space.operations=[none]",), "one architecture with them, nothing to search"),
-        (("resume=here",), "resume=here"),
+        (("resume=here",), "resume=here: nothing is kept before the end (a table takes seconds, a surrogate"),
         (("algorithm._target_=collections.OrderedDict",), "call it random; say algorithm.name=<name>"),
         (
             ("algorithm._target_=collections.OrderedDict", "algorithm.name=a"),

@@ -159,6 +159,13 @@ def test_a_recipe_of_another_space_leaves_the_sizes_to_the_space(recipe, num_cel
     assert found == cost_of(config, space, genotype)
 
 
+def test_the_gpu_profile_has_a_precision_for_each_update_of_its_own(composed):
+    """Those of drawn op weights compute in full precision there, as whatever is not listed."""
+    listed = set(composed("search", "hardware=gpu").hardware.precisions)
+    derivatives = {"first_order", "joint", "coordinate_descent", "unrolled"}
+    assert derivatives < listed and listed - derivatives == {"none"}
+
+
 @pytest.mark.parametrize("hardware", options("hardware"))
 def test_hardware_is_served_or_refused(hardware, composed):
     profile = composed("search", f"hardware={hardware}").hardware

@@ -32,10 +32,20 @@ def draw(runs: Sequence[Path], path: Path) -> Path:
     titles, pictures = [], []
     for run in runs:
         summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-        titles.append(f"{summary.get('dataset', run.name)}: {run.name}")
+        titles.append(f"{summary.get('dataset', run.name)}, seed {summary.get('seed', '?')}")
         with Image.open(run / FOUND) as found:
             pictures.append(np.asarray(found.convert("RGB")))
-    height = max(WIDTH * pixels.shape[0] / pixels.shape[1] for pixels in pictures)
+    # One scale for all: each has the paper of the widest and of the tallest.
+    tall, wide = (max(pixels.shape[side] for pixels in pictures) for side in (0, 1))
+    pictures = [
+        np.pad(
+            pixels,
+            ((0, tall - pixels.shape[0]), (0, wide - pixels.shape[1]), (0, 0)),
+            constant_values=255,
+        )
+        for pixels in pictures
+    ]
+    height = WIDTH * tall / wide
     with panels(path, titles, WIDTH * len(runs), min(TALLEST, height + 60), sharey=False) as (_, axes):
         for ax, pixels in zip(axes, pictures, strict=True):
             ax.imshow(pixels, interpolation="antialiased")

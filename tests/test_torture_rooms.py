@@ -18,7 +18,7 @@ FEW = {
     "hostile": (
         "genotype.0.cell.json.number", "table.0.costs.csv.pipe", "configurations.0.experiment_mine.yaml.tag",
     ),
-    "keys": ("search.trainer.max_epochs.word", "cost.recipe.num_cells.minus", "search.seed.other"),
+    "keys": ("search.trainer.max_epochs.list", "search.recipe.num_cells.minus", "search.seed.other"),
     "numbers": ("data.nan", "data.duplicates", "darts1.weight.nan.0"),
     "exports": ("nasbench201.safetensors.000", "darts_rnn.timm.000", "dso.onnx.000"),
 }  # fmt: skip

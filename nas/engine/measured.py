@@ -21,9 +21,11 @@ class Measured(pl.LightningModule):
 
     Attributes:
         gives_up: whether the present epoch is to leave no checkpoint.
+        unmeasured: columns of steps that the present epoch has had none of.
     """
 
     gives_up: bool = False
+    unmeasured: tuple[str, ...] = ()
 
     def __init__(self, task: Task, *parts: str):
         super().__init__()

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -20,6 +20,7 @@ from nas.engine.divergence import Diverged, first_broken, refuse_numbers
 from nas.engine.genotype_log import GenotypeLog
 from nas.engine.learning import undecided
 from nas.engine.loggers import go_back, log_architecture, log_row
+from nas.engine.measured import Measured
 from nas.engine.progress import Clock, epoch_line
 from nas.engine.rows import WEIGHTS, count_skips, number_of, of_groups, weight_rows
 from nas.engine.run_folder import RunFolder, Table
@@ -106,8 +107,9 @@ class EpochRecorder(pl.Callback):
 
     def _logged(self, trainer: pl.Trainer) -> dict[str, float]:
         """What steps and validation have measured in this epoch."""
-        # Lightning keeps the numbers of the last validation; those of an earlier epoch are not this one's.
+        # Lightning keeps the last number of each name; those of an earlier epoch are not this one's.
         stale = () if self._validated == trainer.current_epoch else self.validation
+        stale += cast(Measured, trainer.lightning_module).unmeasured
         logged = {
             name: float(value)
             for name, value in trainer.callback_metrics.items()

@@ -25,6 +25,8 @@ from nas.methods.updates import Bilevel
 from nas.op_weights import OpWeights
 
 log = logging.getLogger(__name__)
+# The column of the loss by which alpha moves.
+MOVED = "architecture_step_loss"
 
 
 class _Lightning(Frame):
@@ -142,6 +144,7 @@ class SearchModule(Measured):
     def on_train_epoch_start(self) -> None:
         """Forgets the last epoch's batches, which a resumed run would not have."""
         self.recent_batches = []
+        self.unmeasured = (MOVED,)
         assert self.trainer.max_epochs is not None
         self.method.begin_epoch(self.current_epoch, self.trainer.max_epochs)
         if self.search_step.recorder is not None:
@@ -166,15 +169,19 @@ class SearchModule(Measured):
         result = self.search_step.architecture(weight_batch, architecture_batch)
         text = isinstance(architecture_batch, TextBatch)
         size = architecture_batch.tokens_LB.numel() if text else len(architecture_batch[1])
-        log_mean(self, "architecture_step_loss", result.loss, size)
+        self._record_move(result.loss, size)
 
     def _weight_step(self, batch: Any, joint: bool = False) -> None:
         """One step of the weights; with `joint` of alpha too, by the same backward pass."""
         result = self.search_step.joint(batch) if joint else self.search_step.weight(batch)
         if joint:
-            log_mean(self, "architecture_step_loss", result.loss.detach(), result.size)
+            self._record_move(result.loss.detach(), result.size)
         self.record_result("weight", result, batch)
         self.show(result, self.search_step.weight_optimizer)
+
+    def _record_move(self, loss: Tensor, size: int) -> None:
+        log_mean(self, MOVED, loss, size)
+        self.unmeasured = ()
 
     def watch(self, name: str, loss: Tensor) -> None:
         """Notes a loss that is not finite, by which a diverged epoch is known."""

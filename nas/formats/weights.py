@@ -1,5 +1,6 @@
 """One file of weights that says what network they belong to: safetensors, with a description in it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,18 @@ def save_safetensors(network: nn.Module, description: Description | TextDescript
         ConfigError: the folder cannot be written to.
     """
     tensors = {name: tensor.detach().contiguous() for name, tensor in network.state_dict().items()}
-    write_bytes(path, save(tensors, metadata={"format": "pt", KEY: description.to_json()}))
+    write_bytes(path, _repeatable(save(tensors, metadata={"format": "pt", KEY: description.to_json()})))
+
+
+def _repeatable(content: bytes) -> bytes:
+    """The same file with its metadata by their names: safetensors writes them in an order of chance."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    # What begins behind the header is aligned, as safetensors has it.
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def read_description(path: str | Path) -> Description | TextDescription:

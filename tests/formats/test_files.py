@@ -81,6 +81,16 @@ def test_the_weights_file_alone_builds_the_network(exported, subject):
     assert read_description(folder / "model.safetensors") == subject.description
 
 
+def test_the_same_network_is_the_same_bytes(exported, subject, tmp_path):
+    folder, _ = exported
+    for format in (*["safetensors"] * 6, *FORMATS):
+        again = tmp_path / f"again{len(list(tmp_path.iterdir()))}"
+        again.mkdir()
+        write_all(subject, chosen(format), again)
+        for file in again.iterdir():
+            assert file.read_bytes() == (folder / file.name).read_bytes(), file.name
+
+
 def test_no_half_written_file_is_left(exported):
     folder, _ = exported
     assert {path.name for path in folder.iterdir()} == {

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nas.engine.divergence import first_broken
+from nas.engine.run_folder import read_table
 from nas.errors import ConfigError
 from nas.methods.controlled import ControllerMethod, _from
 from nas.methods.controller import Controller, plan_of
@@ -174,3 +175,13 @@ def test_what_means_nothing_with_a_controller_is_refused(parts, message):
     ControllerMethod("enas", {"cell": (5, 3)}, **usual)
     with pytest.raises(ConfigError, match=message):
         ControllerMethod("enas", {"cell": (5, 3)}, **usual | parts)
+
+
+def test_an_epoch_in_which_the_controller_rests_has_no_loss_of_an_epoch_before(run, tmp_path):
+    # Two steps an epoch, and the controller moves after every fourth.
+    sizes = ("space=nasbench201", "space.cells_per_stage=1", "space.init_channels=4", "trainer.max_epochs=3")
+    few = ("dataset.batch_size=16", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1")
+    done = run("search", "method=enas", *sizes, *few, f"hydra.run.dir={tmp_path / 'run'}")
+    assert done.status == 0, done.err
+    losses = [row["architecture_step_loss"] for row in read_table(tmp_path / "run/metrics.csv")]
+    assert [loss != "" for loss in losses] == [False, True, False]

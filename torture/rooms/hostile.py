@@ -34,7 +34,7 @@ TRACEBACK = re.compile(r"The traceback is in (.*?); ")
 # What a run may break down by.
 FORESEEN = ("nas.engine.divergence.Diverged", "nas.files.WriteFailed", "nas.errors.ConfigError")
 # Mutants of each file.
-MUTANTS = 60
+MUTANTS = 20
 
 
 class Hostile:

@@ -43,8 +43,11 @@ VALUES: Mapping[str, str] = MappingProxyType(
         "large": "1e30", "nul": "'a\u202eb'", "other": "",
     }
 )  # fmt: skip
-# Groups whose keys differ from base to base, and are tried in each.
-APART = ("method", "space", "dataset", "recipe")
+# What stands for one another: of each family a seed draws one value for a key.
+FAMILIES = (
+    ("nothing", "null"), ("word", "map", "true", "text", "nul", "fraction"), ("zero",), ("minus",), ("nan",),
+    ("inf",), ("huge", "large"), ("list",), ("other",),
+)  # fmt: skip
 # What a run says of itself is not what it was told; these name it, or where it is.
 FREE = ("hydra",)
 # What stands for a file or a folder in the words of a base.
@@ -108,7 +111,7 @@ class Keys:
     """The room."""
 
     name = "keys"
-    about = "each key of each command: nothing, another kind, 0, -1, nan, inf, huge, lists, another value"
+    about = "each key of each group: nothing, another kind, 0, -1, nan, inf, huge, a list, another value"
     holds = "refused in one line that names the key, or it runs and is built as its folder says"
 
     def __init__(self, folder: Path):
@@ -120,11 +123,11 @@ class Keys:
         return PLANTS
 
     def cases(self, seed: int) -> Iterator[Case]:
-        """Each key with each value, shuffled; among them once what keys build, all in one."""
+        """Each key with a value of each family, shuffled; among them once what keys build, all in one."""
         found = [
             Case(f"{base}.{key}.{value}".replace("/", "_"), {"cell": base, "key": key, "value": value})
             for base, key in self._keys
-            for value in VALUES
+            for value in map(random.Random(f"{seed} {base} {key}").choice, FAMILIES)
         ]
         random.Random(seed).shuffle(found)
         # It takes a minute, and begins no share of the room.
@@ -133,14 +136,17 @@ class Keys:
 
     @cached_property
     def _keys(self) -> list[tuple[str, str]]:
-        """(base, key) of each key; of a key that is the same for several bases of a command the first."""
-        known: set[tuple[str, str]] = set()
+        """(base, key) of each key: those of a group once for each of its options, others once a command."""
+        known: set[tuple[str, ...]] = set()
         found = []
         for name, base in BASES.items():
-            for key in keys_of(self._composed(base)):
-                where = base.command if key.split(".")[0] not in APART else name
-                if (where, key) not in known:
-                    known.add((where, key))
+            composed = self._composed(base)
+            options = composed.hydra.runtime.choices
+            for key in keys_of(composed):
+                group = key.split(".")[0]
+                where = (f"{group}={options[group]}" if group in options else base.command, key)
+                if where not in known:
+                    known.add(where)
                     found.append((name, key))
         return found
 
@@ -149,7 +155,8 @@ class Keys:
         GlobalHydra.instance().clear()
         try:
             with initialize_config_dir(str(CONF), version_base="1.3"):
-                return compose(base.command, [one for one in base.words if not FILLED.search(one)])
+                words = [one for one in base.words if not FILLED.search(one)]
+                return compose(base.command, words, return_hydra_config=True)
         finally:
             GlobalHydra.instance().clear()
 
@@ -294,11 +301,11 @@ PLANTS: Mapping[str, Plant] = MappingProxyType(
         ),
         "unnamed": Plant(
             "a refusal does not name its key", "it does not name", _unnamed,
-            ("search.trainer.max_epochs.word", "search.seed.word"),
+            ("search.trainer.max_epochs.list", "search.seed.list"),
         ),
         "anything": Plant(
             "a value of any kind and size fits", "broke down|a traceback|errors in", _anything,
-            ("search.trainer.max_epochs.*", "search.seed.*", "cost.recipe.num_cells.*"),
+            ("search.trainer.max_epochs.*", "search.seed.*", "search.recipe.num_cells.*"),
         ),
     }
 )  # fmt: skip

@@ -55,6 +55,7 @@ from nas.running.from_run import name_cell
 from nas.running.log_files import say
 from nas.running.printed import command_of, command_with
 from nas.running.remains import remains
+from nas.running.resuming import kept_precision
 from nas.running.session import Session, trainer_of
 
 
@@ -107,7 +108,7 @@ def run(config: DictConfig, path: Path) -> float | None:
     require(clip is None or clip > 0, f"recipe.clip={clip}: must be null or positive")
     checkpoint, epochs_done = checkpoints.newest_readable(folder.checkpoints)
     if checkpoint is not None:
-        checkpoints.check_fits(module, checkpoint)
+        checkpoints.check_fits(module, checkpoint, kept_precision(config))
     if session.nothing_left(epochs_done):
         return _reached(session.earlier, domain.name)
     clock = clock_of(session)

@@ -56,6 +56,7 @@ from nas.measure.plan import print_plan
 from nas.methods.layout import layout_of
 from nas.printable import shown
 from nas.running.config import instantiate, plain, typed_keys
+from nas.running.resuming import kept_precision
 from nas.running.session import Session, trainer_of
 
 log = logging.getLogger(__name__)
@@ -232,6 +233,7 @@ class Search:
             lambda network: apply_execution(network, config.hardware),
             self.domain.task(space, None, weights, self.source),
             bool(config.hardware.get("graph")),
+            kept_precision(config),
         )
         stages.check()
         return stages

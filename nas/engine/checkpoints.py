@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from torch import nn
+from torch import Tensor, nn
 
 from nas.engine.divergence import Diverged, first_broken
 from nas.engine.measured import Measured
@@ -30,6 +30,13 @@ def _list_of(kind: type) -> Callable[[object], bool]:
     return lambda value: isinstance(value, list) and all(isinstance(item, kind) for item in value)
 
 
+# What weights are kept in where training is in nothing else; other precisions keep float32.
+WHOLLY = {
+    "64": torch.float64, "64-true": torch.float64, "16-true": torch.float16, "bf16-true": torch.bfloat16,
+}  # fmt: skip
+# Without these a run would go on from its start, or with fresh optimisers, and say nothing of it.
+NEEDED = ("epoch", "global_step", "optimizer_states", "lr_schedulers", "loops")
+UNFIT = "checkpoint {path}: it does not fit the network that config.yaml describes"
 # What is read of a checkpoint beside its weights: key, whether a value fits, what does in words.
 CONTENT = (
     ("epoch", is_whole, "a whole number"),
@@ -122,17 +129,45 @@ def refuse_broken(module: nn.Module, epoch: int) -> None:
         raise Diverged(f"{name} became nan or infinite at the end of epoch {epoch}")
 
 
-def check_fits(module: nn.Module, path: Path) -> None:
+def check_fits(module: nn.Module, path: Path, precision: str | None = None) -> None:
     """Loads a checkpoint's parameters into a module, to find out before the run whether they belong there.
 
+    Args:
+        module: is changed.
+        path: of the checkpoint.
+        precision: of the run that has written it, as `hardware.precision`; None where that may be another.
+
     Raises:
-        ConfigError: they are those of another network, or of other edges or operations.
+        ConfigError: they are those of another network, of other edges or operations, or numbers of another
+            kind.
     """
-    words = f"checkpoint {path}: it does not fit the network that config.yaml describes"
+    words, content = UNFIT.format(path=path), load(path)
+    state = content["state_dict"]
     try:
-        load_into(module, load(path)["state_dict"], words)
+        load_into(module, state, words)
     except ConfigError as error:
         raise ConfigError(str(error).replace("checkpoint:", f"checkpoint {path}:", 1)) from error
+    broken, kept = first_broken(module), len(content.get("optimizer_states", ()))
+    require(broken is None, f"checkpoint {path}: {broken} is nan or infinite")
+    if isinstance(module, Measured):
+        wanted = module.num_optimizers
+        require(kept == wanted, f"checkpoint {path}: it has the states of {kept} optimisers, not of {wanted}")
+    for name, own in module.state_dict().items():
+        if not isinstance(own, Tensor):
+            continue
+        found, kind = state[name].dtype, own.dtype
+        alike = found.is_floating_point == kind.is_floating_point
+        require(alike, f"{words} ({name} is {_word(found)}, not {_word(kind)})")
+        kept_in = WHOLLY.get(str(precision), kind) if kind.is_floating_point else kind
+        require(
+            precision is None or found == kept_in,
+            f"checkpoint {path}: its {name} is {_word(found)}, and hardware.precision={precision} keeps "
+            f"{_word(kept_in)}; name hardware.precision= beside resume= to go on in another one",
+        )
+
+
+def _word(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def load_into(module: nn.Module, state: Mapping[str, Any], words: str, advice: str = "") -> None:
@@ -177,12 +212,14 @@ def newest_readable(folder: Path) -> tuple[Path | None, int]:
     Damaged ones are named in a warning and passed over.
 
     Raises:
-        ConfigError: there are checkpoints, but all are damaged.
+        ConfigError: there are checkpoints, but all are damaged; or a folder is where one belongs, which none
+            could be written over.
     """
     numbered = _numbered(folder)
     for epochs, path in numbered:
+        require(not path.is_dir(), f"checkpoint {path}: a folder; move it away, or delete it")
         try:
-            load(path)
+            _check_whole(load(path), epochs, path)
         except ConfigError as error:
             log.warning("warning: %s; falling back to the one before", error)
             continue
@@ -193,6 +230,13 @@ def newest_readable(folder: Path) -> tuple[Path | None, int]:
             f"delete {folder} to repeat this run from its start"
         )
     return None, 0
+
+
+def _check_whole(content: Mapping[str, Any], epochs: int, path: Path) -> None:
+    missing = [key for key in NEEDED if key not in content]
+    require(not missing, f"checkpoint {path}: damaged (it lacks {', '.join(missing)})")
+    epoch = content["epoch"]
+    require(epoch == epochs - 1, f"checkpoint {path}: damaged (it is of epoch {epoch}, not {epochs - 1})")
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from nas.errors import require, require_one_of
 
 Batch = tuple[Tensor, Tensor]
 RAMPS = ("epoch", "step")
+# Parts of the data, where a message has another word than columns.
+WORDS = {"valid": "validation"}
 
 
 class EvaluationModule(Measured):
@@ -121,7 +123,7 @@ class EvaluationModule(Measured):
 
     def _measure(self, part: str, batch: Batch, batch_idx: int) -> None:
         result = self.task.measure(self.network, batch)
-        self.guard.watch(part, result.loss, self.current_epoch, batch_idx)
+        self.guard.watch(WORDS.get(part, part), result.loss, self.current_epoch, batch_idx)
         self.record_result(part, result, batch)
         if self.counted is not None:
             self.counted.update(part, result.answers, batch[1])

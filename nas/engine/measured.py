@@ -22,10 +22,12 @@ class Measured(pl.LightningModule):
     Attributes:
         gives_up: whether the present epoch is to leave no checkpoint.
         unmeasured: columns of steps that the present epoch has had none of.
+        num_optimizers: those whose states are in a checkpoint.
     """
 
     gives_up: bool = False
     unmeasured: tuple[str, ...] = ()
+    num_optimizers: int = 1
 
     def __init__(self, task: Task, *parts: str):
         super().__init__()

@@ -74,6 +74,7 @@ class SearchModule(Measured):
     """
 
     goes_back = False
+    num_optimizers = 2
 
     def __init__(self, supernet: nn.Module, method: Method, task: Task):
         super().__init__(task, "architecture")

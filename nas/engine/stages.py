@@ -87,6 +87,7 @@ class StageBuilder:
         execution: applies the hardware's options to a network.
         task: what is learnt.
         graph: whether steps are recorded and repeated.
+        precision: of the checkpoints that a search goes on from; None where it may be another.
     """
 
     def __init__(
@@ -98,8 +99,10 @@ class StageBuilder:
         execution: Callable[[nn.Module], nn.Module],
         task: Task | None = None,
         graph: bool = False,
+        precision: str | None = None,
     ):
         self.space = space
+        self.precision = precision
         self.graph = graph
         self.method = method
         self.inputs = inputs
@@ -209,10 +212,10 @@ class StageBuilder:
         """
         content = checkpoints.load(checkpoint)
         masks = {k[7:]: v for k, v in content["state_dict"].items() if k.startswith("method.")}
-        self.method.load_state_dict(masks)
+        checkpoints.load_into(self.method, masks, checkpoints.UNFIT.format(path=checkpoint))
         if epochs_done > leg.first or leg.index == 0:
             module = self.module(leg.index)
-            checkpoints.check_fits(module, checkpoint)
+            checkpoints.check_fits(module, checkpoint, self.precision)
             return module, checkpoint
         require(
             epochs_done == leg.first,
@@ -220,7 +223,7 @@ class StageBuilder:
             f"cannot be read; resume the run, which repeats what came after {epochs_done} epochs",
         )
         before = self.module(leg.index - 1)
-        checkpoints.check_fits(before, checkpoint)
+        checkpoints.check_fits(before, checkpoint, self.precision)
         module, grown = self.grow(before, content, leg.index)
         # Beside the epochs' checkpoints and not one of them: it can be made again from the last of those.
         path = checkpoint.with_name("stage.ckpt")

@@ -259,6 +259,58 @@ def test_damaged_folders_are_refused(run, finished):
     refused("summary.json")
 
 
+def changed(path, change):
+    """Changes what a checkpoint holds."""
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+
+
+def doubled(content):
+    state = content["state_dict"]
+    content["state_dict"] = {
+        name: value.double() if torch.is_tensor(value) and value.is_floating_point() else value
+        for name, value in state.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda content: content.pop("optimizer_states"), "falling back"),
+        (lambda content: content.pop("loops"), "falling back"),
+        (lambda content: content.update(epoch=7), "falling back"),
+        (lambda content: content["optimizer_states"].pop(), "the states of 1 optimisers, not of 2"),
+        (lambda content: content["state_dict"]["supernet.stem.conv.weight"].fill_(float("nan")), "nan"),
+        (doubled, "is float64, and hardware.precision=32-true keeps float32"),
+    ],
+)
+def test_a_checkpoint_that_is_not_the_run_s_goes_on_with_nothing_of_its_own(run, finished, change, words):
+    newest = list_checkpoints(finished / "checkpoints")[0]
+    changed(newest, change)
+    done = run("search", f"resume={finished}")
+    assert done.status == (0 if words == "falling back" else 2), done.err
+    assert words in done.out + done.err
+    if done.status:
+        assert (done.err.count("\n"), newest.name in done.err) == (1, True)
+
+
+def test_another_precision_that_is_typed_goes_on(run, finished):
+    changed(list_checkpoints(finished / "checkpoints")[0], doubled)
+    words = ("hardware.precision=32-true", "trainer.max_epochs=4", "resume_schedule=restart")
+    done = run("search", f"resume={finished}", *words)
+    assert done.status == 0, done.err
+
+
+def test_a_folder_in_the_place_of_a_checkpoint_is_refused(run, finished):
+    newest = list_checkpoints(finished / "checkpoints")[0]
+    newest.unlink()
+    newest.mkdir()
+    done = run("search", f"resume={finished}")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert f"{newest}: a folder" in done.err
+
+
 def test_a_resume_needs_a_run_of_the_same_command(run, finished, tmp_path):
     done = run("evaluate", f"resume={finished}")
     assert (done.status, "nas.search" in done.err) == (2, True)

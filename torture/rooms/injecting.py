@@ -7,6 +7,7 @@ import json
 import os
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from nas.engine.language_evaluation import LanguageEvaluation
 from nas.engine.search_module import SearchModule
 from torture import inside
 
-# A JSON object with `what`, `value`, `at` (a step from 0) and `seed`.
+# A JSON object with `what`, `value`, `at` (a step from 0), `seed` and `note`, a file that says it was done.
 VARIABLE = "TORTURE_NUMBER"
 VALUES = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf"), "overflow": 3e38}
 
@@ -27,11 +28,13 @@ VALUES = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf"), "over
 def main() -> None:
     """Runs a command with what the variable asks for."""
     asked = json.loads(os.environ[VARIABLE])
-    injection = Injection(asked["what"], VALUES[asked["value"]], asked["at"], asked["seed"])
+    note = Path(asked["note"])
+    injection = Injection(asked["what"], VALUES[asked["value"]], asked["at"], asked["seed"], note)
     _wrap(SearchModule, "_step", injection)
     for owner in (EvaluationModule, LanguageEvaluation):
         _wrap(owner, "training_step", injection)
-    register_optimizer_step_pre_hook(injection.before_optimizer)
+        _wrap_optimizing(owner, injection)
+    register_optimizer_step_pre_hook(injection.before_own_step)
     inside.main()
 
 
@@ -44,6 +47,17 @@ def _wrap(owner: type, name: str, injection: "Injection") -> None:
     setattr(owner, name, step)
 
 
+def _wrap_optimizing(owner: type, injection: "Injection") -> None:
+    # Lightning steps with the pass in a closure, of which an optimiser's own hook sees the gradients before.
+    original: Callable = owner.on_before_optimizer_step  # type: ignore[attr-defined]
+
+    def begin(self: Any, optimizer: Any) -> None:
+        original(self, optimizer)
+        injection.before_optimizer(optimizer)
+
+    owner.on_before_optimizer_step = begin  # type: ignore[attr-defined]
+
+
 class Injection:
     """One number at one place of one step.
 
@@ -53,10 +67,11 @@ class Injection:
         value: the number.
         at: the step, from 0.
         seed: draws the place.
+        note: a file that is there once it was done.
     """
 
-    def __init__(self, what: str, value: float, at: int, seed: str):
-        self.what, self.value, self.at = what, value, at
+    def __init__(self, what: str, value: float, at: int, seed: str, note: Path):
+        self.what, self.value, self.at, self.note = what, value, at, note
         self.rng, self.step = random.Random(seed), 0
         self._module: Any = None
 
@@ -82,7 +97,12 @@ class Injection:
                 return tree_map(self._spoilt, batches)
         return batches
 
-    def before_optimizer(self, optimizer: Any, arguments: Any, options: Any) -> None:
+    def before_own_step(self, optimizer: Any, arguments: Any, options: Any) -> None:
+        """The same where a module steps by itself."""
+        if isinstance(self._module, SearchModule):
+            self.before_optimizer(optimizer)
+
+    def before_optimizer(self, optimizer: Any) -> None:
         """The gradients of the step, before they are taken."""
         if self._module is None or self.step != self.at + 1 or "gradient" not in self.what:
             return
@@ -100,6 +120,7 @@ class Injection:
 
     def _spoil(self, tensor: Tensor) -> None:
         tensor.view(-1)[self.rng.randrange(tensor.numel())] = self.value
+        self.note.touch()
 
     def _spoilt(self, leaf: Any) -> Any:
         if not isinstance(leaf, Tensor) or not leaf.is_floating_point() or leaf.ndim < 2:

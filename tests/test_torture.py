@@ -64,6 +64,8 @@ def test_a_chamber_that_is_stopped_leaves_no_command_behind(tmp_path):
     while not (lock.is_file() and lock.read_text()):
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.1)
+    second = chamber(tmp_path, "--room", "long")
+    assert (second.returncode, second.stderr.count("\n")) == (2, 1) and "is at work" in second.stderr
     pid = int(lock.read_text().strip().rsplit("-", 2)[1])
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.engine.machine.stopping import sigterm_as_interrupt
+from nas.errors import ConfigError
+from nas.running.locks import FolderLock
 from torture import faults, keeping
 from torture.chamber import Chamber
 from torture.record import Tried, revision, revisions
@@ -63,6 +65,19 @@ def parse(words: Sequence[str] | None = None) -> Namespace:
 def main(words: Sequence[str] | None = None) -> int:
     """Tries what is asked for and says what became of it; the exit status."""
     given = parse(words)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FolderLock(given.folder.absolute(), f"--folder {given.folder}")
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    try:
+        return _tried(given)
+    finally:
+        lock.release()
+
+
+def _tried(given: Namespace) -> int:
     missing = faults.prepare(given.folder / "kept")
     if missing is not None:
         print(f"not tried: {missing}")

@@ -35,6 +35,11 @@ def refuse_numbers(numbers: Mapping[str, Any], when: str) -> None:
             raise Diverged(f"{name} became nan or infinite {when}")
 
 
+def without_broken(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Those that are numbers: an epoch that a training has gone back from leaves the others blank."""
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
+
+
 class FiniteGuard:
     """Watches losses; on a GPU it looks at them only now and then, since each look waits for the device."""
 

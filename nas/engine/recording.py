@@ -16,7 +16,7 @@ from nas.analysis.exploration import explore
 from nas.analysis.hessian import dominant_in_basis, resolved_mode
 from nas.analysis.metrics import Metric, columns, of_losses, without_missing
 from nas.analysis.surrogates import LookUp
-from nas.engine.divergence import Diverged, first_broken, refuse_numbers
+from nas.engine.divergence import Diverged, first_broken, refuse_numbers, without_broken
 from nas.engine.genotype_log import GenotypeLog
 from nas.engine.learning import undecided
 from nas.engine.loggers import go_back, log_architecture, log_row
@@ -101,8 +101,8 @@ class EpochRecorder(pl.Callback):
 
     def row(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """The numbers of this epoch."""
-        row = {"epoch": trainer.current_epoch, **self._logged(trainer), "learning_rate": self._rate}
-        row |= self.extras(trainer, pl_module)
+        row: dict[str, Any] = {"epoch": trainer.current_epoch, **without_broken(self._logged(trainer))}
+        row |= {"learning_rate": self._rate, **self.extras(trainer, pl_module)}
         return {name: row.get(name) for name in self.columns if name in row or name in self.kept()}
 
     def _logged(self, trainer: pl.Trainer) -> dict[str, float]:

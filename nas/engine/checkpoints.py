@@ -73,11 +73,27 @@ class EpochCheckpoints(Checkpoint):
         self.every = every
         self.keep = keep
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Deletes what a run has left that was killed between saving and deleting."""
+        if trainer.ckpt_path is not None and trainer.is_global_zero:
+            self._delete_before(Path(trainer.ckpt_path), self._needed(pl_module))
+
+    def _needed(self, pl_module: pl.LightningModule) -> set[Path]:
+        assert isinstance(pl_module, Measured)
+        return {path_of(self.folder, epoch + 1) for epoch in pl_module.needed_epochs()}
+
+    def _delete_before(self, newest: Path, needed: set[Path]) -> None:
+        """Keeps the newest few, counted from one that can be read."""
+        known = list_checkpoints(self.folder)
+        for old in known[known.index(newest) + self.keep :] if newest in known else ():
+            if old not in needed:
+                old.unlink(missing_ok=True)
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves, then deletes what is older than the newest few."""
         done = trainer.current_epoch + 1
         assert isinstance(pl_module, Measured)
-        needed = {path_of(self.folder, epoch + 1) for epoch in pl_module.needed_epochs()}
+        needed = self._needed(pl_module)
         path = path_of(self.folder, done)
         last = done == trainer.max_epochs or trainer.should_stop
         if pl_module.gives_up or (done % self.every and not last and path not in needed):
@@ -85,9 +101,7 @@ class EpochCheckpoints(Checkpoint):
         refuse_broken(pl_module, trainer.current_epoch)
         trainer.save_checkpoint(path)
         if trainer.is_global_zero:
-            for old in list_checkpoints(self.folder)[self.keep :]:
-                if old not in needed:
-                    old.unlink(missing_ok=True)
+            self._delete_before(path, needed)
         # The next stage of a search begins with every process reading the newest.
         trainer.strategy.barrier("checkpoint")
 

@@ -246,8 +246,14 @@ class SearchModule(Measured):
         scheduler = self.lr_schedulers()
         assert scheduler is not None and not isinstance(scheduler, list)  # one, of the weights
         scheduler.step()
-        if self.monitoring.monitors:
+        if self.monitoring.monitors and not self._unmoved:
             self._ask_monitors()
+
+    @property
+    def _unmoved(self) -> bool:
+        """Whether alpha is to move and has not yet: there is nothing found that a monitor could judge."""
+        method, so_far = self.method, range(self.current_epoch + 1)
+        return method.learns and not any(method.active(epoch) for epoch in so_far)
 
     def _ask_monitors(self) -> None:
         groups = self.search_step.weight_optimizer.param_groups

@@ -118,6 +118,18 @@ def test_a_search_that_the_eigenvalue_ends_has_the_cell_of_the_earlier_epoch(run
     assert_same(folder, killed)
 
 
+def test_nothing_is_judged_before_alpha_has_moved(run, tmp_path, eigenvalues):
+    # The eigenvalue grows in epoch 3, in a warm-up of four: what it would go back to has learnt nothing.
+    eigenvalues()
+    words = ("method=darts_es", *SIZES, *RULE, "method.warmup_epochs=4")
+    assert run("search", *words, f"hydra.run.dir={tmp_path / 'run'}").status == 0
+    assert (summary_of(tmp_path / "run")["epochs"], "ended_by" in summary_of(tmp_path / "run")) == (5, False)
+    best = "+method.monitors.best={_target_: nas.methods.monitors.BestEpoch}"
+    words = ("method=darts1", *SIZES, best, "method.warmup_epochs=4")
+    assert run("search", *words, f"hydra.run.dir={tmp_path / 'best'}").status == 0
+    assert summary_of(tmp_path / "best")["result_epoch"] == 4
+
+
 def test_a_search_goes_back_with_more_weight_decay_and_resumes_there(run, tmp_path, eigenvalues, monkeypatch):
     """To the very state of that epoch, once: then the weight decay is at its maximum."""
     folder, killed, states = tmp_path / "whole", tmp_path / "killed", []

@@ -60,7 +60,7 @@ def infinite_alpha(module):
 
 
 CASES = {
-    "validation": (VALIDATED, lambda m: nan_in_measuring(m, 2), "the valid loss", 1),
+    "validation": (VALIDATED, lambda m: nan_in_measuring(m, 2), "the validation loss", 1),
     "test": (EVALUATE, lambda m: nan_in_measuring(m, 1), "the test loss", 3),
     "running statistics": (
         EVALUATE,

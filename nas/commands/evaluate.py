@@ -55,7 +55,6 @@ from nas.running.from_run import name_cell
 from nas.running.log_files import say
 from nas.running.printed import command_of, command_with
 from nas.running.remains import remains
-from nas.running.resuming import kept_precision
 from nas.running.session import Session, trainer_of
 
 
@@ -106,9 +105,9 @@ def run(config: DictConfig, path: Path) -> float | None:
     trainer.check_optimizers(module, "recipe")
     clip = config.recipe.clip
     require(clip is None or clip > 0, f"recipe.clip={clip}: must be null or positive")
-    checkpoint, epochs_done = checkpoints.newest_readable(folder.checkpoints)
+    checkpoint, epochs_done = checkpoints.newest_readable(folder.checkpoints, to_go_on=True)
     if checkpoint is not None:
-        checkpoints.check_fits(module, checkpoint, kept_precision(config))
+        checkpoints.check_fits(module, checkpoint, str(config.hardware.precision))
     if session.nothing_left(epochs_done):
         return _reached(session.earlier, domain.name)
     clock = clock_of(session)

@@ -56,7 +56,6 @@ from nas.measure.plan import print_plan
 from nas.methods.layout import layout_of
 from nas.printable import shown
 from nas.running.config import instantiate, plain, typed_keys
-from nas.running.resuming import kept_precision
 from nas.running.session import Session, trainer_of
 
 log = logging.getLogger(__name__)
@@ -183,7 +182,7 @@ class Search:
             session.summary[MEMORY.column("")] = estimated
         times = self._operation_times()
         legs = legs_of(method, config.trainer.max_epochs)
-        checkpoint, epochs_done = checkpoints.newest_readable(folder.checkpoints)
+        checkpoint, epochs_done = checkpoints.newest_readable(folder.checkpoints, to_go_on=True)
         # The last one also when its epochs are done: a run killed after them has yet to be summed up.
         legs = [leg for leg in legs if leg.end > epochs_done] or legs[-1:]
         if session.nothing_left(epochs_done):
@@ -233,7 +232,7 @@ class Search:
             lambda network: apply_execution(network, config.hardware),
             self.domain.task(space, None, weights, self.source),
             bool(config.hardware.get("graph")),
-            kept_precision(config),
+            str(config.hardware.precision),
         )
         stages.check()
         return stages

@@ -106,7 +106,7 @@ class Training:
 
     def _next(self, leg) -> tuple:
         folder = self.session.folder
-        checkpoint, done = checkpoints.newest_readable(folder.checkpoints)
+        checkpoint, done = checkpoints.newest_readable(folder.checkpoints, to_go_on=True)
         assert checkpoint is not None  # the leg before has ended in one
         module, start = self.stages.resume(leg, checkpoint, done)
         self.recorder.first_epoch = done

@@ -149,11 +149,11 @@ def check_fits(module: nn.Module, path: Path, precision: str | None = None) -> N
     Args:
         module: is changed.
         path: of the checkpoint.
-        precision: of the run that has written it, as `hardware.precision`; None where that may be another.
+        precision: of the run that goes on, as `hardware.precision`: weights in another one are converted, and
+            that is said; None where nobody is to be told.
 
     Raises:
-        ConfigError: they are those of another network, of other edges or operations, or numbers of another
-            kind.
+        ConfigError: they are those of another network, of other edges or operations, integers, or no numbers.
     """
     words, content = UNFIT.format(path=path), load(path)
     state = content["state_dict"]
@@ -173,11 +173,12 @@ def check_fits(module: nn.Module, path: Path, precision: str | None = None) -> N
         alike = found.is_floating_point == kind.is_floating_point
         require(alike, f"{words} ({name} is {_word(found)}, not {_word(kind)})")
         kept_in = WHOLLY.get(str(precision), kind) if kind.is_floating_point else kind
-        require(
-            precision is None or found == kept_in,
-            f"checkpoint {path}: its {name} is {_word(found)}, and hardware.precision={precision} keeps "
-            f"{_word(kept_in)}; name hardware.precision= beside resume= to go on in another one",
-        )
+        if precision is not None and found != kept_in:
+            log.warning(
+                "warning: checkpoint %s: its weights are %s, and hardware.precision=%s keeps %s: converted",
+                path, _word(found), precision, _word(kept_in),
+            )  # fmt: skip
+            return
 
 
 def _word(dtype: torch.dtype) -> str:
@@ -220,20 +221,26 @@ def _numbered(folder: Path) -> list[tuple[int, Path]]:
     return sorted(numbered, key=lambda pair: pair[0], reverse=True)
 
 
-def newest_readable(folder: Path) -> tuple[Path | None, int]:
+def newest_readable(folder: Path, to_go_on: bool = False) -> tuple[Path | None, int]:
     """The newest checkpoint that loads, and how many epochs it has behind it; (None, 0) if there is none.
 
     Damaged ones are named in a warning and passed over.
 
+    Args:
+        folder: of the checkpoints.
+        to_go_on: whether training is to go on from it, which takes more than its weights.
+
     Raises:
-        ConfigError: there are checkpoints, but all are damaged; or a folder is where one belongs, which none
-            could be written over.
+        ConfigError: there are checkpoints, but all are damaged; or, to go on, a folder is where one belongs,
+            which none could be written over.
     """
     numbered = _numbered(folder)
     for epochs, path in numbered:
-        require(not path.is_dir(), f"checkpoint {path}: a folder; move it away, or delete it")
+        require(not to_go_on or not path.is_dir(), f"checkpoint {path}: a folder; move it away, or delete it")
         try:
-            _check_whole(load(path), epochs, path)
+            content = load(path)
+            if to_go_on:
+                check_whole(content, epochs, path)
         except ConfigError as error:
             log.warning("warning: %s; falling back to the one before", error)
             continue
@@ -246,7 +253,8 @@ def newest_readable(folder: Path) -> tuple[Path | None, int]:
     return None, 0
 
 
-def _check_whole(content: Mapping[str, Any], epochs: int, path: Path) -> None:
+def check_whole(content: Mapping[str, Any], epochs: int, path: Path) -> None:
+    """Raises `ConfigError` where training cannot go on from what a checkpoint after so many epochs holds."""
     missing = [key for key in NEEDED if key not in content]
     require(not missing, f"checkpoint {path}: damaged (it lacks {', '.join(missing)})")
     epoch = content["epoch"]

@@ -11,6 +11,9 @@ from torch import nn
 from nas.engine.metrics import log_mean
 from nas.engine.tasks import Result, Task
 
+# The column of the loss by which alpha moves.
+MOVED = "architecture_step_loss"
+
 
 class Measured(pl.LightningModule):
     """A module that trains for a task and logs what the task measures.

@@ -20,7 +20,7 @@ from nas.engine.divergence import Diverged, first_broken, refuse_numbers, withou
 from nas.engine.genotype_log import GenotypeLog
 from nas.engine.learning import undecided
 from nas.engine.loggers import go_back, log_architecture, log_row
-from nas.engine.measured import Measured
+from nas.engine.measured import MOVED, Measured
 from nas.engine.progress import Clock, epoch_line
 from nas.engine.rows import WEIGHTS, count_skips, number_of, of_groups, weight_rows
 from nas.engine.run_folder import RunFolder, Table
@@ -51,7 +51,7 @@ class EpochRecorder(pl.Callback):
     """
 
     # Columns that say nothing about the run as a whole.
-    passing: tuple[str, ...] = ("epoch", "learning_rate", "drop_path", "averaging", "architecture_step_loss")
+    passing: tuple[str, ...] = ("epoch", "learning_rate", "drop_path", "averaging", MOVED)
     # The part of the data that only epochs with a validation measure.
     validated = "valid"
 
@@ -312,7 +312,7 @@ class SearchRecorder(EpochRecorder):
         """The columns that every search has."""
         weight, architecture = columns(self.metrics, "weight"), columns(self.metrics, "architecture")
         further = ("learning_rate", "num_skip", "hessian_eigenvalue")
-        return ("epoch", *weight, "architecture_step_loss", *architecture, *further)
+        return ("epoch", *weight, MOVED, *architecture, *further)
 
     def extras(self, trainer: pl.Trainer, pl_module: Any) -> dict[str, Any]:
         """Skips, entropy, concentrations, curvature, and what the table says."""

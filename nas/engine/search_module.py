@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nas.data.text_segments import SearchSegment, Segment
 from nas.engine.averaging import scaled
 from nas.engine.divergence import FiniteGuard
-from nas.engine.measured import Measured
+from nas.engine.measured import MOVED, Measured
 from nas.engine.metrics import log_mean
 from nas.engine.step import Frame, Step
 from nas.engine.tasks import Language, Task, TextBatch
@@ -25,8 +25,6 @@ from nas.methods.updates import Bilevel
 from nas.op_weights import OpWeights
 
 log = logging.getLogger(__name__)
-# The column of the loss by which alpha moves.
-MOVED = "architecture_step_loss"
 
 
 class _Lightning(Frame):
@@ -252,8 +250,12 @@ class SearchModule(Measured):
     @property
     def _unmoved(self) -> bool:
         """Whether alpha is to move and has not yet: there is nothing found that a monitor could judge."""
-        method, so_far = self.method, range(self.current_epoch + 1)
-        return method.learns and not any(method.active(epoch) for epoch in so_far)
+        method, first = self.method, 0
+        if method.stages is not None:
+            stage, within = method.stages.at(self.current_epoch)
+            # A stage that begins anew draws alpha anew.
+            first = self.current_epoch - within if method.stages[stage].fresh else 0
+        return method.learns and not any(map(method.active, range(first, self.current_epoch + 1)))
 
     def _ask_monitors(self) -> None:
         groups = self.search_step.weight_optimizer.param_groups

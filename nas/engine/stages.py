@@ -87,7 +87,7 @@ class StageBuilder:
         execution: applies the hardware's options to a network.
         task: what is learnt.
         graph: whether steps are recorded and repeated.
-        precision: of the checkpoints that a search goes on from; None where it may be another.
+        precision: of the search, `hardware.precision`; None where it goes on from no checkpoint.
     """
 
     def __init__(

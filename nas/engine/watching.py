@@ -214,6 +214,7 @@ def go_back(folder: Path, back: Back) -> None:
     """
     path = checkpoints.path_of(folder, back.epoch + 1)
     content = checkpoints.load(path)
+    checkpoints.check_whole(content, back.epoch + 1, path)
     try:
         for group in content["optimizer_states"][0]["param_groups"]:
             for key, factor in back.scale.items():

@@ -23,7 +23,7 @@ from typing import Any
 
 from nas.engine.machine.limits import processors
 from nas.errors import ConfigError, require
-from nas.files import write_text
+from nas.files import Writer, this_process, write_text
 from nas.reading.json_text import read_object
 from nas.reading.plain import is_whole
 from nas.running.own_files import check_folder
@@ -342,18 +342,16 @@ def record_failure(folder: Path, command: str, text: str, exit_status: int, over
 
 
 def is_dead(folder: Path) -> bool:
-    """Whether the process of a job is known to be gone: it ran on this machine, and no process has its id."""
+    """Whether the process of a job is known to be gone: it ran on this machine, and no process has its id.
+
+    One that has ended and that nobody has asked how is gone too.
+    """
     job = read(folder / JOB)
     # Beyond C's range there is no process, and 0 and below stand for groups of them.
     if job.get("host") != socket.gethostname() or not is_whole(job.get("pid"), 1, 2**31 - 1):
         return False
-    try:
-        os.kill(job["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False  # somebody else's process
-    return False
+    # When it began, nobody has written down.
+    return Writer(this_process().host, job["pid"], 0).gone()
 
 
 def read(path: Path) -> dict:

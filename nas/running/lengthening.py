@@ -57,7 +57,7 @@ def set_length(saved: DictConfig, folder: Path, epochs: int | None, mode: str | 
         f"trainer.max_epochs={epochs}: this search has {before} epochs by its method.stages, which a resumed "
         "run keeps; start a new run",
     )
-    _, done = newest_readable(folder / "checkpoints")
+    _, done = newest_readable(folder / "checkpoints", to_go_on=True)
     require(
         epochs > done,
         f"trainer.max_epochs={epochs}: the run has {done} epochs behind it already, of {before}",

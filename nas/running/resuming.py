@@ -11,7 +11,6 @@ from nas.errors import require
 from nas.printable import shown
 from nas.running import trust
 from nas.running.beside_resume import RESUMABLE, changes
-from nas.running.config import typed_keys
 from nas.running.config_checks import check_saved
 from nas.running.lengthening import set_length
 from nas.running.older import read_now
@@ -101,8 +100,3 @@ def _check_record(saved: DictConfig, folder: Path, where: str, typed: Sequence[s
 def online(logger: Mapping) -> bool:
     """Whether a run with these `logger` keys is sent to somebody's server."""
     return logger.get("name") == "wandb" and logger.get("offline") is not True
-
-
-def kept_precision(config: DictConfig) -> str | None:
-    """The precision that a run has had so far; None where another one may have been typed just now."""
-    return None if typed_keys() & {"hardware", "hardware.precision"} else str(config.hardware.precision)

@@ -8,6 +8,8 @@ import itertools
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -242,3 +244,15 @@ def test_searches_side_by_side_find_what_they_find_alone(run, start, tmp_path):
     for name in ("0/genotype.json", "1/genotype.json", "0/overrides.yaml", "table.csv"):
         assert (tmp_path / "beside" / name).read_text() == (tmp_path / "alone" / name).read_text()
     assert (tmp_path / "beside/table.md").read_text().split("\n\n")[2] in out
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="only there is a process known to be unburied")
+def test_a_job_that_is_dead_and_not_buried_is_dead(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    job = {"host": socket.gethostname(), "pid": process.pid}
+    (tmp_path / launching.JOB).write_text(json.dumps(job))
+    assert not launching.is_dead(tmp_path)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert launching.is_dead(tmp_path)
+    process.communicate()

@@ -87,7 +87,9 @@ def composed():
 @pytest.fixture
 def resumed(composed, tmp_path, monkeypatch):
     """`resumed("search", epochs, mode, *overrides) -> config` of a run of 50 epochs with 20 behind it."""
-    monkeypatch.setattr("nas.running.lengthening.newest_readable", lambda folder: (folder / "20", 20))
+    monkeypatch.setattr(
+        "nas.running.lengthening.newest_readable", lambda folder, **options: (folder / "20", 20)
+    )
 
     def call(root, epochs, mode, *overrides):
         config = composed(root, "trainer.max_epochs=50", *overrides)

@@ -222,6 +222,7 @@ def test_weights_rest_across_a_resume_and_the_best_epoch_is_the_result(run, tmp_
 )
 def test_a_record_that_was_damaged_meanwhile_is_one_message(tmp_path, damage):
     found = {"state_dict": {}, "monitors": {"went_back": []}}
+    found |= {"epoch": 1, "global_step": 4, "lr_schedulers": [], "loops": {}}
     found["optimizer_states"] = [{"param_groups": [{"weight_decay": 0.1}]}]
     damage(found)
     path = checkpoints.path_of(tmp_path, 2)
@@ -230,3 +231,13 @@ def test_a_record_that_was_damaged_meanwhile_is_one_message(tmp_path, damage):
     with pytest.raises(ConfigError, match=r"epoch=0002.ckpt: what it holds of .* cannot go back to epoch 1"):
         go_back(tmp_path, Back(1, {"weight_decay": 2.5}, {}))
     assert path.read_bytes() == before
+
+
+def test_nothing_is_deleted_where_there_is_nothing_to_go_back_to(tmp_path):
+    checkpoints.save(
+        {"state_dict": {}, "monitors": {"went_back": []}, "epoch": 1}, tmp_path / "epoch=0002.ckpt"
+    )
+    (tmp_path / "epoch=0003.ckpt").touch()
+    with pytest.raises(ConfigError, match=r"epoch=0002.ckpt: damaged \(it lacks .*loops"):
+        go_back(tmp_path, Back(1, {"weight_decay": 2.5}, {}))
+    assert (tmp_path / "epoch=0003.ckpt").exists()

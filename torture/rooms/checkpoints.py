@@ -148,6 +148,10 @@ class Checkpoints:
             if case.options.get("odd") == "another-lightning":
                 # It had finished, so that its last checkpoint stays as it is.
                 shutil.copyfile(whole.run / "checkpoints" / found[0].name, found[0])
+            if case.options.get("from") == "another-precision":
+                # A precision may be changed where a run goes on, so that it is said and not refused.
+                held(": converted" in said, f"nothing was said: {done.last}")
+                return Outcome("held", "converted")
             same_end(kind, whole, run)
             return Outcome("held")
         held(done.status == 2, f"status {done.status}: {done.last}")
